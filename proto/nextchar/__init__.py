@@ -1,0 +1,1 @@
+"""The nextchar protocol packages, generated from ``proto/nextchar``."""

@@ -1,0 +1,282 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class UnknownCharacters(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    UNKNOWN_CHARACTERS_UNSPECIFIED: _ClassVar[UnknownCharacters]
+    UNKNOWN_CHARACTERS_ERROR: _ClassVar[UnknownCharacters]
+    UNKNOWN_CHARACTERS_SKIP: _ClassVar[UnknownCharacters]
+    UNKNOWN_CHARACTERS_REPLACE: _ClassVar[UnknownCharacters]
+
+class FinishReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    FINISH_REASON_UNSPECIFIED: _ClassVar[FinishReason]
+    FINISH_REASON_MAX_CHARACTERS: _ClassVar[FinishReason]
+    FINISH_REASON_STOP_SEQUENCE: _ClassVar[FinishReason]
+    FINISH_REASON_END_OF_DOCUMENT: _ClassVar[FinishReason]
+    FINISH_REASON_DRAINING: _ClassVar[FinishReason]
+    FINISH_REASON_REGEX_COMPLETE: _ClassVar[FinishReason]
+
+class Replay(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    REPLAY_UNSPECIFIED: _ClassVar[Replay]
+    REPLAY_EXACT: _ClassVar[Replay]
+    REPLAY_CLOSE: _ClassVar[Replay]
+UNKNOWN_CHARACTERS_UNSPECIFIED: UnknownCharacters
+UNKNOWN_CHARACTERS_ERROR: UnknownCharacters
+UNKNOWN_CHARACTERS_SKIP: UnknownCharacters
+UNKNOWN_CHARACTERS_REPLACE: UnknownCharacters
+FINISH_REASON_UNSPECIFIED: FinishReason
+FINISH_REASON_MAX_CHARACTERS: FinishReason
+FINISH_REASON_STOP_SEQUENCE: FinishReason
+FINISH_REASON_END_OF_DOCUMENT: FinishReason
+FINISH_REASON_DRAINING: FinishReason
+FINISH_REASON_REGEX_COMPLETE: FinishReason
+REPLAY_UNSPECIFIED: Replay
+REPLAY_EXACT: Replay
+REPLAY_CLOSE: Replay
+
+class GenerateRequest(_message.Message):
+    __slots__ = ("model", "prompt", "resume_token", "parameters")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    prompt: str
+    resume_token: bytes
+    parameters: GenerationParameters
+    def __init__(self, model: _Optional[str] = ..., prompt: _Optional[str] = ..., resume_token: _Optional[bytes] = ..., parameters: _Optional[_Union[GenerationParameters, _Mapping]] = ...) -> None: ...
+
+class GenerateStreamRequest(_message.Message):
+    __slots__ = ("model", "prompt", "resume_token", "parameters")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    prompt: str
+    resume_token: bytes
+    parameters: GenerationParameters
+    def __init__(self, model: _Optional[str] = ..., prompt: _Optional[str] = ..., resume_token: _Optional[bytes] = ..., parameters: _Optional[_Union[GenerationParameters, _Mapping]] = ...) -> None: ...
+
+class GenerationParameters(_message.Message):
+    __slots__ = ("max_characters", "temperature", "top_k", "top_p", "min_p", "seed", "stop_sequences", "include_stop_sequence", "echo", "top_logprobs", "character_bias", "regex", "unknown_characters", "replacement_character")
+    class CharacterBiasEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    MAX_CHARACTERS_FIELD_NUMBER: _ClassVar[int]
+    TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
+    TOP_K_FIELD_NUMBER: _ClassVar[int]
+    TOP_P_FIELD_NUMBER: _ClassVar[int]
+    MIN_P_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    STOP_SEQUENCES_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_STOP_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    ECHO_FIELD_NUMBER: _ClassVar[int]
+    TOP_LOGPROBS_FIELD_NUMBER: _ClassVar[int]
+    CHARACTER_BIAS_FIELD_NUMBER: _ClassVar[int]
+    REGEX_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_CHARACTERS_FIELD_NUMBER: _ClassVar[int]
+    REPLACEMENT_CHARACTER_FIELD_NUMBER: _ClassVar[int]
+    max_characters: int
+    temperature: float
+    top_k: int
+    top_p: float
+    min_p: float
+    seed: int
+    stop_sequences: _containers.RepeatedScalarFieldContainer[str]
+    include_stop_sequence: bool
+    echo: bool
+    top_logprobs: int
+    character_bias: _containers.ScalarMap[str, float]
+    regex: str
+    unknown_characters: UnknownCharacters
+    replacement_character: str
+    def __init__(self, max_characters: _Optional[int] = ..., temperature: _Optional[float] = ..., top_k: _Optional[int] = ..., top_p: _Optional[float] = ..., min_p: _Optional[float] = ..., seed: _Optional[int] = ..., stop_sequences: _Optional[_Iterable[str]] = ..., include_stop_sequence: _Optional[bool] = ..., echo: _Optional[bool] = ..., top_logprobs: _Optional[int] = ..., character_bias: _Optional[_Mapping[str, float]] = ..., regex: _Optional[str] = ..., unknown_characters: _Optional[_Union[UnknownCharacters, str]] = ..., replacement_character: _Optional[str] = ...) -> None: ...
+
+class GenerateResponse(_message.Message):
+    __slots__ = ("started", "text", "logprobs", "finished")
+    STARTED_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    LOGPROBS_FIELD_NUMBER: _ClassVar[int]
+    FINISHED_FIELD_NUMBER: _ClassVar[int]
+    started: Started
+    text: str
+    logprobs: _containers.RepeatedCompositeFieldContainer[CharacterLogprob]
+    finished: Finished
+    def __init__(self, started: _Optional[_Union[Started, _Mapping]] = ..., text: _Optional[str] = ..., logprobs: _Optional[_Iterable[_Union[CharacterLogprob, _Mapping]]] = ..., finished: _Optional[_Union[Finished, _Mapping]] = ...) -> None: ...
+
+class GenerateStreamResponse(_message.Message):
+    __slots__ = ("started", "delta", "finished")
+    STARTED_FIELD_NUMBER: _ClassVar[int]
+    DELTA_FIELD_NUMBER: _ClassVar[int]
+    FINISHED_FIELD_NUMBER: _ClassVar[int]
+    started: Started
+    delta: Delta
+    finished: Finished
+    def __init__(self, started: _Optional[_Union[Started, _Mapping]] = ..., delta: _Optional[_Union[Delta, _Mapping]] = ..., finished: _Optional[_Union[Finished, _Mapping]] = ...) -> None: ...
+
+class Started(_message.Message):
+    __slots__ = ("request_id", "model", "model_digest", "seed")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    MODEL_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    model: str
+    model_digest: str
+    seed: int
+    def __init__(self, request_id: _Optional[str] = ..., model: _Optional[str] = ..., model_digest: _Optional[str] = ..., seed: _Optional[int] = ...) -> None: ...
+
+class Delta(_message.Message):
+    __slots__ = ("text", "offset", "logprobs", "resume_token")
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    LOGPROBS_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    offset: int
+    logprobs: _containers.RepeatedCompositeFieldContainer[CharacterLogprob]
+    resume_token: bytes
+    def __init__(self, text: _Optional[str] = ..., offset: _Optional[int] = ..., logprobs: _Optional[_Iterable[_Union[CharacterLogprob, _Mapping]]] = ..., resume_token: _Optional[bytes] = ...) -> None: ...
+
+class Finished(_message.Message):
+    __slots__ = ("finish_reason", "stop_sequence", "usage", "resume_token")
+    FINISH_REASON_FIELD_NUMBER: _ClassVar[int]
+    STOP_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    USAGE_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    finish_reason: FinishReason
+    stop_sequence: str
+    usage: Usage
+    resume_token: bytes
+    def __init__(self, finish_reason: _Optional[_Union[FinishReason, str]] = ..., stop_sequence: _Optional[str] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., resume_token: _Optional[bytes] = ...) -> None: ...
+
+class Usage(_message.Message):
+    __slots__ = ("prompt_characters", "generated_characters")
+    PROMPT_CHARACTERS_FIELD_NUMBER: _ClassVar[int]
+    GENERATED_CHARACTERS_FIELD_NUMBER: _ClassVar[int]
+    prompt_characters: int
+    generated_characters: int
+    def __init__(self, prompt_characters: _Optional[int] = ..., generated_characters: _Optional[int] = ...) -> None: ...
+
+class CharacterLogprob(_message.Message):
+    __slots__ = ("character", "logprob", "alternatives")
+    CHARACTER_FIELD_NUMBER: _ClassVar[int]
+    LOGPROB_FIELD_NUMBER: _ClassVar[int]
+    ALTERNATIVES_FIELD_NUMBER: _ClassVar[int]
+    character: str
+    logprob: float
+    alternatives: _containers.RepeatedCompositeFieldContainer[AlternativeCharacter]
+    def __init__(self, character: _Optional[str] = ..., logprob: _Optional[float] = ..., alternatives: _Optional[_Iterable[_Union[AlternativeCharacter, _Mapping]]] = ...) -> None: ...
+
+class AlternativeCharacter(_message.Message):
+    __slots__ = ("character", "logprob")
+    CHARACTER_FIELD_NUMBER: _ClassVar[int]
+    LOGPROB_FIELD_NUMBER: _ClassVar[int]
+    character: str
+    logprob: float
+    def __init__(self, character: _Optional[str] = ..., logprob: _Optional[float] = ...) -> None: ...
+
+class ScoreRequest(_message.Message):
+    __slots__ = ("model", "text", "top_logprobs", "unknown_characters", "replacement_character")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    TOP_LOGPROBS_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_CHARACTERS_FIELD_NUMBER: _ClassVar[int]
+    REPLACEMENT_CHARACTER_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    text: str
+    top_logprobs: int
+    unknown_characters: UnknownCharacters
+    replacement_character: str
+    def __init__(self, model: _Optional[str] = ..., text: _Optional[str] = ..., top_logprobs: _Optional[int] = ..., unknown_characters: _Optional[_Union[UnknownCharacters, str]] = ..., replacement_character: _Optional[str] = ...) -> None: ...
+
+class ScoreResponse(_message.Message):
+    __slots__ = ("request_id", "model", "model_digest", "characters", "total_logprob", "bits_per_character")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    MODEL_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    CHARACTERS_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_LOGPROB_FIELD_NUMBER: _ClassVar[int]
+    BITS_PER_CHARACTER_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    model: str
+    model_digest: str
+    characters: _containers.RepeatedCompositeFieldContainer[CharacterLogprob]
+    total_logprob: float
+    bits_per_character: float
+    def __init__(self, request_id: _Optional[str] = ..., model: _Optional[str] = ..., model_digest: _Optional[str] = ..., characters: _Optional[_Iterable[_Union[CharacterLogprob, _Mapping]]] = ..., total_logprob: _Optional[float] = ..., bits_per_character: _Optional[float] = ...) -> None: ...
+
+class GetModelRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class GetModelResponse(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: Model
+    def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ...) -> None: ...
+
+class ListModelsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListModelsResponse(_message.Message):
+    __slots__ = ("models",)
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    models: _containers.RepeatedCompositeFieldContainer[Model]
+    def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ...) -> None: ...
+
+class Model(_message.Message):
+    __slots__ = ("name", "digest", "is_default", "cell", "layers", "hidden_size", "parameters", "alphabet_kind", "alphabet", "precision", "provider", "numeric_class", "replay", "batch_dependent", "validation_loss", "state_bytes", "max_characters", "max_prompt_characters")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    IS_DEFAULT_FIELD_NUMBER: _ClassVar[int]
+    CELL_FIELD_NUMBER: _ClassVar[int]
+    LAYERS_FIELD_NUMBER: _ClassVar[int]
+    HIDDEN_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    ALPHABET_KIND_FIELD_NUMBER: _ClassVar[int]
+    ALPHABET_FIELD_NUMBER: _ClassVar[int]
+    PRECISION_FIELD_NUMBER: _ClassVar[int]
+    PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    NUMERIC_CLASS_FIELD_NUMBER: _ClassVar[int]
+    REPLAY_FIELD_NUMBER: _ClassVar[int]
+    BATCH_DEPENDENT_FIELD_NUMBER: _ClassVar[int]
+    VALIDATION_LOSS_FIELD_NUMBER: _ClassVar[int]
+    STATE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MAX_CHARACTERS_FIELD_NUMBER: _ClassVar[int]
+    MAX_PROMPT_CHARACTERS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    digest: str
+    is_default: bool
+    cell: str
+    layers: int
+    hidden_size: int
+    parameters: int
+    alphabet_kind: str
+    alphabet: _containers.RepeatedScalarFieldContainer[str]
+    precision: str
+    provider: str
+    numeric_class: str
+    replay: Replay
+    batch_dependent: bool
+    validation_loss: float
+    state_bytes: int
+    max_characters: int
+    max_prompt_characters: int
+    def __init__(self, name: _Optional[str] = ..., digest: _Optional[str] = ..., is_default: _Optional[bool] = ..., cell: _Optional[str] = ..., layers: _Optional[int] = ..., hidden_size: _Optional[int] = ..., parameters: _Optional[int] = ..., alphabet_kind: _Optional[str] = ..., alphabet: _Optional[_Iterable[str]] = ..., precision: _Optional[str] = ..., provider: _Optional[str] = ..., numeric_class: _Optional[str] = ..., replay: _Optional[_Union[Replay, str]] = ..., batch_dependent: _Optional[bool] = ..., validation_loss: _Optional[float] = ..., state_bytes: _Optional[int] = ..., max_characters: _Optional[int] = ..., max_prompt_characters: _Optional[int] = ...) -> None: ...

@@ -1,0 +1,1 @@
+"""The gRPC server that streams text from a model file."""

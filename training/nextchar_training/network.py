@@ -1,0 +1,91 @@
+"""The network: a character-level recurrent language model in PyTorch.
+
+Takes ids and gives the logits of each next id. Only training uses it: what serves is the graph that
+``graph`` builds from these weights.
+
+Shapes: B sequences, T characters, V ids in the alphabet, E embedding size, H hidden size, L layers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+State = tuple[tuple[Tensor, Tensor], ...]
+"""One (hidden, cell) a layer, each of shape (1, B, H)."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What rebuilds a network: its sizes. Kept in the checkpoint and in the model file."""
+
+    alphabet_size: int
+    hidden_size: int = 512
+    layers: int = 1
+    embedding_size: int = 128
+    cell: Literal["lstm"] = "lstm"
+
+
+class Network(nn.Module):
+    """Embedding, then single-layer LSTMs (Hochreiter & Schmidhuber 1997), then a linear readout.
+
+    Dropout is locked: one mask a sequence and layer, the same at all its characters (Gal & Ghahramani
+    2016). It sits on the embedding and on the output of each LSTM, never on the recurrent state.
+    The layers are single ones because dropout inside a multi-layer ``nn.LSTM`` leaves the fused path.
+    """
+
+    def __init__(self, architecture: Architecture, *, dropout: float = 0.0, input_dropout: float = 0.0) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.dropout = dropout
+        self.input_dropout = input_dropout
+        V, E, H = architecture.alphabet_size, architecture.embedding_size, architecture.hidden_size
+        self.embedding = nn.Embedding(V, E)
+        self.layers = nn.ModuleList(nn.LSTM(E if n == 0 else H, H) for n in range(architecture.layers))
+        self.readout = nn.Linear(H, V)
+        self._initialize()
+
+    def _initialize(self) -> None:
+        """Orthogonal recurrent weights, forget-gate bias 1 (Jozefowicz et al. 2015)."""
+        H = self.architecture.hidden_size
+        for layer in self.layers:
+            assert isinstance(layer, nn.LSTM)
+            for gate in layer.weight_hh_l0.data.split(H):
+                nn.init.orthogonal_(gate)
+            nn.init.xavier_uniform_(layer.weight_ih_l0)
+            nn.init.zeros_(layer.bias_hh_l0)
+            nn.init.zeros_(layer.bias_ih_l0)
+            layer.bias_ih_l0.data[H : 2 * H].fill_(1.0)  # PyTorch's gate order is i, f, g, o
+        nn.init.normal_(self.embedding.weight, std=0.1)
+        nn.init.zeros_(self.readout.bias)
+
+    def initial_state(self, batch: int, device: torch.device | str = "cpu") -> State:
+        """The state before a document: zero."""
+        H = self.architecture.hidden_size
+        return tuple(
+            (torch.zeros(1, batch, H, device=device), torch.zeros(1, batch, H, device=device)) for _ in self.layers
+        )
+
+    def forward(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
+        """Logits of the id after each of ``ids``, and the state after the last.
+
+        ``ids`` is int64 (T, B); the logits are float (T, B, V).
+        """
+        x = _locked_dropout(self.embedding(ids), self.input_dropout, self.training)  # (T, B, E)
+        after: list[tuple[Tensor, Tensor]] = []
+        for layer, (hidden, cell) in zip(self.layers, state, strict=True):
+            x, pair = layer(x, (hidden, cell))  # (T, B, H)
+            x = _locked_dropout(x, self.dropout, self.training)
+            after.append(pair)
+        return self.readout(x), tuple(after)
+
+
+def _locked_dropout(x: Tensor, rate: float, training: bool) -> Tensor:
+    """Drops features of ``x`` (T, B, F), the same ones at every character of a sequence."""
+    if not training or rate == 0.0:
+        return x
+    keep = x.new_empty(1, *x.shape[1:]).bernoulli_(1.0 - rate)
+    return x * (keep / (1.0 - rate))

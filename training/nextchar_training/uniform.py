@@ -1,0 +1,24 @@
+"""The random numbers of a stream: a pure function of its seed and a position.
+
+The generator is counter-based, Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as
+1, 2, 3", SC 2011), so there is no state to keep: a stream stops, moves and goes on anywhere, and no
+stream disturbs another. NumPy guarantees the raw output of its bit generators across releases (NEP 19).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+_WORDS = 4  # 64-bit words that Philox gives a counter value
+_UNIT = np.float32(2.0**-24)
+
+
+def uniform(seed: int, position: int, count: int) -> NDArray[np.float32]:
+    """The random numbers at ``position`` to ``position + count - 1`` of the stream of ``seed``.
+
+    ``seed`` is 0 to 2**64 - 1, ``position`` counts from 0. Shape [count], multiples of 2**-24 in [0, 1).
+    """
+    counter, skip = divmod(position, _WORDS)
+    words = np.random.Philox(key=seed, counter=counter).random_raw(skip + count)[skip:]
+    return (words >> np.uint64(40)).astype(np.float32) * _UNIT
