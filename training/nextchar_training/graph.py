@@ -1,0 +1,348 @@
+"""The graph: the ``advance`` operation of a model, built from a network's weights.
+
+Takes the weights of a checkpoint and gives the ONNX graph that a model file holds: a ``Loop`` of K
+character steps over a batch of B rows, with the sampler inside. A row whose ``forced`` holds an id reads
+it, a row with -1 samples one, so that reading a prompt, generating and scoring are one operation.
+
+What always holds: a row's outputs depend on that row's inputs alone, bit for bit, whatever B and K are.
+So a product sums integers (int8) or runs over the same packed kernel at any B (fp32); what is not exactly
+rounded is an operator that works row by row (``Softmax``, not ``Exp`` and a sum, whose order of addition
+depends on where a row lies in memory); and the branches that only some rows need leave the others' values
+untouched.
+
+The graph is written in ONNX's own text syntax, so that it reads as what it is.
+
+Shapes: B rows, K steps, V ids, E embedding size, H hidden size, L layers, S states of the constraint
+automaton, N alternatives.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from nextchar_training.model_file import Precision
+
+Weights = Mapping[str, NDArray[np.float32]]
+"""A network's parameters by their PyTorch names: ``embedding.weight``, ``layers.0.weight_ih_l0``, ..."""
+
+IR_VERSION = 10
+OPSET = 20
+"""From 21 on, releases of onnxruntime ran some control-flow operators on the CPU beside the CUDA provider."""
+
+HIDDEN_SCALE = np.float32(1 / 127)
+"""A hidden state o·tanh(c) lies in (-1, 1), so one fixed scale fits every one: nothing to calibrate, and no
+dependence on batch-mates as with dynamic quantization."""
+
+HIDDEN_ZERO = np.uint8(128)
+"""What stands for 0 in a quantized hidden state. Unsigned, because the processor's integer dot product
+takes unsigned activations and signed weights."""
+
+
+def advance(weights: Weights, *, layers: int, precision: Precision) -> onnx.ModelProto:
+    """The graph ``advance`` of a network of ``layers`` LSTM layers, without metadata.
+
+    The inputs and outputs are described at ``Runner``. Raises ``onnx.checker.ValidationError`` where the
+    result is no valid model.
+    """
+    V, H = weights["readout.weight"].shape
+    writer = _Int8Writer() if precision == "int8" else _Fp32Writer()
+    network = "\n".join("    " + line for line in _network(writer, weights, layers))
+    types = [f"{writer.state_type}[B, {H}]"] * layers + [f"float[B, {H}]"] * layers
+    state = [f"{kind}_{n}" for kind in ("hidden", "cell") for n in range(layers)]
+    text = _ADVANCE.format(
+        ir_version=IR_VERSION,
+        opset=OPSET,
+        V=V,
+        H=H,
+        L=layers,
+        state_type=writer.state_type,
+        network=network,
+        unstack="\n  ".join(
+            f"{kind}_{n} = Gather <axis = 0> ({kind}, layer_{n})" for kind in ("hidden", "cell") for n in range(layers)
+        ),
+        state=", ".join(state),
+        state_in=", ".join(f"{type_} in_{name}" for type_, name in zip(types, state, strict=True)),
+        state_out=", ".join(f"{type_} out_{name}" for type_, name in zip(types, state, strict=True)),
+        state_after=", ".join(f"after_{name}" for name in state),
+        stack="\n  ".join(line for kind in ("hidden", "cell") for line in _stack(kind, layers)),
+    )
+    constants: dict[str, NDArray[np.generic]] = {
+        "zero": np.array(0, np.float32),
+        "one": np.array(1, np.float32),
+        "minus_infinity": np.array(-np.inf, np.float32),
+        "largest": np.array(1e30, np.float32),
+        "no_id": np.array(0, np.int64),
+        "last": np.array([V - 1], np.int64),
+        "first": np.array([0], np.int64),
+        "no_state": np.array(0, np.int32),
+        "alphabet_size": np.array(V, np.int64),
+        "whole_alphabet": np.array([V], np.int64),
+        "ranks": np.arange(V, dtype=np.int64),
+        "axis_1": np.array([1], np.int64),
+        "axis_2": np.array([2], np.int64),
+        "cumulative_axis": np.array(1, np.int64),
+        "yes": np.array(True),
+        **{f"layer_{n}": np.array(n, np.int64) for n in range(layers)},
+        "layer_axis": np.array([0], np.int64),
+    }
+    model = onnx.parser.parse_model(text)
+    for name, array in (constants | writer.constants).items():
+        model.graph.initializer.append(numpy_helper.from_array(np.asarray(array), name))
+    onnx.checker.check_model(model, full_check=False)
+    return model
+
+
+_ADVANCE = """
+<ir_version: {ir_version}, opset_import: ["": {opset}, "com.microsoft": 1]>
+advance (
+  int64[B] last_id, int64[K, B] forced, float[K, B] uniform,
+  float[B] temperature, int64[B] top_k, float[B] top_p, float[B] min_p, float[B, {V}] bias,
+  int32[S, {V}] transitions, int32[B] automaton_state, int64[1] alternatives,
+  {state_type}[{L}, B, {H}] hidden, float[{L}, B, {H}] cell
+) => (
+  int64[K, B] ids, float[K, B] logprob, int64[K, B, N] top_ids, float[K, B, N] top_logprobs,
+  int32[B] new_automaton_state, {state_type}[{L}, B, {H}] new_hidden, float[{L}, B, {H}] new_cell
+) {{
+  steps = Shape <start = 0, end = 1> (forced)
+
+  # Temperature 0 is one so low that only the likeliest are left, and the draw 0 takes the first of them.
+  reciprocal = Div (one, temperature)
+  capped = Min (reciprocal, largest)
+  inverse_temperature = Unsqueeze (capped, axis_1)
+  greedy = Equal (temperature, zero)
+  drawn = Where (greedy, zero, uniform)
+  draws = Unsqueeze (drawn, axis_2)
+
+  # What only some rows want is decided once a call.
+  wants_k = Greater (top_k, no_id)
+  wants_p = Less (top_p, one)
+  wants_m = Greater (min_p, zero)
+  wants_k_or_p = Or (wants_k, wants_p)
+  wants_truncation = Or (wants_k_or_p, wants_m)
+  truncates = ReduceMax <keepdims = 0> (wants_truncation)
+  biased_ids = Cast <to = 9> (bias)
+  constrained_rows = Cast <to = 9> (automaton_state)
+  biases = ReduceMax <keepdims = 0> (biased_ids)
+  constrains = ReduceMax <keepdims = 0> (constrained_rows)
+  shifts = Or (biases, constrains)
+  restricts = Or (truncates, shifts)
+  k = Where (wants_k, top_k, alphabet_size)
+  limit_k = Unsqueeze (k, axis_1)
+  limit_p = Unsqueeze (top_p, axis_1)
+  limit_m = Unsqueeze (min_p, axis_1)
+  is_whole = GreaterOrEqual (limit_p, one)
+
+  {unstack}
+  final_id, new_automaton_state, {state_after}, ids, logprob, top_ids, top_logprobs = Loop <body = step (
+    int64 n, bool go, int64[B] id, int32[B] automaton, {state_in}
+  ) => (
+    bool go_on, int64[B] next_id, int32[B] next_automaton, {state_out},
+    int64[B] step_id, float[B] step_logprob, int64[B, N] step_top_ids, float[B, N] step_top_logprobs
+  ) {{
+    go_on = Identity (go)
+
+    # The network: from the id and the state before it to the logits of the next id.
+{network}
+    log_probabilities = LogSoftmax <axis = -1> (logits)
+
+    # The distribution to draw from.
+    probabilities = If (restricts) <
+      then_branch = restricted () => (float[B, {V}] restricted_probabilities) {{
+        shifted = Add (log_probabilities, bias)
+        destinations = Gather <axis = 0> (transitions, automaton)
+        forbidden = Less (destinations, no_state)
+        allowed = Where (forbidden, minus_infinity, shifted)
+        restricted_scores = Mul (allowed, inverse_temperature)
+        constrained_probabilities = Softmax <axis = -1> (restricted_scores)
+        restricted_probabilities = If (truncates) <
+          then_branch = truncated () => (float[B, {V}] truncated_probabilities) {{
+            likeliest, order = TopK <axis = -1> (constrained_probabilities, whole_alphabet)
+            likeliest_one = Gather <axis = 1> (likeliest, first)
+            least = Mul (limit_m, likeliest_one)
+            in_m = GreaterOrEqual (likeliest, least)
+            in_k = Less (ranks, limit_k)
+            in_m_and_k = And (in_m, in_k)
+            kept = Where (in_m_and_k, likeliest, zero)
+            mass = CumSum (kept, cumulative_axis)
+            mass_before = CumSum <exclusive = 1> (kept, cumulative_axis)
+            whole_mass = Gather <axis = 1> (mass, last)
+            limit_mass = Mul (limit_p, whole_mass)
+            in_mass = Less (mass_before, limit_mass)
+            in_p = Or (in_mass, is_whole)
+            sorted_probabilities = Where (in_p, kept, zero)
+            truncated_probabilities = ScatterElements <axis = 1> (likeliest, order, sorted_probabilities)
+          }},
+          else_branch = untruncated () => (float[B, {V}] untruncated_probabilities) {{
+            untruncated_probabilities = Identity (constrained_probabilities)
+          }}
+        >
+      }},
+      else_branch = free () => (float[B, {V}] free_probabilities) {{
+        free_scores = Mul (log_probabilities, inverse_temperature)
+        free_probabilities = Softmax <axis = -1> (free_scores)
+      }}
+    >
+
+    # The inverse of the cumulative distribution, at the row's random number.
+    cumulative = CumSum (probabilities, cumulative_axis)
+    total = Gather <axis = 1> (cumulative, last)
+    draw = Gather <axis = 0> (draws, n)
+    threshold = Mul (draw, total)
+    is_passed = LessOrEqual (cumulative, threshold)
+    passed = Cast <to = 7> (is_passed)
+    sampled = ReduceSum <keepdims = 0> (passed, axis_1)
+
+    # What is forced is read; an automaton constrains, and follows, only what is generated.
+    forced_id = Gather <axis = 0> (forced, n)
+    reads = GreaterOrEqual (forced_id, no_id)
+    next_id = Where (reads, forced_id, sampled)
+    next_id_column = Unsqueeze (next_id, axis_1)
+    automaton_wide = Cast <to = 7> (automaton)
+    automaton_column = Unsqueeze (automaton_wide, axis_1)
+    transition = Concat <axis = 1> (automaton_column, next_id_column)
+    destination = GatherND (transitions, transition)
+    next_automaton = Where (reads, automaton, destination)
+
+    step_id = Identity (next_id)
+    logprob_column = GatherElements <axis = 1> (log_probabilities, next_id_column)
+    step_logprob = Squeeze (logprob_column, axis_1)
+    step_top_logprobs, step_top_ids = TopK <axis = -1> (log_probabilities, alternatives)
+  }}> (steps, yes, last_id, automaton_state, {state})
+  {stack}
+}}
+"""
+
+
+def _stack(kind: str, layers: int) -> list[str]:
+    """``new_hidden`` or ``new_cell``, [L, B, H], from the values of the layers after the loop."""
+    lines = [f"layer_of_{kind}_{n} = Unsqueeze (after_{kind}_{n}, layer_axis)" for n in range(layers)]
+    rows = ", ".join(f"layer_of_{kind}_{n}" for n in range(layers))
+    return [*lines, f"new_{kind} = Concat <axis = 0> ({rows})"]
+
+
+def _network(writer: _Writer, weights: Weights, layers: int) -> list[str]:
+    """The steps from ``id``, ``in_hidden_n`` and ``in_cell_n`` to ``logits``, ``out_hidden_n`` and ``out_cell_n``."""
+    lines: list[str] = []
+    embedding = weights["embedding.weight"]
+    V, H = weights["readout.weight"].shape
+    for n in range(layers):
+        below, previous = weights[f"layers.{n}.weight_ih_l0"], weights[f"layers.{n}.weight_hh_l0"]
+        bias = weights[f"layers.{n}.bias_ih_l0"] + weights[f"layers.{n}.bias_hh_l0"]
+        if n == 0 and V <= H:
+            # One-hot times matrix is a look-up: row `id` of embedding · W_ihᵀ + b.
+            lines += writer.row("rows", (embedding @ below.T + bias).astype(np.float32))
+            lines += writer.product("recurrent_0", "in_hidden_0", previous)
+            lines += ["gates_0 = Add (recurrent_0, rows)"]
+        elif n == 0:
+            # A large alphabet's table would outgrow the weights: it keeps its embedding, scaled into the
+            # hidden state's range, so that one product serves both.
+            largest = np.abs(embedding).max()
+            lines += writer.row("embedded", writer.as_state(embedding / largest))
+            lines += ["input_0 = Concat <axis = 1> (embedded, in_hidden_0)"]
+            lines += writer.product("gates_0", "input_0", np.hstack([below * largest, previous]), bias)
+        else:
+            lines += [f"input_{n} = Concat <axis = 1> (out_hidden_{n - 1}, in_hidden_{n})"]
+            lines += writer.product(f"gates_{n}", f"input_{n}", np.hstack([below, previous]), bias)
+        # PyTorch's order of the gates: input, forget, candidate, output.
+        lines += [
+            f"i_{n}, f_{n}, g_{n}, o_{n} = Split <axis = 1, num_outputs = 4> (gates_{n})",
+            f"input_gate_{n} = Sigmoid (i_{n})",
+            f"forget_gate_{n} = Sigmoid (f_{n})",
+            f"candidate_{n} = Tanh (g_{n})",
+            f"output_gate_{n} = Sigmoid (o_{n})",
+            f"remembered_{n} = Mul (forget_gate_{n}, in_cell_{n})",
+            f"added_{n} = Mul (input_gate_{n}, candidate_{n})",
+            f"out_cell_{n} = Add (remembered_{n}, added_{n})",
+            f"squashed_{n} = Tanh (out_cell_{n})",
+            f"exposed_{n} = Mul (output_gate_{n}, squashed_{n})",
+            *writer.state(f"out_hidden_{n}", f"exposed_{n}"),
+        ]
+    lines += writer.product("logits", f"out_hidden_{layers - 1}", weights["readout.weight"], weights["readout.bias"])
+    return lines
+
+
+class _Writer(ABC):
+    """Writes the steps whose form depends on the precision, and gathers the constants that they need."""
+
+    state_type: str
+
+    def __init__(self) -> None:
+        self.constants: dict[str, NDArray[np.generic]] = {}
+
+    def row(self, name: str, table: NDArray[np.generic]) -> list[str]:
+        """``name`` is the row of ``table`` at ``id``."""
+        self.constants[f"{name}_table"] = table
+        return [f"{name} = Gather <axis = 0> ({name}_table, id)"]
+
+    @abstractmethod
+    def as_state(self, values: NDArray[np.float32]) -> NDArray[np.generic]:
+        """``values`` in [-1, 1] in the form of a hidden state."""
+
+    @abstractmethod
+    def state(self, name: str, value: str) -> list[str]:
+        """``name`` is ``value``, in (-1, 1), in the form of a hidden state."""
+
+    @abstractmethod
+    def product(
+        self, name: str, x: str, weight: NDArray[np.float32], bias: NDArray[np.float32] | None = None
+    ) -> list[str]:
+        """``name`` is x · weightᵀ + bias in float; ``x`` has the form of a hidden state, ``weight`` is [out, in]."""
+
+
+class _Int8Writer(_Writer):
+    """Weights in int8 with one scale an output, states in uint8 with ``HIDDEN_SCALE``; sums in int32."""
+
+    state_type = "uint8"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.constants |= {
+            "hidden_scale": np.array(HIDDEN_SCALE),
+            "hidden_zero": np.array(HIDDEN_ZERO),
+            "weight_zero": np.array(0, np.int8),
+        }
+
+    def as_state(self, values: NDArray[np.float32]) -> NDArray[np.generic]:
+        return np.asarray(np.rint(values / HIDDEN_SCALE) + HIDDEN_ZERO, dtype=np.uint8)
+
+    def state(self, name: str, value: str) -> list[str]:
+        return [f"{name} = QuantizeLinear ({value}, hidden_scale, hidden_zero)"]
+
+    def product(
+        self, name: str, x: str, weight: NDArray[np.float32], bias: NDArray[np.float32] | None = None
+    ) -> list[str]:
+        scale = np.maximum(np.abs(weight).max(axis=1) / 127, np.finfo(np.float32).tiny).astype(np.float32)
+        self.constants[f"{name}_weight"] = np.ascontiguousarray(np.rint(weight / scale[:, None]).astype(np.int8).T)
+        self.constants[f"{name}_scale"] = scale
+        operands = f"{x}, {name}_weight, hidden_scale, {name}_scale, hidden_zero, weight_zero"
+        if bias is not None:
+            self.constants[f"{name}_bias"] = bias
+            operands += f", {name}_bias"
+        return [f"{name} = com.microsoft.MatMulIntegerToFloat ({operands})"]
+
+
+class _Fp32Writer(_Writer):
+    """Everything in float: the reference."""
+
+    state_type = "float"
+
+    def as_state(self, values: NDArray[np.float32]) -> NDArray[np.generic]:
+        return values
+
+    def state(self, name: str, value: str) -> list[str]:
+        return [f"{name} = Identity ({value})"]
+
+    def product(
+        self, name: str, x: str, weight: NDArray[np.float32], bias: NDArray[np.float32] | None = None
+    ) -> list[str]:
+        self.constants[f"{name}_weight"] = np.ascontiguousarray(weight.T)
+        if bias is None:
+            return [f"{name} = MatMul ({x}, {name}_weight)"]
+        self.constants[f"{name}_bias"] = bias
+        return [f"{name}_product = MatMul ({x}, {name}_weight)", f"{name} = Add ({name}_product, {name}_bias)"]

@@ -1,0 +1,144 @@
+"""The model file's description: all that a model file says beside its graph.
+
+One ``.onnx`` file is the whole hand-off from training to serving. Its graph is ``graph.advance``; its
+metadata holds, under one key, the description that is defined here. The exporter writes it, the runner reads
+it; free of torch and of onnx.
+
+What always holds: a ``ModelDescription`` is whole and consistent. A file that is not is a ``ModelFileError``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+from nextchar_training.alphabet import Alphabet, AlphabetError
+
+FORMAT_VERSION = 1
+"""Version of the description and of the graph's inputs and outputs. A reader takes its own version only."""
+
+METADATA_KEY = "nextchar"
+
+Precision = Literal["int8", "fp32"]
+
+
+class ModelFileError(ValueError):
+    """A file is no model file that this version can run. The message names the file and what is wrong."""
+
+
+@dataclass(frozen=True)
+class TrainingSummary:
+    """How a model was trained."""
+
+    corpus: str
+    """Names of the corpus's parts."""
+    corpus_characters: int
+    command: str
+    steps: int
+    seconds: float
+    seed: int
+    validation_loss: float
+    """Nats a character on the validation text, state carried along, before export."""
+
+
+@dataclass(frozen=True)
+class ExportChecks:
+    """What the exporter measured before it wrote the file."""
+
+    logit_difference: float
+    """Largest difference between a log-probability of the fp32 graph and PyTorch's, in nats."""
+    loss: float
+    """Loss of the file's own graph on the checked text, in nats a character, state carried along."""
+    loss_increase: float
+    """That loss less the fp32 graph's: what the precision costs. 0 for fp32."""
+    characters: int
+    """Characters of the checked text."""
+
+
+@dataclass(frozen=True)
+class TestVector:
+    """A text to read and what the exporting machine then generated, by which another machine knows itself."""
+
+    __test__ = False  # for pytest: this is no test
+
+    text: str
+    seed: int
+    ids: tuple[int, ...]
+    """Ids generated after ``text`` at temperature 1."""
+    logprobs: tuple[float, ...]
+    """Log-probabilities in nats: of each character of ``text``, then of each of ``ids``."""
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """All that a model file says beside its graph."""
+
+    alphabet: Alphabet
+    cell: Literal["lstm"]
+    layers: int
+    hidden_size: int
+    embedding_size: int
+    precision: Precision
+    parameters: int
+    """Trainable parameters of the network."""
+    training: TrainingSummary
+    checks: ExportChecks
+    test_vector: TestVector
+
+    @property
+    def state_bytes(self) -> int:
+        """Size of the recurrent state of one row: hidden states, quantized with int8, and float cells."""
+        return self.layers * self.hidden_size * ((1 if self.precision == "int8" else 4) + 4)
+
+    def to_metadata(self) -> dict[str, str]:
+        """The metadata of the model file."""
+        document = {"format_version": FORMAT_VERSION, **asdict(self)}
+        return {METADATA_KEY: json.dumps(document, ensure_ascii=False, sort_keys=True)}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str], path: Path) -> ModelDescription:
+        """Reads the metadata of the model file at ``path``, which only the error messages use."""
+        if METADATA_KEY not in metadata:
+            raise ModelFileError(
+                f"{path}: an ONNX file, but not a nextchar model: its metadata has no entry {METADATA_KEY!r}"
+            )
+        try:
+            document = json.loads(metadata[METADATA_KEY])
+            version = document.pop("format_version")
+        except (ValueError, AttributeError, KeyError) as error:
+            raise ModelFileError(f"{path}: the metadata of the model is damaged") from error
+        if version != FORMAT_VERSION:
+            raise ModelFileError(
+                f"{path}: model file format {version}; this version of nextchar reads format {FORMAT_VERSION}: "
+                "export the checkpoint again"
+            )
+        try:
+            alphabet = document.pop("alphabet")
+            description = cls(
+                alphabet=Alphabet(tuple(alphabet["symbols"]), alphabet["kind"]),
+                training=TrainingSummary(**document.pop("training")),
+                checks=ExportChecks(**document.pop("checks")),
+                test_vector=_test_vector(**document.pop("test_vector")),
+                **document,
+            )
+            description.check()
+        except (AlphabetError, KeyError, TypeError, ValueError) as error:
+            raise ModelFileError(f"{path}: the description of the model is not valid: {error}") from error
+        return description
+
+    def check(self) -> None:
+        """Raises ``ValueError`` where a field's type or value can't be."""
+        for field in fields(self):
+            if field.type == "int" and not (isinstance(value := getattr(self, field.name), int) and value > 0):
+                raise ValueError(f"{field.name} is {value!r}, not a positive integer")
+        if self.cell != "lstm":
+            raise ValueError(f"cell {self.cell!r} is not known; this version knows 'lstm'")
+        if self.precision not in ("int8", "fp32"):
+            raise ValueError(f"precision {self.precision!r} is neither 'int8' nor 'fp32'")
+
+
+def _test_vector(text: str, seed: int, ids: list[int], logprobs: list[float]) -> TestVector:
+    return TestVector(text, seed, tuple(ids), tuple(logprobs))

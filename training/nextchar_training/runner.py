@@ -1,0 +1,284 @@
+"""The runner: a model file, opened in onnxruntime, ready to advance batches.
+
+Last stage of training's flow and first of the server's: the exporter checks its files with it, the evaluator
+scores texts with it, the engine serves from it. It knows ids and states, never text. Free of torch.
+
+What always holds: on the CPU, a row's results depend on that row alone, bit for bit, whatever its batch-mates
+are, however many steps one call takes and however many threads share the work.
+
+Shapes: B rows, K steps, V ids, L layers, H hidden size, N alternatives.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nextchar_training.alphabet import BOUNDARY, Ids
+from nextchar_training.model_file import ModelDescription, ModelFileError, Precision
+from nextchar_training.uniform import uniform
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is imported
+import onnxruntime
+
+Provider = Literal["cpu", "cuda"]
+
+SAMPLE = -1
+"""What ``forced`` holds where an id is to be sampled."""
+
+REPLAY_TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "int8": 5e-2}
+"""Largest difference in a log-probability of the test vector's text, in nats, at which a machine still counts
+as running the same model. In int8 the last bit of a float can tip a hidden state to the next of its 255 steps."""
+
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_OUTPUTS = ["ids", "logprob", "top_ids", "top_logprobs", "new_automaton_state", "new_hidden", "new_cell"]
+
+
+class ProviderError(ValueError):
+    """This machine or this onnxruntime can't run a model where it was asked to. The message has the remedy."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How one row is sampled. The ranges are those of ``GenerationParameters`` in the protocol."""
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    bias: NDArray[np.float32] | None = None
+    """Added to the log-probabilities before anything else, [V]; None adds nothing."""
+
+
+@dataclass
+class Batch:
+    """B rows: the settings and the state of each, arrays whose first axis (second, of hidden and cell) is B."""
+
+    last_id: Ids
+    hidden: NDArray[np.generic]
+    cell: NDArray[np.float32]
+    automaton_state: NDArray[np.int32]
+    temperature: NDArray[np.float32]
+    top_k: NDArray[np.int64]
+    top_p: NDArray[np.float32]
+    min_p: NDArray[np.float32]
+    bias: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.last_id)
+
+    def take(self, rows: Sequence[int]) -> Batch:
+        """The batch of ``rows`` only, in that order."""
+        return Batch(**{name: np.take(array, rows, axis=_row_axis(name)) for name, array in vars(self).items()})
+
+    @staticmethod
+    def join(batches: Sequence[Batch]) -> Batch:
+        """The rows of ``batches``, at least one of them, one after another."""
+        return Batch(
+            **{
+                name: np.concatenate([getattr(batch, name) for batch in batches], axis=_row_axis(name))
+                for name in vars(batches[0])
+            }
+        )
+
+
+def _row_axis(name: str) -> int:
+    return 1 if name in ("hidden", "cell") else 0
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What K steps of a batch gave."""
+
+    ids: NDArray[np.int64]
+    """[K, B]: the id after each step, forced or sampled."""
+    logprob: NDArray[np.float32]
+    """[K, B]: its log-probability before temperature, bias and truncation, in nats."""
+    top_ids: NDArray[np.int64]
+    """[K, B, N]: the likeliest ids, likeliest first."""
+    top_logprobs: NDArray[np.float32]
+    """[K, B, N]: their log-probabilities, in nats."""
+
+
+@dataclass(frozen=True)
+class Replay:
+    """How this machine repeats a model file's test vector."""
+
+    exact: bool
+    """Bit for bit as the exporting machine did; else close, another instruction set."""
+    numeric_class: str
+    """Two machines that gave the same bits have the same one."""
+
+
+@dataclass(frozen=True)
+class State:
+    """The recurrent state of B rows, [L, B, H] each, and what the graph takes with it."""
+
+    hidden: NDArray[np.generic]
+    cell: NDArray[np.float32]
+
+
+class Runner:
+    """A model file in an onnxruntime session. Several threads may call it at once."""
+
+    description: ModelDescription
+    digest: str
+    """SHA-256 of the file, in hexadecimal."""
+    provider: Provider
+    provider_reason: str
+    """Why it runs there, for people."""
+
+    def __init__(self, path: Path, *, provider: Literal["auto", "cpu", "cuda"] = "cpu", threads: int = 1) -> None:
+        """Opens the model file at ``path``; ``threads`` of the CPU share the work of one step.
+
+        ``"auto"`` is CUDA where this machine has it and the model is fp32, else the CPU.
+        Raises ``ModelFileError`` where the file is missing, truncated, foreign or of another format version,
+        ``ProviderError`` where ``"cuda"`` was asked for and can't be had.
+        """
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise ModelFileError(f"{path}: cannot be read: {error.strerror}") from error
+        self.digest = hashlib.sha256(content).hexdigest()
+        try:
+            self._session = onnxruntime.InferenceSession(content, _options(threads), providers=[_PROVIDERS["cpu"]])
+        except Exception as error:  # onnxruntime has no common class for what it raises
+            raise ModelFileError(
+                f"{path}: not a readable ONNX file, truncated or of another kind: {_first_line(error)}"
+            ) from error
+        self.description = ModelDescription.from_metadata(self._session.get_modelmeta().custom_metadata_map, path)
+        outputs = [output.name for output in self._session.get_outputs()]
+        if outputs != _OUTPUTS:
+            raise ModelFileError(f"{path}: the graph gives {', '.join(outputs)}, not {', '.join(_OUTPUTS)}")
+        self.provider, self.provider_reason = "cpu", "asked for"
+        if provider != "cpu":
+            try:
+                self._session = _cuda_session(content, self.description.precision, threads)
+                self.provider, self.provider_reason = "cuda", "asked for" if provider == "cuda" else "available"
+            except ProviderError as error:
+                if provider == "cuda":
+                    raise ProviderError(f"{path}: {error}") from error
+                self.provider_reason = str(error)
+        self._hidden_zero = np.uint8(128) if self.description.precision == "int8" else np.float32(0)
+        self._unconstrained = np.zeros((1, self.description.alphabet.size), np.int32)
+
+    def initial_state(self, batch: int) -> State:
+        """The state of ``batch`` rows before a document: zero."""
+        shape = (self.description.layers, batch, self.description.hidden_size)
+        return State(np.full(shape, self._hidden_zero), np.zeros(shape, np.float32))
+
+    def start(self, settings: Sequence[Settings]) -> Batch:
+        """A batch at the start of a document, a row for each of ``settings``."""
+        B = len(settings)
+        state = self.initial_state(B)
+        bias = np.zeros((B, self.description.alphabet.size), np.float32)
+        for row, one in enumerate(settings):
+            if one.bias is not None:
+                bias[row] = one.bias
+        return Batch(
+            last_id=np.full(B, BOUNDARY, np.int64),
+            hidden=state.hidden,
+            cell=state.cell,
+            automaton_state=np.zeros(B, np.int32),
+            temperature=np.array([one.temperature for one in settings], np.float32),
+            top_k=np.array([one.top_k for one in settings], np.int64),
+            top_p=np.array([one.top_p for one in settings], np.float32),
+            min_p=np.array([one.min_p for one in settings], np.float32),
+            bias=bias,
+        )
+
+    def advance(
+        self, batch: Batch, forced: NDArray[np.int64], draws: NDArray[np.float32], *, alternatives: int = 0
+    ) -> Steps:
+        """Takes K steps of every row, and leaves ``batch`` in the state after them.
+
+        ``forced`` [K, B] holds the id to take at each step, or ``SAMPLE``; ``draws`` [K, B] the random number
+        of each step, in [0, 1); ``alternatives`` N how many likeliest ids to give. A step reads the row's last id
+        and chooses the next; the last chosen is not read yet.
+        """
+        *steps, batch.automaton_state, batch.hidden, batch.cell = self._session.run(
+            _OUTPUTS,
+            {
+                "forced": forced,
+                "uniform": draws,
+                "transitions": self._unconstrained,
+                "alternatives": np.array([alternatives]),
+                **vars(batch),
+            },
+        )
+        result = Steps(*steps)
+        batch.last_id = result.ids[-1]
+        return result
+
+    def score(self, last_id: Ids, ids: NDArray[np.int64], state: State) -> tuple[NDArray[np.float32], State]:
+        """Reads ``ids`` [T, B]; each row follows its ``last_id`` [B] and ``state``.
+
+        Returns the log-probability of each id in nats, [T, B], and the state before the last id is read.
+        """
+        batch = self.start([Settings()] * len(last_id))
+        batch.last_id, batch.hidden, batch.cell = last_id, state.hidden, state.cell
+        steps = self.advance(batch, ids, np.zeros(ids.shape, np.float32))
+        return steps.logprob, State(batch.hidden, batch.cell)
+
+    def generate(self, text: str, seed: int, count: int) -> Steps:
+        """Reads ``text`` from the start of a document, then samples ``count`` ids at temperature 1, in one call."""
+        read = self.description.alphabet.encode(text)
+        forced = np.concatenate([read, np.full(count, SAMPLE)])[:, None]
+        draws = np.concatenate([np.zeros(len(read), np.float32), uniform(seed, 0, count)])[:, None]
+        return self.advance(self.start([Settings()]), forced, draws)
+
+    def replay(self) -> Replay:
+        """Repeats the model file's test vector. Raises ``ModelFileError`` where this machine is off."""
+        vector = self.description.test_vector
+        steps = self.generate(vector.text, vector.seed, len(vector.ids))
+        ids, logprobs = steps.ids[:, 0], steps.logprob[:, 0]
+        read = len(ids) - len(vector.ids)
+        expected = np.array(vector.logprobs, np.float32)
+        exact = np.array_equal(ids[read:], vector.ids) and np.array_equal(logprobs, expected)
+        difference = float(np.abs(logprobs[:read] - expected[:read]).max(initial=0.0))
+        if not exact and not difference <= REPLAY_TOLERANCE[self.description.precision]:
+            raise ModelFileError(
+                f"model {self.digest[:12]}: this machine computes its test vector wrongly (off by {difference:.3g} "
+                "nats): the file is damaged, or this processor cannot run it"
+            )
+        bits = hashlib.sha256(ids.tobytes() + logprobs.tobytes()).hexdigest()
+        return Replay(exact, f"{self.description.precision}-{self.provider}-{bits[:8]}")
+
+
+def _cuda_session(content: bytes, precision: Precision, threads: int) -> onnxruntime.InferenceSession:
+    """A session on the first CUDA device, or a ``ProviderError`` that says what stands in the way."""
+    if precision == "int8":
+        raise ProviderError("an int8 model runs on the CPU only; for CUDA, export it with --precision fp32")
+    if _PROVIDERS["cuda"] not in onnxruntime.get_available_providers():
+        raise ProviderError(
+            f"the installed onnxruntime {onnxruntime.__version__} has no CUDA provider; for CUDA, install the extra "
+            "nextchar[server-cuda] in place of nextchar[server]"
+        )
+    try:
+        session = onnxruntime.InferenceSession(content, _options(threads), providers=[_PROVIDERS["cuda"]])
+    except Exception as error:  # onnxruntime has no common class for what it raises
+        raise ProviderError(f"CUDA does not start: {_first_line(error)}") from error
+    if _PROVIDERS["cuda"] not in session.get_providers():  # onnxruntime falls back without an error
+        raise ProviderError("no CUDA device can be used: onnxruntime did not start its CUDA provider")
+    return session
+
+
+def _options(threads: int) -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # what goes wrong is raised, and reported once
+    # Threads that spin while they wait take the core from whatever else runs on it.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
