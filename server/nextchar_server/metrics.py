@@ -1,0 +1,99 @@
+"""The metrics: every name, label and bucket in one place.
+
+What always holds: the registry is injected, so that several servers live in one process; gauges are read when
+they are scraped, never kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+_STEP = (10e-6, 20e-6, 50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 50e-3)
+_CHARACTER = (50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 20e-3, 50e-3, 100e-3, 200e-3, 500e-3, 1.0)
+_WAIT = (0.5e-3, 1e-3, 2e-3, 5e-3, 10e-3, 20e-3, 50e-3, 100e-3, 200e-3, 500e-3, 1.0, 2.0, 5.0)
+_CALL = (1e-3, 2e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 500e-3, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_ROWS = tuple(2**n for n in range(11))
+_CALL_LABELS = ("grpc_type", "grpc_service", "grpc_method")
+
+
+class Metrics:
+    """All metrics of one server, in ``registry``."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self._streams = _StreamGauges()
+        registry.register(self._streams)
+        ProcessCollector(registry=registry)
+
+        def counter(name: str, help_: str, *labels: str) -> Counter:
+            return Counter(name, help_, labels, registry=registry)
+
+        def histogram(name: str, help_: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(name, help_, labels, buckets=buckets, registry=registry)
+
+        self.calls_started = counter("grpc_server_started_total", "Calls started.", *_CALL_LABELS)
+        self.calls_handled = counter(
+            "grpc_server_handled_total", "Calls completed, by code.", *_CALL_LABELS, "grpc_code"
+        )
+        self.call_seconds = histogram(
+            "grpc_server_handling_seconds", "Time from the start of a call to its end.", _CALL, *_CALL_LABELS
+        )
+        self.prompt_characters = counter("nextchar_prompt_characters_total", "Characters read.", "model")
+        self.generated_characters = counter("nextchar_generated_characters_total", "Characters generated.", "model")
+        self.first_character_seconds = histogram(
+            "nextchar_time_to_first_character_seconds",
+            "Time from a call's start to its first character.",
+            _WAIT,
+            "model",
+        )
+        self.inter_character_seconds = histogram(
+            "nextchar_inter_character_seconds",
+            "Time a character between two messages of a stream, once a message.",
+            _CHARACTER,
+            "model",
+        )
+        self.queue_seconds = histogram(
+            "nextchar_queue_seconds", "Time from a call's start to its first turn.", _WAIT, "model"
+        )
+        self.step_seconds = histogram(
+            "nextchar_step_seconds", "Time of one step of a batch, once a turn.", _STEP, "model"
+        )
+        self.batch_rows = histogram("nextchar_batch_rows", "Rows of a batch, once a turn.", _ROWS, "model")
+        self.finished = counter(
+            "nextchar_finished_total", "Texts that ended well, by finish reason.", "model", "reason"
+        )
+        self.rejected = counter("nextchar_rejected_total", "Calls that were not served, by reason.", "reason")
+        self.model_info = Gauge(
+            "nextchar_model_info",
+            "1 for each model that the server holds.",
+            ("model", "digest", "precision", "provider", "numeric_class"),
+            registry=registry,
+        )
+
+    def watch(
+        self, model: str, *, active: Callable[[], int], paused: Callable[[], int], waiting: Callable[[], int]
+    ) -> None:
+        """Shows the streams of ``model`` in the gauges, as these functions count them at a scrape."""
+        self._streams.counts[model] = (active, paused, waiting)
+
+
+class _StreamGauges(Collector):
+    """Gauges of the streams of each model, read at a scrape."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, tuple[Callable[[], int], Callable[[], int], Callable[[], int]]] = {}
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        families = (
+            GaugeMetricFamily("nextchar_active_streams", "Streams in a batch.", labels=["model"]),
+            GaugeMetricFamily("nextchar_paused_streams", "Streams whose reader is slow.", labels=["model"]),
+            GaugeMetricFamily("nextchar_waiting_requests", "Requests in the queue.", labels=["model"]),
+        )
+        for model, counts in self.counts.items():
+            for family, count in zip(families, counts, strict=True):
+                family.add_metric([model], count())
+        yield from families

@@ -1,0 +1,217 @@
+"""The service: where the protocol, text and streams of ids meet.
+
+Last stage of the flow before the client. Each method: convert in, submit, convert out.
+
+What always holds: everything that can be wrong with a request is said before its first message; a stream's row is
+freed however its call ends; ``Generate`` gives what ``GenerateStream`` gives, put together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+
+from nextchar.v1 import generation_pb2 as pb
+from nextchar.v1 import generation_pb2_grpc
+from nextchar_server import requests
+from nextchar_server.errors import DrainingError
+from nextchar_server.interceptor import Context, request_id
+from nextchar_server.metrics import Metrics
+from nextchar_server.served import ServedModel, ServedModels
+from nextchar_server.stream import Chunk, End, Stream
+from nextchar_server.text import CharacterLogprob, Piece, TextBuilder, piece_of
+
+_FINISH_REASONS = {
+    End.COUNT: pb.FINISH_REASON_MAX_CHARACTERS,
+    End.BOUNDARY: pb.FINISH_REASON_END_OF_DOCUMENT,
+    End.DRAINED: pb.FINISH_REASON_DRAINING,
+}
+
+
+class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
+    """``nextchar.v1.GenerationService``."""
+
+    def __init__(self, models: ServedModels, metrics: Metrics) -> None:
+        self._models = models
+        self._metrics = metrics
+        self._calls = 0
+        self._draining = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def Generate(self, request: pb.GenerateRequest, context: Context) -> pb.GenerateResponse:
+        """Answers with the whole text."""
+        response = pb.GenerateResponse()
+
+        async def gather(event: pb.GenerateStreamResponse) -> None:
+            if event.HasField("delta"):
+                response.text += event.delta.text
+                response.logprobs.extend(event.delta.logprobs)
+            else:
+                response.MergeFrom(pb.GenerateResponse(started=event.started, finished=event.finished))
+
+        await self._generate(request, gather)
+        return response
+
+    async def GenerateStream(self, request: pb.GenerateStreamRequest, context: Context) -> None:
+        """Streams the text as it comes."""
+        await self._generate(request, context.write)
+
+    async def Score(self, request: pb.ScoreRequest, context: Context) -> pb.ScoreResponse:
+        """Scores a text."""
+        model = self._models.get(request.model)
+        scoring = requests.scoring(request, model.alphabet, model.limits)
+        stream = Stream(read=scoring.text, count=0, alternatives=scoring.top_logprobs, reports_reading=True)
+        chunk = Chunk()
+        with self._submitted(model, stream):
+            while isinstance(taken := await model.engine.take(stream), Chunk):
+                chunk.extend(taken)
+        if taken is End.DRAINED:
+            raise DrainingError
+        self._metrics.prompt_characters.labels(model.name).inc(len(chunk.ids))
+        total = math.fsum(chunk.logprobs)
+        return pb.ScoreResponse(
+            request_id=request_id(),
+            model=model.name,
+            model_digest=model.runner.digest,
+            characters=map(_logprob_message, piece_of(model.alphabet, chunk).logprobs),
+            total_logprob=total,
+            bits_per_character=-total / math.log(2) / len(chunk.ids),
+        )
+
+    async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:
+        """Describes one model."""
+        return pb.GetModelResponse(model=self._models.message(self._models.get(request.name)))
+
+    async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
+        """Describes every model."""
+        return pb.ListModelsResponse(models=map(self._models.message, self._models))
+
+    async def drain(self, patience: float) -> None:
+        """Turns new texts away, and gives the running ones ``patience`` seconds before it ends them."""
+        self._draining = True
+        try:
+            await asyncio.wait_for(self._idle.wait(), patience)
+        except TimeoutError:
+            for model in self._models:
+                model.engine.drain()
+            await self._idle.wait()
+
+    @contextmanager
+    def _submitted(self, model: ServedModel, stream: Stream) -> Iterator[None]:
+        """Surrounds the life of a stream."""
+        if self._draining:
+            raise DrainingError
+        model.engine.submit(stream)
+        self._calls += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            model.engine.release(stream)
+            self._calls -= 1
+            if self._calls == 0:
+                self._idle.set()
+
+    async def _generate(
+        self,
+        request: pb.GenerateRequest | pb.GenerateStreamRequest,
+        send: Callable[[pb.GenerateStreamResponse], Awaitable[None]],
+    ) -> None:
+        """Sends the events of a text."""
+        arrived = time.monotonic()
+        model = self._models.get(request.model)
+        generation = requests.generation(request, model.alphabet, model.limits)
+        stream = Stream(
+            read=generation.prompt,
+            count=generation.max_characters,
+            settings=generation.settings,
+            seed=generation.seed,
+            alternatives=generation.top_logprobs,
+            reports_reading=generation.echo,
+        )
+        builder = TextBuilder(model.alphabet, generation.stop_sequences, generation.include_stop_sequence)
+        times = _Times(self._metrics, model.name, arrived)
+        offset = 0
+
+        async def send_piece(piece: Piece) -> None:
+            nonlocal offset
+            if piece.text:
+                logprobs = map(_logprob_message, piece.logprobs)
+                await send(pb.GenerateStreamResponse(delta=pb.Delta(text=piece.text, offset=offset, logprobs=logprobs)))
+                offset += len(piece.text)
+
+        with self._submitted(model, stream):
+            await send(
+                pb.GenerateStreamResponse(
+                    started=pb.Started(
+                        request_id=request_id(),
+                        model=model.name,
+                        model_digest=model.runner.digest,
+                        seed=generation.seed,
+                    )
+                )
+            )
+            echo_left = len(generation.prompt) if generation.echo else 0
+            reason = pb.FINISH_REASON_STOP_SEQUENCE
+            while not builder.stopped_by:
+                taken = await model.engine.take(stream)
+                if isinstance(taken, End):
+                    reason = _FINISH_REASONS[taken]
+                    await send_piece(builder.flush())
+                    break
+                echoed, generated = taken.split(echo_left)
+                echo_left -= len(echoed.ids)
+                await send_piece(piece_of(model.alphabet, echoed))
+                times.came(len(generated.ids), stream)
+                await send_piece(builder.feed(generated))
+            self._metrics.prompt_characters.labels(model.name).inc(len(generation.prompt))
+            self._metrics.finished.labels(model.name, pb.FinishReason.Name(reason)).inc()
+            await send(
+                pb.GenerateStreamResponse(
+                    finished=pb.Finished(
+                        finish_reason=reason,
+                        stop_sequence=builder.stopped_by,
+                        usage=pb.Usage(
+                            prompt_characters=len(generation.prompt), generated_characters=builder.generated
+                        ),
+                    )
+                )
+            )
+
+
+class _Times:
+    """Observes when the characters of one text came."""
+
+    def __init__(self, metrics: Metrics, model: str, arrived: float) -> None:
+        self._metrics = metrics
+        self._model = model
+        self._arrived = arrived
+        self._last: float | None = None
+
+    def came(self, characters: int, stream: Stream) -> None:
+        """So many characters of ``stream`` came now."""
+        if not characters:
+            return
+        now = time.monotonic()
+        if self._last is None:
+            assert stream.admitted_at is not None
+            self._metrics.queue_seconds.labels(self._model).observe(stream.admitted_at - self._arrived)
+            self._metrics.first_character_seconds.labels(self._model).observe(now - self._arrived)
+        else:
+            self._metrics.inter_character_seconds.labels(self._model).observe((now - self._last) / characters)
+        self._last = now
+        self._metrics.generated_characters.labels(self._model).inc(characters)
+
+
+def _logprob_message(entry: CharacterLogprob) -> pb.CharacterLogprob:
+    return pb.CharacterLogprob(
+        character=entry.character,
+        logprob=entry.logprob,
+        alternatives=[
+            pb.AlternativeCharacter(character=character, logprob=logprob) for character, logprob in entry.alternatives
+        ],
+    )
