@@ -1,0 +1,48 @@
+"""One tiny real model a session, exported in both precisions, for every test that needs one."""
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from nextchar_training.alphabet import Alphabet
+from nextchar_training.export import export
+from nextchar_training.model_file import TrainingSummary
+from nextchar_training.network import Architecture, Network
+
+WORDS = "Romeo Juliet night light love stars moon sun; what? who! yes, no. the a and\n".split(" ")
+
+
+@dataclass(frozen=True)
+class TinyModel:
+    """A network of random weights, and the files that it was exported to."""
+
+    network: Network
+    alphabet: Alphabet
+    text: str
+    int8: Path
+    fp32: Path
+
+
+def make_text(words: int, seed: int = 0) -> str:
+    """Some text of the tiny model's alphabet."""
+    return " ".join(random.Random(seed).choices(WORDS, k=words))
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    text = make_text(400)
+    alphabet = Alphabet.of(text)
+    network = Network(Architecture(alphabet.size, hidden_size=48, layers=2, embedding_size=16))
+    with torch.no_grad():
+        network.readout.weight.mul_(8)  # a distribution that is not flat, so that a wrong bit shows
+        network.readout.bias[0] = -100.0  # no document ends by itself; a test that wants one biases it
+    folder = tmp_path_factory.mktemp("tiny")
+    summary = TrainingSummary("random weights", len(text), "none", 0, 0.0, 0, 0.0)
+    for precision in ("int8", "fp32"):
+        export(network, alphabet, summary, folder / f"{precision}.onnx", precision=precision, text=text)
+    return TinyModel(network, alphabet, text, folder / "int8.onnx", folder / "fp32.onnx")
