@@ -1,0 +1,193 @@
+"""Between the client's plain values and the protobuf messages: the only place that knows both.
+
+Options become requests here, and responses results. A value that no message can carry is refused here, by name;
+whether a value makes sense is for the server to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
+from grpc_health.v1 import health_pb2
+
+from nextchar.v1 import generation_pb2 as pb
+
+from .errors import InvalidArgumentError
+from .options import GenerationOptions, UnknownCharacters
+from .results import (
+    AlternativeCharacter,
+    CharacterLogprob,
+    Delta,
+    Event,
+    Finished,
+    FinishReason,
+    Generation,
+    Health,
+    Model,
+    Replay,
+    Score,
+    Started,
+    Usage,
+)
+
+AnyMessage = TypeVar("AnyMessage", bound=Message)
+AnyGenerateRequest = TypeVar("AnyGenerateRequest", pb.GenerateRequest, pb.GenerateStreamRequest)
+
+_UNKNOWN_CHARACTERS = {
+    "error": pb.UNKNOWN_CHARACTERS_ERROR,
+    "skip": pb.UNKNOWN_CHARACTERS_SKIP,
+    "replace": pb.UNKNOWN_CHARACTERS_REPLACE,
+}
+_FINISH_REASONS = {
+    pb.FINISH_REASON_MAX_CHARACTERS: FinishReason.MAX_CHARACTERS,
+    pb.FINISH_REASON_STOP_SEQUENCE: FinishReason.STOP_SEQUENCE,
+    pb.FINISH_REASON_END_OF_DOCUMENT: FinishReason.END_OF_DOCUMENT,
+    pb.FINISH_REASON_DRAINING: FinishReason.DRAINING,
+    pb.FINISH_REASON_REGEX_COMPLETE: FinishReason.REGEX_COMPLETE,
+}
+_REPLAYS = {pb.REPLAY_EXACT: Replay.EXACT, pb.REPLAY_CLOSE: Replay.CLOSE}
+_HEALTH = {
+    health_pb2.HealthCheckResponse.SERVING: Health.SERVING,
+    health_pb2.HealthCheckResponse.NOT_SERVING: Health.NOT_SERVING,
+}
+
+
+def generation_request(kind: type[AnyGenerateRequest], prompt: str, options: GenerationOptions) -> AnyGenerateRequest:
+    """The request of either kind for ``prompt`` and ``options``; ``timeout`` is no part of it."""
+    for name in options.keys() - GenerationOptions.__annotations__.keys():
+        raise TypeError(f"unexpected keyword argument {name!r}")
+    fields: dict[str, Any] = dict(options)
+    fields.pop("timeout", None)
+    model = fields.pop("model", "")
+    stop = fields.pop("stop", ())
+    fields["stop_sequences"] = [stop] if isinstance(stop, str) else stop
+    fields["unknown_characters"] = _unknown_characters(fields.get("unknown_characters"))
+    return _message(kind, model=model, prompt=prompt, parameters=_message(pb.GenerationParameters, **fields))
+
+
+def score_request(
+    text: str,
+    *,
+    model: str,
+    top_logprobs: int | None,
+    unknown_characters: UnknownCharacters | None,
+    replacement_character: str | None,
+) -> pb.ScoreRequest:
+    """The request to score ``text``."""
+    return _message(
+        pb.ScoreRequest,
+        model=model,
+        text=text,
+        top_logprobs=top_logprobs,
+        unknown_characters=_unknown_characters(unknown_characters),
+        replacement_character=replacement_character,
+    )
+
+
+def event(message: pb.GenerateStreamResponse) -> Event | None:
+    """The event in a message of a stream; None for one that only a later client knows."""
+    match message.WhichOneof("event"):
+        case "started":
+            return _started(message.started)
+        case "delta":
+            return Delta(message.delta.text, message.delta.offset, _logprobs(message.delta.logprobs))
+        case "finished":
+            return _finished(message.finished)
+    return None
+
+
+def generation(message: pb.GenerateResponse) -> Generation:
+    """The whole generated text."""
+    return Generation(_started(message.started), message.text, _logprobs(message.logprobs), _finished(message.finished))
+
+
+def score(message: pb.ScoreResponse) -> Score:
+    """How likely the text is."""
+    return Score(
+        request_id=message.request_id,
+        model=message.model,
+        model_digest=message.model_digest,
+        characters=_logprobs(message.characters),
+        total_logprob=message.total_logprob,
+        bits_per_character=message.bits_per_character,
+    )
+
+
+def model(message: pb.Model) -> Model:
+    """The description of a model."""
+    return Model(
+        name=message.name,
+        digest=message.digest,
+        is_default=message.is_default,
+        cell=message.cell,
+        layers=message.layers,
+        hidden_size=message.hidden_size,
+        parameters=message.parameters,
+        alphabet_kind=message.alphabet_kind,
+        alphabet=tuple(message.alphabet),
+        precision=message.precision,
+        provider=message.provider,
+        numeric_class=message.numeric_class,
+        replay=_REPLAYS.get(message.replay, Replay.UNKNOWN),
+        batch_dependent=message.batch_dependent,
+        validation_loss=message.validation_loss,
+        state_bytes=message.state_bytes,
+        max_characters=message.max_characters,
+        max_prompt_characters=message.max_prompt_characters,
+    )
+
+
+def health(message: health_pb2.HealthCheckResponse) -> Health:
+    """The state of a server or a service."""
+    return _HEALTH.get(message.status, Health.UNKNOWN)
+
+
+def _message(kind: type[AnyMessage], **fields: Any) -> AnyMessage:
+    """A message of ``kind`` with ``fields``, of which None is absent; an error names the field."""
+    message = kind()
+    for name, value in fields.items():
+        try:
+            message.MergeFrom(kind(**{name: value}))
+        except TypeError as error:
+            raise TypeError(f"{name}: {error}") from None
+        except UnicodeEncodeError as error:
+            code, offset = ord(error.object[error.start]), error.start
+            raise InvalidArgumentError(
+                f"{name}: U+{code:04X} at offset {offset} is half a surrogate pair, not a character"
+            ) from None
+        except ValueError as error:
+            raise InvalidArgumentError(f"{name}: {error}") from None
+    return message
+
+
+def _unknown_characters(value: str | None) -> pb.UnknownCharacters | None:
+    if value is None:
+        return None
+    if value not in _UNKNOWN_CHARACTERS:
+        raise InvalidArgumentError(f"unknown_characters: {value!r} is none of {', '.join(_UNKNOWN_CHARACTERS)}")
+    return _UNKNOWN_CHARACTERS[value]
+
+
+def _started(message: pb.Started) -> Started:
+    return Started(message.request_id, message.model, message.model_digest, message.seed)
+
+
+def _finished(message: pb.Finished) -> Finished:
+    return Finished(
+        finish_reason=_FINISH_REASONS.get(message.finish_reason, FinishReason.UNKNOWN),
+        stop_sequence=message.stop_sequence,
+        usage=Usage(message.usage.prompt_characters, message.usage.generated_characters),
+    )
+
+
+def _logprobs(messages: Iterable[pb.CharacterLogprob]) -> tuple[CharacterLogprob, ...]:
+    return tuple(
+        CharacterLogprob(
+            message.character,
+            message.logprob,
+            tuple(AlternativeCharacter(other.character, other.logprob) for other in message.alternatives),
+        )
+        for message in messages
+    )

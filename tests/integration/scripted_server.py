@@ -1,0 +1,122 @@
+"""A real grpc.aio server whose answers a test writes: what the client's tests call.
+
+It has its own event loop in its own thread, so that asynchronous tests, synchronous ones and other processes all
+call it the same way. It listens on a port that the system chooses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Self
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from nextchar.v1 import generation_pb2 as pb
+from nextchar.v1 import generation_pb2_grpc as rpc
+
+
+@dataclass(frozen=True)
+class Abort:
+    """A step that ends the call with a status."""
+
+    status: grpc.StatusCode
+    details: str = "so the script says"
+    trailers: tuple[tuple[str, str], ...] = ()
+
+
+HANG = object()
+"""A step that lasts until the call is cancelled."""
+
+STARTED = pb.GenerateStreamResponse(
+    started=pb.Started(request_id="request-1", model="tiny", model_digest="0123456789abcdef", seed=2**64 - 1)
+)
+FINISHED = pb.GenerateStreamResponse(
+    finished=pb.Finished(
+        finish_reason=pb.FINISH_REASON_MAX_CHARACTERS,
+        usage=pb.Usage(prompt_characters=6, generated_characters=8),
+    )
+)
+
+
+def delta(text: str, offset: int = 0) -> pb.GenerateStreamResponse:
+    """The message of a delta."""
+    return pb.GenerateStreamResponse(delta=pb.Delta(text=text, offset=offset))
+
+
+WHOLE = [STARTED, delta("한글\n", 0), delta("words", 3), FINISHED]
+"""A stream that ends well."""
+
+
+class ScriptedServer(rpc.GenerationServiceServicer):
+    """Plays ``scripts``, one a call, the last one for ever; a script is messages, ``Abort`` and ``HANG``.
+
+    ``requests`` holds what arrived, ``seconds_left`` each call's deadline, and ``cancelled`` is set when a call has
+    been cancelled.
+    """
+
+    def __init__(self) -> None:
+        self.scripts: list[Sequence[Any]] = [WHOLE]
+        self.requests: list[Any] = []
+        self.seconds_left: list[float | None] = []
+        self.cancelled = threading.Event()
+        self.endpoint = ""
+
+    def __enter__(self) -> Self:
+        port: Future[int] = Future()
+        self._thread = threading.Thread(target=asyncio.run, args=(self._live(port),))
+        self._thread.start()
+        self.endpoint = f"127.0.0.1:{port.result(10)}"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+
+    def set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        """Sets what the health service says of the whole server."""
+        asyncio.run_coroutine_threadsafe(self._health.set("", status), self._loop).result(10)
+
+    async def _live(self, port: Future[int]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        self._health = health.aio.HealthServicer()
+        await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
+        server = grpc.aio.server()
+        rpc.add_GenerationServiceServicer_to_server(self, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        chosen = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        port.set_result(chosen)
+        await self._stop.wait()
+        await server.stop(None)
+
+    async def _play(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+        self.requests.append(request)
+        self.seconds_left.append(context.time_remaining())
+        script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
+        try:
+            for step in script:
+                if isinstance(step, Abort):
+                    await context.abort(step.status, step.details, step.trailers)
+                elif step is HANG:
+                    await asyncio.Event().wait()
+                else:
+                    yield step
+        except (asyncio.CancelledError, GeneratorExit):  # the latter where gRPC was just sending a message
+            self.cancelled.set()
+            raise
+
+    async def _answer(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        return await anext(self._play(request, context))
+
+    GenerateStream = _play
+    Generate = _answer
+    Score = _answer
+    GetModel = _answer
+    ListModels = _answer
