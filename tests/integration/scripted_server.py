@@ -56,14 +56,15 @@ WHOLE = [STARTED, delta("한글\n", 0), delta("words", 3), FINISHED]
 class ScriptedServer(rpc.GenerationServiceServicer):
     """Plays ``scripts``, one a call, the last one for ever; a script is messages, ``Abort`` and ``HANG``.
 
-    ``requests`` holds what arrived, ``seconds_left`` each call's deadline, and ``cancelled`` is set when a call has
-    been cancelled.
+    ``requests`` holds what arrived and ``seconds_left`` each call's deadline; ``arrived`` is set once a call has come,
+    ``cancelled`` once one has been cancelled.
     """
 
     def __init__(self) -> None:
         self.scripts: list[Sequence[Any]] = [WHOLE]
         self.requests: list[Any] = []
         self.seconds_left: list[float | None] = []
+        self.arrived = threading.Event()
         self.cancelled = threading.Event()
         self.endpoint = ""
 
@@ -88,7 +89,7 @@ class ScriptedServer(rpc.GenerationServiceServicer):
         self._health = health.aio.HealthServicer()
         await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
         server = grpc.aio.server()
-        rpc.add_GenerationServiceServicer_to_server(self, server)
+        rpc.add_GenerationServiceServicer_to_server(self, server)  # type: ignore[no-untyped-call] # generated code
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         chosen = server.add_insecure_port("127.0.0.1:0")
         await server.start()
@@ -99,6 +100,7 @@ class ScriptedServer(rpc.GenerationServiceServicer):
     async def _play(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
         self.requests.append(request)
         self.seconds_left.append(context.time_remaining())
+        self.arrived.set()
         script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
         try:
             for step in script:

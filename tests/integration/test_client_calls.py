@@ -16,6 +16,7 @@ from nextchar_client import (
     CharacterLogprob,
     DeadlineExceededError,
     Delta,
+    Event,
     FailedPreconditionError,
     Finished,
     FinishReason,
@@ -51,6 +52,12 @@ def server() -> Iterator[ScriptedServer]:
 async def client(server: ScriptedServer) -> AsyncIterator[AsyncClient]:
     async with AsyncClient(server.endpoint) as client:
         yield client
+
+
+async def read_on(events: AsyncIterator[Event], read: list[Event]) -> None:
+    """Reads ``events`` into ``read``, where they stay if an error follows."""
+    async for event in events:
+        read.append(event)  # noqa: PERF401 - a comprehension would lose them
 
 
 async def was_cancelled(server: ScriptedServer) -> bool:
@@ -157,20 +164,18 @@ async def test_health_of_an_unknown_service_is_not_found(client: AsyncClient) ->
 
 async def test_a_stream_without_its_last_event_is_incomplete(client: AsyncClient, server: ScriptedServer) -> None:
     server.scripts = [[STARTED, delta("half")]]
-    events = []
+    events: list[Event] = []
     with pytest.raises(IncompleteStreamError) as caught:
-        async for event in client.stream():
-            events.append(event)  # noqa: PERF401 - what came before the error counts
+        await read_on(client.stream(), events)
     assert [type(event) for event in events] == [Started, Delta]
     assert caught.value.status is None
 
 
 async def test_three_good_messages_come_before_the_error(client: AsyncClient, server: ScriptedServer) -> None:
     server.scripts = [[STARTED, delta("a"), delta("b", 1), Abort(Status.INTERNAL)]]
-    events = []
+    events: list[Event] = []
     with pytest.raises(InternalError):
-        async for event in client.stream():
-            events.append(event)  # noqa: PERF401 - what came before the error counts
+        await read_on(client.stream(), events)
     assert [type(event) for event in events] == [Started, Delta, Delta]
 
 
@@ -221,22 +226,12 @@ async def test_closing_a_stream_cancels_the_call(client: AsyncClient, server: Sc
     assert await was_cancelled(server)
 
 
-async def test_an_error_in_the_readers_loop_cancels_the_call(client: AsyncClient, server: ScriptedServer) -> None:
-    server.scripts = [[STARTED, HANG]]
-    with pytest.raises(ZeroDivisionError):
-        async with contextlib.aclosing(client.stream()) as events:
-            async for _ in events:
-                raise ZeroDivisionError
-    assert await was_cancelled(server)
-
-
 @pytest.mark.parametrize("method", ["stream", "generate"])
 async def test_cancelling_the_task_cancels_the_call(client: AsyncClient, server: ScriptedServer, method: str) -> None:
     server.scripts = [[HANG]]
     call = client.generate() if method == "generate" else anext(client.stream())
     task = asyncio.ensure_future(call)
-    while not server.requests:
-        await asyncio.sleep(0.001)
+    assert await asyncio.to_thread(server.arrived.wait, 10)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -260,8 +255,7 @@ async def test_a_calls_timeout_replaces_the_clients(server: ScriptedServer) -> N
 async def test_a_passed_timeout_is_an_error_and_cancels_the_call(client: AsyncClient, server: ScriptedServer) -> None:
     server.scripts = [[STARTED, HANG]]
     with pytest.raises(DeadlineExceededError):
-        async for _ in client.stream(timeout=0.2):
-            pass
+        await read_on(client.stream(timeout=0.2), [])
     assert await was_cancelled(server)
 
 
@@ -292,8 +286,7 @@ async def test_the_server_can_forbid_another_try(client: AsyncClient, server: Sc
 async def test_a_stream_that_gave_an_event_is_not_tried_again(client: AsyncClient, server: ScriptedServer) -> None:
     server.scripts = [[STARTED, Abort(Status.UNAVAILABLE)], WHOLE]
     with pytest.raises(UnavailableError):
-        async for _ in client.stream():
-            pass
+        await read_on(client.stream(), [])
     assert len(server.requests) == 1
 
 
@@ -327,7 +320,7 @@ async def test_calls_go_on_where_one_address_of_several_is_gone(server: Scripted
 
 async def test_where_no_server_is_the_error_says_unavailable() -> None:
     async with AsyncClient("127.0.0.1:1") as client:
-        with pytest.raises(UnavailableError, match="127.0.0.1:1") as caught:
+        with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:1") as caught:
             await client.health()
     assert caught.value.status is Status.UNAVAILABLE
 

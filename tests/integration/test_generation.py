@@ -1,0 +1,181 @@
+"""What a caller gets: the events of a stream, and the same bytes whatever else the server does."""
+
+import asyncio
+import itertools
+
+import pytest
+
+from nextchar.v1 import generation_pb2 as pb
+
+from .conftest import Serve, Serving
+
+
+@pytest.fixture
+async def serving(tiny, serve: Serve):
+    async with serve(tiny.int8) as serving:
+        yield serving
+
+
+async def test_a_stream_is_started_deltas_and_finished(serving: Serving):
+    events = [event async for event in serving.stream("the sun", seed=7, max_characters=100)]
+    kinds = [event.WhichOneof("event") for event in events]
+    assert kinds[0] == "started"
+    assert kinds[-1] == "finished"
+    assert set(kinds[1:-1]) == {"delta"}
+    assert events[0].started.seed == 7
+    assert events[0].started.model == "int8"
+    assert events[-1].finished.finish_reason == pb.FINISH_REASON_MAX_CHARACTERS
+    assert events[-1].finished.usage == pb.Usage(prompt_characters=7, generated_characters=100)
+
+
+async def test_offsets_count_the_characters_before_each_delta(serving: Serving):
+    deltas = [event.delta async for event in serving.stream("the", max_characters=500) if event.HasField("delta")]
+    lengths = [len(delta.text) for delta in deltas]
+    assert sum(lengths) == 500
+    assert [delta.offset for delta in deltas] == list(itertools.accumulate([0, *lengths[:-1]]))
+
+
+async def test_generate_gives_what_generate_stream_gives(serving: Serving):
+    parameters = pb.GenerationParameters(seed=3, max_characters=60, top_logprobs=2, echo=True)
+    whole = await serving.stub.Generate(pb.GenerateRequest(prompt="the", parameters=parameters))
+    stream = serving.stub.GenerateStream(pb.GenerateStreamRequest(prompt="the", parameters=parameters))
+    deltas = [event.delta async for event in stream]
+    assert whole.text == "".join(delta.text for delta in deltas)
+    assert list(whole.logprobs) == [entry for delta in deltas for entry in delta.logprobs]
+    assert whole.finished.finish_reason == pb.FINISH_REASON_MAX_CHARACTERS
+
+
+async def test_a_seed_that_was_drawn_gives_the_same_text_again(serving: Serving):
+    first = await serving.stub.Generate(pb.GenerateRequest(prompt="the"))
+    again = await serving.stub.Generate(
+        pb.GenerateRequest(prompt="the", parameters=pb.GenerationParameters(seed=first.started.seed))
+    )
+    other = await serving.stub.Generate(pb.GenerateRequest(prompt="the"))
+    assert again.text == first.text
+    assert other.text != first.text
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+async def test_a_text_is_the_same_bytes_alone_and_beside_63_other_streams(tiny, serve: Serve, precision):
+    async with serve(getattr(tiny, precision)) as serving:
+        alone = await serving.text("the sun", seed=7, max_characters=400)
+
+        async def disturb(seed: int) -> str:
+            return await serving.text(
+                tiny.text[: seed * 3],
+                seed=seed,
+                max_characters=200 + 17 * seed,
+                temperature=(seed % 4) / 2,
+                top_k=seed % 7,
+                top_p=1.0 - (seed % 3) / 4,
+            )
+
+        others = [asyncio.create_task(disturb(seed)) for seed in range(63)]
+        texts = await asyncio.gather(*(serving.text("the sun", seed=7, max_characters=400) for _ in range(3)))
+        await asyncio.gather(*others)
+        assert texts == [alone] * 3
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+async def test_a_text_does_not_depend_on_lanes_threads_batch_or_turn_budget(tiny, serve: Serve, precision):
+    texts = set()
+    for settings in (
+        {"lanes": 1, "turn_budget": 1.0},
+        {"lanes": 2, "max_batch": 1, "turn_budget": 1e-6},
+        {"lanes": 1, "threads_per_lane": 2, "turn_budget": 0.001},
+    ):
+        async with serve(getattr(tiny, precision), **settings) as serving:
+            both = await asyncio.gather(*(serving.text("the sun", seed=7, max_characters=300) for _ in range(2)))
+            texts |= set(both)
+    assert len(texts) == 1
+
+
+async def test_int8_and_fp32_are_served_side_by_side_by_name(tiny, serve: Serve):
+    async with serve(f"small={tiny.int8}", f"exact={tiny.fp32}") as serving:
+        models = (await serving.stub.ListModels(pb.ListModelsRequest())).models
+        assert [(model.name, model.precision, model.is_default) for model in models] == [
+            ("small", "int8", True),
+            ("exact", "fp32", False),
+        ]
+        assert (await serving.stub.GetModel(pb.GetModelRequest(name="exact"))).model == models[1]
+        assert models[0].replay == pb.REPLAY_EXACT
+        assert "".join(models[0].alphabet) == "".join(tiny.alphabet.symbols)
+        assert await serving.text("the", model="exact", seed=1) == await serving.text("the", model="exact", seed=1)
+
+
+async def test_echo_starts_with_the_prompt(serving: Serving):
+    plain = await serving.text("the sun", seed=5, max_characters=20)
+    assert await serving.text("the sun", seed=5, max_characters=20, echo=True) == "the sun" + plain
+
+
+async def test_a_stop_sequence_ends_the_text_just_before_it(serving: Serving):
+    text = await serving.text("the", seed=5, max_characters=200)
+    stop = text[90:95]
+    place = text.find(stop)
+    events = [event async for event in serving.stream("the", seed=5, max_characters=200, stop_sequences=[stop])]
+    finished = events[-1].finished
+    assert "".join(event.delta.text for event in events) == text[:place]
+    assert finished.finish_reason == pb.FINISH_REASON_STOP_SEQUENCE
+    assert finished.stop_sequence == stop
+    assert finished.usage.generated_characters == place + len(stop)
+
+
+async def test_a_stop_sequence_can_be_included(serving: Serving):
+    text = await serving.text("the", seed=5, max_characters=200)
+    stop = text[90:95]
+    included = await serving.text("the", seed=5, max_characters=200, stop_sequences=[stop], include_stop_sequence=True)
+    assert included == text[: text.find(stop) + len(stop)]
+
+
+async def test_stop_sequences_span_the_chunks_of_the_engine(tiny, serve: Serve):
+    async with serve(tiny.int8, turn_budget=1e-6) as serving:  # a character a turn
+        text = await serving.text("the", seed=5, max_characters=100)
+        stop = text[40:48]
+        assert await serving.text("the", seed=5, max_characters=100, stop_sequences=[stop]) == text[: text.find(stop)]
+
+
+async def test_the_model_can_end_the_document(tiny, serve: Serve):
+    async with serve(tiny.int8) as serving:
+        # The tiny model gives the boundary a logit of about -100; this makes it as likely as any character.
+        events = [
+            event
+            async for event in serving.stream(
+                "the",
+                seed=1,
+                max_characters=5000,
+                character_bias={symbol: -95.0 for symbol in tiny.alphabet.symbols},
+            )
+        ]
+        assert events[-1].finished.finish_reason == pb.FINISH_REASON_END_OF_DOCUMENT
+
+
+async def test_temperature_zero_needs_no_seed(serving: Serving):
+    texts = {await serving.text("the", temperature=0.0, max_characters=50) for _ in range(3)}
+    assert len(texts) == 1
+
+
+async def test_a_bias_forbids_a_character(serving: Serving):
+    text = await serving.text("the", seed=2, max_characters=2000, character_bias={"e": -100.0})
+    assert "e" not in text
+    assert "e" in await serving.text("the", seed=2, max_characters=2000)
+
+
+async def test_logprobs_are_those_of_the_model_and_lead_with_the_likeliest(serving: Serving):
+    stream = serving.stream("the", temperature=0.0, max_characters=30, top_logprobs=3)
+    entries = [entry async for event in stream for entry in event.delta.logprobs]
+    assert len(entries) == 30
+    for entry in entries:
+        assert [other.logprob for other in entry.alternatives] == sorted(
+            (other.logprob for other in entry.alternatives), reverse=True
+        )
+        assert entry.alternatives[0].character == entry.character  # greedy takes the likeliest
+        assert entry.alternatives[0].logprob == entry.logprob <= 0
+
+
+async def test_score_gives_what_generation_said_of_the_same_text(serving: Serving):
+    stream = serving.stream("", seed=4, max_characters=50, top_logprobs=0)
+    entries = [entry async for event in stream for entry in event.delta.logprobs]
+    score = await serving.stub.Score(pb.ScoreRequest(text="".join(entry.character for entry in entries)))
+    assert [entry.logprob for entry in score.characters] == [entry.logprob for entry in entries]
+    assert score.total_logprob == pytest.approx(sum(entry.logprob for entry in entries))
+    assert score.bits_per_character == pytest.approx(-score.total_logprob / 50 / 0.6931471805599453)

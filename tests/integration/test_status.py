@@ -1,0 +1,135 @@
+"""Every trouble that a caller can meet has its status, through a real server."""
+
+import asyncio
+
+import grpc
+import pytest
+from google.rpc.error_details_pb2 import BadRequest, RetryInfo
+
+from nextchar.v1 import generation_pb2 as pb
+
+from .conftest import Serve, Serving, details, failure
+
+
+@pytest.fixture
+async def serving(tiny, serve: Serve):
+    async with serve(tiny.int8, max_characters=5000, max_prompt_characters=1000) as serving:
+        yield serving
+
+
+@pytest.mark.parametrize(
+    ("parameters", "field"),
+    [
+        ({"temperature": -1.0}, "parameters.temperature"),
+        ({"temperature": float("nan")}, "parameters.temperature"),
+        ({"top_p": 0.0}, "parameters.top_p"),
+        ({"top_p": 2.0}, "parameters.top_p"),
+        ({"min_p": -0.1}, "parameters.min_p"),
+        ({"max_characters": 0}, "parameters.max_characters"),
+        ({"max_characters": 5001}, "parameters.max_characters"),
+        ({"stop_sequences": ["the", ""]}, "parameters.stop_sequences[1]"),
+        ({"top_logprobs": 21}, "parameters.top_logprobs"),
+        ({"character_bias": {"€": 1.0}}, "parameters.character_bias['€']"),
+    ],
+)
+async def test_a_bad_parameter_is_named(serving: Serving, parameters, field):
+    error = await failure(serving.stream("the", **parameters))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert error.details().startswith(f"{field}: ")
+    (violation,) = details(error, BadRequest).field_violations
+    assert violation.field == field
+
+
+async def test_an_unknown_character_is_named_with_its_offset(serving: Serving):
+    error = await failure(serving.stream("the €uro"))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert error.details() == "prompt: character '€' (U+20AC) at offset 4 is not in the model's alphabet"
+
+
+async def test_unknown_characters_are_skipped_or_replaced_where_the_request_says_so(serving: Serving):
+    known = await serving.text("the sun", seed=1)
+    assert await serving.text("t€he s€un", seed=1, unknown_characters=pb.UNKNOWN_CHARACTERS_SKIP) == known
+    replaced = await serving.text(
+        "th€ sun", seed=1, unknown_characters=pb.UNKNOWN_CHARACTERS_REPLACE, replacement_character="e"
+    )
+    assert replaced == known
+
+
+async def test_a_prompt_of_ten_megabytes_is_refused_with_the_limit(serving: Serving):
+    error = await failure(serving.stream("a" * 10_000_000))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert error.details() == "prompt: 10000000 characters; this server takes at most 1000"
+
+
+async def test_an_unknown_model_is_not_found_and_the_known_ones_are_named(serving: Serving):
+    error = await failure(serving.stream("the", model="hamlet"))
+    assert error.code() is grpc.StatusCode.NOT_FOUND
+    assert error.details() == "no model 'hamlet'; this server has int8"
+
+
+async def test_what_this_version_does_not_serve_is_unimplemented(serving: Serving):
+    regex = await failure(serving.stream("the", regex="a*"))
+    resume = await failure(serving.stub.GenerateStream(pb.GenerateStreamRequest(resume_token=b"x")))
+    assert regex.code() is resume.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert "parameters.regex" in regex.details()
+    assert "resume_token" in resume.details()
+
+
+async def test_every_call_ends_with_its_request_id(serving: Serving):
+    call = serving.stream("the", max_characters=1)
+    events = [event async for event in call]
+    trailing = dict(await call.trailing_metadata())
+    assert trailing["request-id"] == events[0].started.request_id != ""
+    error = await failure(serving.stream("€"))
+    assert dict(error.trailing_metadata())["request-id"]
+
+
+async def test_a_full_queue_is_resource_exhausted_before_any_header(tiny, serve: Serve):
+    async with serve(tiny.int8, lanes=1, max_batch=1, queue_size=1, max_characters=2**31) as serving:
+        running = serving.stream("the", max_characters=2**31)
+        await anext(aiter(running))
+        waiting = serving.stream("the")
+        await anext(aiter(waiting))  # queued: its Started is sent, its text is not
+        refused = serving.stream("the")
+        error = await failure(refused)
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert details(error, RetryInfo).retry_delay.ToTimedelta().total_seconds() > 0
+        running.cancel()
+        waiting.cancel()
+
+
+async def test_a_deadline_passes_while_running(serving: Serving):
+    stub = serving.stub
+    request = pb.GenerateStreamRequest(prompt="the", parameters=pb.GenerationParameters(max_characters=5000))
+    error = await failure(stub.GenerateStream(request, timeout=0.02))
+    assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def test_a_deadline_passes_in_the_queue(tiny, serve: Serve):
+    async with serve(tiny.int8, lanes=1, max_batch=1, max_characters=2**31) as serving:
+        running = serving.stream("the", max_characters=2**31)
+        await anext(aiter(running))
+        request = pb.GenerateStreamRequest(prompt="the")
+        waiting = serving.stub.GenerateStream(request, timeout=0.1)
+        error = await failure(waiting)
+        assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        admission = next(iter(serving.server._engines)).admission
+        while admission.waiting:
+            await asyncio.sleep(0)
+        running.cancel()
+
+
+async def test_an_error_inside_tells_the_caller_its_request_id_and_nothing_else(tiny, serve: Serve):
+    async with serve(tiny.int8) as serving:
+        (engine,) = serving.server._engines
+
+        def broken(*args, **kwargs):
+            raise RuntimeError("secret of the house")
+
+        runner = engine._lanes[0]._runner
+        real, runner.advance = runner.advance, broken
+        error = await failure(serving.stream("the"))
+        assert error.code() is grpc.StatusCode.INTERNAL
+        assert error.details() == f"internal error; request id {dict(error.trailing_metadata())['request-id']}"
+        runner.advance = real
+        assert len(await serving.text("the", max_characters=5)) == 5  # and the lane lives on
