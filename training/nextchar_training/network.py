@@ -9,10 +9,12 @@ Shapes: B sequences, T characters, V ids in the alphabet, E embedding size, H hi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
-import torch
 from torch import Tensor, nn
+
+Cell = Literal["lstm"]
+"""The recurrent cells that a network can have."""
 
 State = tuple[tuple[Tensor, Tensor], ...]
 """One (hidden, cell) a layer, each of shape (1, B, H)."""
@@ -26,7 +28,15 @@ class Architecture:
     hidden_size: int = 512
     layers: int = 1
     embedding_size: int = 128
-    cell: Literal["lstm"] = "lstm"
+    cell: Cell = "lstm"
+
+    def __post_init__(self) -> None:
+        for name in ("alphabet_size", "hidden_size", "layers", "embedding_size"):
+            size = getattr(self, name)
+            if not isinstance(size, int) or size < 1:
+                raise ValueError(f"{name} {size!r} is not a positive whole number")
+        if self.cell not in get_args(Cell):
+            raise ValueError(f"cell {self.cell!r} is not known; this version knows {', '.join(get_args(Cell))}")
 
 
 class Network(nn.Module):
@@ -44,30 +54,15 @@ class Network(nn.Module):
         self.input_dropout = input_dropout
         V, E, H = architecture.alphabet_size, architecture.embedding_size, architecture.hidden_size
         self.embedding = nn.Embedding(V, E)
-        self.layers = nn.ModuleList(nn.LSTM(E if n == 0 else H, H) for n in range(architecture.layers))
+        self.layers = nn.ModuleList(_lstm(E if n == 0 else H, H) for n in range(architecture.layers))
         self.readout = nn.Linear(H, V)
-        self._initialize()
-
-    def _initialize(self) -> None:
-        """Orthogonal recurrent weights, forget-gate bias 1 (Jozefowicz et al. 2015)."""
-        H = self.architecture.hidden_size
-        for layer in self.layers:
-            assert isinstance(layer, nn.LSTM)
-            for gate in layer.weight_hh_l0.data.split(H):
-                nn.init.orthogonal_(gate)
-            nn.init.xavier_uniform_(layer.weight_ih_l0)
-            nn.init.zeros_(layer.bias_hh_l0)
-            nn.init.zeros_(layer.bias_ih_l0)
-            layer.bias_ih_l0.data[H : 2 * H].fill_(1.0)  # PyTorch's gate order is i, f, g, o
         nn.init.normal_(self.embedding.weight, std=0.1)
         nn.init.zeros_(self.readout.bias)
 
-    def initial_state(self, batch: int, device: torch.device | str = "cpu") -> State:
-        """The state before a document: zero."""
-        H = self.architecture.hidden_size
-        return tuple(
-            (torch.zeros(1, batch, H, device=device), torch.zeros(1, batch, H, device=device)) for _ in self.layers
-        )
+    def initial_state(self, batch: int) -> State:
+        """The state of ``batch`` sequences before a document: zero."""
+        zero = self.readout.weight.new_zeros(1, batch, self.architecture.hidden_size)
+        return tuple((zero.clone(), zero.clone()) for _ in self.layers)
 
     def forward(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
         """Logits of the id after each of ``ids``, and the state after the last.
@@ -76,11 +71,24 @@ class Network(nn.Module):
         """
         x = _locked_dropout(self.embedding(ids), self.input_dropout, self.training)  # (T, B, E)
         after: list[tuple[Tensor, Tensor]] = []
-        for layer, (hidden, cell) in zip(self.layers, state, strict=True):
-            x, pair = layer(x, (hidden, cell))  # (T, B, H)
+        for layer, before in zip(self.layers, state, strict=True):
+            x, pair = layer(x, before)  # (T, B, H)
             x = _locked_dropout(x, self.dropout, self.training)
             after.append(pair)
         return self.readout(x), tuple(after)
+
+
+def _lstm(inputs: int, H: int) -> nn.LSTM:
+    """One layer with orthogonal recurrent weights and forget-gate bias 1 (Jozefowicz et al. 2015)."""
+    layer = nn.LSTM(inputs, H)
+    input_weight, recurrent_weight, input_bias, recurrent_bias = layer.parameters()
+    nn.init.xavier_uniform_(input_weight)
+    for gate in range(4):  # in PyTorch's order: i, f, g, o
+        nn.init.orthogonal_(recurrent_weight.data[gate * H : (gate + 1) * H])
+    nn.init.zeros_(input_bias)
+    nn.init.zeros_(recurrent_bias)
+    nn.init.ones_(input_bias.data[H : 2 * H])
+    return layer
 
 
 def _locked_dropout(x: Tensor, rate: float, training: bool) -> Tensor:

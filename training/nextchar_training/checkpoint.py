@@ -1,0 +1,123 @@
+"""The checkpoint: everything about a trained network in one file, which only training and export read.
+
+The trainer's weights go in, the exporter's weights come out. A checkpoint is written whole or not at
+all: what stood under its name before stays until the new one is safely on the disk. It holds tensors
+and plain values only, and reading one runs no code (``torch.load(weights_only=True)``).
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nextchar_training.alphabet import Alphabet
+from nextchar_training.network import Architecture, Network
+
+_FORMAT = "nextchar checkpoint"
+_VERSION = 1
+
+
+class CheckpointError(ValueError):
+    """A file is no checkpoint, is damaged, or is of another version."""
+
+
+@dataclass(frozen=True)
+class TrainingSummary:
+    """How a network came to be.
+
+    The losses are in nats a character. ``training_loss`` is with dropout, the mean since the evaluation
+    before; ``validation_loss`` is the one watched during training (see ``trainer.Progress``).
+    ``stateful_loss`` and ``windows_loss`` are of the whole held-out text (see ``evaluation``); ``None``
+    if the training has not ended, or was stopped.
+    """
+
+    corpus: str
+    corpus_sha256: str
+    characters: int
+    command: str
+    seed: int
+    step: int
+    epoch: float
+    seconds: float
+    training_loss: float
+    validation_loss: float
+    stateful_loss: float | None = None
+    windows_loss: float | None = None
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained network: its sizes, alphabet, weights by name, and how it came to be."""
+
+    architecture: Architecture
+    alphabet: Alphabet
+    weights: dict[str, Tensor]
+    summary: TrainingSummary
+
+    def network(self) -> Network:
+        """The network, ready to predict. Raises ``CheckpointError`` where the weights are not its own."""
+        with torch.device("meta"):  # nothing is initialized only to be overwritten
+            network = Network(self.architecture)
+        try:
+            network.load_state_dict(self.weights, assign=True)
+        except RuntimeError as error:
+            raise CheckpointError(f"the weights do not fit {self.architecture}") from error
+        return network.eval()
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
+    """Writes a checkpoint. Where this raises ``OSError``, what was at ``path`` before is intact."""
+    content = io.BytesIO()
+    torch.save(
+        {
+            "format": _FORMAT,
+            "version": _VERSION,
+            "architecture": asdict(checkpoint.architecture),
+            "alphabet": {"kind": checkpoint.alphabet.kind, "symbols": list(checkpoint.alphabet.symbols)},
+            "weights": checkpoint.weights,
+            "summary": asdict(checkpoint.summary),
+        },
+        content,
+    )
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(content.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OSError(error.errno, f"the checkpoint was not written: {error.strerror}", str(path)) from error
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Reads a checkpoint. Raises ``CheckpointError`` for what is none, ``OSError`` where there is no file."""
+    with path.open("rb") as file:
+        try:
+            content: Any = torch.load(file, weights_only=True, map_location="cpu")
+        except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+            raise CheckpointError(f"{path}: not a checkpoint, or damaged") from error
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise CheckpointError(f"{path}: not a nextchar checkpoint")
+    if content.get("version") != _VERSION:
+        raise CheckpointError(f"{path}: checkpoint version {content.get('version')}; this release reads {_VERSION}")
+    try:
+        alphabet = content["alphabet"]
+        checkpoint = Checkpoint(
+            Architecture(**content["architecture"]),
+            Alphabet(tuple(alphabet["symbols"]), alphabet["kind"]),
+            content["weights"],
+            TrainingSummary(**content["summary"]),
+        )
+        checkpoint.network()
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: damaged: {error}") from error
+    return checkpoint

@@ -1,0 +1,150 @@
+"""The command ``nextchar-train``: fit, evaluate and sample.
+
+Thin: it reads the options, calls the library and turns every error that a user can cause into one line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+import torch
+
+from nextchar_training.alphabet import Alphabet, UnknownCharacterError
+from nextchar_training.checkpoint import CheckpointError, load_checkpoint
+from nextchar_training.corpus import CorpusError, read_corpus
+from nextchar_training.evaluation import NetworkScorer, bits, evaluate
+from nextchar_training.fit import fit
+from nextchar_training.network import Architecture
+from nextchar_training.run_folder import RunFolder, RunFolderError
+from nextchar_training.sampling import sample
+from nextchar_training.trainer import Settings, TrainingError
+
+_EXIT_CODES = """\
+exit codes: 0 done; 2 an error, told in one line on standard error; 130 stopped by Ctrl-C or SIGTERM, \
+with everything kept that was reached"""
+
+_CORPUS = "a file, a folder, - for standard input, or a name: stdlib, tinyshakespeare"
+
+_ERRORS = (CheckpointError, CorpusError, RunFolderError, TrainingError, UnknownCharacterError, OSError)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and gives its exit code."""
+    arguments = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return int(arguments.run(arguments))
+    except _ERRORS as error:
+        print(f"nextchar-train: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="nextchar-train",
+        description="Train character-level recurrent models and export them to one ONNX file.",
+        epilog=_EXIT_CODES,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("fit", help="train a model on a corpus", epilog=_EXIT_CODES)
+    command.set_defaults(run=_fit)
+    command.add_argument("corpus", nargs="+", metavar="CORPUS", help=_CORPUS)
+    command.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder for the run")
+    command.add_argument("--overwrite", action="store_true", help="replace the run that the folder holds")
+    budget = command.add_mutually_exclusive_group(required=True)
+    budget.add_argument("--minutes", type=float, help="train for this long")
+    budget.add_argument("--epochs", type=int, help="train for this many passes over the text")
+    command.add_argument("--hidden-size", type=int, default=512, help="units of a layer (%(default)s)")
+    command.add_argument("--layers", type=int, default=1, help="recurrent layers (%(default)s)")
+    command.add_argument("--embedding-size", type=int, default=128, help="size of an embedding (%(default)s)")
+    command.add_argument("--batch-size", type=int, default=64, help="sequences a step (%(default)s)")
+    command.add_argument("--sequence-length", type=int, default=64, help="characters a sequence (%(default)s)")
+    command.add_argument("--learning-rate", type=float, default=3e-3, help="highest learning rate (%(default)s)")
+    command.add_argument("--dropout", type=float, default=0.3, help="dropout of a layer's output (%(default)s)")
+    command.add_argument("--seed", type=int, default=1, help="seed of weights, dropout and text offsets (%(default)s)")
+    command.add_argument("--threads", type=int, help="threads of torch (default: one a core)")
+
+    command = commands.add_parser("evaluate", help="measure a model's loss on a text", epilog=_EXIT_CODES)
+    command.set_defaults(run=_evaluate)
+    command.add_argument("model", type=Path, metavar="MODEL", help="a checkpoint (.pt)")
+    command.add_argument("text", nargs="+", metavar="TEXT", help=_CORPUS)
+    command.add_argument(
+        "--split",
+        choices=("all", "validation"),
+        default="all",
+        help="the whole text, or the last tenth, which fit holds out (%(default)s)",
+    )
+
+    command = commands.add_parser("sample", help="write text with a checkpoint", epilog=_EXIT_CODES)
+    command.set_defaults(run=_sample)
+    command.add_argument("model", type=Path, metavar="MODEL", help="a checkpoint (.pt)")
+    command.add_argument("--prompt", default="", help="text to go on from (empty)")
+    command.add_argument("--characters", type=int, default=500, help="characters to write (%(default)s)")
+    command.add_argument("--seed", type=int, default=1, help="seed of the random numbers (%(default)s)")
+    command.add_argument("--temperature", type=float, default=1.0, help="0 takes the likeliest (%(default)s)")
+    return parser
+
+
+def _fit(arguments: argparse.Namespace) -> int:
+    if arguments.threads is not None:
+        torch.set_num_threads(arguments.threads)
+    folder = RunFolder(arguments.out, overwrite=arguments.overwrite)
+    settings = Settings(
+        minutes=arguments.minutes,
+        epochs=arguments.epochs,
+        batch_size=arguments.batch_size,
+        sequence_length=arguments.sequence_length,
+        learning_rate=arguments.learning_rate,
+        dropout=arguments.dropout,
+        seed=arguments.seed,
+    )
+    corpus = read_corpus(arguments.corpus)
+    alphabet = Alphabet.of(corpus.text)
+    architecture = Architecture(
+        alphabet_size=alphabet.size,
+        hidden_size=arguments.hidden_size,
+        layers=arguments.layers,
+        embedding_size=arguments.embedding_size,
+    )
+    finished = fit(corpus, alphabet, architecture, settings, folder, shlex.join(["nextchar-train", *sys.argv[1:]]))
+    print(f"{folder.report}")
+    return 0 if finished else 130
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    corpus = read_corpus(arguments.text)
+    checkpoint = load_checkpoint(arguments.model)
+    text = corpus.text if arguments.split == "all" else corpus.validation
+    result = evaluate(NetworkScorer(checkpoint.network()), checkpoint.alphabet.encode(text))
+    print(f"{result.characters:,} characters of {corpus.name}")
+    print(f"stateful  {result.stateful:.4f} nats  {bits(result.stateful):.4f} bits a character")
+    print(f"windows   {result.windows:.4f} nats  {bits(result.windows):.4f} bits a character")
+    return 0
+
+
+def _sample(arguments: argparse.Namespace) -> int:
+    checkpoint = load_checkpoint(arguments.model)
+    for character in sample(
+        checkpoint.network(),
+        checkpoint.alphabet,
+        arguments.prompt,
+        characters=arguments.characters,
+        seed=arguments.seed,
+        temperature=arguments.temperature,
+    ):
+        print(character, end="", flush=True)
+    print()
+    return 0

@@ -1,0 +1,190 @@
+"""Fit: one training run, from a corpus to a full run folder.
+
+Joins the trainer, which knows no files, with the checkpoints, the display and the report.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+
+import torch
+
+from nextchar_training.alphabet import Alphabet
+from nextchar_training.checkpoint import Checkpoint, TrainingSummary, load_checkpoint, save_checkpoint
+from nextchar_training.corpus import Corpus
+from nextchar_training.display import Display
+from nextchar_training.evaluation import NetworkScorer, bits, evaluate
+from nextchar_training.network import Architecture, Network
+from nextchar_training.run_folder import LossRow, RunFolder, draw_losses
+from nextchar_training.sampling import sample
+from nextchar_training.trainer import Settings, has_fast_bf16, train
+
+_SAMPLE_CHARACTERS = 500
+_SAMPLE_TEMPERATURES = (0.5, 0.8, 1.0)
+
+
+def fit(
+    corpus: Corpus, alphabet: Alphabet, architecture: Architecture, settings: Settings, folder: RunFolder, command: str
+) -> bool:
+    """Trains and fills ``folder``; whether the budget was spent, or SIGINT or SIGTERM stopped the run.
+
+    A stopped run keeps its checkpoints and gets its samples and its report, without the figures that
+    take a pass over the whole held-out text.
+    """
+    torch.manual_seed(settings.seed)  # of the first weights
+    network = Network(architecture, dropout=settings.dropout, input_dropout=settings.input_dropout)
+    folder.start()
+    rows: list[LossRow] = []
+    recent: list[float] = []  # training losses since the last evaluation
+    with _stop_on_signals() as stop, Display() as display:
+        for progress in train(network, corpus, alphabet, settings, stop):
+            display.show(progress)
+            recent.append(progress.training_loss)
+            if progress.validation_loss is None:
+                continue
+            row = LossRow(
+                step=progress.step,
+                epoch=progress.epoch,
+                seconds=progress.seconds,
+                characters=progress.characters,
+                learning_rate=progress.learning_rate,
+                training_loss=sum(recent) / len(recent),
+                validation_loss=progress.validation_loss,
+            )
+            recent.clear()
+            folder.add_losses(row)
+            summary = TrainingSummary(
+                corpus=corpus.name,
+                corpus_sha256=corpus.sha256,
+                characters=len(corpus.text),
+                command=command,
+                seed=settings.seed,
+                step=row.step,
+                epoch=row.epoch,
+                seconds=row.seconds,
+                training_loss=row.training_loss,
+                validation_loss=row.validation_loss,
+            )
+            checkpoint = Checkpoint(architecture, alphabet, network.state_dict(), summary)
+            save_checkpoint(checkpoint, folder.last)
+            if not rows or row.validation_loss < min(r.validation_loss for r in rows):
+                save_checkpoint(checkpoint, folder.best)
+            rows.append(row)
+
+    finished = not stop.is_set()
+    best = load_checkpoint(folder.best)
+    if finished:
+        try:
+            evaluation = evaluate(NetworkScorer(best.network()), alphabet.encode(corpus.validation))
+            summary = replace(best.summary, stateful_loss=evaluation.stateful, windows_loss=evaluation.windows)
+            best = replace(best, summary=summary)
+            save_checkpoint(best, folder.best)
+        except KeyboardInterrupt:
+            finished = False
+    draw_losses(rows, folder.curve, f"{corpus.name}, {architecture.layers} x {architecture.hidden_size}")
+    folder.samples.write_text(_samples(best), encoding="utf-8")
+    folder.report.write_text(_report(best, corpus, settings, rows[-1]), encoding="utf-8")
+    return finished
+
+
+@contextmanager
+def _stop_on_signals() -> Iterator[threading.Event]:
+    """SIGINT and SIGTERM set the event; the second one interrupts at once."""
+    stop = threading.Event()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _samples(checkpoint: Checkpoint) -> str:
+    network = checkpoint.network()
+    texts = []
+    for temperature in _SAMPLE_TEMPERATURES:
+        text = "".join(
+            sample(network, checkpoint.alphabet, "", characters=_SAMPLE_CHARACTERS, seed=1, temperature=temperature)
+        )
+        texts.append(f"--- temperature {temperature}, seed 1 ---\n{text}\n")
+    return "\n".join(texts)
+
+
+def _report(best: Checkpoint, corpus: Corpus, settings: Settings, last: LossRow) -> str:
+    architecture, summary = best.architecture, best.summary
+    parameters = sum(weight.numel() for weight in best.weights.values())
+    budget = f"{settings.minutes:g} minutes" if settings.epochs is None else f"{settings.epochs} epochs"
+    precision = "bfloat16 autocast" if has_fast_bf16() else "float32 (this CPU has neither AMX nor AVX512-BF16)"
+    if summary.stateful_loss is None or summary.windows_loss is None:
+        losses = (
+            "The run was stopped, so the whole held-out text was not evaluated: "
+            "`nextchar-train evaluate best.pt CORPUS --split validation` does it.\n"
+        )
+    else:
+        losses = (
+            "| protocol | nats per character | bits per character |\n|---|---|---|\n"
+            f"| stateful: the state carried over the whole text | {summary.stateful_loss:.4f} "
+            f"| {bits(summary.stateful_loss):.4f} |\n"
+            f"| windows of 256 characters, each from state zero | {summary.windows_loss:.4f} "
+            f"| {bits(summary.windows_loss):.4f} |\n"
+        )
+    return f"""# Training run
+
+    {summary.command}
+
+## Loss of the best checkpoint on the {len(corpus.validation):,} held-out characters
+
+{losses}
+Watched during training, on the first part of them: {summary.validation_loss:.4f} nats at step {summary.step:,}, \
+the best of the run; {last.validation_loss:.4f} at the last step, {last.step:,}.
+
+![The losses along the way](loss.png)
+
+## Corpus
+
+- {summary.corpus}: {summary.characters:,} characters, of which the first {len(corpus.training):,} were trained on
+- SHA-256 of the text: {summary.corpus_sha256}
+- alphabet: {len(best.alphabet.symbols)} {best.alphabet.kind} and the document boundary
+
+## Network and training
+
+- {architecture.cell}, {architecture.layers} x {architecture.hidden_size}, embedding {architecture.embedding_size}: \
+{parameters:,} parameters
+- budget {budget}; batch {settings.batch_size} x {settings.sequence_length} characters; \
+learning rate {settings.learning_rate:g}; dropout {settings.dropout:g}, on the input {settings.input_dropout:g}; \
+seed {settings.seed}
+- {last.step:,} steps, {last.epoch:.1f} epochs, {last.characters:,} characters in {last.seconds:,.0f} s: \
+{last.characters / last.seconds:,.0f} characters/s, evaluations included
+- precision: {precision}; the losses above are in float32
+
+## Machine
+
+- {_processor()}, {os.cpu_count()} processors seen, {torch.get_num_threads()} threads used
+- Python {platform.python_version()}, torch {torch.__version__}, nextchar {version("nextchar")}, \
+{platform.system()} {platform.machine()}
+"""
+
+
+def _processor() -> str:
+    """The processor's name; Python's own answer is empty on Linux."""
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,50 @@
+"""Sampling: the text that a checkpoint's network writes, one character at a time.
+
+For a look at a training run, and the reference of what the exported graph does: the same random numbers
+and the same choice, so that a text differs from the served one only where float32 sums do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nextchar_training.alphabet import BOUNDARY, Alphabet
+from nextchar_training.network import Network
+from nextchar_training.uniform import uniform
+
+
+@torch.no_grad()
+def sample(
+    network: Network, alphabet: Alphabet, prompt: str, *, characters: int, seed: int, temperature: float
+) -> Iterator[str]:
+    """The characters that follow ``prompt``, at most ``characters``; the boundary ends the text.
+
+    The n-th character, from 0, is chosen by ``uniform(seed, n)``. Temperature 0 takes the likeliest.
+    Raises ``UnknownCharacterError`` for a prompt that the alphabet lacks.
+    """
+    read = torch.from_numpy(np.concatenate([[BOUNDARY], alphabet.encode(prompt)]))[:, None]  # (T, 1)
+    network.eval()
+    logits, state = network(read, network.initial_state(1))
+    for number in uniform(seed, 0, characters):
+        chosen = choose(logits[-1, 0].numpy(), number, temperature)
+        if chosen == BOUNDARY:
+            return
+        yield alphabet.symbol(chosen)
+        logits, state = network(torch.tensor([[chosen]]), state)
+
+
+def choose(logits: NDArray[np.float32], number: np.float32, temperature: float) -> int:
+    """The id that ``number`` in [0, 1) chooses, by the inverse of the cumulative distribution.
+
+    ``logits`` is [V]. With the cumulative sum c of the probabilities in the order of ids, it is the
+    count of entries with c <= number * c[V - 1].
+    """
+    if temperature == 0:
+        return int(logits.argmax())
+    scaled = logits / np.float32(temperature)
+    cumulative = np.cumsum(np.exp(scaled - scaled.max()), dtype=np.float32)
+    return int((cumulative <= number * cumulative[-1]).sum())

@@ -1,0 +1,217 @@
+"""The trainer: the loop that fits a network to a text.
+
+Takes a network and a corpus and gives ``Progress`` after every step. It writes no files:
+who runs it decides what to keep.
+
+Truncated back-propagation through time: B streams read the text side by side, T characters a step, and
+carry their state from step to step. Every epoch lays the streams out anew at a random offset. Like any
+document, a stream begins with state zero and the boundary, and it begins with a line where one is near,
+so that the model learns what the beginning of a text looks like.
+
+The recipe: AdamW, a short warm-up, then a cosine to zero over the whole budget, be it minutes or epochs
+(Loshchilov & Hutter 2017, 2019).
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nextchar_training.alphabet import BOUNDARY, Alphabet, Ids
+from nextchar_training.corpus import Corpus
+from nextchar_training.evaluation import WINDOW, NetworkScorer, windows_loss
+from nextchar_training.network import Network
+
+VALIDATION_CHARACTERS = 64 * WINDOW
+"""Characters of the validation text that are evaluated during training."""
+
+_VALIDATIONS = 25  # evaluations a training
+_BETAS = (0.9, 0.99)
+_WEIGHT_DECAY = 0.05  # of matrices only
+_WARM_UP = 0.05  # of the budget
+_CLIP_NORM = 1.0
+
+
+class TrainingError(ValueError):
+    """A training cannot start, or cannot go on."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train. Exactly one of ``minutes`` and ``epochs`` is the budget."""
+
+    minutes: float | None = None
+    epochs: int | None = None
+    batch_size: int = 64
+    sequence_length: int = 64
+    learning_rate: float = 3e-3
+    dropout: float = 0.3
+    input_dropout: float = 0.1
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if (self.minutes is None) == (self.epochs is None):
+            raise TrainingError("the budget is either minutes or epochs")
+        for name in ("minutes", "epochs", "batch_size", "sequence_length", "learning_rate"):
+            number = getattr(self, name)
+            if number is not None and not (0 < number < math.inf):
+                raise TrainingError(f"{name} is {number}; it must be above 0")
+        for name in ("dropout", "input_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise TrainingError(f"{name} is {getattr(self, name)}; it must be at least 0 and below 1")
+        if not 0 <= self.seed < 2**64:
+            raise TrainingError(f"seed is {self.seed}; it must be 0 to 2**64 - 1")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training stands after a step.
+
+    ``fraction`` is the part of the budget that is spent, ``characters`` how many were read so far,
+    ``training_loss`` the loss of this step with dropout, in nats a character. ``validation_loss`` is
+    there at the steps that were evaluated: windows of 256 characters, over at most
+    ``VALIDATION_CHARACTERS``.
+    """
+
+    step: int
+    epoch: float
+    fraction: float
+    seconds: float
+    characters: int
+    learning_rate: float
+    training_loss: float
+    validation_loss: float | None
+
+
+def train(
+    network: Network, corpus: Corpus, alphabet: Alphabet, settings: Settings, stop: threading.Event
+) -> Iterator[Progress]:
+    """Trains ``network`` until the budget is spent or ``stop`` is set; gives ``Progress`` after every step.
+
+    Evaluates from time to time and after the last step, always. With ``epochs``, one thread and the
+    same network, corpus and settings, every run takes the same steps, bit for bit. Raises
+    ``TrainingError`` for a text shorter than one batch, and for a loss that is not finite.
+    """
+    B, T = settings.batch_size, settings.sequence_length
+    training = alphabet.encode(corpus.training)
+    validation = alphabet.encode(corpus.validation)[:VALIDATION_CHARACTERS]
+    line_starts = _line_starts(training, alphabet)
+    steps_per_epoch = _steps_per_epoch(len(training), B, T)
+    layout = np.random.default_rng(settings.seed)
+    torch.manual_seed(settings.seed)  # of dropout
+    optimizer = _optimizer(network, settings.learning_rate)
+    bf16 = has_fast_bf16()
+    network.train()
+
+    started = time.perf_counter()
+    step, fraction, evaluations = 0, 0.0, 0
+    while fraction < 1.0:
+        state = network.initial_state(B)
+        for inputs, targets in _batches(training, line_starts, B, T, steps_per_epoch, layout):
+            learning_rate = settings.learning_rate * _schedule(fraction)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate
+
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                logits, state = network(inputs, state)  # (T, B, V)
+            loss = functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(network.parameters(), _CLIP_NORM)
+            optimizer.step()
+            state = tuple((hidden.detach(), cell.detach()) for hidden, cell in state)
+
+            step += 1
+            if not math.isfinite(loss.item()):
+                raise TrainingError(f"the loss is {loss.item()} at step {step}: lower the learning rate")
+            if settings.epochs is not None:
+                fraction = step / (settings.epochs * steps_per_epoch)
+            elif settings.minutes is not None:
+                fraction = min(1.0, (time.perf_counter() - started) / (settings.minutes * 60))
+            last = fraction >= 1.0 or stop.is_set()
+            validation_loss = None
+            if last or fraction * _VALIDATIONS >= evaluations + 1:
+                validation_loss = windows_loss(NetworkScorer(network), validation)
+                evaluations = int(fraction * _VALIDATIONS)
+            yield Progress(
+                step=step,
+                epoch=step / steps_per_epoch,
+                fraction=fraction,
+                seconds=time.perf_counter() - started,
+                characters=step * B * T,
+                learning_rate=learning_rate,
+                training_loss=loss.item(),
+                validation_loss=validation_loss,
+            )
+            if last:
+                return
+
+
+def has_fast_bf16() -> bool:
+    """Whether this CPU multiplies in bfloat16 (AMX or AVX512-BF16); on others it is slower than float32."""
+    return platform.machine() in ("x86_64", "AMD64") and bool(
+        torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    )
+
+
+def _schedule(fraction: float) -> float:
+    """The factor of the learning rate when ``fraction`` of the budget is spent."""
+    if fraction < _WARM_UP:
+        # Starts above zero: the first step should learn something.
+        return max(fraction / _WARM_UP, 0.01)
+    return 0.5 * (1.0 + math.cos(math.pi * (fraction - _WARM_UP) / (1.0 - _WARM_UP)))
+
+
+def _optimizer(network: Network, learning_rate: float) -> torch.optim.Optimizer:
+    parameters = list(network.parameters())
+    return torch.optim.AdamW(
+        [
+            {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": _WEIGHT_DECAY},
+            {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+        ],
+        lr=learning_rate,
+        betas=_BETAS,
+        fused=True,
+    )
+
+
+def _steps_per_epoch(characters: int, B: int, T: int) -> int:
+    steps = characters // (B * T)
+    if steps == 0:
+        raise TrainingError(
+            f"the training text has {characters:,} characters, fewer than one batch of {B} x {T} = {B * T:,}: "
+            "give more text, or a smaller batch size or sequence length"
+        )
+    # Where the text allows it, a step is left out, so that the offset has room to be random.
+    return max(1, steps - 1)
+
+
+def _line_starts(ids: Ids, alphabet: Alphabet) -> Ids:
+    """Where the lines of ``ids`` begin, in ascending order; the first is 0."""
+    if "\n" not in alphabet.symbols:
+        return np.array([0])
+    (line_end,) = alphabet.encode("\n")
+    return np.concatenate([[0], np.flatnonzero(ids[:-1] == line_end) + 1])
+
+
+def _batches(
+    ids: Ids, line_starts: Ids, B: int, T: int, steps: int, layout: np.random.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The ``steps`` batches of one epoch: inputs and targets, each int64 (T, B)."""
+    stride = steps * T
+    starts = layout.integers(len(ids) - B * stride + 1) + np.arange(B) * stride
+    lines = line_starts[np.searchsorted(line_starts, starts, side="right") - 1]
+    starts = np.where(starts - lines < T, lines, starts)
+    streams = np.stack([ids[start : start + stride] for start in starts], axis=1)  # (steps * T, B)
+    targets = torch.from_numpy(streams)
+    inputs = torch.cat([torch.full((1, B), BOUNDARY), targets[:-1]])
+    yield from zip(torch.split(inputs, T), torch.split(targets, T), strict=True)
