@@ -29,16 +29,18 @@ class CheckpointError(ValueError):
 
 
 @dataclass(frozen=True)
-class TrainingSummary:
+class TrainingRecord:
     """How a network came to be.
 
-    The losses are in nats a character. ``training_loss`` is with dropout, the mean since the evaluation
+    ``sources`` are the corpus as it was given, to read it again; ``corpus_sha256`` tells whether it is still
+    the same text. The losses are in nats a character. ``training_loss`` is with dropout, the mean since the evaluation
     before; ``validation_loss`` is the one watched during training (see ``trainer.Progress``).
     ``stateful_loss`` and ``windows_loss`` are of the whole held-out text (see ``evaluation``); ``None``
     if the training has not ended, or was stopped.
     """
 
     corpus: str
+    sources: tuple[str, ...]
     corpus_sha256: str
     characters: int
     command: str
@@ -59,7 +61,7 @@ class Checkpoint:
     architecture: Architecture
     alphabet: Alphabet
     weights: dict[str, Tensor]
-    summary: TrainingSummary
+    record: TrainingRecord
 
     def network(self) -> Network:
         """The network, ready to predict. Raises ``CheckpointError`` where the weights are not its own."""
@@ -82,7 +84,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
             "architecture": asdict(checkpoint.architecture),
             "alphabet": {"kind": checkpoint.alphabet.kind, "symbols": list(checkpoint.alphabet.symbols)},
             "weights": checkpoint.weights,
-            "summary": asdict(checkpoint.summary),
+            "record": asdict(checkpoint.record),
         },
         content,
     )
@@ -115,7 +117,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             Architecture(**content["architecture"]),
             Alphabet(tuple(alphabet["symbols"]), alphabet["kind"]),
             content["weights"],
-            TrainingSummary(**content["summary"]),
+            TrainingRecord(**{**content["record"], "sources": tuple(content["record"]["sources"])}),
         )
         checkpoint.network()
     except (KeyError, TypeError, ValueError) as error:

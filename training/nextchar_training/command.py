@@ -1,4 +1,4 @@
-"""The command ``nextchar-train``: fit, evaluate and sample.
+"""The command ``nextchar-train``: fit, export, evaluate and sample.
 
 Thin: it reads the options, calls the library and turns every error that a user can cause into one line.
 """
@@ -16,12 +16,15 @@ from types import FrameType
 import torch
 
 from nextchar_training.alphabet import Alphabet, UnknownCharacterError
-from nextchar_training.checkpoint import CheckpointError, load_checkpoint
+from nextchar_training.checkpoint import CheckpointError, TrainingRecord, load_checkpoint
 from nextchar_training.corpus import CorpusError, read_corpus
-from nextchar_training.evaluation import NetworkScorer, bits, evaluate
+from nextchar_training.evaluation import NetworkScorer, bits, evaluate, stateful_loss
+from nextchar_training.export import ExportError, export
 from nextchar_training.fit import fit
+from nextchar_training.model_file import ModelFileError, TrainingSummary
 from nextchar_training.network import Architecture
 from nextchar_training.run_folder import RunFolder, RunFolderError
+from nextchar_training.runner import Runner
 from nextchar_training.sampling import sample
 from nextchar_training.trainer import Settings, TrainingError
 
@@ -31,7 +34,16 @@ with everything kept that was reached"""
 
 _CORPUS = "a file, a folder, - for standard input, or a name: stdlib, tinyshakespeare"
 
-_ERRORS = (CheckpointError, CorpusError, RunFolderError, TrainingError, UnknownCharacterError, OSError)
+_ERRORS = (
+    CheckpointError,
+    CorpusError,
+    ExportError,
+    ModelFileError,
+    RunFolderError,
+    TrainingError,
+    UnknownCharacterError,
+    OSError,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,9 +89,21 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--seed", type=int, default=1, help="seed of weights, dropout and text offsets (%(default)s)")
     command.add_argument("--threads", type=int, help="threads of torch (default: one a core)")
 
+    command = commands.add_parser("export", help="turn a checkpoint into a model file", epilog=_EXIT_CODES)
+    command.set_defaults(run=_export)
+    command.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a checkpoint (.pt)")
+    command.add_argument("--out", type=Path, required=True, metavar="FILE", help="the model file (.onnx)")
+    command.add_argument("--precision", choices=("int8", "fp32"), default="int8", help="of the weights (%(default)s)")
+    command.add_argument(
+        "--text",
+        nargs="+",
+        metavar="TEXT",
+        help=f"what to check the file on: {_CORPUS} (what fit held out of its corpus, which is read again)",
+    )
+
     command = commands.add_parser("evaluate", help="measure a model's loss on a text", epilog=_EXIT_CODES)
     command.set_defaults(run=_evaluate)
-    command.add_argument("model", type=Path, metavar="MODEL", help="a checkpoint (.pt)")
+    command.add_argument("model", type=Path, metavar="MODEL", help="a checkpoint (.pt) or a model file (.onnx)")
     command.add_argument("text", nargs="+", metavar="TEXT", help=_CORPUS)
     command.add_argument(
         "--split",
@@ -124,11 +148,50 @@ def _fit(arguments: argparse.Namespace) -> int:
     return 0 if finished else 130
 
 
+def _export(arguments: argparse.Namespace) -> int:
+    checkpoint = load_checkpoint(arguments.checkpoint)
+    text = _held_out(checkpoint.record) if arguments.text is None else read_corpus(arguments.text).text
+    network, record = checkpoint.network(), checkpoint.record
+    loss = record.stateful_loss
+    if loss is None:  # the training was stopped
+        loss = stateful_loss(NetworkScorer(network), checkpoint.alphabet.encode(text))
+    training = TrainingSummary(
+        corpus=record.corpus,
+        corpus_characters=record.characters,
+        command=record.command,
+        steps=record.step,
+        seconds=record.seconds,
+        seed=record.seed,
+        validation_loss=loss,
+    )
+    export(network, checkpoint.alphabet, training, arguments.out, precision=arguments.precision, text=text, say=print)
+    print(arguments.out)
+    return 0
+
+
+def _held_out(record: TrainingRecord) -> str:
+    """The validation text of a training, whose corpus must still be what it was."""
+    remedy = "give a text to check the file on with --text"
+    if "-" in record.sources:
+        raise CorpusError(f"the model was trained on standard input, which is gone: {remedy}")
+    try:
+        corpus = read_corpus(record.sources)
+    except CorpusError as error:
+        raise CorpusError(f"the corpus of the training cannot be read again: {error}; {remedy}") from error
+    if corpus.sha256 != record.corpus_sha256:
+        raise CorpusError(f"{corpus.name} is no longer the text that the model was trained on: {remedy}")
+    return corpus.validation
+
+
 def _evaluate(arguments: argparse.Namespace) -> int:
     corpus = read_corpus(arguments.text)
-    checkpoint = load_checkpoint(arguments.model)
     text = corpus.text if arguments.split == "all" else corpus.validation
-    result = evaluate(NetworkScorer(checkpoint.network()), checkpoint.alphabet.encode(text))
+    if arguments.model.suffix == ".onnx":
+        runner = Runner(arguments.model)
+        result = evaluate(runner, runner.description.alphabet.encode(text))
+    else:
+        checkpoint = load_checkpoint(arguments.model)
+        result = evaluate(NetworkScorer(checkpoint.network()), checkpoint.alphabet.encode(text))
     print(f"{result.characters:,} characters of {corpus.name}")
     print(f"stateful  {result.stateful:.4f} nats  {bits(result.stateful):.4f} bits a character")
     print(f"windows   {result.windows:.4f} nats  {bits(result.windows):.4f} bits a character")

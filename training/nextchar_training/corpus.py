@@ -44,10 +44,11 @@ class CorpusError(ValueError):
 
 @dataclass(frozen=True)
 class Corpus:
-    """A text in normalization form C, at least two characters, and what it is called in reports."""
+    """A text in normalization form C, at least two characters; what it is called in reports, and its sources."""
 
     name: str
     text: str
+    sources: tuple[str, ...]
 
     def __post_init__(self) -> None:
         if len(self.text) < 2:
@@ -78,7 +79,7 @@ def read_corpus(sources: Sequence[str]) -> Corpus:
     names, texts = zip(*[part for source in sources for part in _read(source)], strict=True)
     joined = "".join(text if text.endswith("\n") else text + "\n" for text in texts[:-1]) + texts[-1]
     name = names[0] if len(names) == 1 else " ".join(sources)
-    return Corpus(name, normalize(joined))
+    return Corpus(name, normalize(joined), tuple(sources))
 
 
 def _read(source: str) -> list[tuple[str, str]]:

@@ -19,7 +19,7 @@ from types import FrameType
 import torch
 
 from nextchar_training.alphabet import Alphabet
-from nextchar_training.checkpoint import Checkpoint, TrainingSummary, load_checkpoint, save_checkpoint
+from nextchar_training.checkpoint import Checkpoint, TrainingRecord, load_checkpoint, save_checkpoint
 from nextchar_training.corpus import Corpus
 from nextchar_training.display import Display
 from nextchar_training.evaluation import NetworkScorer, bits, evaluate
@@ -62,8 +62,9 @@ def fit(
             )
             recent.clear()
             folder.add_losses(row)
-            summary = TrainingSummary(
+            record = TrainingRecord(
                 corpus=corpus.name,
+                sources=corpus.sources,
                 corpus_sha256=corpus.sha256,
                 characters=len(corpus.text),
                 command=command,
@@ -74,7 +75,7 @@ def fit(
                 training_loss=row.training_loss,
                 validation_loss=row.validation_loss,
             )
-            checkpoint = Checkpoint(architecture, alphabet, network.state_dict(), summary)
+            checkpoint = Checkpoint(architecture, alphabet, network.state_dict(), record)
             save_checkpoint(checkpoint, folder.last)
             if not rows or row.validation_loss < min(r.validation_loss for r in rows):
                 save_checkpoint(checkpoint, folder.best)
@@ -85,8 +86,8 @@ def fit(
     if finished:
         try:
             evaluation = evaluate(NetworkScorer(best.network()), alphabet.encode(corpus.validation))
-            summary = replace(best.summary, stateful_loss=evaluation.stateful, windows_loss=evaluation.windows)
-            best = replace(best, summary=summary)
+            record = replace(best.record, stateful_loss=evaluation.stateful, windows_loss=evaluation.windows)
+            best = replace(best, record=record)
             save_checkpoint(best, folder.best)
         except KeyboardInterrupt:
             finished = False
@@ -126,11 +127,11 @@ def _samples(checkpoint: Checkpoint) -> str:
 
 
 def _report(best: Checkpoint, corpus: Corpus, settings: Settings, last: LossRow) -> str:
-    architecture, summary = best.architecture, best.summary
+    architecture, record = best.architecture, best.record
     parameters = sum(weight.numel() for weight in best.weights.values())
     budget = f"{settings.minutes:g} minutes" if settings.epochs is None else f"{settings.epochs} epochs"
     precision = "bfloat16 autocast" if has_fast_bf16() else "float32 (this CPU has neither AMX nor AVX512-BF16)"
-    if summary.stateful_loss is None or summary.windows_loss is None:
+    if record.stateful_loss is None or record.windows_loss is None:
         losses = (
             "The run was stopped, so the whole held-out text was not evaluated: "
             "`nextchar-train evaluate best.pt CORPUS --split validation` does it.\n"
@@ -138,27 +139,27 @@ def _report(best: Checkpoint, corpus: Corpus, settings: Settings, last: LossRow)
     else:
         losses = (
             "| protocol | nats per character | bits per character |\n|---|---|---|\n"
-            f"| stateful: the state carried over the whole text | {summary.stateful_loss:.4f} "
-            f"| {bits(summary.stateful_loss):.4f} |\n"
-            f"| windows of 256 characters, each from state zero | {summary.windows_loss:.4f} "
-            f"| {bits(summary.windows_loss):.4f} |\n"
+            f"| stateful: the state carried over the whole text | {record.stateful_loss:.4f} "
+            f"| {bits(record.stateful_loss):.4f} |\n"
+            f"| windows of 256 characters, each from state zero | {record.windows_loss:.4f} "
+            f"| {bits(record.windows_loss):.4f} |\n"
         )
     return f"""# Training run
 
-    {summary.command}
+    {record.command}
 
 ## Loss of the best checkpoint on the {len(corpus.validation):,} held-out characters
 
 {losses}
-Watched during training, on the first part of them: {summary.validation_loss:.4f} nats at step {summary.step:,}, \
+Watched during training, on the first part of them: {record.validation_loss:.4f} nats at step {record.step:,}, \
 the best of the run; {last.validation_loss:.4f} at the last step, {last.step:,}.
 
 ![The losses along the way](loss.png)
 
 ## Corpus
 
-- {summary.corpus}: {summary.characters:,} characters, of which the first {len(corpus.training):,} were trained on
-- SHA-256 of the text: {summary.corpus_sha256}
+- {record.corpus}: {record.characters:,} characters, of which the first {len(corpus.training):,} were trained on
+- SHA-256 of the text: {record.corpus_sha256}
 - alphabet: {len(best.alphabet.symbols)} {best.alphabet.kind} and the document boundary
 
 ## Network and training

@@ -26,7 +26,7 @@ class RunFolderError(ValueError):
 
 @dataclass(frozen=True)
 class LossRow:
-    """One evaluation during training. The losses are in nats a character, as in ``TrainingSummary``."""
+    """One evaluation during training. The losses are in nats a character, as in ``TrainingRecord``."""
 
     step: int
     epoch: float
@@ -76,16 +76,9 @@ def draw_losses(rows: list[LossRow], path: Path, title: str) -> None:
     axes = figure.add_subplot()
     millions = [row.characters / 1e6 for row in rows]
     axes.plot(millions, [row.training_loss for row in rows], marker=".", label="training (with dropout)")
-    axes.plot(millions, [row.validation_loss for row in rows], marker=".", label="validation (256-character windows)")
-    best = min(rows, key=lambda row: row.validation_loss)
-    axes.annotate(
-        f"best {best.validation_loss:.4f}",
-        (best.characters / 1e6, best.validation_loss),
-        xytext=(0, -14),
-        textcoords="offset points",
-        ha="center",
-    )
-    axes.margins(y=0.1)
+    best = min(row.validation_loss for row in rows)
+    label = f"validation (256-character windows), best {best:.4f}"
+    axes.plot(millions, [row.validation_loss for row in rows], marker=".", label=label)
     axes.set_xlabel("characters read (millions)")
     axes.set_ylabel("loss (nats per character)")
     axes.set_title(title)
