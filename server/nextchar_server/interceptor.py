@@ -99,6 +99,9 @@ class _Call:
             code = error.code
             metrics.rejected.labels(error.reason).inc()
             await _abort(context, identifier, error)
+        except grpc.aio.InternalError:
+            # gRPC could not send a message: the caller went away while it was being written.
+            _log.debug("caller_gone", method=self._method)
         except Exception:
             code = grpc.StatusCode.INTERNAL
             _log.exception("call_failed", method=self._method)

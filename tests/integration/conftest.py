@@ -37,6 +37,9 @@ class Serving:
         return "".join([event.delta.text async for event in self.stream(prompt, **parameters)])
 
 
+# The server feels soon that a reader does not read.
+_SMALL_WINDOWS = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 16384)]
+
 Serve = Callable[..., AbstractAsyncContextManager[Serving]]
 
 
@@ -47,7 +50,7 @@ async def _serve(*models: str | Path, **settings: Any) -> AsyncIterator[Serving]
     server = Server(config)
     ports = await server.start()
     try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}", options=_SMALL_WINDOWS) as channel:
             yield Serving(server, ports.grpc, ports.http, channel, generation_pb2_grpc.GenerationServiceStub(channel))
     finally:
         await server.stop()

@@ -1,0 +1,232 @@
+"""Cancelled calls, slow readers, probes, draining: what happens around the text."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import aiohttp
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from prometheus_client.parser import text_string_to_metric_families
+
+from nextchar.v1 import generation_pb2 as pb
+from nextchar_server.server import SERVICE
+from nextchar_server.stream import OUTBOX_IDS
+
+from .conftest import Serve, Serving, failure
+
+ENDLESS = 2**31
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Returns once ``condition`` holds; the test fails if it does not within ten seconds."""
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+def admission(serving: Serving) -> Any:
+    (engine,) = serving.server._engines
+    return engine.admission
+
+
+async def metric(serving: Serving, name: str, **labels: str) -> float:
+    """The sum of the samples ``name`` with these labels, as scraped."""
+    async with aiohttp.ClientSession() as session:
+        async with session.get(f"http://127.0.0.1:{serving.http_port}/metrics") as response:
+            text = await response.text()
+    return sum(
+        sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == name and labels.items() <= sample.labels.items()
+    )
+
+
+@pytest.fixture
+async def serving(tiny, serve: Serve):
+    async with serve(tiny.int8, max_characters=ENDLESS) as serving:
+        yield serving
+
+
+async def test_a_cancelled_call_frees_its_row(serving: Serving):
+    call = serving.stream("the", max_characters=ENDLESS)
+    async for event in call:
+        if event.HasField("delta"):
+            break
+    assert admission(serving).active == 1
+    call.cancel()
+    await until(lambda: admission(serving).active == 0)
+
+
+async def test_a_call_cancelled_in_the_queue_leaves_it(tiny, serve: Serve):
+    async with serve(tiny.int8, lanes=1, max_batch=1, max_characters=ENDLESS) as serving:
+        running = serving.stream("the", max_characters=ENDLESS)
+        await anext(aiter(running))
+        await until(lambda: admission(serving).active == 1)
+        queued = serving.stream("the")
+        await anext(aiter(queued))
+        assert admission(serving).waiting == 1
+        queued.cancel()
+        await until(lambda: admission(serving).waiting == 0)
+        running.cancel()
+
+
+async def test_a_slow_reader_is_paused_and_gets_the_whole_text_all_the_same(tiny, serve: Serve):
+    characters = 100_000
+    async with serve(tiny.int8, lanes=1, max_characters=ENDLESS) as serving:
+        slow = serving.stream("the", seed=1, max_characters=characters)
+        events = aiter(slow)
+        await anext(events)
+        # Nobody reads: gRPC's windows fill, then the outbox, then the row leaves its batch.
+        await until(lambda: admission(serving).paused == 1)
+        await until(lambda: admission(serving).active == 0)
+        assert len(await serving.text("the", seed=2, max_characters=500)) == 500  # nobody else notices
+        text = "".join([event.delta.text async for event in events])
+        assert len(text) == characters
+        assert text == await serving.text("the", seed=1, max_characters=characters)
+
+
+async def test_the_outbox_of_a_slow_reader_is_bounded(tiny, serve: Serve):
+    async with serve(tiny.int8, lanes=1, max_characters=ENDLESS) as serving:
+        slow = serving.stream("the", max_characters=ENDLESS)
+        await anext(aiter(slow))
+        await until(lambda: admission(serving).paused == 1)
+        (engine,) = serving.server._engines
+        (stream,) = engine._streams
+        assert OUTBOX_IDS <= sum(len(chunk.ids) for chunk in stream._outbox) <= OUTBOX_IDS + 256
+        slow.cancel()
+        await until(lambda: admission(serving).paused == 0)
+
+
+async def test_a_reader_that_goes_away_while_its_message_is_written_is_no_error(tiny, serve: Serve):
+    async with serve(tiny.int8, lanes=1, max_characters=ENDLESS) as serving:
+        slow = serving.stream("the", max_characters=ENDLESS)
+        await anext(aiter(slow))
+        await until(lambda: admission(serving).paused == 1)
+        slow.cancel()
+        await until(lambda: admission(serving).paused == 0)
+        assert await metric(serving, "grpc_server_handled_total", grpc_code="CANCELLED") == 1
+        assert await metric(serving, "grpc_server_handled_total", grpc_code="INTERNAL") == 0
+
+
+async def test_a_client_that_goes_away_frees_its_row(serving: Serving):
+    channel = grpc.aio.insecure_channel(f"127.0.0.1:{serving.grpc_port}")
+    call = type(serving.stub)(channel).GenerateStream(
+        pb.GenerateStreamRequest(parameters=pb.GenerationParameters(max_characters=ENDLESS))
+    )
+    await anext(aiter(call))
+    await until(lambda: admission(serving).active == 1)
+    await channel.close()
+    await until(lambda: admission(serving).active == 0)
+
+
+async def test_health_is_serving_for_the_server_and_the_service(serving: Serving):
+    stub = health_pb2_grpc.HealthStub(serving.channel)
+    for service in ("", SERVICE):
+        response = await stub.Check(health_pb2.HealthCheckRequest(service=service))
+        assert response.status == health_pb2.HealthCheckResponse.SERVING
+    error = await failure(stub.Check(health_pb2.HealthCheckRequest(service="other")))
+    assert error.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_reflection_lists_the_services(serving: Serving):
+    def services() -> list[str]:
+        with grpc.insecure_channel(f"127.0.0.1:{serving.grpc_port}") as channel:
+            return list(ProtoReflectionDescriptorDatabase(channel).get_services())
+
+    assert SERVICE in await asyncio.to_thread(services)
+
+
+async def test_probes_answer(serving: Serving):
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{serving.http_port}") as session:
+        for path in ("/healthz", "/readyz"):
+            async with session.get(path) as response:
+                assert response.status == 200
+
+
+async def test_metrics_count_what_was_done(serving: Serving):
+    await serving.text("the sun", max_characters=300)
+    await failure(serving.stream("€"))
+    assert await metric(serving, "nextchar_generated_characters_total", model="int8") == 300
+    assert await metric(serving, "nextchar_prompt_characters_total", model="int8") == 7
+    assert await metric(serving, "nextchar_finished_total", reason="FINISH_REASON_MAX_CHARACTERS") == 1
+    assert await metric(serving, "nextchar_rejected_total", reason="invalid_argument") == 1
+    assert await metric(serving, "grpc_server_started_total", grpc_method="GenerateStream") == 2
+    assert await metric(serving, "grpc_server_handled_total", grpc_code="OK", grpc_type="server_stream") == 1
+    assert await metric(serving, "grpc_server_handled_total", grpc_code="INVALID_ARGUMENT") == 1
+    assert await metric(serving, "grpc_server_handling_seconds_count") == 2
+    assert await metric(serving, "nextchar_time_to_first_character_seconds_count") == 1
+    assert await metric(serving, "nextchar_queue_seconds_count") == 1
+    assert (
+        await metric(serving, "nextchar_batch_rows_count") == await metric(serving, "nextchar_step_seconds_count") > 0
+    )
+    assert await metric(serving, "nextchar_active_streams") == 0
+    assert await metric(serving, "nextchar_model_info", precision="int8", provider="cpu") == 1
+
+
+async def test_metrics_count_a_cancelled_call_and_a_passed_deadline(serving: Serving):
+    call = serving.stream("the", max_characters=ENDLESS)
+    await anext(aiter(call))
+    call.cancel()
+    late = serving.stub.GenerateStream(
+        pb.GenerateStreamRequest(parameters=pb.GenerationParameters(max_characters=ENDLESS)), timeout=0.05
+    )
+    await failure(late)
+    await until(lambda: admission(serving).active == 0)
+    assert await metric(serving, "grpc_server_handled_total", grpc_code="CANCELLED") == 1
+    assert await metric(serving, "grpc_server_handled_total", grpc_code="DEADLINE_EXCEEDED") == 1
+
+
+async def test_open_metrics_are_served_to_who_asks_for_them(serving: Serving):
+    async with aiohttp.ClientSession() as session:
+        headers = {"Accept": "application/openmetrics-text; version=1.0.0"}
+        async with session.get(f"http://127.0.0.1:{serving.http_port}/metrics", headers=headers) as response:
+            assert response.content_type == "application/openmetrics-text"
+            assert (await response.text()).endswith("# EOF\n")
+
+
+async def test_draining_lets_a_running_stream_finish_and_turns_new_ones_away(tiny, serve: Serve):
+    async with serve(tiny.int8, lanes=1, max_characters=ENDLESS, drain_timeout=60.0) as serving:
+        # Long enough to be running yet when the drain begins: its reader waits for that.
+        running = serving.stream("the", seed=1, max_characters=100_000)
+        events = aiter(running)
+        await anext(events)
+        await until(lambda: admission(serving).paused == 1)
+        health = health_pb2_grpc.HealthStub(serving.channel)
+        watch = health.Watch(health_pb2.HealthCheckRequest())
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+
+        stopping = asyncio.create_task(serving.server.stop())
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        error = await failure(serving.stream("the"))
+        assert error.code() is grpc.StatusCode.UNAVAILABLE
+        async with aiohttp.ClientSession() as session:
+            async with session.get(f"http://127.0.0.1:{serving.http_port}/readyz") as response:
+                assert response.status == 503
+            async with session.get(f"http://127.0.0.1:{serving.http_port}/healthz") as response:
+                assert response.status == 200
+
+        rest = [event async for event in events]
+        assert sum(len(event.delta.text) for event in rest) == 100_000
+        assert rest[-1].finished.finish_reason == pb.FINISH_REASON_MAX_CHARACTERS
+        await stopping
+
+
+async def test_a_stream_that_outlasts_the_drain_timeout_ends_with_that_reason(tiny, serve: Serve):
+    async with serve(tiny.int8, max_characters=ENDLESS, drain_timeout=0.05) as serving:
+        running = serving.stream("the", max_characters=ENDLESS)
+        await anext(aiter(running))
+        stopping = asyncio.create_task(serving.server.stop())
+        events = [event async for event in running]
+        assert events[-1].finished.finish_reason == pb.FINISH_REASON_DRAINING
+        await stopping
+
+
+async def test_three_good_texts_then_an_error_then_a_good_one(serving: Serving):
+    for seed in range(3):
+        assert len(await serving.text("the", seed=seed, max_characters=50)) == 50
+    assert (await failure(serving.stream("€"))).code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert len(await serving.text("the", max_characters=50)) == 50
