@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from argparse import ArgumentParser
+from typing import Any
 
 import uvloop
 from pydantic import ValidationError
-from pydantic_settings import CliApp, SettingsError
+from pydantic_settings import CliApp, CliSettingsSource, SettingsError
 
 from nextchar_server import logs
 from nextchar_server.config import Config
@@ -18,11 +20,15 @@ from nextchar_training.runner import ProviderError
 def main() -> None:
     """Runs the server. Exit codes: 0 drained after a signal, 1 could not start, 2 wrong flag or variable."""
     try:
-        config = CliApp.run(Config)
+        config = CliApp.run(
+            Config, cli_settings_source=CliSettingsSource[Any](Config, add_argument_method=_add_argument)
+        )
     except ValidationError as error:
         for problem in error.errors():
-            flag = "-".join(str(part) for part in problem["loc"][:1]).replace("_", "-")
-            print(f"nextchar-server: error: --{flag}: {problem['msg']}, not {problem['input']!r}", file=sys.stderr)
+            flag = str(problem["loc"][0]).replace("_", "-")
+            own = problem["type"] == "value_error"  # one of ours, which names the value itself
+            message = str(problem["ctx"]["error"]) if own else f"{problem['msg']}, not {problem['input']!r}"
+            print(f"nextchar-server: error: --{flag}: {message}", file=sys.stderr)
         sys.exit(2)
     except SettingsError as error:
         sys.exit(f"nextchar-server: error: {error}")
@@ -32,3 +38,13 @@ def main() -> None:
     except (ModelFileError, ProviderError, StartError) as error:
         print(f"nextchar-server: error: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+_PLACE_HOLDERS = {"tuple[str,...]": "[NAME=]PATH", "str": "ADDRESS", "int": "NUMBER", "float": "SECONDS"}
+
+
+def _add_argument(parser: ArgumentParser, *names: str, **options: Any) -> Any:
+    """Adds an argument whose place holder says what it is in words, where pydantic's would be a Python type."""
+    if options.get("metavar") in _PLACE_HOLDERS:
+        options["metavar"] = _PLACE_HOLDERS[options["metavar"]]
+    return parser.add_argument(*names, **options)

@@ -33,18 +33,18 @@ class Config(BaseSettings):
     model: Annotated[tuple[str, ...], NoDecode] = Field(
         (str(PACKAGED_MODEL),),
         min_length=1,
-        description="[NAME=]PATH of a model file; repeat it for several, the first is the default one. "
-        "NAME is the file's name without .onnx unless given. In the variable, commas stand between them.",
+        description="a model file; repeat it for several, the first is the default one. NAME is the file's name "
+        "without .onnx unless given. In the variable, commas stand between them.",
     )
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 is every IPv4 one")
     grpc_port: int = Field(50051, ge=0, le=65535, description="port of gRPC; 0 takes a free one")
     http_port: int = Field(8080, ge=0, le=65535, description="port of /metrics, /healthz, /readyz; 0 takes a free one")
     provider: Literal["auto", "cpu", "cuda"] = Field("auto", description="where models run; auto says what it chose")
     lanes: int = Field(
-        default_factory=lambda: _cores(),
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         ge=1,
         le=256,
-        description="threads that advance a batch each, a model; one a core unless given",
+        description="threads that advance a batch each, a model; one a core here",
     )
     threads_per_lane: int = Field(1, ge=1, le=256, description="threads that share the work of one step")
     max_batch: int = Field(256, ge=1, le=4096, description="rows of a lane's batch")
@@ -80,7 +80,3 @@ class Config(BaseSettings):
 def _name_and_path(value: str) -> tuple[str, Path]:
     name, separator, path = value.partition("=")
     return (name, Path(path)) if separator else (Path(value).stem, Path(value))
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
