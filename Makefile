@@ -46,7 +46,7 @@ test: $(STAMP) ## Run all tests
 	$(BIN)/python -m pytest
 
 demo: $(STAMP) ## Train for a minute, export, serve, stream text, show the metrics
-	$(BIN)/python -m nextchar_training.demo
+	deploy/demo.sh $(BIN)
 
 train: $(STAMP) ## Train the packaged model again (ten minutes): CORPUS=tinyshakespeare OUT=runs/shakespeare
 	$(BIN)/nextchar-train fit $(or $(CORPUS),tinyshakespeare) --out $(or $(OUT),runs/shakespeare) --minutes $(or $(MINUTES),10)

@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# The whole way from a text to a stream, on this machine, in about two minutes: `make demo`.
+# It trains on Python's own standard library, exports, serves, streams, shows the metrics, and stops what it started.
+#
+#   deploy/demo.sh BIN [MINUTES]     BIN is the folder of the nextchar commands
+set -euo pipefail
+bin=$1
+minutes=${2:-1}
+run=runs/demo
+log=$(mktemp)
+server=
+
+finish() {
+  if [ -n "$server" ] && kill -TERM "$server" 2>/dev/null; then wait "$server" || true; fi
+  rm -f "$log"
+}
+trap finish EXIT
+
+step() { printf '\n\033[1m$ %s\033[0m\n' "$*"; }
+
+# What the server logged under a key when it began to serve; empty before that.
+served() {
+  "$bin/python" - "$log" "$1" <<'PYTHON'
+import json, sys
+for line in open(sys.argv[1]):
+    event = json.loads(line) if line.startswith("{") else {}
+    if event.get("event") == "serving":
+        print(event[sys.argv[2]])
+PYTHON
+}
+
+step nextchar-train fit stdlib --out $run --minutes "$minutes"
+"$bin/nextchar-train" fit stdlib --out $run --minutes "$minutes" --overwrite
+
+step nextchar-train export $run/best.pt --out $run/model.onnx
+"$bin/nextchar-train" export $run/best.pt --out $run/model.onnx
+
+step nextchar-server --model $run/model.onnx
+"$bin/nextchar-server" --model $run/model.onnx --grpc-port 0 --http-port 0 2>"$log" &
+server=$!
+until port=$(served grpc_port) && [ -n "$port" ]; do
+  if ! kill -0 "$server" 2>/dev/null; then
+    cat "$log" >&2
+    exit 1
+  fi
+  sleep 0.1
+done
+http=$(served http_port)
+echo "serving gRPC on port $port, metrics on port $http"
+
+prompt='    def __init__(self, '
+step nextchar generate "'$prompt'" --seed 7 --max-characters 600 --temperature 0.7 --echo
+"$bin/nextchar" generate "$prompt" --seed 7 --max-characters 600 --temperature 0.7 --echo --endpoint "127.0.0.1:$port"
+echo
+
+step curl "http://127.0.0.1:$http/metrics"
+"$bin/python" - "$http" <<'PYTHON'
+import re, sys, urllib.request
+
+shown = re.compile(
+    r"nextchar_((prompt|generated)_characters_total|finished_total|model_info|active_streams"
+    r"|(time_to_first_character|step)_seconds_(sum|count))|grpc_server_handled_total"
+)
+url = f"http://127.0.0.1:{sys.argv[1]}/metrics"
+for line in urllib.request.urlopen(url).read().decode().splitlines():
+    if shown.match(line):
+        print(line)
+PYTHON
+
+step kill -TERM "$server"
+kill -TERM "$server"
+wait "$server"
+server=
+echo "the server drained and stopped; the run is in $run: report.md, loss.png, model.onnx"
