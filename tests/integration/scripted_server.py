@@ -95,7 +95,7 @@ class ScriptedServer(rpc.GenerationServiceServicer):
         await server.start()
         port.set_result(chosen)
         await self._stop.wait()
-        await server.stop(None)
+        await server.stop(5)  # calls that clients have left end by themselves
 
     async def _play(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
         self.requests.append(request)

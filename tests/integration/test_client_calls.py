@@ -248,8 +248,10 @@ async def test_a_calls_timeout_replaces_the_clients(server: ScriptedServer) -> N
     async with AsyncClient(server.endpoint, timeout=1000) as client:
         await client.models()
         await client.models(timeout=100)
-    first, second = (round(seconds or 0, -1) for seconds in server.seconds_left)
-    assert (first, second) == (1000, 100)
+    first, second = server.seconds_left
+    assert first is not None
+    assert second is not None
+    assert first > 500 > second
 
 
 async def test_a_passed_timeout_is_an_error_and_cancels_the_call(client: AsyncClient, server: ScriptedServer) -> None:
