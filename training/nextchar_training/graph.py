@@ -77,6 +77,7 @@ def advance(weights: Weights, *, layers: int, precision: Precision) -> onnx.Mode
         "one": np.array(1, np.float32),
         "minus_infinity": np.array(-np.inf, np.float32),
         "largest": np.array(1e30, np.float32),
+        "smallest": np.array(1e-30, np.float32),
         "no_id": np.array(0, np.int64),
         "last": np.array([V - 1], np.int64),
         "first": np.array([0], np.int64),
@@ -112,7 +113,8 @@ advance (
   steps = Shape <start = 0, end = 1> (forced)
 
   # Temperature 0 is one so low that only the likeliest are left, and the draw 0 takes the first of them.
-  reciprocal = Div (one, temperature)
+  magnitude = Abs (temperature)  # of -0 too
+  reciprocal = Div (one, magnitude)
   capped = Min (reciprocal, largest)
   inverse_temperature = Unsqueeze (capped, axis_1)
   greedy = Equal (temperature, zero)
@@ -134,7 +136,8 @@ advance (
   restricts = Or (truncates, shifts)
   k = Where (wants_k, top_k, alphabet_size)
   limit_k = Unsqueeze (k, axis_1)
-  limit_p = Unsqueeze (top_p, axis_1)
+  positive_top_p = Max (top_p, smallest)  # whose product with a mass is above 0: the likeliest always stays
+  limit_p = Unsqueeze (positive_top_p, axis_1)
   limit_m = Unsqueeze (min_p, axis_1)
   is_whole = GreaterOrEqual (limit_p, one)
 
