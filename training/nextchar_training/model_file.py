@@ -22,6 +22,8 @@ FORMAT_VERSION = 1
 
 METADATA_KEY = "nextchar"
 
+_TYPES: dict[str, type | tuple[type, ...]] = {"int": int, "float": (int, float), "str": str}  # of fields, in JSON
+
 Precision = Literal["int8", "fp32"]
 
 
@@ -108,11 +110,11 @@ class ModelDescription:
         try:
             document = json.loads(metadata[METADATA_KEY])
             version = document.pop("format_version")
-        except (ValueError, AttributeError, KeyError) as error:
+        except (ValueError, AttributeError, TypeError, KeyError) as error:
             raise ModelFileError(f"{path}: the metadata of the model is damaged") from error
         if version != FORMAT_VERSION:
             raise ModelFileError(
-                f"{path}: model file format {version}; this version of nextchar reads format {FORMAT_VERSION}: "
+                f"{path}: model file format {version!r}; this version of nextchar reads format {FORMAT_VERSION}: "
                 "export the checkpoint again"
             )
         try:
@@ -125,19 +127,29 @@ class ModelDescription:
                 **document,
             )
             description.check()
-        except (AlphabetError, KeyError, TypeError, ValueError) as error:
+        except KeyError as error:
+            raise ModelFileError(f"{path}: the description of the model lacks {error}") from error
+        except (AlphabetError, TypeError, ValueError) as error:
             raise ModelFileError(f"{path}: the description of the model is not valid: {error}") from error
         return description
 
     def check(self) -> None:
         """Raises ``ValueError`` where a field's type or value can't be."""
-        for field in fields(self):
-            if field.type == "int" and not (isinstance(value := getattr(self, field.name), int) and value > 0):
-                raise ValueError(f"{field.name} is {value!r}, not a positive integer")
+        for part in (self, self.training, self.checks, self.test_vector):
+            for field in fields(part):
+                value = getattr(part, field.name)
+                if not isinstance(value, _TYPES.get(str(field.type), object)):
+                    raise ValueError(f"{field.name} is {value!r}, which is no {field.type}")
+        for name in ("layers", "hidden_size", "embedding_size", "parameters"):
+            if (size := getattr(self, name)) < 1:
+                raise ValueError(f"{name} is {size}, not a positive number")
         if self.cell != "lstm":
             raise ValueError(f"cell {self.cell!r} is not known; this version knows 'lstm'")
         if self.precision not in ("int8", "fp32"):
             raise ValueError(f"precision {self.precision!r} is neither 'int8' nor 'fp32'")
+        vector = self.test_vector
+        if len(vector.logprobs) != len(vector.text) + len(vector.ids):
+            raise ValueError(f"the test vector has {len(vector.logprobs)} log-probabilities, not one a character")
 
 
 def _test_vector(text: str, seed: int, ids: list[int], logprobs: list[float]) -> TestVector:

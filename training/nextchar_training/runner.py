@@ -142,6 +142,7 @@ class Runner:
         Raises ``ModelFileError`` where the file is missing, truncated, foreign or of another format version,
         ``ProviderError`` where ``"cuda"`` was asked for and can't be had.
         """
+        self._path = path
         try:
             content = path.read_bytes()
         except OSError as error:
@@ -157,6 +158,12 @@ class Runner:
         outputs = [output.name for output in self._session.get_outputs()]
         if outputs != _OUTPUTS:
             raise ModelFileError(f"{path}: the graph gives {', '.join(outputs)}, not {', '.join(_OUTPUTS)}")
+        inputs = {one.name: (one.type, one.shape) for one in self._session.get_inputs()}
+        for name, expected in _inputs(self.description).items():
+            if inputs.get(name) != expected:
+                raise ModelFileError(
+                    f"{path}: the graph takes {name} as {inputs.get(name)}, its description says {expected}"
+                )
         self.provider, self.provider_reason = "cpu", "asked for"
         if provider != "cpu":
             try:
@@ -200,8 +207,8 @@ class Runner:
         """Takes K steps of every row, and leaves ``batch`` in the state after them.
 
         ``forced`` [K, B] holds the id to take at each step, or ``SAMPLE``; ``draws`` [K, B] the random number
-        of each step, in [0, 1); ``alternatives`` N how many likeliest ids to give. A step reads the row's last id
-        and chooses the next; the last chosen is not read yet.
+        of each step, in [0, 1); ``alternatives`` N how many likeliest ids to give, all V where it is more. A step
+        reads the row's last id and chooses the next; the last chosen is not read yet.
         """
         *steps, batch.automaton_state, batch.hidden, batch.cell = self._session.run(
             _OUTPUTS,
@@ -209,7 +216,7 @@ class Runner:
                 "forced": forced,
                 "uniform": draws,
                 "transitions": self._unconstrained,
-                "alternatives": np.array([alternatives]),
+                "alternatives": np.array([min(alternatives, self.description.alphabet.size)]),
                 **vars(batch),
             },
         )
@@ -237,19 +244,29 @@ class Runner:
     def replay(self) -> Replay:
         """Repeats the model file's test vector. Raises ``ModelFileError`` where this machine is off."""
         vector = self.description.test_vector
-        steps = self.generate(vector.text, vector.seed, len(vector.ids))
+        try:
+            expected = np.array(vector.logprobs, np.float32)
+            steps = self.generate(vector.text, vector.seed, len(vector.ids))
+        except Exception as error:  # a character, a seed or a number that can't be
+            raise ModelFileError(f"{self._path}: its test vector can't be run: {_first_line(error)}") from error
         ids, logprobs = steps.ids[:, 0], steps.logprob[:, 0]
         read = len(ids) - len(vector.ids)
-        expected = np.array(vector.logprobs, np.float32)
         exact = np.array_equal(ids[read:], vector.ids) and np.array_equal(logprobs, expected)
         difference = float(np.abs(logprobs[:read] - expected[:read]).max(initial=0.0))
         if not exact and not difference <= REPLAY_TOLERANCE[self.description.precision]:
             raise ModelFileError(
-                f"model {self.digest[:12]}: this machine computes its test vector wrongly (off by {difference:.3g} "
-                "nats): the file is damaged, or this processor cannot run it"
+                f"{self._path}: this machine computes its test vector wrongly (off by {difference:.3g} nats): "
+                "the file is damaged, or this processor cannot run it"
             )
         bits = hashlib.sha256(ids.tobytes() + logprobs.tobytes()).hexdigest()
         return Replay(exact, f"{self.description.precision}-{self.provider}-{bits[:8]}")
+
+
+def _inputs(description: ModelDescription) -> dict[str, tuple[str, list[int | str]]]:
+    """Type and shape of the graph's inputs that depend on the model."""
+    hidden = "tensor(uint8)" if description.precision == "int8" else "tensor(float)"
+    L, H = description.layers, description.hidden_size
+    return {"bias": ("tensor(float)", ["B", description.alphabet.size]), "hidden": (hidden, [L, "B", H])}
 
 
 def _cuda_session(content: bytes, precision: Precision, threads: int) -> onnxruntime.InferenceSession:
