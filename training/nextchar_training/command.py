@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 import torch
 
@@ -22,10 +23,10 @@ from nextchar_training.evaluation import NetworkScorer, bits, evaluate, stateful
 from nextchar_training.export import ExportError, export
 from nextchar_training.fit import fit
 from nextchar_training.model_file import ModelFileError, TrainingSummary
-from nextchar_training.network import Architecture
+from nextchar_training.network import Architecture, ArchitectureError
 from nextchar_training.run_folder import RunFolder, RunFolderError
 from nextchar_training.runner import Runner
-from nextchar_training.sampling import sample
+from nextchar_training.sampling import SamplingError, sample
 from nextchar_training.trainer import Settings, TrainingError
 
 _EXIT_CODES = """\
@@ -35,11 +36,13 @@ with everything kept that was reached"""
 _CORPUS = "a file, a folder, - for standard input, or a name: stdlib, tinyshakespeare"
 
 _ERRORS = (
+    ArchitectureError,
     CheckpointError,
     CorpusError,
     ExportError,
     ModelFileError,
     RunFolderError,
+    SamplingError,
     TrainingError,
     UnknownCharacterError,
     OSError,
@@ -53,7 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(arguments.run(arguments))
     except _ERRORS as error:
-        print(f"nextchar-train: error: {error}", file=sys.stderr)
+        message = str(error)
+        if isinstance(error, OSError) and error.filename is not None:
+            message = f"{error.filename}: {error.strerror}"
+        print(f"nextchar-train: error: {message}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -63,8 +69,13 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"nextchar-train: error: {message} (see {self.prog} --help)\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="nextchar-train",
         description="Train character-level recurrent models and export them to one ONNX file.",
         epilog=_EXIT_CODES,
@@ -87,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--learning-rate", type=float, default=3e-3, help="highest learning rate (%(default)s)")
     command.add_argument("--dropout", type=float, default=0.3, help="dropout of a layer's output (%(default)s)")
     command.add_argument("--seed", type=int, default=1, help="seed of weights, dropout and text offsets (%(default)s)")
-    command.add_argument("--threads", type=int, help="threads of torch (default: one a core)")
+    command.add_argument("--threads", type=_threads, help="threads of torch (one a core)")
 
     command = commands.add_parser("export", help="turn a checkpoint into a model file", epilog=_EXIT_CODES)
     command.set_defaults(run=_export)
@@ -122,6 +133,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _threads(text: str) -> int:
+    threads = int(text)
+    if threads < 1:
+        raise ValueError
+    return threads
+
+
 def _fit(arguments: argparse.Namespace) -> int:
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)
@@ -143,9 +161,14 @@ def _fit(arguments: argparse.Namespace) -> int:
         layers=arguments.layers,
         embedding_size=arguments.embedding_size,
     )
-    finished = fit(corpus, alphabet, architecture, settings, folder, shlex.join(["nextchar-train", *sys.argv[1:]]))
-    print(f"{folder.report}")
-    return 0 if finished else 130
+    best = fit(corpus, alphabet, architecture, settings, folder, shlex.join(["nextchar-train", *sys.argv[1:]]))
+    print(folder.report)
+    if best.record.stateful_loss is None or best.record.windows_loss is None:
+        print("stopped before the end")
+        return 130
+    _print_loss("stateful", best.record.stateful_loss)
+    _print_loss("windows", best.record.windows_loss)
+    return 0
 
 
 def _export(arguments: argparse.Namespace) -> int:
@@ -193,9 +216,13 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         checkpoint = load_checkpoint(arguments.model)
         result = evaluate(NetworkScorer(checkpoint.network()), checkpoint.alphabet.encode(text))
     print(f"{result.characters:,} characters of {corpus.name}")
-    print(f"stateful  {result.stateful:.4f} nats  {bits(result.stateful):.4f} bits a character")
-    print(f"windows   {result.windows:.4f} nats  {bits(result.windows):.4f} bits a character")
+    _print_loss("stateful", result.stateful)
+    _print_loss("windows", result.windows)
     return 0
+
+
+def _print_loss(protocol: str, nats: float) -> None:
+    print(f"{protocol:8}  {nats:.4f} nats  {bits(nats):.4f} bits a character")
 
 
 def _sample(arguments: argparse.Namespace) -> int:

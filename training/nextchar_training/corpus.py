@@ -44,15 +44,15 @@ class CorpusError(ValueError):
 
 @dataclass(frozen=True)
 class Corpus:
-    """A text in normalization form C, at least two characters; what it is called in reports, and its sources."""
+    """A text in normalization form C, not empty; what it is called in reports, and its sources."""
 
     name: str
     text: str
     sources: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if len(self.text) < 2:
-            raise CorpusError(f"{self.name}: the text is {'one character' if self.text else 'empty'}")
+        if not self.text:
+            raise CorpusError(f"{self.name}: the text is empty")
 
     @property
     def training(self) -> str:

@@ -10,7 +10,7 @@ import platform
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -34,14 +34,15 @@ _SAMPLE_TEMPERATURES = (0.5, 0.8, 1.0)
 
 def fit(
     corpus: Corpus, alphabet: Alphabet, architecture: Architecture, settings: Settings, folder: RunFolder, command: str
-) -> bool:
-    """Trains and fills ``folder``; whether the budget was spent, or SIGINT or SIGTERM stopped the run.
+) -> Checkpoint:
+    """Trains and fills ``folder``; gives the best checkpoint.
 
-    A stopped run keeps its checkpoints and gets its samples and its report, without the figures that
-    take a pass over the whole held-out text.
+    SIGINT and SIGTERM stop the training. A stopped run keeps its checkpoints and gets its samples and its
+    report, but not the losses that take a pass over the whole held-out text.
     """
     torch.manual_seed(settings.seed)  # of the first weights
     network = Network(architecture, dropout=settings.dropout, input_dropout=settings.input_dropout)
+    corpus_sha256 = corpus.sha256
     folder.start()
     rows: list[LossRow] = []
     recent: list[float] = []  # training losses since the last evaluation
@@ -65,7 +66,7 @@ def fit(
             record = TrainingRecord(
                 corpus=corpus.name,
                 sources=corpus.sources,
-                corpus_sha256=corpus.sha256,
+                corpus_sha256=corpus_sha256,
                 characters=len(corpus.text),
                 command=command,
                 seed=settings.seed,
@@ -81,20 +82,18 @@ def fit(
                 save_checkpoint(checkpoint, folder.best)
             rows.append(row)
 
-    finished = not stop.is_set()
     best = load_checkpoint(folder.best)
-    if finished:
-        try:
+    if not stop.is_set():
+        print(f"evaluating the best checkpoint on the {len(corpus.validation):,} held-out characters", flush=True)
+        with suppress(KeyboardInterrupt):
             evaluation = evaluate(NetworkScorer(best.network()), alphabet.encode(corpus.validation))
             record = replace(best.record, stateful_loss=evaluation.stateful, windows_loss=evaluation.windows)
             best = replace(best, record=record)
             save_checkpoint(best, folder.best)
-        except KeyboardInterrupt:
-            finished = False
     draw_losses(rows, folder.curve, f"{corpus.name}, {architecture.layers} x {architecture.hidden_size}")
     folder.samples.write_text(_samples(best), encoding="utf-8")
     folder.report.write_text(_report(best, corpus, settings, rows[-1]), encoding="utf-8")
-    return finished
+    return best
 
 
 @contextmanager

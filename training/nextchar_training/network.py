@@ -20,6 +20,10 @@ State = tuple[tuple[Tensor, Tensor], ...]
 """One (hidden, cell) a layer, each of shape (1, B, H)."""
 
 
+class ArchitectureError(ValueError):
+    """A network cannot have these sizes."""
+
+
 @dataclass(frozen=True)
 class Architecture:
     """What rebuilds a network: its sizes. Kept in the checkpoint and in the model file."""
@@ -34,9 +38,9 @@ class Architecture:
         for name in ("alphabet_size", "hidden_size", "layers", "embedding_size"):
             size = getattr(self, name)
             if not isinstance(size, int) or size < 1:
-                raise ValueError(f"{name} {size!r} is not a positive whole number")
+                raise ArchitectureError(f"{name} is {size!r}; it must be a whole number of at least 1")
         if self.cell not in get_args(Cell):
-            raise ValueError(f"cell {self.cell!r} is not known; this version knows {', '.join(get_args(Cell))}")
+            raise ArchitectureError(f"cell {self.cell!r} is not known; this version knows {', '.join(get_args(Cell))}")
 
 
 class Network(nn.Module):
@@ -56,7 +60,6 @@ class Network(nn.Module):
         self.embedding = nn.Embedding(V, E)
         self.layers = nn.ModuleList(_lstm(E if n == 0 else H, H) for n in range(architecture.layers))
         self.readout = nn.Linear(H, V)
-        nn.init.normal_(self.embedding.weight, std=0.1)
         nn.init.zeros_(self.readout.bias)
 
     def initial_state(self, batch: int) -> State:

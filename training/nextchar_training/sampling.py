@@ -6,6 +6,7 @@ and the same choice, so that a text differs from the served one only where float
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -17,6 +18,10 @@ from nextchar_training.network import Network
 from nextchar_training.uniform import uniform
 
 
+class SamplingError(ValueError):
+    """A text cannot be sampled with these settings."""
+
+
 @torch.no_grad()
 def sample(
     network: Network, alphabet: Alphabet, prompt: str, *, characters: int, seed: int, temperature: float
@@ -24,8 +29,15 @@ def sample(
     """The characters that follow ``prompt``, at most ``characters``; the boundary ends the text.
 
     The n-th character, from 0, is chosen by ``uniform(seed, n)``. Temperature 0 takes the likeliest.
-    Raises ``UnknownCharacterError`` for a prompt that the alphabet lacks.
+    Raises ``UnknownCharacterError`` for a prompt that the alphabet lacks, ``SamplingError`` for a number that
+    cannot be.
     """
+    if characters < 0:
+        raise SamplingError(f"characters is {characters}; it must be at least 0")
+    if not 0 <= seed < 2**64:
+        raise SamplingError(f"seed is {seed}; it must be 0 to 2**64 - 1")
+    if not 0 <= temperature < math.inf:
+        raise SamplingError(f"temperature is {temperature}; it must be at least 0")
     read = torch.from_numpy(np.concatenate([[BOUNDARY], alphabet.encode(prompt)]))[:, None]  # (T, 1)
     network.eval()
     logits, state = network(read, network.initial_state(1))

@@ -3,10 +3,12 @@
 Takes a network and a corpus and gives ``Progress`` after every step. It writes no files:
 who runs it decides what to keep.
 
-Truncated back-propagation through time: B streams read the text side by side, T characters a step, and
-carry their state from step to step. Every epoch lays the streams out anew at a random offset. Like any
-document, a stream begins with state zero and the boundary, and it begins with a line where one is near,
-so that the model learns what the beginning of a text looks like.
+Truncated back-propagation through time: B streams read passages of the text side by side, T characters a
+step, and carry their state from step to step to the end of the passage. Every epoch cuts the passages anew
+at a random offset and shuffles them. Like any document, a passage begins with state zero and the boundary,
+and with a line where one is near, so that the model learns what the beginning of a text looks like. Passages
+are short against an epoch: cells that are never emptied grow without bound in a training's first minutes, and
+the model would then know nothing about a text's beginning.
 
 The recipe: AdamW, a short warm-up, then a cosine to zero over the whole budget, be it minutes or epochs
 (Loshchilov & Hutter 2017, 2019).
@@ -34,6 +36,7 @@ from nextchar_training.network import Network
 VALIDATION_CHARACTERS = 64 * WINDOW
 """Characters of the validation text that are evaluated during training."""
 
+_PASSAGE_STEPS = 32  # at most
 _VALIDATIONS = 25  # evaluations a training
 _BETAS = (0.9, 0.99)
 _WEIGHT_DECAY = 0.05  # of matrices only
@@ -105,55 +108,57 @@ def train(
     training = alphabet.encode(corpus.training)
     validation = alphabet.encode(corpus.validation)[:VALIDATION_CHARACTERS]
     line_starts = _line_starts(training, alphabet)
-    steps_per_epoch = _steps_per_epoch(len(training), B, T)
-    layout = np.random.default_rng(settings.seed)
+    layout = _Layout.of(len(training), B, T)
+    steps_per_epoch = layout.rounds * layout.steps
+    random = np.random.default_rng(settings.seed)
     torch.manual_seed(settings.seed)  # of dropout
     optimizer = _optimizer(network, settings.learning_rate)
     bf16 = has_fast_bf16()
     network.train()
 
     started = time.perf_counter()
-    step, fraction, evaluations = 0, 0.0, 0
-    while fraction < 1.0:
-        state = network.initial_state(B)
-        for inputs, targets in _batches(training, line_starts, B, T, steps_per_epoch, layout):
-            learning_rate = settings.learning_rate * _schedule(fraction)
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate
+    fraction, evaluations = 0.0, 0
+    state = network.initial_state(B)
+    batches = _batches(training, line_starts, layout, random)
+    for step, (inputs, targets, begins) in enumerate(batches, start=1):
+        if begins:
+            state = network.initial_state(B)
+        learning_rate = settings.learning_rate * _schedule(fraction)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate
 
-            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                logits, state = network(inputs, state)  # (T, B, V)
-            loss = functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(network.parameters(), _CLIP_NORM)
-            optimizer.step()
-            state = tuple((hidden.detach(), cell.detach()) for hidden, cell in state)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            logits, state = network(inputs, state)  # (T, B, V)
+        loss = functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(network.parameters(), _CLIP_NORM)
+        optimizer.step()
+        state = tuple((hidden.detach(), cell.detach()) for hidden, cell in state)
 
-            step += 1
-            if not math.isfinite(loss.item()):
-                raise TrainingError(f"the loss is {loss.item()} at step {step}: lower the learning rate")
-            if settings.epochs is not None:
-                fraction = step / (settings.epochs * steps_per_epoch)
-            elif settings.minutes is not None:
-                fraction = min(1.0, (time.perf_counter() - started) / (settings.minutes * 60))
-            last = fraction >= 1.0 or stop.is_set()
-            validation_loss = None
-            if last or fraction * _VALIDATIONS >= evaluations + 1:
-                validation_loss = windows_loss(NetworkScorer(network), validation)
-                evaluations = int(fraction * _VALIDATIONS)
-            yield Progress(
-                step=step,
-                epoch=step / steps_per_epoch,
-                fraction=fraction,
-                seconds=time.perf_counter() - started,
-                characters=step * B * T,
-                learning_rate=learning_rate,
-                training_loss=loss.item(),
-                validation_loss=validation_loss,
-            )
-            if last:
-                return
+        if not math.isfinite(loss.item()):
+            raise TrainingError(f"the loss is {loss.item()} at step {step}: lower the learning rate")
+        if settings.epochs is not None:
+            fraction = step / (settings.epochs * steps_per_epoch)
+        elif settings.minutes is not None:
+            fraction = min(1.0, (time.perf_counter() - started) / (settings.minutes * 60))
+        last = fraction >= 1.0 or stop.is_set()
+        validation_loss = None
+        if last or fraction * _VALIDATIONS >= evaluations + 1:
+            validation_loss = windows_loss(NetworkScorer(network), validation)
+            evaluations = int(fraction * _VALIDATIONS)
+        yield Progress(
+            step=step,
+            epoch=step / steps_per_epoch,
+            fraction=fraction,
+            seconds=time.perf_counter() - started,
+            characters=step * B * T,
+            learning_rate=learning_rate,
+            training_loss=loss.item(),
+            validation_loss=validation_loss,
+        )
+        if last:
+            return
 
 
 def has_fast_bf16() -> bool:
@@ -184,15 +189,26 @@ def _optimizer(network: Network, learning_rate: float) -> torch.optim.Optimizer:
     )
 
 
-def _steps_per_epoch(characters: int, B: int, T: int) -> int:
-    steps = characters // (B * T)
-    if steps == 0:
-        raise TrainingError(
-            f"the training text has {characters:,} characters, fewer than one batch of {B} x {T} = {B * T:,}: "
-            "give more text, or a smaller batch size or sequence length"
-        )
-    # Where the text allows it, a step is left out, so that the offset has room to be random.
-    return max(1, steps - 1)
+@dataclass(frozen=True)
+class _Layout:
+    """How an epoch cuts a text: ``rounds`` times B passages of ``steps`` times T characters."""
+
+    B: int
+    T: int
+    rounds: int
+    steps: int
+
+    @classmethod
+    def of(cls, characters: int, B: int, T: int) -> _Layout:
+        """The layout with the fewest rounds that keeps passages short."""
+        batches = characters // (B * T)
+        if batches == 0:
+            raise TrainingError(
+                f"the training text has {characters:,} characters, fewer than one batch of {B} x {T} = {B * T:,}: "
+                "give more text, or a smaller batch size or sequence length"
+            )
+        rounds = math.ceil(batches / _PASSAGE_STEPS)
+        return cls(B, T, rounds, batches // rounds)
 
 
 def _line_starts(ids: Ids, alphabet: Alphabet) -> Ids:
@@ -204,14 +220,18 @@ def _line_starts(ids: Ids, alphabet: Alphabet) -> Ids:
 
 
 def _batches(
-    ids: Ids, line_starts: Ids, B: int, T: int, steps: int, layout: np.random.Generator
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """The ``steps`` batches of one epoch: inputs and targets, each int64 (T, B)."""
-    stride = steps * T
-    starts = layout.integers(len(ids) - B * stride + 1) + np.arange(B) * stride
-    lines = line_starts[np.searchsorted(line_starts, starts, side="right") - 1]
-    starts = np.where(starts - lines < T, lines, starts)
-    streams = np.stack([ids[start : start + stride] for start in starts], axis=1)  # (steps * T, B)
-    targets = torch.from_numpy(streams)
-    inputs = torch.cat([torch.full((1, B), BOUNDARY), targets[:-1]])
-    yield from zip(torch.split(inputs, T), torch.split(targets, T), strict=True)
+    ids: Ids, line_starts: Ids, layout: _Layout, random: np.random.Generator
+) -> Iterator[tuple[Tensor, Tensor, bool]]:
+    """The batches of one epoch after another: inputs and targets, int64 (T, B), and whether passages begin."""
+    length = layout.steps * layout.T
+    count = layout.rounds * layout.B
+    while True:
+        starts = random.integers(len(ids) - count * length + 1) + random.permutation(count) * length
+        lines = line_starts[np.searchsorted(line_starts, starts, side="right") - 1]
+        starts = np.where(starts - lines < layout.T, lines, starts)
+        for some in starts.reshape(layout.rounds, layout.B):
+            passages = torch.from_numpy(np.stack([ids[start : start + length] for start in some], axis=1))
+            before = torch.cat([torch.full((1, layout.B), BOUNDARY), passages[:-1]])
+            batches = zip(torch.split(before, layout.T), torch.split(passages, layout.T), strict=True)
+            for step, (inputs, targets) in enumerate(batches):
+                yield inputs, targets, step == 0
