@@ -126,7 +126,7 @@ class Lane:
             stream.sampled_count += until - reads
             if end is None and stream.left == 0:
                 end = End.COUNT
-            if stream.cancelled:
+            if stream.is_over:
                 continue
             start = 0 if stream.reports_reading else reads
             if start < until:
@@ -152,9 +152,9 @@ class Lane:
             self._wake(woken)
 
     def _admit(self, admitted: list[Stream]) -> None:
-        # A cancelled stream's row is dropped before it costs another turn.
-        if any(stream.cancelled for stream in self.streams):
-            self._keep([row for row, stream in enumerate(self.streams) if not stream.cancelled])
+        # The row of a stream that was cancelled or drained is dropped before it costs another turn.
+        if any(stream.is_over for stream in self.streams):
+            self._keep([row for row, stream in enumerate(self.streams) if not stream.is_over])
         if not admitted:
             return
         now = time.monotonic()

@@ -122,6 +122,11 @@ class Stream:
         return self.left_to_read + 1 if self.sampled_count == 0 and self.count > 0 else None
 
     @property
+    def is_over(self) -> bool:
+        """Whether nobody wants more of the stream: it ended or was cancelled, and its row is to be dropped."""
+        return self.cancelled or self._end is not None
+
+    @property
     def is_full(self) -> bool:
         """Whether the reader is so far behind that the row has to leave the batch."""
         return self._put - self._taken >= OUTBOX_IDS
@@ -148,11 +153,14 @@ class Stream:
 
     async def take(self) -> Chunk | End:
         """All that has gathered since the last call, waiting for it if need be; at the last, the end."""
-        while not self._outbox:
-            if isinstance(self._end, Exception):
-                raise self._end
-            if self._end is not None:
-                return self._end
+        while True:
+            end = self._end  # looked at before the outbox: a lane puts what came first, and ends the stream then
+            if self._outbox:
+                break
+            if isinstance(end, Exception):
+                raise end
+            if end is not None:
+                return end
             self.came.clear()
             await self.came.wait()
         chunk = Chunk()
