@@ -6,11 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from nextchar_training.alphabet import Alphabet
 from nextchar_training.export import export
 from nextchar_training.model_file import TrainingSummary
 from nextchar_training.network import Architecture, Network
+
+# The same examples every time, and none that fails because the machine is busy.
+settings.register_profile("nextchar", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("nextchar")
 
 WORDS = "Romeo Juliet night light love stars moon sun; what? who! yes, no. the a and\n".split(" ")
 

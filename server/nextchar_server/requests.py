@@ -6,7 +6,6 @@ is said before it is queued, with the field's name.
 
 from __future__ import annotations
 
-import math
 import secrets
 from dataclasses import dataclass
 
@@ -72,7 +71,8 @@ def generation(
         raise NotServedError("resume_token")
     if parameters.HasField("regex"):
         raise NotServedError("parameters.regex")
-    max_characters = parameters.max_characters if parameters.HasField("max_characters") else DEFAULT_MAX_CHARACTERS
+    default = min(DEFAULT_MAX_CHARACTERS, limits.max_characters)
+    max_characters = parameters.max_characters if parameters.HasField("max_characters") else default
     if not 1 <= max_characters <= limits.max_characters:
         raise InvalidArgumentError(
             "parameters.max_characters", f"{max_characters} is not between 1 and {limits.max_characters}"
@@ -154,7 +154,7 @@ def _bias(parameters: pb.GenerationParameters, alphabet: Alphabet) -> NDArray[np
         symbol = normalize(key)
         if len(symbol) != 1 or symbol not in alphabet.symbols:
             raise InvalidArgumentError(field, "the key is not one character of the model's alphabet")
-        if not abs(value) <= MAX_BIAS or math.isnan(value):
+        if not abs(value) <= MAX_BIAS:  # NaN is refused too
             raise InvalidArgumentError(field, f"{value:g} is not between {-MAX_BIAS:g} and {MAX_BIAS:g}")
         bias[alphabet.encode(symbol)[0]] = value
     return bias

@@ -217,7 +217,7 @@ def differing(whole: dict[str, Array], part: dict[str, Array], members: list[int
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@settings(max_examples=12, deadline=None, derandomize=True)
+@settings(max_examples=12)
 @given(
     members=st.lists(st.integers(0, ROWS - 1), min_size=1, max_size=ROWS),
     cuts=st.sets(st.integers(1, STEPS - 1), max_size=STEPS - 1).map(sorted),
@@ -286,7 +286,7 @@ def test_the_population_of_the_exactness_tests_is_diverse(precision: Precision) 
 # The sampler, against the one in NumPy.
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(
     temperature=st.one_of(st.just(0.0), st.floats(2**-4, 5, width=32)),
     top_k=st.integers(0, 70),
@@ -419,7 +419,7 @@ def test_the_least_and_the_greatest_draw_take_ids_of_some_probability(wanted: Se
     assert graph.sample(wanted, [0.0, LAST_DRAW]) == [2, 4]
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100)
 @given(st.lists(st.floats(-30, 30, width=32), min_size=66, max_size=66))
 def test_the_greatest_draw_stays_within_the_alphabet(bias: list[float]) -> None:
     graph = graph_of((*SHAPES[0], "fp32", 1))
