@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,12 @@ class Checkpoint:
     weights: dict[str, Tensor]
     record: TrainingRecord
 
+    def __post_init__(self) -> None:
+        if self.alphabet.size != self.architecture.alphabet_size:
+            raise CheckpointError(
+                f"the alphabet has {self.alphabet.size} ids, the network {self.architecture.alphabet_size}"
+            )
+
     def network(self) -> Network:
         """The network, ready to predict. Raises ``CheckpointError`` where the weights are not its own."""
         with torch.device("meta"):  # nothing is initialized only to be overwritten
@@ -104,9 +111,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Reads a checkpoint. Raises ``CheckpointError`` for what is none, ``OSError`` where there is no file."""
     with path.open("rb") as file:
         try:
+            # torch.load checks no sums, and takes what is no archive for an older format.
+            if damaged := zipfile.ZipFile(file).testzip():
+                raise CheckpointError(f"{path}: damaged at {damaged}")
+            file.seek(0)
             content: Any = torch.load(file, weights_only=True, map_location="cpu")
-        except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
-            raise CheckpointError(f"{path}: not a checkpoint, or damaged") from error
+        except (zipfile.BadZipFile, RuntimeError, pickle.UnpicklingError) as error:
+            raise CheckpointError(f"{path}: not a checkpoint, or cut off") from error
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise CheckpointError(f"{path}: not a nextchar checkpoint")
     if content.get("version") != _VERSION:

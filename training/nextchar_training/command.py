@@ -52,7 +52,7 @@ _ERRORS = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and gives its exit code."""
     arguments = _parser().parse_args(argv)
-    signal.signal(signal.SIGTERM, _interrupt)
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         return int(arguments.run(arguments))
     except _ERRORS as error:
@@ -63,6 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

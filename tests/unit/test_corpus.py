@@ -1,0 +1,140 @@
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from nextchar_training.corpus import CORPUS_DIR, Corpus, CorpusError, read_corpus
+
+
+def write(path: Path, text: str) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8", newline="")
+    return str(path)
+
+
+def give_standard_input(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+
+def test_file_is_read_as_it_is(tmp_path: Path) -> None:
+    text = "one\r\n\ttwo \u2028 три\n"
+    assert read_corpus([write(tmp_path / "a.txt", text)]).text == text
+
+
+def test_folder_is_its_files_in_the_order_of_their_paths(tmp_path: Path) -> None:
+    write(tmp_path / "b.txt", "b\n")
+    write(tmp_path / "c" / "a.txt", "c\n")
+    write(tmp_path / "a.txt", "a\n")
+    assert read_corpus([str(tmp_path)]).text == "a\nb\nc\n"
+
+
+def test_hidden_files_of_a_folder_are_left_out(tmp_path: Path) -> None:
+    write(tmp_path / "a.txt", "a")
+    write(tmp_path / ".hidden", "no")
+    write(tmp_path / ".git" / "HEAD", "no")
+    assert read_corpus([str(tmp_path)]).text == "a"
+
+
+def test_several_sources_are_joined_in_the_order_given_each_on_a_new_line(tmp_path: Path) -> None:
+    sources = [write(tmp_path / "z", "first"), write(tmp_path / "a", "second\n"), write(tmp_path / "m", "third")]
+    assert read_corpus(sources).text == "first\nsecond\nthird"
+
+
+def test_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    give_standard_input(monkeypatch, "grüße".encode())
+    corpus = read_corpus(["-"])
+    assert (corpus.name, corpus.text) == ("standard input", "grüße")
+
+
+def test_text_is_normalized(tmp_path: Path) -> None:
+    assert read_corpus([write(tmp_path / "a", "e\u0301")]).text == "\u00e9"
+
+
+def test_last_tenth_is_held_out() -> None:
+    corpus = Corpus("digits", "0123456789" * 10, ())
+    assert corpus.training + corpus.validation == corpus.text
+    assert len(corpus.validation) == 10
+
+
+def test_shortest_text_still_has_a_held_out_part() -> None:
+    assert Corpus("letter", "a", ()).validation == "a"
+
+
+def test_stdlib_is_megabytes_of_plain_python() -> None:
+    corpus = read_corpus(["stdlib"])
+    assert 3_000_000 < len(corpus.text) < 10_000_000
+    assert corpus.text.isascii()
+    assert "\ndef namedtuple(" not in corpus.text  # a package's module, and packages are left out
+    assert "class ArgumentParser(" in corpus.text
+
+
+def test_stdlib_is_the_same_every_time() -> None:
+    assert read_corpus(["stdlib"]) == read_corpus(["stdlib"])
+
+
+def test_name_wins_over_a_file_and_a_path_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "stdlib", "mine")
+    assert read_corpus(["stdlib"]).text != "mine"
+    assert read_corpus(["./stdlib"]).text == "mine"
+
+
+def test_tinyshakespeare_with_another_hash_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "tinyshakespeare.txt", "First Citizen:\n")
+    monkeypatch.setenv(CORPUS_DIR, str(tmp_path))
+    with pytest.raises(CorpusError, match=r"tinyshakespeare\.txt: SHA-256 is [0-9a-f]{64}, not"):
+        read_corpus(["tinyshakespeare"])
+
+
+def test_missing_path_is_named(tmp_path: Path) -> None:
+    missing = str(tmp_path / "missing.txt")
+    with pytest.raises(CorpusError, match=r"missing\.txt.*no such file"):
+        read_corpus([missing])
+
+
+def test_empty_path_is_refused() -> None:
+    with pytest.raises(CorpusError, match="'': no such file"):
+        read_corpus([""])
+
+
+def test_empty_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match=r"empty\.txt: empty"):
+        read_corpus([write(tmp_path / "empty.txt", "")])
+
+
+def test_empty_file_of_a_folder_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "a.txt", "a")
+    write(tmp_path / "b.txt", "")
+    with pytest.raises(CorpusError, match=r"b\.txt: empty"):
+        read_corpus([str(tmp_path)])
+
+
+def test_folder_without_files_is_named(tmp_path: Path) -> None:
+    (tmp_path / "empty" / "also").mkdir(parents=True)
+    with pytest.raises(CorpusError, match="empty: the folder holds no files"):
+        read_corpus([str(tmp_path / "empty")])
+
+
+def test_empty_standard_input_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    give_standard_input(monkeypatch, b"")
+    with pytest.raises(CorpusError, match="standard input: empty"):
+        read_corpus(["-"])
+
+
+def test_file_that_is_not_utf8_is_named_with_the_byte_offset(tmp_path: Path) -> None:
+    (tmp_path / "latin.txt").write_bytes("é".encode() + b"abc\xe9 rest")
+    with pytest.raises(CorpusError, match=r"latin\.txt: not UTF-8: byte 0xe9 at offset 5"):
+        read_corpus([str(tmp_path)])
+
+
+def test_character_cut_off_at_the_end_is_not_utf8(tmp_path: Path) -> None:
+    (tmp_path / "cut.txt").write_bytes(b"abc\xe2\x82")
+    with pytest.raises(CorpusError, match=r"cut\.txt: not UTF-8: byte 0xe2 at offset 3"):
+        read_corpus([str(tmp_path / "cut.txt")])
+
+
+def test_standard_input_that_is_not_utf8_is_named_with_the_byte_offset(monkeypatch: pytest.MonkeyPatch) -> None:
+    give_standard_input(monkeypatch, b"ab\xff")
+    with pytest.raises(CorpusError, match="standard input: not UTF-8: byte 0xff at offset 2"):
+        read_corpus(["-"])

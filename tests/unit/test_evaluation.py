@@ -1,0 +1,89 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from nextchar_training.alphabet import BOUNDARY, Ids
+from nextchar_training.evaluation import WINDOW, NetworkScorer, bits, evaluate, stateful_loss, windows_loss
+from nextchar_training.network import Architecture, Network
+
+V = 6
+TEXT: Ids = np.random.default_rng(3).integers(1, V, size=5 * WINDOW + 17)  # more than a chunk, and a last window cut
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    torch.manual_seed(0)
+    network = Network(Architecture(V, hidden_size=8, embedding_size=4)).eval()
+    with torch.no_grad():
+        network.readout.weight.mul_(5)
+    return network
+
+
+@torch.no_grad()
+def naive_loss(network: Network, before: int, text: Ids) -> float:
+    """The sum of the loss over ``text``, from state zero, one character at a time."""
+    state = network.initial_state(1)
+    total = 0.0
+    for id_ in text:
+        logits, state = network(torch.tensor([[before]]), state)
+        total -= float(logits[0, 0].double().log_softmax(-1)[id_])
+        before = int(id_)
+    return total
+
+
+def test_stateful_loss_is_that_of_one_pass_from_the_boundary(network: Network) -> None:
+    expected = naive_loss(network, BOUNDARY, TEXT) / len(TEXT)
+    assert stateful_loss(NetworkScorer(network), TEXT) == pytest.approx(expected, abs=1e-6)
+
+
+def test_windows_loss_is_that_of_windows_from_state_zero_after_the_character_before(network: Network) -> None:
+    total = 0.0
+    for start in range(0, len(TEXT), WINDOW):
+        before = BOUNDARY if start == 0 else int(TEXT[start - 1])
+        total += naive_loss(network, before, TEXT[start : start + WINDOW])
+    assert windows_loss(NetworkScorer(network), TEXT) == pytest.approx(total / len(TEXT), abs=1e-6)
+
+
+def test_protocols_agree_on_a_text_of_one_window(network: Network) -> None:
+    result = evaluate(NetworkScorer(network), TEXT[:WINDOW])
+    assert result.characters == WINDOW
+    assert result.stateful == pytest.approx(result.windows, abs=1e-6)
+
+
+class Recorder:
+    """A scorer that knows nothing and remembers how often each place of the text was predicted."""
+
+    def __init__(self) -> None:
+        self.predicted: list[int] = []
+
+    def initial_state(self, batch: int) -> None:
+        return None
+
+    def score(self, last_id: Ids, ids: NDArray[np.int64], state: None) -> tuple[NDArray[np.float32], None]:
+        self.predicted += ids.ravel().tolist()
+        return np.full(ids.shape, -math.log(V), np.float32), None
+
+
+@pytest.mark.parametrize("length", [1, WINDOW - 1, WINDOW, WINDOW + 1, 70 * WINDOW + 3])
+@pytest.mark.parametrize("loss", [stateful_loss, windows_loss])
+def test_every_character_is_predicted_exactly_once(loss: object, length: int) -> None:
+    recorder = Recorder()
+    places = np.arange(1, length + 1)
+    assert callable(loss)
+    assert loss(recorder, places) == pytest.approx(math.log(V), rel=1e-6)
+    assert sorted(place for place in recorder.predicted if place != BOUNDARY) == places.tolist()
+
+
+def test_scoring_leaves_a_network_in_training_and_uses_no_dropout() -> None:
+    torch.manual_seed(0)
+    network = Network(Architecture(V, hidden_size=8, embedding_size=4), dropout=0.5).train()
+    scorer = NetworkScorer(network)
+    assert stateful_loss(scorer, TEXT[:50]) == stateful_loss(scorer, TEXT[:50])
+    assert network.training
+
+
+def test_a_bit_is_ln_2_nats() -> None:
+    assert bits(math.log(8)) == pytest.approx(3.0)

@@ -1,0 +1,119 @@
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from nextchar_training.network import Architecture, ArchitectureError, Network
+
+from .lstm import log_probabilities
+
+V, E, H, L, B, T = 7, 5, 6, 2, 3, 9
+
+
+def make(*, dropout: float = 0.0, input_dropout: float = 0.0, layers: int = L) -> Network:
+    torch.manual_seed(0)
+    return Network(Architecture(V, H, layers, E), dropout=dropout, input_dropout=input_dropout)
+
+
+def random_ids(T: int = T, B: int = B) -> Tensor:
+    return torch.from_numpy(np.random.default_rng(1).integers(V, size=(T, B)))
+
+
+def random_state(network: Network, B: int = B) -> tuple[tuple[Tensor, Tensor], ...]:
+    generator = torch.Generator().manual_seed(2)
+    return tuple(
+        (torch.rand(1, B, H, generator=generator) - 0.5, torch.randn(1, B, H, generator=generator))
+        for _ in network.layers
+    )
+
+
+@torch.no_grad()
+def test_network_agrees_with_a_gate_by_gate_lstm_from_any_state() -> None:
+    network, ids = make().eval(), random_ids()
+    state = random_state(network)
+    logits, after = network(ids, state)
+    weights = {name: weight.numpy() for name, weight in network.state_dict().items()}
+    hidden = np.concatenate([pair[0].numpy() for pair in state]).astype(np.float64)
+    cell = np.concatenate([pair[1].numpy() for pair in state]).astype(np.float64)
+    expected, hidden, cell = log_probabilities(weights, ids.numpy(), hidden, cell)
+    np.testing.assert_allclose(logits.log_softmax(-1).numpy(), expected, atol=1e-5)
+    np.testing.assert_allclose(np.concatenate([pair[0].numpy() for pair in after]), hidden, atol=1e-5)
+    np.testing.assert_allclose(np.concatenate([pair[1].numpy() for pair in after]), cell, atol=1e-5)
+
+
+@torch.no_grad()
+def test_reading_in_two_parts_is_reading_at_once() -> None:
+    network, ids = make().eval(), random_ids()
+    whole, _ = network(ids, network.initial_state(B))
+    first, state = network(ids[:4], network.initial_state(B))
+    second, _ = network(ids[4:], state)
+    torch.testing.assert_close(torch.cat([first, second]), whole)
+
+
+def layer_outputs(network: Network, ids: Tensor) -> Tensor:
+    """What the readout sees, (T, B, H)."""
+    seen: list[Tensor] = []
+    handle = network.readout.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach()))
+    network(ids, network.initial_state(ids.shape[1]))
+    handle.remove()
+    return seen[0]
+
+
+def test_dropout_drops_the_same_units_along_a_sequence_and_others_in_another() -> None:
+    dropped = layer_outputs(make(dropout=0.5, layers=1).train(), random_ids(T=20, B=8)) == 0
+    assert torch.equal(dropped, dropped[:1].expand_as(dropped))
+    assert not torch.equal(dropped[0, :1].expand_as(dropped[0]), dropped[0])
+
+
+def test_dropout_scales_what_it_keeps() -> None:
+    network, ids = make(dropout=0.5, layers=1), random_ids()
+    kept = layer_outputs(network.train(), ids)
+    whole = layer_outputs(network.eval(), ids)
+    torch.testing.assert_close(kept[kept != 0], 2 * whole[kept != 0])
+
+
+def test_input_dropout_drops_features_of_the_embedding_along_a_sequence() -> None:
+    network = make(input_dropout=0.5).train()
+    seen: list[Tensor] = []
+    network.layers[0].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach()))
+    network(random_ids(T=20, B=8), network.initial_state(8))
+    dropped = seen[0] == 0
+    assert dropped.any()
+    assert torch.equal(dropped, dropped[:1].expand_as(dropped))
+
+
+@torch.no_grad()
+def test_no_dropout_in_evaluation() -> None:
+    network, ids = make(dropout=0.5, input_dropout=0.5).eval(), random_ids()
+    assert torch.equal(network(ids, network.initial_state(B))[0], network(ids, network.initial_state(B))[0])
+
+
+def test_forget_gates_start_open() -> None:
+    for layer in make().layers:
+        bias = layer.get_parameter("bias_ih_l0") + layer.get_parameter("bias_hh_l0")
+        assert bias.split(H)[1].tolist() == [1.0] * H  # type: ignore[no-untyped-call]
+
+
+def test_recurrent_weights_of_each_gate_start_orthogonal() -> None:
+    for layer in make().layers:
+        for gate in layer.get_parameter("weight_hh_l0").detach().chunk(4):
+            torch.testing.assert_close(gate @ gate.T, torch.eye(H), atol=1e-5, rtol=0)
+
+
+def test_parameters_have_the_names_that_the_graph_reads() -> None:
+    layer = ["weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"]
+    expected = ["embedding.weight", *(f"layers.{n}.{name}" for n in range(L) for name in layer)]
+    assert list(make().state_dict()) == [*expected, "readout.weight", "readout.bias"]
+
+
+@pytest.mark.parametrize("name", ["alphabet_size", "hidden_size", "layers", "embedding_size"])
+@pytest.mark.parametrize("size", [0, -1, 1.5, None])
+def test_impossible_size_is_named(name: str, size: object) -> None:
+    sizes: dict[str, object] = {"alphabet_size": 5, name: size}
+    with pytest.raises(ArchitectureError, match=f"{name} is {size}"):
+        Architecture(**sizes)  # type: ignore[arg-type]
+
+
+def test_unknown_cell_is_refused() -> None:
+    with pytest.raises(ArchitectureError, match="'qrnn'"):
+        Architecture(5, cell="qrnn")  # type: ignore[arg-type]
