@@ -17,7 +17,22 @@ from nextchar_training.network import Architecture, Network
 settings.register_profile("nextchar", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("nextchar")
 
-WORDS = "Romeo Juliet night light love stars moon sun; what? who! yes, no. the a and\n".split(" ")
+WORDS = (
+    "Romeo",
+    "Juliet",
+    "night",
+    "light",
+    "love",
+    "stars",
+    "moon",
+    "sun;",
+    "what?",
+    "who!",
+    "yes,",
+    "no.",
+    "the",
+    "a\n",
+)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ Raised anywhere below the service, turned into a gRPC status in one place, ``int
     ├── InvalidArgumentError     INVALID_ARGUMENT    BadRequest names the field
     ├── UnknownModelError        NOT_FOUND
     ├── QueueFullError           RESOURCE_EXHAUSTED  RetryInfo
-    ├── DrainingError            UNAVAILABLE         RetryInfo
+    ├── DrainingError            UNAVAILABLE         another replica may serve it at once
     └── NotServedError           UNIMPLEMENTED
 
 Whatever else is raised is a bug: INTERNAL with the request's id and nothing more; the log has the rest.
@@ -20,7 +20,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 
 RETRY_DELAY = Duration(nanos=500_000_000)
-"""When to try again where the server is full or shutting down: longer than a turn, shorter than patience."""
+"""When to try again where the server is full: longer than a turn, shorter than patience."""
 
 
 class RequestError(Exception):
@@ -78,7 +78,7 @@ class DrainingError(RequestError):
     reason = "draining"
 
     def __init__(self) -> None:
-        super().__init__("the server is shutting down", error_details_pb2.RetryInfo(retry_delay=RETRY_DELAY))
+        super().__init__("the server is shutting down")
 
 
 class NotServedError(RequestError):

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 import grpc
 import structlog
 from google.protobuf.any_pb2 import Any as AnyMessage
+from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 
 from nextchar_server.errors import RequestError
@@ -26,6 +27,7 @@ REQUEST_ID_KEY = "request-id"
 """Trailing metadata of every call."""
 
 _DETAILS_KEY = "grpc-status-details-bin"
+_PUSHBACK_KEY = "grpc-retry-pushback-ms"
 _METADATA_ROOM = 1000  # bytes of a message in the trailers, whose size gRPC limits
 _log = structlog.get_logger()
 _request_id: ContextVar[str] = ContextVar("request_id")
@@ -120,10 +122,13 @@ class _Call:
 
 async def _abort(context: Context, identifier: str, error: RequestError) -> None:
     details = []
+    trailers = [(REQUEST_ID_KEY, identifier)]
     for detail in error.details:
         packed = AnyMessage()
         packed.Pack(detail)
         details.append(packed)
+        if isinstance(detail, RetryInfo):  # the same for gRPC's own retries, which read no details
+            trailers.append((_PUSHBACK_KEY, str(detail.retry_delay.ToMilliseconds())))
     message = error.message if len(error.message) <= _METADATA_ROOM else error.message[:_METADATA_ROOM] + "…"
     status = Status(code=error.code.value[0], message=message, details=details)
-    await context.abort(error.code, message, ((REQUEST_ID_KEY, identifier), (_DETAILS_KEY, status.SerializeToString())))
+    await context.abort(error.code, message, (*trailers, (_DETAILS_KEY, status.SerializeToString())))

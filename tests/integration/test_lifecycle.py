@@ -34,9 +34,9 @@ def admission(serving: Serving) -> Any:
 
 async def metric(serving: Serving, name: str, **labels: str) -> float:
     """The sum of the samples ``name`` with these labels, as scraped."""
-    async with aiohttp.ClientSession() as session:
-        async with session.get(f"http://127.0.0.1:{serving.http_port}/metrics") as response:
-            text = await response.text()
+    url = f"http://127.0.0.1:{serving.http_port}/metrics"
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        text = await response.text()
     return sum(
         sample.value
         for family in text_string_to_metric_families(text)

@@ -93,7 +93,8 @@ async def test_a_full_queue_is_resource_exhausted_before_any_header(tiny, serve:
         refused = serving.stream("the")
         error = await failure(refused)
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert details(error, RetryInfo).retry_delay.ToTimedelta().total_seconds() > 0
+        assert details(error, RetryInfo).retry_delay.ToMilliseconds() == 500
+        assert dict(error.trailing_metadata())["grpc-retry-pushback-ms"] == "500"
         running.cancel()
         waiting.cancel()
 

@@ -1,0 +1,114 @@
+"""The packaged model, served as a person would: two processes, the command's own output."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nextchar_server.config import PACKAGED_MODEL
+from nextchar_training.evaluation import stateful_loss
+from nextchar_training.runner import Runner
+
+SERVER = [sys.executable, "-c", "from nextchar_server.command import main; main()"]
+CLIENT = [sys.executable, "-c", "from nextchar_client.command import main; main()"]
+ROMEO = ["generate", "ROMEO:", "--seed", "7", "--max-characters", "400"]
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    """A server without flags but its ports."""
+    process = subprocess.Popen([*SERVER, "--grpc-port", "0", "--http-port", "0"], stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    with process.stderr:
+        try:
+            for line in process.stderr:
+                event = json.loads(line)
+                if event["event"] == "serving":
+                    break
+            # Somebody has to read the log to its end, or the server would wait for it.
+            threading.Thread(target=process.stderr.read, daemon=True).start()
+            yield f"127.0.0.1:{event['grpc_port']}"
+        finally:
+            process.kill()
+            process.wait()
+
+
+def nextchar(endpoint: str, *arguments: str) -> bytes:
+    """What the command prints."""
+    return subprocess.run(
+        [*CLIENT, *arguments, "--endpoint", endpoint], check=True, capture_output=True, timeout=120
+    ).stdout
+
+
+@pytest.fixture(scope="module")
+def validation_text() -> str:
+    """The last tenth of Tiny Shakespeare, where it is at hand."""
+    folders = [os.environ.get("NEXTCHAR_CORPUS_DIR"), Path(__file__).parents[3] / "shared" / "data"]
+    for folder in folders:
+        if folder and (path := Path(folder) / "tinyshakespeare.txt").is_file():
+            text = path.read_text(encoding="utf-8")
+            return text[int(len(text) * 0.9) :]
+    pytest.skip("tinyshakespeare.txt is not in NEXTCHAR_CORPUS_DIR")
+
+
+def test_the_packaged_model_is_small_int8_and_exact_here():
+    runner = Runner(PACKAGED_MODEL)
+    assert PACKAGED_MODEL.stat().st_size <= 2.5e6
+    assert runner.description.precision == "int8"
+    runner.replay()  # raises where this machine is off
+
+
+def test_the_packaged_model_reaches_its_loss(validation_text):
+    runner = Runner(PACKAGED_MODEL)
+    assert stateful_loss(runner, runner.description.alphabet.encode(validation_text)) <= 1.45
+
+
+def test_int8_costs_at_most_two_thousandths_of_a_nat():
+    assert Runner(PACKAGED_MODEL).description.checks.loss_increase <= 0.002
+    assert Runner(PACKAGED_MODEL).description.checks.characters >= 100_000
+
+
+def test_the_same_command_twice_prints_the_same_bytes(endpoint):
+    first = nextchar(endpoint, *ROMEO)
+    assert len(first.decode()) == 400
+    assert nextchar(endpoint, *ROMEO) == first
+
+
+def test_the_same_bytes_while_63_other_streams_run(endpoint):
+    alone = nextchar(endpoint, *ROMEO)
+    with subprocess.Popen([sys.executable, "-c", _LOAD, endpoint], stdout=subprocess.PIPE, text=True) as load:
+        assert load.stdout is not None
+        try:
+            assert load.stdout.readline() == "63 streams run\n"
+            beside = [nextchar(endpoint, *ROMEO) for _ in range(2)]
+            assert load.poll() is None  # they ran all the while
+        finally:
+            load.kill()
+    assert beside == [alone] * 2
+
+
+_LOAD = """
+import asyncio, sys
+from nextchar_client import AsyncClient, Delta
+
+async def main():
+    async with AsyncClient(sys.argv[1]) as client:
+        async def run(seed, started):
+            while True:
+                async for event in client.stream("JULIET:", max_characters=100_000, seed=seed):
+                    if isinstance(event, Delta):
+                        started.set()
+
+        started = [asyncio.Event() for _ in range(63)]
+        streams = [asyncio.create_task(run(seed, event)) for seed, event in enumerate(started)]
+        await asyncio.gather(*(event.wait() for event in started))
+        print("63 streams run", flush=True)
+        await asyncio.gather(*streams)
+
+asyncio.run(main())
+"""
