@@ -58,7 +58,7 @@ async def _serve(*models: str | Path, **settings: Any) -> AsyncIterator[Serving]
 
 @pytest.fixture
 def serve() -> Serve:
-    """What starts a server of model files, as in ``async with serve(path, max_batch=2) as serving``."""
+    """Starts a server of model files, as an async context manager that gives a ``Serving``."""
     return _serve
 
 
