@@ -1,0 +1,33 @@
+"""What an import brings along: the server is free of torch, the client of NumPy, so that an install is small."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+SERVER = ("nextchar_server.command", "nextchar_server.server", "nextchar_server.service", "nextchar_training.runner")
+CLIENT = ("nextchar_client", "nextchar_client.command", "nextchar.v1.generation_pb2_grpc")
+
+
+def imported(module: str) -> set[str]:
+    """Top-level names of all modules that a fresh interpreter has after ``import module``."""
+    script = (
+        f"import json, sys, {module}; print(json.dumps(sorted({{name.partition('.')[0] for name in sys.modules}})))"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(json.loads(result.stdout))
+
+
+@pytest.mark.parametrize("module", [*SERVER, *CLIENT])
+def test_what_serves_and_what_calls_is_free_of_torch(module: str) -> None:
+    assert not imported(module) & {"torch", "onnx", "matplotlib", "pooch"}
+
+
+@pytest.mark.parametrize("module", CLIENT)
+def test_the_client_is_free_of_numpy_and_of_the_server(module: str) -> None:
+    assert not imported(module) & {"numpy", "onnxruntime", "nextchar_server", "nextchar_training", "pydantic"}
+
+
+def test_modules_that_need_torch_are_seen_by_this_test() -> None:
+    assert "torch" in imported("nextchar_training.network")

@@ -1,0 +1,130 @@
+"""The metrics: the names that dashboards rely on, in a registry that is injected."""
+
+import math
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from prometheus_client.parser import text_string_to_metric_families
+
+from nextchar_server.metrics import Metrics
+
+CALL = {"grpc_type", "grpc_service", "grpc_method"}
+
+FAMILIES = {
+    "grpc_server_started": ("counter", CALL),
+    "grpc_server_handled": ("counter", CALL | {"grpc_code"}),
+    "grpc_server_handling_seconds": ("histogram", CALL),
+    "nextchar_prompt_characters": ("counter", {"model"}),
+    "nextchar_generated_characters": ("counter", {"model"}),
+    "nextchar_time_to_first_character_seconds": ("histogram", {"model"}),
+    "nextchar_inter_character_seconds": ("histogram", {"model"}),
+    "nextchar_queue_seconds": ("histogram", {"model"}),
+    "nextchar_step_seconds": ("histogram", {"model"}),
+    "nextchar_batch_rows": ("histogram", {"model"}),
+    "nextchar_active_streams": ("gauge", {"model"}),
+    "nextchar_paused_streams": ("gauge", {"model"}),
+    "nextchar_waiting_requests": ("gauge", {"model"}),
+    "nextchar_finished": ("counter", {"model", "reason"}),
+    "nextchar_rejected": ("counter", {"reason"}),
+    "nextchar_model_info": ("gauge", {"model", "digest", "precision", "provider", "numeric_class"}),
+}
+
+
+def used() -> CollectorRegistry:
+    """A registry in which every metric was used once."""
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    metrics.watch("m", active=lambda: 3, paused=lambda: 2, waiting=lambda: 1)
+    call = ("server_stream", "nextchar.v1.GenerationService", "GenerateStream")
+    metrics.calls_started.labels(*call).inc()
+    metrics.calls_handled.labels(*call, "OK").inc()
+    metrics.call_seconds.labels(*call).observe(0.1)
+    metrics.prompt_characters.labels("m").inc(5)
+    metrics.generated_characters.labels("m").inc(7)
+    for histogram in (
+        metrics.first_character_seconds,
+        metrics.inter_character_seconds,
+        metrics.queue_seconds,
+        metrics.step_seconds,
+        metrics.batch_rows,
+    ):
+        histogram.labels("m").observe(0.001)
+    metrics.finished.labels("m", "FINISH_REASON_MAX_CHARACTERS").inc()
+    metrics.rejected.labels("queue_full").inc()
+    metrics.model_info.labels("m", "0a1b", "int8", "cpu", "int8-cpu-1").set(1)
+    return registry
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_metric_has_the_type_and_the_labels_that_dashboards_rely_on(name: str) -> None:
+    families = {family.name: family for family in text_string_to_metric_families(generate_latest(used()).decode())}
+    kind, labels = FAMILIES[name]
+    assert families[name].type == kind
+    assert families[name].documentation.endswith(".")
+    for sample in families[name].samples:
+        assert sample.labels.keys() - {"le"} == labels
+
+
+def test_there_are_no_other_metrics_than_these_and_those_of_the_process() -> None:
+    families = {family.name for family in text_string_to_metric_families(generate_latest(used()).decode())}
+    others = families - FAMILIES.keys()
+    assert all(name.startswith("process_") or name.endswith("_created") for name in others)
+
+
+def test_the_same_metrics_are_given_as_openmetrics() -> None:
+    text = generate_openmetrics(used()).decode()
+    assert text.endswith("# EOF\n")
+    assert 'nextchar_generated_characters_total{model="m"} 7.0' in text
+
+
+def bounds(name: str) -> list[float]:
+    """The upper bounds of a histogram's buckets, infinity left out."""
+    for family in text_string_to_metric_families(generate_latest(used()).decode()):
+        if family.name == name:
+            all_ = [float(sample.labels["le"]) for sample in family.samples if sample.name.endswith("_bucket")]
+            return [bound for bound in all_ if bound < math.inf]
+    raise AssertionError(name)
+
+
+def test_batch_rows_are_counted_in_powers_of_two() -> None:
+    assert bounds("nextchar_batch_rows") == [2**n for n in range(11)]
+
+
+def test_the_time_between_characters_is_resolved_from_50_microseconds_to_1_second() -> None:
+    given = bounds("nextchar_inter_character_seconds")
+    assert (given[0], given[-1]) == (50e-6, 1.0)
+
+
+def test_the_streams_are_counted_when_they_are_scraped() -> None:
+    registry = CollectorRegistry()
+    now = {"active": 0, "paused": 0, "waiting": 0}
+    metrics = Metrics(registry)
+    metrics.watch("m", active=lambda: now["active"], paused=lambda: now["paused"], waiting=lambda: now["waiting"])
+
+    def scraped() -> list[float | None]:
+        names = ("nextchar_active_streams", "nextchar_paused_streams", "nextchar_waiting_requests")
+        return [registry.get_sample_value(name, {"model": "m"}) for name in names]
+
+    assert scraped() == [0, 0, 0]
+    now.update(active=3, paused=2, waiting=1)
+    assert scraped() == [3, 2, 1]
+
+
+def test_each_model_has_its_own_gauges() -> None:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    for number, model in enumerate(("one", "two")):
+        metrics.watch(model, active=lambda number=number: number, paused=lambda: 0, waiting=lambda: 0)
+    assert [registry.get_sample_value("nextchar_active_streams", {"model": model}) for model in ("one", "two")] == [
+        0,
+        1,
+    ]
+
+
+def test_two_servers_in_one_process_count_for_themselves() -> None:
+    one, two = CollectorRegistry(), CollectorRegistry()
+    Metrics(one).generated_characters.labels("m").inc(7)
+    Metrics(two).generated_characters.labels("m").inc(1)
+    name, labels = "nextchar_generated_characters_total", {"model": "m"}
+    assert (one.get_sample_value(name, labels), two.get_sample_value(name, labels)) == (7, 1)
