@@ -1,0 +1,234 @@
+import math
+import threading
+from collections.abc import Iterator
+from itertools import islice, pairwise
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nextchar_training.alphabet import BOUNDARY, Alphabet
+from nextchar_training.corpus import Corpus
+from nextchar_training.network import Architecture, Network
+from nextchar_training.trainer import Progress, Settings, TrainingError, train
+
+B, T = 4, 8
+PATTERN = "one fish, two fish.\n"
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Sums in one order: what makes a training repeatable."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def settings(*, epochs: int | None = 1, minutes: float | None = None, seed: int = 1) -> Settings:
+    return Settings(
+        epochs=epochs, minutes=minutes, batch_size=B, sequence_length=T, learning_rate=1e-2, dropout=0.1, seed=seed
+    )
+
+
+class Training:
+    """A tiny network that learns a text, and what it reports."""
+
+    def __init__(self, text: str, settings: Settings, stop: threading.Event | None = None) -> None:
+        self.alphabet = Alphabet.of(text)
+        torch.manual_seed(0)
+        self.network = Network(Architecture(self.alphabet.size, hidden_size=16, embedding_size=8), dropout=0.1)
+        self.progress = train(
+            self.network, Corpus("text", text, ()), self.alphabet, settings, stop or threading.Event()
+        )
+
+    def weights(self) -> list[list[float]]:
+        return [weight.flatten().tolist() for weight in self.network.parameters()]
+
+
+def test_training_learns_a_repeating_text() -> None:
+    *_, last = Training(PATTERN * 60, settings(epochs=12)).progress
+    assert last.validation_loss is not None
+    assert last.validation_loss < 0.3 * math.log(Alphabet.of(PATTERN).size)
+
+
+def finished(seed: int) -> tuple[list[list[float]], list[tuple[float, float | None]]]:
+    """The weights and the losses after a whole training."""
+    training = Training(PATTERN * 30, settings(epochs=2, seed=seed))
+    losses = [(progress.training_loss, progress.validation_loss) for progress in training.progress]
+    return training.weights(), losses
+
+
+def test_same_seed_takes_the_same_steps_bit_for_bit() -> None:
+    assert finished(seed=5) == finished(seed=5)
+
+
+def test_another_seed_takes_other_steps() -> None:
+    assert finished(seed=5) != finished(seed=6)
+
+
+def test_epochs_are_as_many_as_asked_for() -> None:
+    *_, last = Training(PATTERN * 30, settings(epochs=3)).progress
+    assert (last.epoch, last.fraction) == (3.0, 1.0)
+
+
+def test_minutes_end_the_training_when_they_are_spent() -> None:
+    *_, last = Training(PATTERN * 30, settings(epochs=None, minutes=1e-9)).progress
+    assert (last.step, last.fraction) == (1, 1.0)
+
+
+def test_stop_ends_the_training_after_the_step_with_an_evaluation() -> None:
+    stop = threading.Event()
+    training = Training(PATTERN * 30, settings(epochs=1000), stop)
+    first = next(training.progress)
+    stop.set()
+    (last,) = training.progress
+    assert (first.step, last.step) == (1, 2)
+    assert first.validation_loss is None
+    assert last.validation_loss is not None
+
+
+def test_evaluations_are_spread_over_the_budget_and_end_it() -> None:
+    every = list(Training(PATTERN * 200, settings(epochs=2)).progress)
+    evaluated = [progress.fraction for progress in every if progress.validation_loss is not None]
+    gaps = [after - before for before, after in zip([0.0, *evaluated], evaluated, strict=False)]
+    assert len(every) > 200
+    assert len(evaluated) == 25
+    assert max(gaps) < 0.05
+    assert evaluated[-1] == 1.0
+
+
+def test_learning_rate_warms_up_and_falls_to_zero() -> None:
+    rates = [progress.learning_rate for progress in Training(PATTERN * 100, settings(epochs=2)).progress]
+    peak = rates.index(max(rates))
+    assert 0.04 < peak / len(rates) < 0.07
+    assert max(rates) == pytest.approx(1e-2, rel=0.02)
+    assert rates[:peak] == sorted(rates[:peak])
+    assert rates[peak:] == sorted(rates[peak:], reverse=True)
+    assert rates[-1] < 1e-2 * 0.001
+
+
+def test_training_of_a_text_without_lines_works() -> None:
+    progress = next(Training("abcdefgh" * 50, settings()).progress)
+    assert math.isfinite(progress.training_loss)
+
+
+# A text in which every character is another one, so that an id tells its place.
+PLACES = "".join(chr(0x4E00 + n) for n in range(3000))
+
+
+@pytest.fixture(scope="module")
+def epoch_inputs() -> list[tuple[Tensor, bool]]:
+    """What the network reads in one epoch over ``PLACES``: ids (T, B), and whether its state was zero."""
+    training = Training(PLACES, settings())
+    seen: list[tuple[Tensor, bool]] = []
+
+    def record(module: nn.Module, inputs: tuple[Tensor, tuple[tuple[Tensor, Tensor], ...]]) -> None:
+        ids, state = inputs
+        if module.training:
+            seen.append((ids, all(not part.any() for pair in state for part in pair)))
+
+    training.network.register_forward_pre_hook(record)
+    list(training.progress)
+    return seen
+
+
+def test_state_is_zero_exactly_where_a_passage_begins_with_the_boundary(
+    epoch_inputs: list[tuple[Tensor, bool]],
+) -> None:
+    begins = [bool((ids[0] == BOUNDARY).all()) for ids, _ in epoch_inputs]
+    assert begins == [zero for _, zero in epoch_inputs]
+    assert sum(begins) == 3  # of 81 steps
+
+
+def test_boundary_is_read_at_the_beginning_of_a_passage_only(epoch_inputs: list[tuple[Tensor, bool]]) -> None:
+    for ids, _ in epoch_inputs:
+        assert not (ids[1:] == BOUNDARY).any()
+
+
+def test_every_stream_reads_on_where_it_stopped(epoch_inputs: list[tuple[Tensor, bool]]) -> None:
+    for (before, _), (after, begins) in pairwise(epoch_inputs):
+        if not begins:
+            assert torch.equal(after[0], before[-1] + 1)
+        assert torch.equal(after[2:], after[1:-1] + 1)
+
+
+def test_an_epoch_reads_nearly_all_of_the_training_text_once(epoch_inputs: list[tuple[Tensor, bool]]) -> None:
+    read = torch.cat([ids.flatten() for ids, _ in epoch_inputs])
+    read = read[read != BOUNDARY]
+    assert len(read.unique()) == len(read)
+    assert len(read) > 0.9 * len(Corpus("places", PLACES, ()).training)
+
+
+def test_held_out_text_is_never_trained_on(epoch_inputs: list[tuple[Tensor, bool]]) -> None:
+    trained = len(Corpus("places", PLACES, ()).training)
+    assert max(int(ids.max()) for ids, _ in epoch_inputs) <= trained
+
+
+def test_passages_begin_with_a_line_where_one_is_near() -> None:
+    text = "".join(f"{line:03}\n" for line in range(200))
+    training = Training(text, settings())
+    seen: list[Tensor] = []
+    training.network.register_forward_pre_hook(
+        lambda module, inputs: seen.append(inputs[0]) if module.training else None
+    )
+    list(training.progress)
+    for ids in seen:
+        for row in ids.T:
+            if row[0] == BOUNDARY:
+                assert training.alphabet.decode(row[1:].tolist())[3] == "\n"
+
+
+def test_text_shorter_than_a_batch_is_refused_with_both_numbers() -> None:
+    with pytest.raises(TrainingError, match="27 characters, fewer than one batch of 4 x 8 = 32"):
+        next(Training("a" * 30, settings()).progress)
+
+
+def test_text_of_exactly_a_batch_is_enough() -> None:
+    assert len(list(islice(Training("ab" * 18, settings(epochs=3)).progress, 10))) == 3
+
+
+def test_loss_that_is_not_finite_is_an_error() -> None:
+    training = Training(PATTERN * 30, settings())
+    with torch.no_grad():
+        training.network.readout.bias[0] = math.nan
+    with pytest.raises(TrainingError, match="the loss is nan at step 1"):
+        next(training.progress)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epochs", 0),
+        ("batch_size", 0),
+        ("sequence_length", -1),
+        ("learning_rate", 0.0),
+        ("learning_rate", math.inf),
+        ("learning_rate", math.nan),
+        ("dropout", 1.0),
+        ("dropout", -0.1),
+        ("input_dropout", math.nan),
+        ("seed", -1),
+        ("seed", 2**64),
+    ],
+)
+def test_impossible_setting_is_named(name: str, value: float) -> None:
+    with pytest.raises(TrainingError, match=f"{name} is {value}"):
+        Settings(**{"epochs": 1, name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("minutes", [0.0, -1.0, math.nan, math.inf])
+def test_impossible_minutes_are_named(minutes: float) -> None:
+    with pytest.raises(TrainingError, match="minutes is"):
+        Settings(minutes=minutes)
+
+
+@pytest.mark.parametrize(("minutes", "epochs"), [(None, None), (1.0, 1)])
+def test_budget_is_either_minutes_or_epochs(minutes: float | None, epochs: int | None) -> None:
+    with pytest.raises(TrainingError, match="either minutes or epochs"):
+        Settings(minutes=minutes, epochs=epochs)
+
+
+def test_progress_counts_characters_read() -> None:
+    every: list[Progress] = list(islice(Training(PATTERN * 30, settings()).progress, 3))
+    assert [progress.characters for progress in every] == [B * T, 2 * B * T, 3 * B * T]
