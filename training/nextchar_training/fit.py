@@ -43,11 +43,12 @@ def fit(
     torch.manual_seed(settings.seed)  # of the first weights
     network = Network(architecture, dropout=settings.dropout, input_dropout=settings.input_dropout)
     corpus_sha256 = corpus.sha256
-    folder.start()
     rows: list[LossRow] = []
     recent: list[float] = []  # training losses since the last evaluation
     with _stop_on_signals() as stop, Display() as display:
         for progress in train(network, corpus, alphabet, settings, stop):
+            if progress.step == 1:
+                folder.start()  # now that nothing is wrong with the text and the settings
             display.show(progress)
             recent.append(progress.training_loss)
             if progress.validation_loss is None:

@@ -8,7 +8,7 @@
 | ``samples.txt`` | texts that the best checkpoint writes |
 | ``report.md`` | command, corpus, machine, speed and losses |
 
-A folder holds one run. It is made or emptied when training starts, never before the corpus is read.
+A folder holds one run. It is made or emptied after the first step, when a training has shown that it can run.
 """
 
 from __future__ import annotations

@@ -1,0 +1,165 @@
+"""What goes wrong around a training: bad input, a full disk, a signal."""
+
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from nextchar_training.checkpoint import load_checkpoint
+from nextchar_training.command import main
+
+COMMAND = Path(sys.executable).with_name("nextchar-train")
+TEXT = "".join(f"The {n}th line of a text that repeats itself.\n" for n in range(200))
+SMALL = ["--hidden-size=16", "--embedding-size=8", "--batch-size=8", "--sequence-length=16", "--threads=1"]
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    path = tmp_path / "text.txt"
+    path.write_text(TEXT)
+    return path
+
+
+def fit(*sources: object, out: Path, options: list[str] | None = None) -> list[str]:
+    return ["fit", *map(str, sources), "--out", str(out), "--epochs", "1", *(SMALL if options is None else options)]
+
+
+def error_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line of error with which a command ends."""
+    try:
+        code = main(arguments)
+    except SystemExit as stop:  # argparse
+        code = int(str(stop.code))
+    assert code == 2
+    message = capsys.readouterr().err
+    assert message.startswith("nextchar-train: error: ")
+    assert message.count("\n") == 1
+    return message
+
+
+def test_missing_corpus_is_named_and_no_folder_is_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "missing.txt" in error_of(fit(tmp_path / "missing.txt", out=tmp_path / "run"), capsys)
+    assert not (tmp_path / "run").exists()
+
+
+def test_empty_corpus_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty.txt").touch()
+    assert "empty.txt: empty" in error_of(fit(tmp_path / "empty.txt", out=tmp_path / "run"), capsys)
+
+
+def test_corpus_that_is_not_utf8_is_named_with_the_byte_offset(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "latin.txt").write_bytes(TEXT.encode() + b"caf\xe9")
+    message = error_of(fit(tmp_path / "latin.txt", out=tmp_path / "run"), capsys)
+    assert f"latin.txt: not UTF-8: byte 0xe9 at offset {len(TEXT) + 3}" in message
+
+
+def test_corpus_shorter_than_a_batch_is_refused_and_the_run_in_its_place_stays(
+    tmp_path: Path, text: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(fit(text, out=tmp_path / "run")) == 0
+    capsys.readouterr()
+    (tmp_path / "short.txt").write_text("too short")
+    message = error_of([*fit(tmp_path / "short.txt", out=tmp_path / "run"), "--overwrite"], capsys)
+    assert "fewer than one batch of 8 x 16 = 128" in message
+    load_checkpoint(tmp_path / "run" / "best.pt")
+
+
+def test_run_is_never_lost_to_a_second_one(tmp_path: Path, text: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(fit(text, out=tmp_path / "run")) == 0
+    capsys.readouterr()
+    before = (tmp_path / "run" / "best.pt").read_bytes()
+    assert "already holds a run" in error_of(fit(text, out=tmp_path / "run"), capsys)
+    assert (tmp_path / "run" / "best.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--hidden-size=0",
+        "--layers=-1",
+        "--layers=one",
+        "--embedding-size=0",
+        "--batch-size=0",
+        "--sequence-length=0",
+        "--learning-rate=nan",
+        "--dropout=1",
+        "--seed=-1",
+        "--threads=0",
+        "--minutes=5",
+    ],
+)
+def test_impossible_option_is_one_line_of_error(
+    tmp_path: Path, text: Path, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    message = error_of(fit(text, out=tmp_path / "run", options=[option]), capsys)
+    assert option.split("=")[0].strip("-").replace("-", "_") in message.replace("-", "_")
+
+
+@pytest.mark.parametrize("verb", [["evaluate", "{}", "{}"], ["sample", "{}"], ["export", "{}", "--out", "m.onnx"]])
+def test_file_that_is_no_checkpoint_is_named(text: Path, verb: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    message = error_of([part.format(text) for part in verb], capsys)
+    assert "text.txt: not a checkpoint" in message
+
+
+def test_missing_checkpoint_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "missing.pt: No such file or directory" in error_of(["sample", "missing.pt"], capsys)
+
+
+def test_file_that_is_no_model_is_named(tmp_path: Path, text: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "m.onnx").write_text("no model")
+    assert "m.onnx" in error_of(["evaluate", str(tmp_path / "m.onnx"), str(text)], capsys)
+
+
+@contextmanager
+def training_process(text: Path, run: Path) -> Iterator["subprocess.Popen[str]"]:
+    """A real process that trains, given when it has evaluated twice, so that both checkpoints are there."""
+    arguments = [COMMAND, "fit", text, "--out", run, "--minutes=0.5", *SMALL]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for _ in range(2):
+            assert "validation" in process.stdout.readline()
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_training_keeps_both_checkpoints_and_writes_its_report(
+    text: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    run = tmp_path / "run"
+    with training_process(text, run) as process:
+        process.send_signal(number)
+        output, errors = process.communicate()
+    assert (process.returncode, errors) == (130, "")
+    assert "stopped before the end" in output
+    best, last = load_checkpoint(run / "best.pt"), load_checkpoint(run / "last.pt")
+    assert best.record.step <= last.record.step
+    assert "was stopped" in (run / "report.md").read_text()
+    assert (run / "samples.txt").read_text()
+    assert (run / "loss.png").stat().st_size > 0
+
+
+def test_full_disk_during_training_is_one_line_of_error_and_leaves_the_last_good_checkpoints(
+    text: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    with training_process(text, run) as process:
+        # No file may grow beyond this from now on: smaller than a checkpoint, larger than the other files.
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (10_000, 10_000))
+        _, errors = process.communicate()
+    assert process.returncode == 2
+    assert errors.startswith("nextchar-train: error: ")
+    assert ".pt: the checkpoint was not written: File too large" in errors
+    assert errors.count("\n") == 1
+    assert load_checkpoint(run / "best.pt").record.step > 0
+    assert load_checkpoint(run / "last.pt").record.step > 0
+    assert not list(run.glob("*.partial"))

@@ -1,0 +1,111 @@
+"""``nextchar-train`` from a text to an exported file, in this process, with a tiny network."""
+
+from collections.abc import Iterator
+from itertools import takewhile
+from pathlib import Path
+
+import pytest
+import torch
+
+from nextchar_training.alphabet import BOUNDARY
+from nextchar_training.checkpoint import load_checkpoint
+from nextchar_training.command import main
+from nextchar_training.runner import Runner
+
+TEXT = "".join(f"The {n}th line of a text that repeats itself.\n" for n in range(200))
+SMALL = ["--hidden-size=16", "--embedding-size=8", "--batch-size=8", "--sequence-length=16", "--threads=1"]
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("corpus") / "text.txt"
+    path.write_text(TEXT)
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of a whole run."""
+    threads = torch.get_num_threads()
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    assert main(["fit", str(text), "--out", str(folder), "--epochs", "3", "--learning-rate", "0.02", *SMALL]) == 0
+    yield folder
+    torch.set_num_threads(threads)
+
+
+def losses(output: str) -> list[float]:
+    """The losses in nats that a command printed, stateful and windows."""
+    return [float(line.split()[1]) for line in output.splitlines() if line.startswith(("stateful", "windows"))]
+
+
+def test_run_folder_is_complete(run: Path) -> None:
+    names = {file.name for file in run.iterdir()}
+    assert names == {"best.pt", "last.pt", "loss.csv", "loss.png", "samples.txt", "report.md"}
+
+
+def test_report_holds_the_losses_of_the_best_checkpoint_under_both_protocols(run: Path) -> None:
+    record, report = load_checkpoint(run / "best.pt").record, (run / "report.md").read_text()
+    assert f"{record.stateful_loss:.4f}" in report
+    assert f"{record.windows_loss:.4f}" in report
+
+
+def test_best_checkpoint_has_the_lowest_loss_of_the_table(run: Path) -> None:
+    rows = (run / "loss.csv").read_text().splitlines()[1:]
+    assert load_checkpoint(run / "best.pt").record.validation_loss == min(float(row.split(",")[-1]) for row in rows)
+
+
+def test_evaluate_measures_what_fit_reported(run: Path, text: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(run / "best.pt"), str(text), "--split", "validation"]) == 0
+    record = load_checkpoint(run / "best.pt").record
+    assert losses(capsys.readouterr().out) == pytest.approx([record.stateful_loss, record.windows_loss], abs=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_exported_file_loses_next_to_nothing(
+    run: Path, text: Path, tmp_path: Path, precision: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "model.onnx"
+    assert main(["export", str(run / "best.pt"), "--out", str(file), "--precision", precision]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", str(file), str(text), "--split", "validation"]) == 0
+    record = load_checkpoint(run / "best.pt").record
+    tolerance = 2e-4 if precision == "fp32" else 1e-2
+    assert losses(capsys.readouterr().out) == pytest.approx([record.stateful_loss, record.windows_loss], abs=tolerance)
+
+
+def test_exported_file_says_how_it_was_trained(run: Path, tmp_path: Path) -> None:
+    assert main(["export", str(run / "best.pt"), "--out", str(tmp_path / "m.onnx")]) == 0
+    record, training = load_checkpoint(run / "best.pt").record, Runner(tmp_path / "m.onnx").description.training
+    assert (training.corpus, training.corpus_characters) == (record.corpus, len(TEXT))
+    assert training.validation_loss == record.stateful_loss
+
+
+def test_export_refuses_a_corpus_that_is_no_longer_the_one_of_the_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text(TEXT)
+    assert main(["fit", str(text), "--out", str(tmp_path / "run"), "--epochs", "1", *SMALL]) == 0
+    text.write_text(TEXT[1:])
+    checkpoint, file = str(tmp_path / "run" / "best.pt"), tmp_path / "m.onnx"
+    assert main(["export", checkpoint, "--out", str(file)]) == 2
+    assert "no longer the text that the model was trained on: give a text" in capsys.readouterr().err
+    assert not file.exists()
+    assert main(["export", checkpoint, "--out", str(file), "--text", str(text)]) == 0
+
+
+def test_sample_writes_as_many_characters_as_asked_for(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sample", str(run / "best.pt"), "--prompt", "The ", "--characters", "30"]) == 0
+    assert len(capsys.readouterr().out) == 30 + 1
+
+
+def test_sample_and_the_exported_file_write_the_same_text(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", str(run / "best.pt"), "--out", str(tmp_path / "m.onnx"), "--precision", "fp32"]) == 0
+    capsys.readouterr()
+    assert main(["sample", str(run / "best.pt"), "--prompt", "The ", "--characters", "50", "--seed", "3"]) == 0
+    written = capsys.readouterr().out[:-1]
+    runner = Runner(tmp_path / "m.onnx")
+    ids = runner.generate("The ", 3, 50).ids[4:, 0]
+    assert written == runner.description.alphabet.decode(takewhile(lambda id_: id_ != BOUNDARY, ids))
