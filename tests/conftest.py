@@ -51,10 +51,15 @@ def make_text(words: int, seed: int = 0) -> str:
     return " ".join(random.Random(seed).choices(WORDS, k=words))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Tiny networks are slower with more threads, and with one a training is repeatable."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
     torch.manual_seed(0)
-    torch.set_num_threads(1)
     text = make_text(400)
     alphabet = Alphabet.of(text)
     network = Network(Architecture(alphabet.size, hidden_size=48, layers=2, embedding_size=16))

@@ -1,11 +1,9 @@
 """``nextchar-train`` from a text to an exported file, in this process, with a tiny network."""
 
-from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
 
 import pytest
-import torch
 
 from nextchar_training.alphabet import BOUNDARY
 from nextchar_training.checkpoint import load_checkpoint
@@ -24,13 +22,11 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def run(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a whole run."""
-    threads = torch.get_num_threads()
     folder = tmp_path_factory.mktemp("runs") / "run"
     assert main(["fit", str(text), "--out", str(folder), "--epochs", "3", "--learning-rate", "0.02", *SMALL]) == 0
-    yield folder
-    torch.set_num_threads(threads)
+    return folder
 
 
 def losses(output: str) -> list[float]:

@@ -100,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--learning-rate", type=float, default=3e-3, help="highest learning rate (%(default)s)")
     command.add_argument("--dropout", type=float, default=0.3, help="dropout of a layer's output (%(default)s)")
     command.add_argument("--seed", type=int, default=1, help="seed of weights, dropout and text offsets (%(default)s)")
-    command.add_argument("--threads", type=_threads, help="threads of torch (one a core)")
+    command.add_argument("--threads", type=_threads, help="threads of torch (one a core of the machine)")
 
     command = commands.add_parser("export", help="turn a checkpoint into a model file", epilog=_EXIT_CODES)
     command.set_defaults(run=_export)

@@ -22,9 +22,8 @@ class Display:
     def __init__(self) -> None:
         console = Console(highlight=False)
         self._live = console.is_terminal
-        self._bar = Bar(
-            BarColumn(), TaskProgressColumn(), TextColumn("{task.description}"), console=console, disable=not self._live
-        )
+        columns = (BarColumn(bar_width=12), TaskProgressColumn(), TextColumn("{task.description}", style="none"))
+        self._bar = Bar(*columns, console=console, disable=not self._live)  # fits into 80 columns
         self._task = self._bar.add_task("", total=1.0)
         self._validation_loss: float | None = None
 
@@ -44,13 +43,13 @@ class Display:
             self._validation_loss = progress.validation_loss
         if not (self._live or evaluated):
             return
-        validation = "-" if self._validation_loss is None else f"{self._validation_loss:.4f}"
+        validation = "-" if self._validation_loss is None else f"{self._validation_loss:.3f}"
         left = timedelta(seconds=round(progress.seconds * (1 / progress.fraction - 1)))
         text = (
-            f"epoch {progress.epoch:.1f}  loss {progress.training_loss:.4f}  validation {validation}  "
-            f"{progress.characters / progress.seconds:,.0f} characters/s  {left} left"
+            f"loss {progress.training_loss:.3f}  validation {validation}  "
+            f"{progress.characters / progress.seconds:,.0f} char/s  {left} left"
         )
         if self._live:
             self._bar.update(self._task, completed=progress.fraction, description=text)
         else:
-            print(f"{progress.fraction:6.1%}  {text}", flush=True)
+            print(f"{progress.fraction:4.0%}  epoch {progress.epoch:.1f}  {text}", flush=True)

@@ -6,9 +6,8 @@ who runs it decides what to keep.
 Truncated back-propagation through time: B streams read passages of the text side by side, T characters a
 step, and carry their state from step to step to the end of the passage. Every epoch cuts the passages anew
 at a random offset and shuffles them. Like any document, a passage begins with state zero and the boundary,
-and with a line where one is near, so that the model learns what the beginning of a text looks like. Passages
-are short against an epoch: cells that are never emptied grow without bound in a training's first minutes, and
-the model would then know nothing about a text's beginning.
+and with a line where one is near, so that the model learns what the beginning of a text looks like. In a
+large text passages are much shorter than an epoch, so that a short training sees beginnings too.
 
 The recipe: AdamW, a short warm-up, then a cosine to zero over the whole budget, be it minutes or epochs
 (Loshchilov & Hutter 2017, 2019).
@@ -36,7 +35,7 @@ from nextchar_training.network import Network
 VALIDATION_CHARACTERS = 64 * WINDOW
 """Characters of the validation text that are evaluated during training."""
 
-_PASSAGE_STEPS = 32  # at most
+_PASSAGE_STEPS = 256  # at most
 _VALIDATIONS = 25  # evaluations a training
 _BETAS = (0.9, 0.99)
 _WEIGHT_DECAY = 0.05  # of matrices only
