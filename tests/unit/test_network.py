@@ -88,12 +88,6 @@ def test_no_dropout_in_evaluation() -> None:
     assert torch.equal(network(ids, network.initial_state(B))[0], network(ids, network.initial_state(B))[0])
 
 
-def test_forget_gates_start_open() -> None:
-    for layer in make().layers:
-        bias = layer.get_parameter("bias_ih_l0") + layer.get_parameter("bias_hh_l0")
-        assert bias.split(H)[1].tolist() == [1.0] * H  # type: ignore[no-untyped-call]
-
-
 def test_recurrent_weights_of_each_gate_start_orthogonal() -> None:
     for layer in make().layers:
         for gate in layer.get_parameter("weight_hh_l0").detach().chunk(4):

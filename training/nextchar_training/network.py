@@ -82,15 +82,20 @@ class Network(nn.Module):
 
 
 def _lstm(inputs: int, H: int) -> nn.LSTM:
-    """One layer with orthogonal recurrent weights and forget-gate bias 1 (Jozefowicz et al. 2015)."""
+    """One layer whose weights are drawn gate by gate: recurrent ones orthogonal (Saxe et al. 2014), input ones by
+    Glorot & Bengio (2010); biases 0.
+
+    Not the forget-gate bias of 1 that is often advised: against embeddings of unit variance cells grew three times
+    as large with it, and the same training ended 0.06 nats higher.
+    """
     layer = nn.LSTM(inputs, H)
     input_weight, recurrent_weight, input_bias, recurrent_bias = layer.parameters()
-    nn.init.xavier_uniform_(input_weight)
-    for gate in range(4):  # in PyTorch's order: i, f, g, o
-        nn.init.orthogonal_(recurrent_weight.data[gate * H : (gate + 1) * H])
+    for gate in range(4):
+        rows = slice(gate * H, (gate + 1) * H)
+        nn.init.xavier_uniform_(input_weight.data[rows])
+        nn.init.orthogonal_(recurrent_weight.data[rows])
     nn.init.zeros_(input_bias)
     nn.init.zeros_(recurrent_bias)
-    nn.init.ones_(input_bias.data[H : 2 * H])
     return layer
 
 
