@@ -36,7 +36,7 @@ class TrainingRecord:
     ``sources`` are the corpus as it was given, to read it again; ``corpus_sha256`` tells whether it is still
     the same text. The losses are in nats a character. ``training_loss`` is with dropout, the mean since the evaluation
     before; ``validation_loss`` is the one watched during training (see ``trainer.Progress``).
-    ``stateful_loss`` and ``windows_loss`` are of the whole held-out text (see ``evaluation``); ``None``
+    ``stateful_loss`` and ``windows_loss`` are of the held-out text (see ``evaluation``); ``None``
     if the training has not ended, or was stopped.
     """
 
