@@ -1,9 +1,14 @@
+import hashlib
 import io
 import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from nextchar_training import corpus
 from nextchar_training.corpus import CORPUS_DIR, Corpus, CorpusError, read_corpus
 
 
@@ -84,6 +89,62 @@ def test_tinyshakespeare_with_another_hash_is_refused(tmp_path: Path, monkeypatc
     write(tmp_path / "tinyshakespeare.txt", "First Citizen:\n")
     monkeypatch.setenv(CORPUS_DIR, str(tmp_path))
     with pytest.raises(CorpusError, match=r"tinyshakespeare\.txt: SHA-256 is [0-9a-f]{64}, not"):
+        read_corpus(["tinyshakespeare"])
+
+
+PLAY = b"First Citizen:\nBefore we proceed any further, hear me speak.\n"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadingHTTPServer]:
+    """A server on this machine in the place of tinyshakespeare's public home, and an empty cache."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(PLAY)))
+            self.end_headers()
+            self.wfile.write(PLAY)
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(corpus, "_TINYSHAKESPEARE_HOME", f"http://127.0.0.1:{server.server_port}/input.txt")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        monkeypatch.delenv(CORPUS_DIR, raising=False)
+        yield server
+        server.shutdown()
+
+
+@pytest.mark.usefixtures("home")
+def test_tinyshakespeare_is_downloaded_from_its_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corpus, "_TINYSHAKESPEARE_SHA256", hashlib.sha256(PLAY).hexdigest())
+    assert read_corpus(["tinyshakespeare"]).text == PLAY.decode()
+
+
+@pytest.mark.usefixtures("home")
+def test_tinyshakespeare_is_looked_for_in_the_named_folder_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local = write(tmp_path / "corpora" / "tinyshakespeare.txt", "local")
+    monkeypatch.setattr(corpus, "_TINYSHAKESPEARE_SHA256", hashlib.sha256(b"local").hexdigest())
+    monkeypatch.setenv(CORPUS_DIR, str(Path(local).parent))
+    assert read_corpus(["tinyshakespeare"]).text == "local"
+
+
+@pytest.mark.usefixtures("home")
+def test_download_with_another_hash_is_refused_and_not_kept(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match=f"cannot be had from http://127.*{CORPUS_DIR} can name a folder"):
+        read_corpus(["tinyshakespeare"])
+    assert not [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]
+
+
+def test_home_that_does_not_answer_is_named(home: ThreadingHTTPServer) -> None:
+    home.shutdown()
+    home.server_close()
+    with pytest.raises(CorpusError, match="cannot be had from http://127"):
         read_corpus(["tinyshakespeare"])
 
 
