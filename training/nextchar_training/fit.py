@@ -90,7 +90,8 @@ def fit(
     if not stop.is_set():
         print(f"evaluating the best checkpoint on {_held_out(corpus)} characters", flush=True)
         with suppress(KeyboardInterrupt):
-            evaluation = evaluate(NetworkScorer(best.network()), alphabet.encode(corpus.validation[:EVALUATED_CHARACTERS]))
+            held_out = alphabet.encode(corpus.validation[:EVALUATED_CHARACTERS])
+            evaluation = evaluate(NetworkScorer(best.network()), held_out)
             record = replace(best.record, stateful_loss=evaluation.stateful, windows_loss=evaluation.windows)
             best = replace(best, record=record)
             save_checkpoint(best, folder.best)
