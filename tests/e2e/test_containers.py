@@ -1,0 +1,267 @@
+"""docker-compose.yml as it stands, on a real engine, as a project of its own on free ports.
+
+Skips, with the reason, where there is no engine, no Compose, or no base image.
+"""
+
+import json
+import os
+import re
+import secrets
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from nextchar_client import Client, Delta, Finished, FinishReason
+
+pytestmark = pytest.mark.docker
+
+ROOT = Path(__file__).parents[2]
+WHEELS = ROOT / "deploy" / "wheels"
+LONG_TEXT = 100_000
+"""Characters, the most that a request may ask for: more than the buffers between server and client hold."""
+
+ALWAYS_A = {"a": 100.0}
+"""A bias with which no model ends a text by itself."""
+
+
+@dataclass(frozen=True)
+class Project:
+    """What one Compose project name stands for on the engine."""
+
+    command: tuple[str, ...]
+
+    def compose(self, *arguments: str, timeout: float = 60, variables: dict[str, str] | None = None) -> str:
+        """What Compose writes to its standard output."""
+        return run(*self.command, *arguments, timeout=timeout, variables=variables)
+
+    def up(self, **variables: str) -> None:
+        """Starts what is not up as wanted. Prometheus waits for the server's health, so this does too."""
+        self.compose("up", "--detach", timeout=120, variables=variables)
+
+    def address(self, service: str, port: int) -> str:
+        """Where a port is published: a free one, which changes when the container starts again."""
+        return self.compose("port", service, str(port)).strip()
+
+    def container(self, service: str) -> str:
+        """The id of the running container."""
+        return self.compose("ps", "--quiet", service).strip()
+
+    def inside(self, service: str, *command: str) -> subprocess.CompletedProcess[str]:
+        """A command in the running container."""
+        return subprocess.run(
+            ["docker", "exec", self.container(service), *command],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+
+def run(*command: str, timeout: float = 60, variables: dict[str, str] | None = None) -> str:
+    """What a command writes to its standard output. It runs in the project's root and has to exit with 0."""
+    finished = subprocess.run(
+        command,
+        check=False,
+        capture_output=True,
+        cwd=ROOT,
+        env=environment(**variables or {}),
+        stdin=subprocess.DEVNULL,
+        text=True,
+        timeout=timeout,
+    )
+    assert finished.returncode == 0, f"{shlex.join(command)}\n{finished.stdout[-4000:]}\n{finished.stderr[-4000:]}"
+    return finished.stdout
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """This process's, without what would steer Compose or the server, with free ports to publish."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("COMPOSE_", "NEXTCHAR_"))}
+    ports = {f"NEXTCHAR_PUBLISHED_{name}_PORT": "0" for name in ("GRPC", "HTTP", "PROMETHEUS")}
+    return kept | ports | variables
+
+
+@pytest.fixture(scope="module")
+def compose() -> tuple[str, ...]:
+    """The command of Compose, v1 or v2, where all that it needs is at hand."""
+
+    def answers(*command: str) -> bool:
+        return shutil.which(command[0]) is not None and (
+            subprocess.run(command, check=False, capture_output=True, timeout=60).returncode == 0
+        )
+
+    if not answers("docker", "info"):
+        pytest.skip("`docker info` finds no engine")
+    command = next((c for c in (("docker-compose",), ("docker", "compose")) if answers(*c, "version")), None)
+    if command is None:
+        pytest.skip("neither `docker-compose` nor `docker compose` answers")
+    bases = set(re.findall(r"^FROM (\S+:\S+)", (ROOT / "deploy" / "Dockerfile").read_text(), re.MULTILINE))
+    bases |= set(re.findall(r"^ *image: (\S+)", (ROOT / "docker-compose.yml").read_text(), re.MULTILINE))
+    assert len(bases) == 2
+    for image in sorted(bases):
+        if not answers("docker", "image", "inspect", image):
+            pytest.skip(f"the base image is not here: docker pull {image}")
+    return command
+
+
+@contextmanager
+def project(compose: tuple[str, ...]) -> Iterator[Project]:
+    """A project with its images built and its server and Prometheus up, of which nothing is left in the end."""
+    project = Project((*compose, "--project-name", f"nextchar-test-{secrets.token_hex(4)}"))
+    try:
+        project.compose("build", "server", timeout=300)
+        project.up()
+        yield project
+    finally:
+        down = ("--profile", "train", "down", "--volumes", "--remove-orphans", "--rmi", "local", "--timeout", "1")
+        project.compose(*down, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def stack(compose: tuple[str, ...]) -> Iterator[Project]:
+    with project(compose) as stack:
+        yield stack
+
+
+def generate(project: Project, **options: object) -> str:
+    """Text from the published port."""
+    with Client(project.address("server", 50051), timeout=60) as client:
+        return "".join(e.text for e in client.stream("ROMEO:", **options) if isinstance(e, Delta))
+
+
+def metrics(project: Project) -> str:
+    with urllib.request.urlopen(f"http://{project.address('server', 8080)}/metrics", timeout=10) as answer:
+        return answer.read().decode()
+
+
+def test_up_returns_with_a_healthy_server(stack):
+    health = run("docker", "inspect", "--format", "{{.State.Health.Status}}", stack.container("server"))
+    assert health.strip() == "healthy"
+
+
+def test_the_published_port_streams_the_same_text_for_the_same_seed(stack):
+    text = generate(stack, seed=7, max_characters=40)
+    assert text
+    assert generate(stack, seed=7, max_characters=40) == text
+
+
+def test_promtool_has_nothing_to_say_about_the_metrics(stack):
+    generate(stack, max_characters=40)
+    linter = ("docker", "exec", "--interactive", stack.container("prometheus"), "promtool", "check", "metrics")
+    answer = subprocess.run(linter, check=False, capture_output=True, input=metrics(stack), text=True, timeout=60)
+    assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
+
+
+def test_promtool_accepts_the_configuration_of_prometheus(stack):
+    answer = stack.inside("prometheus", "promtool", "check", "config", "/etc/prometheus/prometheus.yml")
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+def test_prometheus_scrapes_the_characters_that_were_generated(stack):
+    generate(stack, max_characters=40)
+    query = urllib.parse.urlencode({"query": "sum(nextchar_generated_characters_total) > 0"})
+    url = f"http://{stack.address('prometheus', 9090)}/api/v1/query?{query}"
+    result: list[object] = []
+    deadline = time.monotonic() + 60
+    while not result:
+        assert time.monotonic() < deadline, "Prometheus has no characters"
+        time.sleep(0.5)  # nothing tells of a scrape
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                result = json.load(answer)["data"]["result"]
+        except OSError:  # it does not listen yet
+            continue
+
+
+def test_the_server_is_not_root(stack):
+    answer = stack.inside("server", "id", "-u")
+    assert answer.returncode == 0
+    assert int(answer.stdout) != 0
+
+
+@pytest.mark.parametrize("path", ["/probe", "/models/probe"])
+def test_the_server_can_write_neither_its_root_file_system_nor_the_models(stack, path):
+    answer = stack.inside("server", "touch", path)
+    assert answer.returncode != 0
+    assert "Read-only file system" in answer.stderr
+
+
+def test_the_server_image_holds_no_torch(stack):
+    answer = stack.inside("server", "python", "-c", "import torch")
+    assert answer.returncode != 0
+    assert "No module named 'torch'" in answer.stderr
+
+
+def test_stop_lets_a_running_stream_finish_and_exits_with_0(stack):
+    server = stack.container("server")
+    with Client(stack.address("server", 50051), timeout=120) as client:
+        events = client.stream("ROMEO:", character_bias=ALWAYS_A, max_characters=LONG_TEXT)
+        received = [next(events), next(events)]
+        log = subprocess.Popen(
+            ["docker", "logs", "--follow", server], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        stop = subprocess.Popen(
+            [*stack.command, "stop", "server"], cwd=ROOT, env=environment(), stderr=subprocess.DEVNULL
+        )
+        with log, stop:
+            assert log.stdout is not None
+            assert any(json.loads(line)["event"] == "draining" for line in log.stdout)
+            received += events  # what was not read until now could not all be written: the stream still runs
+            assert stop.wait(timeout=60) == 0
+    finished = received[-1]
+    assert isinstance(finished, Finished)
+    assert finished.finish_reason is FinishReason.MAX_CHARACTERS
+    assert sum(len(event.text) for event in received if isinstance(event, Delta)) == LONG_TEXT
+    assert run("docker", "inspect", "--format", "{{.State.ExitCode}}", server).strip() == "0"
+    stack.up()
+
+
+@pytest.fixture
+def cpu_torch() -> Iterator[None]:
+    """PyTorch's CPU build in deploy/wheels, for the training image.
+
+    The exact local version is asked for, which no CUDA build has: where pip finds none, nothing is downloaded.
+    """
+    if any(WHEELS.glob("torch-*.whl")):
+        yield
+        return
+    version = re.search(r"^torch==([\d.]+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    assert version is not None
+    requirement = f"torch=={version[1]}+cpu"
+    options = ["--no-deps", "--only-binary", ":all:", "--python-version", "3.11", "--dest", str(WHEELS)]
+    download = subprocess.run(
+        [sys.executable, "-m", "pip", "download", *options, requirement],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    if download.returncode != 0:
+        pytest.skip(f"pip finds no {requirement}: {download.stderr.strip().splitlines()[-1]}")
+    yield
+    for wheel in WHEELS.glob("torch-*.whl"):
+        wheel.unlink()
+
+
+@pytest.mark.slow
+def test_a_server_serves_what_train_makes(compose, cpu_torch, tmp_path):
+    corpus = tmp_path / "corpus.txt"  # small, since the whole held-out part is evaluated at the end
+    corpus.write_text("\n".join(path.read_text() for path in sorted((ROOT / "server").rglob("*.py"))))
+    training = {"NEXTCHAR_TRAIN_CORPUS": "/corpus.txt", "NEXTCHAR_TRAIN_NAME": "ours", "NEXTCHAR_TRAIN_MINUTES": "0.1"}
+    with project(compose) as trained:
+        trained.compose("build", "train", timeout=600)
+        once = ("run", "--rm", "-T", "-v", f"{corpus}:/corpus.txt:ro", "-e", "OMP_NUM_THREADS=1", "train")
+        trained.compose(*once, timeout=300, variables=training)
+        trained.up(NEXTCHAR_MODEL="/models/ours.onnx")
+        with Client(trained.address("server", 50051), timeout=60) as client:
+            assert [model.name for model in client.models()] == ["ours"]
+            assert client.generate("import ", max_characters=40, character_bias=ALWAYS_A).text == "a" * 40
