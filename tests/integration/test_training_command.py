@@ -73,6 +73,8 @@ def test_exported_file_says_how_it_was_trained(run: Path, tmp_path: Path) -> Non
     assert main(["export", str(run / "best.pt"), "--out", str(tmp_path / "m.onnx")]) == 0
     record, training = load_checkpoint(run / "best.pt").record, Runner(tmp_path / "m.onnx").description.training
     assert (training.corpus, training.corpus_characters) == (record.corpus, len(TEXT))
+    assert training.command.startswith("nextchar-train fit ")
+    assert training.command.endswith(" --threads=1")
     assert training.validation_loss == record.stateful_loss
 
 

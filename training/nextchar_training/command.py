@@ -21,7 +21,7 @@ from nextchar_training.checkpoint import CheckpointError, TrainingRecord, load_c
 from nextchar_training.corpus import CorpusError, read_corpus
 from nextchar_training.evaluation import NetworkScorer, bits, evaluate, stateful_loss
 from nextchar_training.export import ExportError, export
-from nextchar_training.fit import fit
+from nextchar_training.fit import EVALUATED_CHARACTERS, fit
 from nextchar_training.model_file import ModelFileError, TrainingSummary
 from nextchar_training.network import Architecture, ArchitectureError
 from nextchar_training.run_folder import RunFolder, RunFolderError
@@ -51,7 +51,9 @@ _ERRORS = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and gives its exit code."""
-    arguments = _parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    command_line = shlex.join(["nextchar-train", *argv])
+    arguments = _parser().parse_args(argv, argparse.Namespace(command_line=command_line))
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         return int(arguments.run(arguments))
@@ -163,7 +165,7 @@ def _fit(arguments: argparse.Namespace) -> int:
         layers=arguments.layers,
         embedding_size=arguments.embedding_size,
     )
-    best = fit(corpus, alphabet, architecture, settings, folder, shlex.join(["nextchar-train", *sys.argv[1:]]))
+    best = fit(corpus, alphabet, architecture, settings, folder, arguments.command_line)
     print(folder.report)
     if best.record.stateful_loss is None or best.record.windows_loss is None:
         print("stopped before the end")
@@ -179,7 +181,7 @@ def _export(arguments: argparse.Namespace) -> int:
     network, record = checkpoint.network(), checkpoint.record
     loss = record.stateful_loss
     if loss is None:  # the training was stopped
-        loss = stateful_loss(NetworkScorer(network), checkpoint.alphabet.encode(text))
+        loss = stateful_loss(NetworkScorer(network), checkpoint.alphabet.encode(text[:EVALUATED_CHARACTERS]))
     training = TrainingSummary(
         corpus=record.corpus,
         corpus_characters=record.characters,
