@@ -74,6 +74,12 @@ def test_the_file_replaces_the_one_before_and_nothing_else_stays(
     assert Runner(path).replay().exact
 
 
+def test_who_has_the_file_before_open_keeps_it_whole(network: Network, path: Path) -> None:
+    with path.open("rb") as before:
+        run(network, path)
+        assert before.read() == b"the model before"
+
+
 @PRECISIONS
 def test_the_description_that_is_returned_is_the_one_in_the_file(
     network: Network, path: Path, precision: Precision

@@ -129,7 +129,17 @@ def test_the_int8_graph_is_close_to_numpy(V: int, H: int) -> None:
     expected, _, _ = log_probabilities(weights, ids, np.zeros((2, 3, H)), np.zeros((2, 3, H)))
     probabilities = np.exp(expected)
     divergence = (probabilities * (expected - everything(outputs, graph))).sum(axis=-1)  # Kullback-Leibler, in nats
-    assert divergence.mean() < 0.02
+    assert divergence.mean() < 5e-4
+
+
+def test_a_hidden_state_in_int8_is_the_nearest_of_its_255_steps() -> None:
+    weights = random_weights(V=40, E=24, H=96, L=1)
+    ids = np.arange(40)
+    _, hidden, _ = log_probabilities(weights, ids[None], np.zeros((1, 40, 96)), np.zeros((1, 40, 96)))
+    rows = [Row(last_id=int(id_)) for id_ in ids]
+    outputs = Graph(weights, precision="int8").run(rows, ids[None], np.zeros((1, 40), np.float32))
+    steps = (outputs["new_hidden"].astype(np.float64) - 128) / 127
+    assert np.abs(steps - hidden).max() <= 0.5 / 127 + 1e-6
 
 
 # Exactness: a row's bits depend on that row alone.
@@ -275,6 +285,14 @@ def test_a_plain_row_keeps_its_bits_beside_one_that_asks_for_more(mate: Settings
         assert both[name][:, :1].tobytes() == alone[name].tobytes()
 
 
+def test_the_least_likely_ids_of_a_plain_row_stay_beside_a_row_that_truncates() -> None:
+    graph = Graph(constant_weights([-40, 0, 0]))  # the first is far below the last bit of the sum of the others
+    rows = [Row(), Row(Settings(top_k=1))]
+    for batch in (rows, rows[:1]):
+        draws = np.zeros((1, len(batch)), np.float32)
+        assert graph.run(batch, np.full((1, len(batch)), SAMPLE), draws)["ids"][0, 0] == 0
+
+
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
 def test_the_population_of_the_exactness_tests_is_diverse(precision: Precision) -> None:
     population, whole = whole_of(SHAPES[0], precision)
@@ -408,6 +426,13 @@ def test_the_least_top_p_keeps_the_likeliest(top_p: float, top_k: int) -> None:
     assert set(graph.sample(Settings(top_p=top_p, top_k=top_k), [0.0, 0.5, LAST_DRAW])) == {2}
 
 
+def test_top_p_keeps_the_fewest_that_reach_it_and_not_one_more() -> None:
+    graph = Graph(constant_weights([0, 0, 0, 0]))  # a quarter each, exactly
+    draws = np.linspace(0, LAST_DRAW, 101, dtype=np.float32).tolist()
+    assert set(graph.sample(Settings(top_p=0.5), draws)) == {0, 1}
+    assert set(graph.sample(Settings(top_p=0.51), draws)) == {0, 1, 2}
+
+
 def test_min_p_one_keeps_the_likeliest() -> None:
     graph = Graph(constant_weights([0, 0.1, 0.2, 0.2]))
     assert set(graph.sample(Settings(min_p=1.0), [0.0, 0.5, LAST_DRAW])) == {2, 3}
@@ -439,7 +464,7 @@ def test_a_bias_of_minus_100_keeps_an_id_from_being_sampled() -> None:
 @pytest.mark.parametrize("wanted", [Settings(temperature=0.1, top_k=1), Settings(bias=np.ones(3, np.float32) * 9)])
 def test_log_probabilities_are_those_before_temperature_bias_and_truncation(wanted: Settings) -> None:
     expected = np.log([0.2, 0.5, 0.3])
-    graph = Graph(constant_weights(expected.tolist()))
+    graph = Graph(constant_weights((expected + 5).tolist()))
     outputs = graph.run([Row(wanted)], np.array([[2]]), np.zeros((1, 1), np.float32), alternatives=3)
     np.testing.assert_allclose(outputs["logprob"][0, 0], expected[2], rtol=1e-6)
     np.testing.assert_allclose(everything(outputs, graph)[0, 0], expected, rtol=1e-6)

@@ -181,6 +181,18 @@ async def test_a_turn_has_no_more_steps_than_its_longest_stream_needs() -> None:
     assert [turn.steps for turn in runner.turns] == [1, MAX_STEPS, MAX_STEPS, 10]
 
 
+async def test_a_turn_is_not_cut_short_for_a_stream_that_ends_within_it() -> None:
+    runner = ScriptedRunner(gated=True)
+    async with running(runner, turn_budget=MANY_STEPS) as engine:
+        engine.submit(stream_of(5000))
+        await runner.begun()
+        engine.submit(short := stream_of(20))
+        await runner.step(3)
+        chunk, _ = await whole(engine, short)
+    assert chunk.ids == counted(20)
+    assert [(turn.rows, turn.steps) for turn in runner.turns[:4]] == [(1, 1), (2, 1), (2, 256), (1, 256)]
+
+
 # Who has a row.
 
 
