@@ -5,7 +5,9 @@ A flag goes before its variable, a variable before the default.
 
 from __future__ import annotations
 
+import math
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,6 +15,15 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PACKAGED_MODEL = Path(__file__).parent / "models" / "shakespeare.onnx"
+
+
+def _cores() -> int:
+    """Cores that this process may use, by its affinity and by its container's quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with suppress(OSError, ValueError):  # no control groups, or no quota: "max"
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        cores = min(cores, math.ceil(int(quota) / int(period)))
+    return cores
 
 
 class Config(BaseSettings):
@@ -41,7 +52,7 @@ class Config(BaseSettings):
     http_port: int = Field(8080, ge=0, le=65535, description="port of /metrics, /healthz, /readyz; 0 takes a free one")
     provider: Literal["auto", "cpu", "cuda"] = Field("auto", description="where models run; auto says what it chose")
     lanes: int = Field(
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        _cores(),
         ge=1,
         le=256,
         description="threads that advance a batch each, a model; one a core here",

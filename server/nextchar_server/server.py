@@ -173,9 +173,9 @@ async def serve(config: Config) -> None:
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     server = Server(config)
-    await server.start()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT):  # before it starts: process 1 of a container has no other handler
         loop.add_signal_handler(number, stopping.set)
+    await server.start()
     await stopping.wait()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.remove_signal_handler(number)
