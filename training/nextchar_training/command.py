@@ -6,6 +6,7 @@ Thin: it reads the options, calls the library and turns every error that a user 
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import signal
 import sys
@@ -13,6 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
+
+# Threads that spin while they wait for each other starve one another as soon as anything else runs: training with
+# two threads on two cores fell to a tenth. OpenMP reads this when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import torch
 
