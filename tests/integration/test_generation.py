@@ -143,7 +143,7 @@ async def test_the_model_can_end_the_document(tiny, serve: Serve):
                 "the",
                 seed=1,
                 max_characters=5000,
-                character_bias=dict.fromkeys(tiny.alphabet.symbols, -95.0),
+                character_bias=dict.fromkeys(tiny.alphabet.symbols, -100.0),
             )
         ]
         assert events[-1].finished.finish_reason == pb.FINISH_REASON_END_OF_DOCUMENT

@@ -84,9 +84,9 @@ class Alphabet:
         text = normalize(text)
         codes = _codes(text)
         known = _codes("".join(self.symbols))
-        places = np.minimum(np.searchsorted(known, codes), len(known) - 1)
+        places: NDArray[np.int64] = np.minimum(np.searchsorted(known, codes), len(known) - 1)
         ids = places.astype(np.int64) + 1
-        missing = known[places] != codes
+        missing: NDArray[np.bool_] = known[places] != codes
         if not missing.any():
             return ids
         if unknown == "skip":
