@@ -54,7 +54,7 @@ class Config(BaseSettings):
     lanes: int = Field(
         _cores(),
         ge=1,
-        le=256,
+        le=4096,
         description="threads that advance a batch each, a model; one a core here",
     )
     threads_per_lane: int = Field(1, ge=1, le=256, description="threads that share the work of one step")

@@ -46,7 +46,7 @@ def test_the_defaults_are_those_of_the_manual() -> None:
     assert given.models == {"shakespeare": PACKAGED_MODEL}
     assert (given.host, given.grpc_port, given.http_port) == ("127.0.0.1", 50051, 8080)
     assert given.provider == "auto"
-    assert given.lanes == len(os.sched_getaffinity(0))
+    assert 1 <= given.lanes <= len(os.sched_getaffinity(0))
     assert given.threads_per_lane == 1
     assert given.turn_budget == 0.005
     assert given.log_level == "info"
@@ -125,7 +125,7 @@ def test_a_configuration_without_a_model_is_refused() -> None:
         ("--host", ""),
         ("--provider", "tpu"),
         ("--lanes", "0"),
-        ("--lanes", "257"),
+        ("--lanes", "4097"),
         ("--threads-per-lane", "0"),
         ("--max-batch", "0"),
         ("--queue-size", "-1"),
@@ -141,6 +141,10 @@ def test_a_configuration_without_a_model_is_refused() -> None:
 )
 def test_a_value_that_can_not_be_is_refused_with_its_name(flag: str, value: str) -> None:
     assert refusal(flag, value)[0] == flag.removeprefix("--").replace("-", "_")
+
+
+def test_a_machine_of_any_number_of_cores_gets_a_lane_for_each() -> None:
+    assert config("--lanes", "1024").lanes == 1024
 
 
 @pytest.mark.parametrize("flag", ["GRPC_PORT", "LANES", "PROVIDER", "MODEL", "TURN_BUDGET"])
