@@ -144,7 +144,8 @@ def test_a_hidden_state_in_int8_is_the_nearest_of_its_255_steps() -> None:
 
 # Exactness: a row's bits depend on that row alone.
 
-SHAPES = [(66, 32, 100, 2), (97, 16, 33, 1), (3, 8, 16, 3), (40, 8, 7, 2)]  # (V, E, H, L)
+# (V, E, H, L); the large ones are those that threads share.
+SHAPES = [(66, 32, 100, 2), (97, 16, 33, 1), (3, 8, 16, 3), (40, 8, 7, 2), (66, 32, 512, 1), (700, 32, 250, 1)]
 ROWS, STEPS = 67, 24
 Key = tuple[int, int, int, int, Precision, int]
 EXACT = ["ids", "logprob", "hidden", "cell", "automaton", "top_ids", "top_logprobs"]
