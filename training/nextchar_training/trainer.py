@@ -6,8 +6,9 @@ who runs it decides what to keep.
 Truncated back-propagation through time: B streams read passages of the text side by side, T characters a
 step, and carry their state from step to step to the end of the passage. Every epoch cuts the passages anew
 at a random offset and shuffles them. Like any document, a passage begins with state zero and the boundary,
-and with a line where one is near, so that the model learns what the beginning of a text looks like. In a
-large text passages are much shorter than an epoch, so that a short training sees beginnings too.
+and with a line where one is near, so that the model learns what the beginning of a text looks like. Streams
+begin at different steps, and in a large text passages are much shorter than an epoch: a short training sees
+beginnings all along.
 
 The recipe: AdamW, a short warm-up, then a cosine to zero over the whole budget, be it minutes or epochs
 (Loshchilov & Hutter 2017, 2019).
@@ -21,6 +22,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -120,8 +122,7 @@ def train(
     state = network.initial_state(B)
     batches = _batches(training, line_starts, layout, random)
     for step, (inputs, targets, begins) in enumerate(batches, start=1):
-        if begins:
-            state = network.initial_state(B)
+        state = tuple((h.masked_fill(begins, 0.0), c.masked_fill(begins, 0.0)) for h, c in state)
         learning_rate = settings.learning_rate * _schedule(fraction)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate
@@ -220,17 +221,33 @@ def _line_starts(ids: Ids, alphabet: Alphabet) -> Ids:
 
 def _batches(
     ids: Ids, line_starts: Ids, layout: _Layout, random: np.random.Generator
-) -> Iterator[tuple[Tensor, Tensor, bool]]:
-    """The batches of one epoch after another: inputs and targets, int64 (T, B), and whether passages begin."""
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Batches without end: inputs and targets, int64 (T, B), and the streams that begin a passage, bool (B, 1)."""
+    B, T, steps = layout.B, layout.T, layout.steps
+    passages = _passages(ids, line_starts, layout, random)
+    places = np.zeros(B, dtype=np.int64)  # of each stream's next character
+    last = np.zeros(B, dtype=np.int64)  # each stream's character before it
+    # First passages of different lengths: from then on, streams begin at different steps.
+    steps_left = 1 + np.arange(B) * steps // B
+    begins = np.ones(B, dtype=bool)
+    while True:
+        places[begins] = list(islice(passages, int(begins.sum())))
+        last[begins] = BOUNDARY
+        targets = ids[places + np.arange(T)[:, None]]  # (T, B)
+        inputs = np.concatenate([last[None], targets[:-1]])
+        yield torch.from_numpy(inputs), torch.from_numpy(targets), torch.from_numpy(begins[:, None].copy())
+        places += T
+        last = targets[-1].copy()
+        steps_left -= 1
+        begins = steps_left == 0
+        steps_left[begins] = steps
+
+
+def _passages(ids: Ids, line_starts: Ids, layout: _Layout, random: np.random.Generator) -> Iterator[int]:
+    """Where passages begin, without end: all of one epoch, shuffled, then all of the next."""
     length = layout.steps * layout.T
     count = layout.rounds * layout.B
     while True:
         starts = random.integers(len(ids) - count * length + 1) + random.permutation(count) * length
         lines = line_starts[np.searchsorted(line_starts, starts, side="right") - 1]
-        starts = np.where(starts - lines < layout.T, lines, starts)
-        for some in starts.reshape(layout.rounds, layout.B):
-            passages = torch.from_numpy(np.stack([ids[start : start + length] for start in some], axis=1))
-            before = torch.cat([torch.full((1, layout.B), BOUNDARY), passages[:-1]])
-            batches = zip(torch.split(before, layout.T), torch.split(passages, layout.T), strict=True)
-            for step, (inputs, targets) in enumerate(batches):
-                yield inputs, targets, step == 0
+        yield from np.where(starts - lines < layout.T, lines, starts).tolist()
