@@ -1,6 +1,6 @@
 """The graph: the ``advance`` operation of a model, built from a network's weights.
 
-Takes the weights of a checkpoint and gives the ONNX graph that a model file holds: a ``Loop`` of K
+Takes the weights of a checkpoint and gives the ONNX graph that a model file holds: a ``Scan`` of K
 character steps over a batch of B rows, with the sampler inside. A row whose ``forced`` holds an id reads
 it, a row with -1 samples one, so that reading a prompt, generating and scoring are one operation.
 
@@ -52,7 +52,7 @@ def advance(weights: Weights, *, layers: int, precision: Precision) -> onnx.Mode
     """
     V, H = weights["readout.weight"].shape
     writer = _Int8Writer() if precision == "int8" else _Fp32Writer()
-    network = "\n".join("    " + line for line in _network(writer, weights, layers))
+    network = _indented(6, _network(writer, weights, layers))
     types = [f"{writer.state_type}[B, {H}]"] * layers + [f"float[B, {H}]"] * layers
     state = [f"{kind}_{n}" for kind in ("hidden", "cell") for n in range(layers)]
     text = _ADVANCE.format(
@@ -63,6 +63,8 @@ def advance(weights: Weights, *, layers: int, precision: Precision) -> onnx.Mode
         L=layers,
         state_type=writer.state_type,
         network=network,
+        restricted_draw=_indented(10, _draw("restricted")),
+        free_draw=_indented(10, _draw("free")),
         unstack="\n  ".join(
             f"{kind}_{n} = Gather <axis = 0> ({kind}, layer_{n})" for kind in ("hidden", "cell") for n in range(layers)
         ),
@@ -75,6 +77,7 @@ def advance(weights: Weights, *, layers: int, precision: Precision) -> onnx.Mode
     constants: dict[str, NDArray[np.generic]] = {
         "zero": np.array(0, np.float32),
         "one": np.array(1, np.float32),
+        "minus_one": np.array(-1, np.float32),
         "minus_infinity": np.array(-np.inf, np.float32),
         "largest": np.array(1e30, np.float32),
         "smallest": np.array(1e-30, np.float32),
@@ -88,7 +91,6 @@ def advance(weights: Weights, *, layers: int, precision: Precision) -> onnx.Mode
         "axis_1": np.array([1], np.int64),
         "axis_2": np.array([2], np.int64),
         "cumulative_axis": np.array(1, np.int64),
-        "yes": np.array(True),
         **{f"layer_{n}": np.array(n, np.int64) for n in range(layers)},
         "layer_axis": np.array([0], np.int64),
     }
@@ -110,16 +112,20 @@ advance (
   int64[K, B] ids, float[K, B] logprob, int64[K, B, N] top_ids, float[K, B, N] top_logprobs,
   int32[B] new_automaton_state, {state_type}[{L}, B, {H}] new_hidden, float[{L}, B, {H}] new_cell
 ) {{
-  steps = Shape <start = 0, end = 1> (forced)
-
   # Temperature 0 is one so low that only the likeliest are left, and the draw 0 takes the first of them.
   magnitude = Abs (temperature)  # of -0 too
   reciprocal = Div (one, magnitude)
   capped = Min (reciprocal, largest)
   inverse_temperature = Unsqueeze (capped, axis_1)
   greedy = Equal (temperature, zero)
-  drawn = Where (greedy, zero, uniform)
-  draws = Unsqueeze (drawn, axis_2)
+  sampling_draws = Where (greedy, zero, uniform)
+
+  # A draw of -1 takes the id 0, to which what is forced is added: reading costs a step nothing.
+  is_forced = GreaterOrEqual (forced, no_id)
+  draws = Where (is_forced, minus_one, sampling_draws)
+  draw_columns = Unsqueeze (draws, axis_2)
+  forced_or_0 = Max (forced, no_id)
+  forced_columns = Unsqueeze (forced_or_0, axis_2)
 
   # What only some rows want is decided once a call.
   wants_k = Greater (top_k, no_id)
@@ -142,84 +148,96 @@ advance (
   is_whole = GreaterOrEqual (limit_p, one)
 
   {unstack}
-  final_id, new_automaton_state, {state_after}, ids, logprob, top_ids, top_logprobs = Loop <body = step (
-    int64 n, bool go, int64[B] id, int32[B] automaton, {state_in}
-  ) => (
-    bool go_on, int64[B] next_id, int32[B] next_automaton, {state_out},
-    int64[B] step_id, float[B] step_logprob, int64[B, N] step_top_ids, float[B, N] step_top_logprobs
-  ) {{
-    go_on = Identity (go)
-
-    # The network: from the id and the state before it to the logits of the next id.
+  first_id = Unsqueeze (last_id, axis_1)
+  automaton_wide = Cast <to = 7> (automaton_state)
+  first_automaton = Unsqueeze (automaton_wide, axis_1)
+  final_id, final_automaton, {state_after}, id_columns, logprob_columns, top_ids, top_logprobs = Scan <
+    num_scan_inputs = 2, body = step (
+      int64[B, 1] id, int64[B, 1] automaton, {state_in}, int64[B, 1] forced_id, float[B, 1] draw
+    ) => (
+      int64[B, 1] next_id, int64[B, 1] next_automaton, {state_out},
+      int64[B, 1] step_id, float[B, 1] step_logprob, int64[B, N] step_top_ids, float[B, N] step_top_logprobs
+    ) {{
+      # The network: from the id and the state before it to the logits of the next id.
 {network}
-    log_probabilities = LogSoftmax <axis = -1> (logits)
+      log_probabilities = LogSoftmax <axis = -1> (logits)
 
-    # The distribution to draw from.
-    probabilities = If (restricts) <
-      then_branch = restricted () => (float[B, {V}] restricted_probabilities) {{
-        shifted = Add (log_probabilities, bias)
-        destinations = Gather <axis = 0> (transitions, automaton)
-        forbidden = Less (destinations, no_state)
-        allowed = Where (forbidden, minus_infinity, shifted)
-        restricted_scores = Mul (allowed, inverse_temperature)
-        constrained_probabilities = Softmax <axis = -1> (restricted_scores)
-        restricted_probabilities = If (truncates) <
-          then_branch = truncated () => (float[B, {V}] truncated_probabilities) {{
-            likeliest, order = TopK <axis = -1> (constrained_probabilities, whole_alphabet)
-            likeliest_one = Gather <axis = 1> (likeliest, first)
-            least = Mul (limit_m, likeliest_one)
-            in_m = GreaterOrEqual (likeliest, least)
-            in_k = Less (ranks, limit_k)
-            in_m_and_k = And (in_m, in_k)
-            kept = Where (in_m_and_k, likeliest, zero)
-            mass = CumSum (kept, cumulative_axis)
-            mass_before = CumSum <exclusive = 1> (kept, cumulative_axis)
-            whole_mass = Gather <axis = 1> (mass, last)
-            limit_mass = Mul (limit_p, whole_mass)
-            in_mass = Less (mass_before, limit_mass)
-            in_p = Or (in_mass, is_whole)
-            sorted_probabilities = Where (in_p, kept, zero)
-            truncated_probabilities = ScatterElements <axis = 1> (likeliest, order, sorted_probabilities)
-          }},
-          else_branch = untruncated () => (float[B, {V}] untruncated_probabilities) {{
-            untruncated_probabilities = Identity (constrained_probabilities)
-          }}
-        >
-      }},
-      else_branch = free () => (float[B, {V}] free_probabilities) {{
-        free_scores = Mul (log_probabilities, inverse_temperature)
-        free_probabilities = Softmax <axis = -1> (free_scores)
-      }}
-    >
+      next_id, next_automaton = If (restricts) <
+        then_branch = restricted () => (int64[B, 1] restricted_id, int64[B, 1] restricted_automaton) {{
+          shifted = Add (log_probabilities, bias)
+          destinations = GatherND (transitions, automaton)
+          forbidden = Less (destinations, no_state)
+          allowed = Where (forbidden, minus_infinity, shifted)
+          restricted_scores = Mul (allowed, inverse_temperature)
+          whole_probabilities = Softmax <axis = -1> (restricted_scores)
+          restricted_probabilities = If (truncates) <
+            then_branch = truncated () => (float[B, {V}] truncated_probabilities) {{
+              likeliest, order = TopK <axis = -1> (whole_probabilities, whole_alphabet)
+              likeliest_one = Gather <axis = 1> (likeliest, first)
+              least = Mul (limit_m, likeliest_one)
+              in_m = GreaterOrEqual (likeliest, least)
+              in_k = Less (ranks, limit_k)
+              in_m_and_k = And (in_m, in_k)
+              kept = Where (in_m_and_k, likeliest, zero)
+              mass = CumSum (kept, cumulative_axis)
+              mass_before = CumSum <exclusive = 1> (kept, cumulative_axis)
+              whole_mass = Gather <axis = 1> (mass, last)
+              limit_mass = Mul (limit_p, whole_mass)
+              in_mass = Less (mass_before, limit_mass)
+              in_p = Or (in_mass, is_whole)
+              sorted_probabilities = Where (in_p, kept, zero)
+              truncated_probabilities = ScatterElements <axis = 1> (likeliest, order, sorted_probabilities)
+            }},
+            else_branch = untruncated () => (float[B, {V}] untruncated_probabilities) {{
+              untruncated_probabilities = Identity (whole_probabilities)
+            }}
+          >
+{restricted_draw}
+          # An automaton follows what is generated; what is read leaves it where it stands.
+          transition = Concat <axis = 1> (automaton, restricted_id)
+          destination = GatherND (transitions, transition)
+          destination_wide = Cast <to = 7> (destination)
+          destination_column = Unsqueeze (destination_wide, axis_1)
+          reads = Less (draw, zero)
+          restricted_automaton = Where (reads, automaton, destination_column)
+        }},
+        else_branch = free () => (int64[B, 1] free_id, int64[B, 1] free_automaton) {{
+          free_scores = Mul (log_probabilities, inverse_temperature)
+          free_probabilities = Softmax <axis = -1> (free_scores)
+{free_draw}
+          free_automaton = Identity (automaton)
+        }}
+      >
 
-    # The inverse of the cumulative distribution, at the row's random number.
-    cumulative = CumSum (probabilities, cumulative_axis)
-    total = Gather <axis = 1> (cumulative, last)
-    draw = Gather <axis = 0> (draws, n)
-    threshold = Mul (draw, total)
-    is_passed = LessOrEqual (cumulative, threshold)
-    passed = Cast <to = 7> (is_passed)
-    sampled = ReduceSum <keepdims = 0> (passed, axis_1)
-
-    # What is forced is read; an automaton constrains, and follows, only what is generated.
-    forced_id = Gather <axis = 0> (forced, n)
-    reads = GreaterOrEqual (forced_id, no_id)
-    next_id = Where (reads, forced_id, sampled)
-    next_id_column = Unsqueeze (next_id, axis_1)
-    automaton_wide = Cast <to = 7> (automaton)
-    automaton_column = Unsqueeze (automaton_wide, axis_1)
-    transition = Concat <axis = 1> (automaton_column, next_id_column)
-    destination = GatherND (transitions, transition)
-    next_automaton = Where (reads, automaton, destination)
-
-    step_id = Identity (next_id)
-    logprob_column = GatherElements <axis = 1> (log_probabilities, next_id_column)
-    step_logprob = Squeeze (logprob_column, axis_1)
-    step_top_logprobs, step_top_ids = TopK <axis = -1> (log_probabilities, alternatives)
-  }}> (steps, yes, last_id, automaton_state, {state})
+      step_id = Identity (next_id)
+      step_logprob = GatherElements <axis = 1> (log_probabilities, next_id)
+      step_top_logprobs, step_top_ids = TopK <axis = -1> (log_probabilities, alternatives)
+    }}
+  > (first_id, first_automaton, {state}, forced_columns, draw_columns)
+  ids = Squeeze (id_columns, axis_2)
+  logprob = Squeeze (logprob_columns, axis_2)
+  final_automaton_row = Squeeze (final_automaton, axis_1)
+  new_automaton_state = Cast <to = 6> (final_automaton_row)
   {stack}
 }}
 """
+
+
+def _draw(branch: str) -> list[str]:
+    """``{branch}_id``, the id at the row's draw in the cumulative distribution of ``{branch}_probabilities``."""
+    return [
+        f"{branch}_cumulative = CumSum ({branch}_probabilities, cumulative_axis)",
+        f"{branch}_total = Gather <axis = 1> ({branch}_cumulative, last)",
+        f"{branch}_threshold = Mul (draw, {branch}_total)",
+        f"{branch}_is_beyond = Greater ({branch}_cumulative, {branch}_threshold)",
+        f"{branch}_beyond = Cast <to = 6> ({branch}_is_beyond)",
+        f"{branch}_sampled = ArgMax <axis = 1, keepdims = 1> ({branch}_beyond)  # the first beyond it",
+        f"{branch}_id = Add ({branch}_sampled, forced_id)",
+    ]
+
+
+def _indented(spaces: int, lines: list[str]) -> str:
+    return "\n".join(" " * spaces + line for line in lines)
 
 
 def _stack(kind: str, layers: int) -> list[str]:
@@ -240,8 +258,7 @@ def _network(writer: _Writer, weights: Weights, layers: int) -> list[str]:
         if n == 0 and V <= H:
             # One-hot times matrix is a look-up: row `id` of embedding · W_ihᵀ + b.
             lines += writer.row("rows", (embedding @ below.T + bias).astype(np.float32))
-            lines += writer.product("recurrent_0", "in_hidden_0", previous)
-            lines += ["gates_0 = Add (recurrent_0, rows)"]
+            lines += writer.product("gates_0", "in_hidden_0", previous, "rows")
         elif n == 0:
             # A large alphabet's table would outgrow the weights: it keeps its embedding, scaled into the
             # hidden state's range, so that one product serves both.
@@ -263,8 +280,7 @@ def _network(writer: _Writer, weights: Weights, layers: int) -> list[str]:
             f"added_{n} = Mul (input_gate_{n}, candidate_{n})",
             f"out_cell_{n} = Add (remembered_{n}, added_{n})",
             f"squashed_{n} = Tanh (out_cell_{n})",
-            f"exposed_{n} = Mul (output_gate_{n}, squashed_{n})",
-            *writer.state(f"out_hidden_{n}", f"exposed_{n}"),
+            *writer.state(f"out_hidden_{n}", f"output_gate_{n}", f"squashed_{n}"),
         ]
     lines += writer.product("logits", f"out_hidden_{layers - 1}", weights["readout.weight"], weights["readout.bias"])
     return lines
@@ -281,21 +297,23 @@ class _Writer(ABC):
     def row(self, name: str, table: NDArray[np.generic]) -> list[str]:
         """``name`` is the row of ``table`` at ``id``."""
         self.constants[f"{name}_table"] = table
-        return [f"{name} = Gather <axis = 0> ({name}_table, id)"]
+        return [f"{name} = GatherND ({name}_table, id)"]
 
     @abstractmethod
     def as_state(self, values: NDArray[np.float32]) -> NDArray[np.generic]:
         """``values`` in [-1, 1] in the form of a hidden state."""
 
     @abstractmethod
-    def state(self, name: str, value: str) -> list[str]:
-        """``name`` is ``value``, in (-1, 1), in the form of a hidden state."""
+    def state(self, name: str, gate: str, value: str) -> list[str]:
+        """``name`` is gate · value, in (-1, 1), in the form of a hidden state."""
 
     @abstractmethod
-    def product(
-        self, name: str, x: str, weight: NDArray[np.float32], bias: NDArray[np.float32] | None = None
-    ) -> list[str]:
-        """``name`` is x · weightᵀ + bias in float; ``x`` has the form of a hidden state, ``weight`` is [out, in]."""
+    def product(self, name: str, x: str, weight: NDArray[np.float32], addend: NDArray[np.float32] | str) -> list[str]:
+        """``name`` is x · weightᵀ + addend in float.
+
+        ``x`` has the form of a hidden state; ``weight`` is [out, in]; ``addend`` a bias [out], or the name of a
+        value [B, out].
+        """
 
 
 class _Int8Writer(_Writer):
@@ -314,20 +332,24 @@ class _Int8Writer(_Writer):
     def as_state(self, values: NDArray[np.float32]) -> NDArray[np.generic]:
         return np.asarray(np.rint(values / HIDDEN_SCALE) + HIDDEN_ZERO, dtype=np.uint8)
 
-    def state(self, name: str, value: str) -> list[str]:
-        return [f"{name} = QuantizeLinear ({value}, hidden_scale, hidden_zero)"]
+    def state(self, name: str, gate: str, value: str) -> list[str]:
+        return [
+            f"{name}_exposed = Mul ({gate}, {value})",
+            f"{name} = QuantizeLinear ({name}_exposed, hidden_scale, hidden_zero)",
+        ]
 
-    def product(
-        self, name: str, x: str, weight: NDArray[np.float32], bias: NDArray[np.float32] | None = None
-    ) -> list[str]:
+    def product(self, name: str, x: str, weight: NDArray[np.float32], addend: NDArray[np.float32] | str) -> list[str]:
         scale = np.maximum(np.abs(weight).max(axis=1) / 127, np.finfo(np.float32).tiny).astype(np.float32)
         self.constants[f"{name}_weight"] = np.ascontiguousarray(np.rint(weight / scale[:, None]).astype(np.int8).T)
         self.constants[f"{name}_scale"] = scale
         operands = f"{x}, {name}_weight, hidden_scale, {name}_scale, hidden_zero, weight_zero"
-        if bias is not None:
-            self.constants[f"{name}_bias"] = bias
-            operands += f", {name}_bias"
-        return [f"{name} = com.microsoft.MatMulIntegerToFloat ({operands})"]
+        if isinstance(addend, str):  # the operator's own bias is one for all rows
+            return [
+                f"{name}_product = com.microsoft.MatMulIntegerToFloat ({operands})",
+                f"{name} = Add ({name}_product, {addend})",
+            ]
+        self.constants[f"{name}_bias"] = addend
+        return [f"{name} = com.microsoft.MatMulIntegerToFloat ({operands}, {name}_bias)"]
 
 
 class _Fp32Writer(_Writer):
@@ -338,14 +360,12 @@ class _Fp32Writer(_Writer):
     def as_state(self, values: NDArray[np.float32]) -> NDArray[np.generic]:
         return values
 
-    def state(self, name: str, value: str) -> list[str]:
-        return [f"{name} = Identity ({value})"]
+    def state(self, name: str, gate: str, value: str) -> list[str]:
+        return [f"{name} = Mul ({gate}, {value})"]
 
-    def product(
-        self, name: str, x: str, weight: NDArray[np.float32], bias: NDArray[np.float32] | None = None
-    ) -> list[str]:
+    def product(self, name: str, x: str, weight: NDArray[np.float32], addend: NDArray[np.float32] | str) -> list[str]:
         self.constants[f"{name}_weight"] = np.ascontiguousarray(weight.T)
-        if bias is None:
-            return [f"{name} = MatMul ({x}, {name}_weight)"]
-        self.constants[f"{name}_bias"] = bias
-        return [f"{name}_product = MatMul ({x}, {name}_weight)", f"{name} = Add ({name}_product, {name}_bias)"]
+        if not isinstance(addend, str):
+            self.constants[f"{name}_bias"] = addend
+            addend = f"{name}_bias"
+        return [f"{name} = Gemm ({x}, {name}_weight, {addend})"]

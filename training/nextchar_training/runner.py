@@ -33,9 +33,11 @@ Provider = Literal["cpu", "cuda"]
 SAMPLE = -1
 """What ``forced`` holds where an id is to be sampled."""
 
-REPLAY_TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "int8": 5e-2}
+REPLAY_TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "int8": 0.15}
 """Largest difference in a log-probability of the test vector's text, in nats, at which a machine still counts
-as running the same model. In int8 the last bit of a float can tip a hidden state to the next of its 255 steps."""
+as running the same model. In int8 the last bit of a float can tip a hidden state to the next of its 255 steps, and
+x86 processors without VNNI add pairs of products in 16 bits, which saturates now and then: up to 0.06 nats a
+character, 0.0004 nats in the mean."""
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _OUTPUTS = ["ids", "logprob", "top_ids", "top_logprobs", "new_automaton_state", "new_hidden", "new_cell"]
@@ -291,6 +293,9 @@ def _options(threads: int) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    # The arena has one lock a session, on which lanes would wait for each other: without it, two lanes of 16 rows
+    # give 1.9 times what one gives, with it 1.0 times. One lane alone costs the same.
+    options.enable_cpu_mem_arena = False
     options.log_severity_level = 4  # what goes wrong is raised, and reported once
     # Threads that spin while they wait take the core from whatever else runs on it.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
