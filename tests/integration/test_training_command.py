@@ -4,6 +4,7 @@ from itertools import takewhile
 from pathlib import Path
 
 import pytest
+import torch
 
 from nextchar_training.alphabet import BOUNDARY
 from nextchar_training.checkpoint import load_checkpoint
@@ -48,6 +49,13 @@ def test_report_holds_the_losses_of_the_best_checkpoint_under_both_protocols(run
 def test_best_checkpoint_has_the_lowest_loss_of_the_table(run: Path) -> None:
     rows = (run / "loss.csv").read_text().splitlines()[1:]
     assert load_checkpoint(run / "best.pt").record.validation_loss == min(float(row.split(",")[-1]) for row in rows)
+
+
+def test_same_seed_and_epochs_give_the_same_weights_bit_for_bit(run: Path, text: Path, tmp_path: Path) -> None:
+    again = tmp_path / "run"
+    assert main(["fit", str(text), "--out", str(again), "--epochs", "3", "--learning-rate", "0.02", *SMALL]) == 0
+    first, second = (load_checkpoint(folder / "last.pt").weights for folder in (run, again))
+    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_evaluate_measures_what_fit_reported(run: Path, text: Path, capsys: pytest.CaptureFixture[str]) -> None:
