@@ -31,7 +31,8 @@ def main() -> None:
             print(f"nextchar-server: error: --{flag}: {message}", file=sys.stderr)
         sys.exit(2)
     except SettingsError as error:
-        sys.exit(f"nextchar-server: error: {error}")
+        print(f"nextchar-server: error: {error}", file=sys.stderr)
+        sys.exit(2)
     logs.configure(config.log_level)
     try:
         uvloop.run(serve(config))

@@ -156,6 +156,8 @@ def _bias(parameters: pb.GenerationParameters, alphabet: Alphabet) -> NDArray[np
             raise InvalidArgumentError(field, "the key is not one character of the model's alphabet")
         if not abs(value) <= MAX_BIAS:  # NaN is refused too
             raise InvalidArgumentError(field, f"{value:g} is not between {-MAX_BIAS:g} and {MAX_BIAS:g}")
+        if symbol != key and symbol in parameters.character_bias:
+            raise InvalidArgumentError(field, f"is the same character as {symbol!r}, which is given too")
         bias[alphabet.encode(symbol)[0]] = value
     return bias
 

@@ -283,6 +283,14 @@ def test_a_bias_lands_on_the_id_of_its_character() -> None:
     assert bias.tolist() == expected.tolist()
 
 
+def test_a_bias_given_twice_in_two_normalization_forms_is_refused() -> None:
+    decomposed = unicodedata.normalize("NFD", "é")
+    assert refusal(lambda: generation(character_bias={"é": 1.0, decomposed: 2.0})) == (
+        f"parameters.character_bias[{decomposed!r}]",
+        "is the same character as 'é', which is given too",
+    )
+
+
 @pytest.mark.parametrize("key", ["", "z", "ab"])
 def test_a_bias_of_something_else_than_a_character_is_refused(key: str) -> None:
     assert refusal(lambda: generation(character_bias={key: 1.0})) == (
