@@ -14,7 +14,7 @@ import math
 import re
 from collections.abc import AsyncGenerator, Awaitable
 from types import TracebackType
-from typing import Self, TypeVar, Unpack
+from typing import Any, Self, TypeVar, Unpack
 
 import grpc
 import grpc.aio
@@ -57,6 +57,19 @@ _ENDPOINT = re.compile(r"unix(-abstract)?:.+|(dns:(//[^/]*/)?|ipv4:|ipv6:)?[^/]+
 T = TypeVar("T")
 
 
+def open_channel(endpoint: str, *options: tuple[str, Any]) -> grpc.aio.Channel:
+    """A channel to ``endpoint`` with ``SERVICE_CONFIG`` and further options of gRPC.
+
+    Raises ``InvalidArgumentError`` for an endpoint that is none.
+    """
+    if not _ENDPOINT.fullmatch(endpoint):
+        raise InvalidArgumentError(
+            f"endpoint: {endpoint!r} is not HOST:PORT, nor a gRPC target such as dns:///HOST:PORT"
+        )
+    asyncio.get_running_loop()  # outside a loop gRPC would bind the channel to one that never runs
+    return grpc.aio.insecure_channel(endpoint, options=[("grpc.service_config", json.dumps(SERVICE_CONFIG)), *options])
+
+
 class AsyncClient:
     """A client of one server, or of several that share an endpoint.
 
@@ -69,15 +82,8 @@ class AsyncClient:
     """
 
     def __init__(self, endpoint: str = DEFAULT_ENDPOINT, *, timeout: float | None = None) -> None:
-        if not _ENDPOINT.fullmatch(endpoint):
-            raise InvalidArgumentError(
-                f"endpoint: {endpoint!r} is not HOST:PORT, nor a gRPC target such as dns:///HOST:PORT"
-            )
-        asyncio.get_running_loop()  # outside a loop gRPC would bind the channel to one that never runs
         self._timeout = _checked(timeout)
-        self._channel = grpc.aio.insecure_channel(
-            endpoint, options=[("grpc.service_config", json.dumps(SERVICE_CONFIG))]
-        )
+        self._channel = open_channel(endpoint)
         self._generation = rpc.GenerationServiceStub(self._channel)  # type: ignore[no-untyped-call] # generated code
         self._health = health_pb2_grpc.HealthStub(self._channel)
 

@@ -1,11 +1,12 @@
-"""The command ``nextchar``: generated text, the score of a text, or the state of a server, in a shell.
+"""The command ``nextchar``: generated text, the score of a text, or the state and the speed of a server, in a shell.
 
-A thin face of ``Client``. Standard output holds the result and nothing else, always in UTF-8; standard error holds one
-line where something is wrong, and with ``--verbose`` what was done.
+A thin face of ``Client`` and ``LoadGenerator``. Standard output holds the result and nothing else, always in UTF-8;
+standard error holds one line where something is wrong, with ``--verbose`` what was done, and while ``bench`` runs, on a
+terminal, how it goes.
 
 Exit codes:
   0    done
-  1    health: the server does not serve, or does not answer
+  1    health: the server does not serve, or does not answer; bench: a request failed
   2    wrong request: usage, unreadable text, INVALID_ARGUMENT, NOT_FOUND
   3    no server, or not now: UNAVAILABLE, RESOURCE_EXHAUSTED, shutting down
   4    the timeout passed: DEADLINE_EXCEEDED
@@ -17,6 +18,7 @@ Exit codes:
 from __future__ import annotations
 
 import argparse
+import asyncio
 import dataclasses
 import json
 import math
@@ -37,10 +39,16 @@ from .errors import (
     ResourceExhaustedError,
     UnavailableError,
 )
+from .histogram import Percentiles
+from .load import Load
+from .load_generator import LoadGenerator
+from .measurement import Measurement, Report
 from .options import GenerationOptions, UnknownCharacters
 from .results import Delta, Finished, FinishReason, Health, Started
 from .synchronous import Client
 
+_BOTTLENECK_CPU = 0.9  # cores; Python runs on one, so what was measured may then be the load generator itself
+_BOTTLENECK_SECONDS = 1.0  # a window that is shorter is busy from its one end to its other, and says nothing
 _EXIT_CODES = "exit codes:" + (__doc__ or "").partition("Exit codes:")[2].rstrip()
 
 
@@ -48,7 +56,7 @@ class ExitCode(IntEnum):
     """What the command tells the shell; the module's documentation says when."""
 
     DONE = 0
-    NOT_SERVING = 1
+    UNHEALTHY = 1
     WRONG_REQUEST = 2
     UNAVAILABLE = 3
     DEADLINE_EXCEEDED = 4
@@ -187,12 +195,108 @@ def _health(options: argparse.Namespace) -> ExitCode:
         raise
     except NextcharError as error:
         _complain(_description(error, options.endpoint))
-        return ExitCode.NOT_SERVING
+        return ExitCode.UNHEALTHY
     if options.json:
         _write_json({"health": health})
     else:
         _write(f"{health.name}\n")
-    return ExitCode.DONE if health is Health.SERVING else ExitCode.NOT_SERVING
+    return ExitCode.DONE if health is Health.SERVING else ExitCode.UNHEALTHY
+
+
+def _bench(options: argparse.Namespace) -> ExitCode:
+    text = None if options.prompt_file is None else _text(None, options.prompt_file, options.fail)
+    if options.rate is None and options.streams is None:
+        options.streams = 1
+    if options.requests is None and options.seconds is None:
+        options.seconds = 10.0
+    load = Load(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Load)})
+    generator = LoadGenerator(options.endpoint, load, text)
+    measurement = generator.measurement
+    interrupted = False
+    try:
+        asyncio.run(_run_and_show(generator))
+    except KeyboardInterrupt:
+        interrupted = True
+    if not measurement.has_opened:  # only an interrupt ends a load before its window
+        return ExitCode.INTERRUPTED
+    report = measurement.report()
+    if options.json:
+        _write_json(dataclasses.asdict(report))
+    else:
+        _write_report(report)
+    for status, count in report.errors.items():
+        _complain(f"{status}: {count} requests; the first: {' '.join(measurement.complaints[status].splitlines())}")
+    if report.cpu >= _BOTTLENECK_CPU and report.window_seconds >= _BOTTLENECK_SECONDS:
+        _say(f"warning: the load generator is the bottleneck: it used {report.cpu:.2f} of a core")
+    if interrupted:
+        return ExitCode.INTERRUPTED
+    return ExitCode.UNHEALTHY if report.failed else ExitCode.DONE
+
+
+async def _run_and_show(generator: LoadGenerator) -> None:
+    """Runs the load; where standard error is a terminal, its last line tells how it goes."""
+    if not sys.stderr.isatty():
+        await generator.run()
+        return
+    showing = asyncio.create_task(_show_progress(generator.measurement))
+    try:
+        await generator.run()
+    finally:
+        showing.cancel()
+        sys.stderr.write("\r\x1b[K")
+
+
+async def _show_progress(measurement: Measurement) -> None:
+    while True:
+        await asyncio.sleep(0.5)
+        if measurement.has_opened:
+            report = measurement.report()
+            line = (
+                f"{report.window_seconds:.0f} s: {report.characters_per_second:,.0f} characters/s; requests: "
+                f"{measurement.running} running, {report.completed} completed, {report.failed} failed"
+            )
+        else:
+            line = f"warming up; requests: {measurement.sent} sent, {measurement.running} running"
+        sys.stderr.write(f"\r{line}\x1b[K")
+        sys.stderr.flush()
+
+
+def _write_report(report: Report) -> None:
+    def times(percentiles: Percentiles | None) -> list[str]:
+        return ["-"] * 4 if percentiles is None else list(map(_milliseconds, dataclasses.astuple(percentiles)))
+
+    statuses = "".join(f", {count} {status}" for status, count in report.errors.items())
+    unfinished = f", {report.unfinished} unfinished" * bool(report.unfinished)
+    rows = [
+        ("model", f"{report.model} {report.model_digest[:12]}"),
+        ("window", f"{report.window_seconds:.2f} s"),
+        ("requests", f"{report.completed} completed, {report.failed} failed{statuses}{unfinished}"),
+        (
+            "throughput",
+            f"{report.characters_per_second:,.0f} characters/s, {report.requests_per_second:,.1f} requests/s",
+        ),
+    ]
+    if report.messages:
+        rows.append(("coalescing", f"{report.characters / report.messages:.1f} characters a message"))
+    if report.fastest_seconds is not None and report.slowest_seconds is not None:
+        fastest, slowest = report.fastest_seconds, report.slowest_seconds
+        rows.append(
+            ("streams", f"{fastest:.3f} s the fastest, {slowest:.3f} s the slowest: {slowest / fastest:.2f} times")
+        )
+    rows.append(("load generator", f"{report.cpu:.2f} of a core"))
+    _write_table(rows)
+    _write("\n")
+    _write_table(
+        [
+            ("MILLISECONDS", "P50", "P90", "P99", "MAX"),
+            ("first character", *times(report.first_character_seconds)),
+            ("inter-character", *times(report.inter_character_seconds)),
+        ]
+    )
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.3f}"
 
 
 def _description(error: NextcharError, endpoint: str) -> str:
@@ -290,6 +394,11 @@ def _number(text: str) -> float:
     return number
 
 
+def _range(text: str) -> tuple[int, int]:
+    least, separator, most = text.partition("-")
+    return _whole_number(least), _whole_number(most if separator else least)
+
+
 def _bias(text: str) -> tuple[str, float]:
     character, _, value = _argument(text).rpartition("=")
     if not character:
@@ -375,6 +484,64 @@ def _parser() -> argparse.ArgumentParser:
     health = _add_command(commands, "health", _health, "ask whether the server takes calls")
     health.add_argument(
         "--service", metavar="NAME", type=_argument, default="", help="ask for one service; default: the whole server"
+    )
+
+    bench = _add_command(commands, "bench", _bench, "put load on the server, and say how fast it is")
+    who = bench.add_mutually_exclusive_group()
+    who.add_argument(
+        "--streams",
+        metavar="N",
+        type=_whole_number,
+        help="closed loop: N callers, each of which sends its next request when its last one ended; default: 1",
+    )
+    who.add_argument(
+        "--rate",
+        metavar="R",
+        type=_number,
+        help="open loop: R requests a second at random times (a Poisson process), whatever the answers do",
+    )
+    until = bench.add_mutually_exclusive_group()
+    until.add_argument("--requests", metavar="M", type=_whole_number, help="send M requests")
+    until.add_argument("--seconds", metavar="S", type=_number, help="send requests for S seconds; default: 10")
+    bench.add_argument(
+        "--warm-up",
+        metavar="N",
+        type=_whole_number,
+        default=0,
+        help="send N requests first that do not count; default: 0",
+    )
+    bench.add_argument(
+        "--ramp",
+        metavar="S",
+        type=_number,
+        default=0.0,
+        help="let the callers of a closed loop start over S seconds, so that they are not in step; default: 0",
+    )
+    what = bench.add_argument_group("what to send")
+    what.add_argument(
+        "--prompt-characters",
+        metavar="N|MIN-MAX",
+        type=_range,
+        default=(16, 16),
+        help="length of the prompts, uniform from MIN to MAX; default: 16",
+    )
+    what.add_argument(
+        "--max-characters",
+        metavar="N|MIN-MAX",
+        type=_range,
+        default=(256, 256),
+        help="most characters to generate, uniform from MIN to MAX; default: 256",
+    )
+    what.add_argument(
+        "--prompt-file",
+        metavar="FILE",
+        help="cut the prompts from this text; - is standard input; default: random characters that the model knows",
+    )
+    what.add_argument(
+        "--seed", metavar="N", type=_whole_number, default=0, help="the same seed gives the same load; default: 0"
+    )
+    what.add_argument(
+        "--model", metavar="NAME", type=_argument, default="", help="name of the model; default: the server's"
     )
     return parser
 
