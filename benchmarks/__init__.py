@@ -1,0 +1,1 @@
+"""What ``make bench`` runs: each part measures one thing and gives its section of ``results.md``."""

@@ -1,0 +1,127 @@
+"""The kernel: what a character step costs inside the process, without a server.
+
+``Runner.advance`` beside PyTorch eager with the same weights, int8 beside fp32, two lanes beside one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import torch
+
+from benchmarks.models import DEEP, SMALL, WIDE, model_file, name_of, network_of
+from benchmarks.report import Claim, claims, table
+from benchmarks.timing import interleave
+from nextchar_training.model_file import Precision
+from nextchar_training.network import Architecture
+from nextchar_training.runner import SAMPLE, Runner, Settings
+
+TITLE = "Kernel"
+K = 50
+SECONDS = 6.0
+_ROWS = (1, 16, 64)
+_EAGER_STEPS = 10
+_LANES = 2
+_LANE_CALLS = 4
+
+
+def measure(folder: Path) -> str:
+    """The section of the results."""
+    torch.set_num_threads(1)
+    lines, rows, ratios = [], [], []
+    for architecture in (WIDE, DEEP, SMALL):
+        name = name_of(architecture)
+        contestants: dict[tuple[str, int], Callable[[], object]] = {
+            (precision, B): steps_of(Runner(model_file(folder, architecture, precision)), B)
+            for precision in get_args(Precision)
+            for B in _ROWS
+        }
+        contestants["PyTorch", 1] = _eager(architecture, samples=False, onednn=True)
+        contestants["PyTorch, oneDNN off", 1] = _eager(architecture, samples=False, onednn=False)
+        contestants["PyTorch and sampling", 1] = _eager(architecture, samples=True, onednn=True)
+        contestants["PyTorch and sampling, oneDNN off", 1] = _eager(architecture, samples=True, onednn=False)
+        step = {
+            key: seconds / (_EAGER_STEPS if key[0].startswith("PyTorch") else K)
+            for key, seconds in interleave(contestants, seconds=SECONDS).items()
+        }
+        rows += [[name, who, B, f"{s * 1e6:.1f}", f"{B / s:,.0f}"] for (who, B), s in step.items()]
+        ratios.append(
+            [
+                name,
+                *(f"{step[eager, 1] / step['int8', 1]:.1f}" for eager in ("PyTorch", "PyTorch, oneDNN off")),
+                *(f"{step['fp32', B] / step['int8', B]:.1f}" for B in _ROWS),
+            ]
+        )
+        if architecture is WIDE:
+            lines += [
+                Claim("int8 against PyTorch eager as it comes, B=1", 15, step["PyTorch", 1] / step["int8", 1]),
+                Claim("int8 against PyTorch, oneDNN off, B=1", 7, step["PyTorch, oneDNN off", 1] / step["int8", 1]),
+                Claim("int8 against fp32, B=1", 4, step["fp32", 1] / step["int8", 1]),
+                Claim("int8 against fp32, B=64", 2.5, step["fp32", 64] / step["int8", 64]),
+            ]
+    lanes = {}
+    for architecture, wanted in ((WIDE, 1.6), (DEEP, 1.8)):
+        lanes[architecture] = one, two = _lanes(Runner(model_file(folder, architecture)))
+        lines.append(Claim(f"two lanes against one, 64 rows each, {name_of(architecture)}", wanted, two / one))
+    return "\n\n".join(
+        [
+            f"One thread, K={K} steps a call, V=66, embedding 128. A step of `Runner.advance` samples too; PyTorch's "
+            "is the network alone (embedding, `nn.LSTM`, readout) and, in the rows that say so, softmax and "
+            "`torch.multinomial`.",
+            claims(lines),
+            table(["model", "what", "B", "µs a step", "characters/s"], rows),
+            "How many times as fast int8 is:",
+            table(
+                ["model", "as PyTorch, B=1", "as PyTorch, oneDNN off, B=1", *(f"as fp32, B={B}" for B in _ROWS)], ratios
+            ),
+            "Lanes: Python threads that share one session, 64 rows each.",
+            table(
+                ["model", "one lane, characters/s", f"{_LANES} lanes, characters/s", "ratio"],
+                [[name_of(a), f"{one:,.0f}", f"{two:,.0f}", f"{two / one:.2f}"] for a, (one, two) in lanes.items()],
+            ),
+        ]
+    )
+
+
+def steps_of(runner: Runner, B: int, steps: int = K) -> Callable[[], object]:
+    """A call that advances B generating rows by ``steps``, each call from where the last one ended."""
+    batch = runner.start([Settings()] * B)
+    forced = np.full((steps, B), SAMPLE, np.int64)
+    draws = np.random.default_rng(0).random((steps, B), np.float32)
+    return lambda: runner.advance(batch, forced, draws)
+
+
+def _eager(architecture: Architecture, *, samples: bool, onednn: bool) -> Callable[[], object]:
+    """A call that takes ``_EAGER_STEPS`` steps of one row in PyTorch."""
+    network = network_of(architecture)
+    state = network.initial_state(1)
+    ids = torch.zeros(1, 1, dtype=torch.long)
+
+    @torch.inference_mode()
+    def call() -> None:
+        nonlocal state, ids
+        with torch.backends.mkldnn.flags(enabled=onednn):
+            for _ in range(_EAGER_STEPS):
+                logits, state = network(ids, state)  # (1, 1, V)
+                if samples:
+                    ids = torch.multinomial(logits[0].softmax(-1), 1)
+
+    return call
+
+
+def _lanes(runner: Runner) -> tuple[float, float]:
+    """Characters a second of one lane of 64 rows, and of two of 64 rows each."""
+    calls = [steps_of(runner, 64) for _ in range(_LANES)]
+    with ThreadPoolExecutor(_LANES) as pool:
+
+        def run(lanes: int) -> None:
+            list(pool.map(lambda call: [call() for _ in range(_LANE_CALLS)], calls[:lanes]))
+
+        seconds = interleave({lanes: partial(run, lanes) for lanes in (1, _LANES)}, seconds=SECONDS)
+    characters = 64 * K * _LANE_CALLS
+    return characters / seconds[1], _LANES * characters / seconds[_LANES]

@@ -1,0 +1,152 @@
+"""Servers under load: a server pinned to one core, and ``nextchar bench`` pinned to the other."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+_CORES = sorted(os.sched_getaffinity(0))
+SERVER_CORE, LOAD_CORE = _CORES[0], _CORES[-1]
+
+_PATIENCE = 60.0  # seconds until something that does not come is given up
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server's process."""
+
+    pid: int
+    port: int
+    seconds_to_serve: float
+    """From the start of the process to the health service's SERVING; to the open port where there is none."""
+
+    @property
+    def cpu_seconds(self) -> tuple[float, float]:
+        """What all its threads used so far, and what its main thread did, where the event loop runs."""
+        tasks = list(Path(f"/proc/{self.pid}/task").iterdir())
+        used = {task.name: int((task / "schedstat").read_text().split()[0]) / 1e9 for task in tasks}
+        return sum(used.values()), used[str(self.pid)]
+
+    @property
+    def memory(self) -> int:
+        """Resident bytes now."""
+        return self._status("VmRSS")
+
+    @property
+    def peak_memory(self) -> int:
+        """Most resident bytes since ``forget_peak``."""
+        return self._status("VmHWM")
+
+    def forget_peak(self) -> None:
+        """Sets the peak to what is resident now."""
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
+    def _status(self, field: str) -> int:
+        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
+
+
+@contextmanager
+def served(folder: Path, *flags: str | Path, core: int = SERVER_CORE) -> Iterator[Server]:
+    """``nextchar-server`` with ``flags``, serving."""
+    command = ["-c", "from nextchar_server.command import main; main()", "--http-port", "0", *flags]
+    with _running(folder, [*command, "--grpc-port"], core, has_health=True) as server:
+        yield server
+
+
+@contextmanager
+def baseline(folder: Path, name: str, checkpoint: Path, *flags: str) -> Iterator[Server]:
+    """The baseline ``name``, serving."""
+    with _running(folder, ["-m", f"benchmarks.baselines.{name}", *flags, checkpoint], SERVER_CORE) as server:
+        yield server
+
+
+@contextmanager
+def _running(folder: Path, arguments: Sequence[str | Path], core: int, *, has_health: bool = False) -> Iterator[Server]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    started = time.perf_counter()
+    with (folder / "server.log").open("ab") as log:
+        process = subprocess.Popen(
+            ["taskset", "-c", str(core), sys.executable, *map(str, arguments), str(port)], stdout=log, stderr=log
+        )
+    try:
+        _wait_for_port(process, port)
+        if has_health:
+            _wait_for_serving(port)
+        yield Server(process.pid, port, time.perf_counter() - started)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _wait_for_port(process: subprocess.Popen[bytes], port: int) -> None:
+    end = time.perf_counter() + _PATIENCE
+    while time.perf_counter() < end:
+        if process.poll() is not None:
+            raise RuntimeError(f"the server ended with {process.returncode}: {process.args!r}")
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except ConnectionRefusedError:
+            time.sleep(0.005)
+        else:
+            return
+    raise TimeoutError(f"no port after {_PATIENCE} s: {process.args!r}")
+
+
+def _wait_for_serving(port: int) -> None:
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        for answer in stub.Watch(health_pb2.HealthCheckRequest(), timeout=_PATIENCE):
+            if answer.status == health_pb2.HealthCheckResponse.SERVING:
+                return
+
+
+class Load:
+    """``nextchar bench`` with ``flags``, running from here on."""
+
+    def __init__(self, server: Server, **flags: float) -> None:
+        options = [str(text) for name, value in flags.items() for text in (f"--{name.replace('_', '-')}", value)]
+        command = ["-c", "from nextchar_client.command import main; raise SystemExit(main())", "bench", "--json"]
+        self._process = subprocess.Popen(
+            [
+                "taskset",
+                "-c",
+                str(LOAD_CORE),
+                sys.executable,
+                *command,
+                "--endpoint",
+                f"127.0.0.1:{server.port}",
+                *options,
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def report(self, patience: float = _PATIENCE) -> dict[str, Any]:
+        """Its report; after ``patience`` seconds it is interrupted, and what it counted until then stands."""
+        try:
+            out, complaints = self._process.communicate(timeout=patience)
+        except subprocess.TimeoutExpired:
+            self._process.send_signal(signal.SIGINT)
+            out, complaints = self._process.communicate(timeout=_PATIENCE)
+        if not out:
+            raise RuntimeError(f"the load generator measured nothing: {complaints.strip()}")
+        report: dict[str, Any] = json.loads(out)
+        if report["failed"]:
+            raise RuntimeError(f"requests failed: {report['errors']}")
+        return report
