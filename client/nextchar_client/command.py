@@ -508,7 +508,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         type=_whole_number,
         default=0,
-        help="send N requests first that do not count; default: 0",
+        help="send N requests first that do not count; with --ramp, several a caller; default: 0",
     )
     bench.add_argument(
         "--ramp",
