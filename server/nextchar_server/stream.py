@@ -93,6 +93,8 @@ class Stream:
         """State of the stream while it is in no batch; None before its first turn."""
         self.admitted_at: float | None = None
         """``time.monotonic`` at its first turn."""
+        self.wake_at = 0.0
+        """``time.monotonic`` from which on its reader may be woken again."""
         # Both sides look at these.
         self.cancelled = False
         self.paused = False

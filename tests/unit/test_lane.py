@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from nextchar_server import lane
 from nextchar_server.errors import QueueFullError
 from nextchar_server.lane import MAX_STEPS
 from nextchar_server.stream import OUTBOX_IDS, Chunk, End, Stream
@@ -68,6 +69,17 @@ async def test_a_text_that_is_only_read_ends_after_it(length: int, turn_budget: 
     assert chunk.ids == read
     assert chunk.logprobs == [-3.0] * length
     assert end is End.COUNT
+
+
+async def test_the_first_character_comes_at_once_and_what_follows_at_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane, "MESSAGE_PACE", 1e9)
+    runner = ScriptedRunner(gated=True)
+    async with running(runner, turn_budget=ONE_STEP) as engine:
+        engine.submit(stream := stream_of(5))
+        await runner.step()
+        assert await take(engine, stream) == Chunk([1])
+        runner.let(4)
+        assert await take(engine, stream) == Chunk([2, 3, 4, 5])
 
 
 @BUDGETS
