@@ -57,6 +57,9 @@ serve: $(STAMP) ## Serve the packaged model, or MODEL=path
 up: ## Build and start the containers: server and Prometheus
 	docker-compose up --build --detach
 
+bench: $(STAMP) ## Measure everything, or one part: ONLY=kernel, limits, served or scale; writes benchmarks/results.md
+	$(BIN)/python -m benchmarks $(ONLY)
+
 check: lint types proto-check test ## All that CI runs
 
 clean: ## Remove what was made

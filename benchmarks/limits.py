@@ -60,7 +60,7 @@ def measure(folder: Path) -> str:
         path = model_file(folder, WIDE, precision)
         for B in (1, 64):
             runner = Runner(path)
-            nodes = _alone(path, B)
+            nodes = nodes_alone(path, B)
             step = interleave({"step": steps_of(runner, B)}, seconds=SECONDS)["step"] / K
             products, sigmoids, tanhs = (
                 sum(node.seconds for node in nodes if node.operator in operators)
@@ -146,8 +146,8 @@ def _profiled(path: Path, B: int) -> dict[str, float]:
     return seconds
 
 
-def _alone(path: Path, B: int) -> list[Node]:
-    """Every node of the optimized step by itself."""
+def nodes_alone(path: Path, B: int) -> list[Node]:
+    """Every node of a step of the model file at ``path``, by itself, with B rows."""
     optimized = path.with_suffix(".optimized.onnx")
     options = _options(1)
     options.optimized_model_filepath = str(optimized)
@@ -194,7 +194,7 @@ def _values(path: Path, model: onnx.ModelProto, B: int) -> dict[str, Array]:
     inputs = {
         "forced": forced,
         "uniform": draws,
-        "transitions": np.zeros((1, WIDE.alphabet_size), np.int32),
+        "transitions": np.zeros((1, runner.description.alphabet.size), np.int32),
         "alternatives": np.array([0]),
         **vars(batch),
     }

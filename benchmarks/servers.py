@@ -118,14 +118,14 @@ def _wait_for_serving(port: int) -> None:
 class Load:
     """``nextchar bench`` with ``flags``, running from here on."""
 
-    def __init__(self, server: Server, **flags: float) -> None:
+    def __init__(self, server: Server, core: int = LOAD_CORE, /, **flags: float) -> None:
         options = [str(text) for name, value in flags.items() for text in (f"--{name.replace('_', '-')}", value)]
         command = ["-c", "from nextchar_client.command import main; raise SystemExit(main())", "bench", "--json"]
         self._process = subprocess.Popen(
             [
                 "taskset",
                 "-c",
-                str(LOAD_CORE),
+                str(core),
                 sys.executable,
                 *command,
                 "--endpoint",

@@ -1,0 +1,204 @@
+"""Scale: what a character costs as batch, hidden size, layers and alphabet grow, and how many cores a load takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from matplotlib.axes import Axes
+
+from benchmarks.kernel import steps_of
+from benchmarks.limits import nodes_alone
+from benchmarks.models import WIDE, model_file, name_of
+from benchmarks.plots import COLOURS, plot
+from benchmarks.report import table
+from benchmarks.served import CHARACTERS, STREAMS
+from benchmarks.servers import LOAD_CORE, SERVER_CORE, Load, served
+from benchmarks.timing import interleave
+from nextchar_training.network import Architecture
+from nextchar_training.runner import Runner
+
+TITLE = "Scale"
+_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+_HIDDEN_SIZES = (128, 256, 384, 512, 768, 1024, 1536, 2048)
+_LAYERS = (1, 2, 3)
+_ALPHABETS = (66, 257, 2001, 12001)  # with the boundary
+_ROWS = (1, 64)
+_SOFTMAX = ("LogSoftmax", "Softmax")
+
+
+def measure(folder: Path) -> str:
+    """The section of the results."""
+    torch.set_num_threads(1)
+    sections = [*_batch(folder), *_sizes(folder), *_alphabet(folder), *_replicas(folder)]
+    return "\n\n".join(["int8, one thread; µs a step, and a character at B=64.", *sections])
+
+
+def _steps(paths: Sequence[Path], rows: Sequence[int]) -> dict[tuple[Path, int], float]:
+    """Seconds a step of each model file with each number of rows."""
+    contestants, steps = {}, {}
+    for path in paths:
+        runner = Runner(path)
+        for B in rows:
+            started = time.perf_counter()
+            steps_of(runner, B, 2)()
+            # About 20 ms a call.
+            steps[path, B] = max(2, min(100, int(0.02 / ((time.perf_counter() - started) / 2))))
+            contestants[path, B] = steps_of(runner, B, steps[path, B])
+    return {key: seconds / steps[key] for key, seconds in interleave(contestants, seconds=10).items()}
+
+
+def _batch(folder: Path) -> list[str]:
+    path = model_file(folder, WIDE)
+    step = _steps([path], _BATCHES)
+    rates = {B: B / step[path, B] for B in _BATCHES}
+
+    def curve(axis: Axes) -> None:
+        axis.plot(list(rates), list(rates.values()), marker="o", color=COLOURS[0])
+        axis.set(xscale="log", yscale="log", xlabel="rows B", ylabel="characters a second", title="1×512 by rows")
+
+    return [
+        "### By batch size",
+        "At few rows a step costs what it costs to read the weights once and to run each node, however many rows there "
+        "are; from some 16 on the products fill the processor's units and each row costs the same. From 512 on the "
+        "values between the nodes leave the cache, and their memory is given back and taken again at each step.",
+        table(
+            ["1×512: B", "µs a step", "µs a character", "characters/s"],
+            [[B, f"{B / r * 1e6:.1f}", f"{1e6 / r:.2f}", f"{r:,.0f}"] for B, r in rates.items()],
+        ),
+        plot("batch", "characters a second by rows", curve),
+    ]
+
+
+def _sizes(folder: Path) -> list[str]:
+    by_size = [Architecture(WIDE.alphabet_size, hidden_size=H) for H in _HIDDEN_SIZES]
+    by_layers = [Architecture(WIDE.alphabet_size, hidden_size=WIDE.hidden_size, layers=L) for L in _LAYERS]
+    paths = {one: model_file(folder, one) for one in dict.fromkeys([*by_size, *by_layers])}
+    step = _steps(list(paths.values()), _ROWS)
+    rows = []
+    for one, path in paths.items():
+        weights = _recurrent_bytes(one)
+        rows.append(
+            [
+                name_of(one),
+                f"{weights / 2**20:.2f}",
+                *(f"{step[path, B] * 1e6:.1f}" for B in _ROWS),
+                f"{step[path, 64] / 64 * 1e6:.2f}",
+                f"{weights / step[path, 1] / 1e9:.0f}",
+            ]
+        )
+
+    def lines(architectures: Sequence[Architecture], x: Sequence[int], label: str, axis: Axes) -> None:
+        for B, colour in zip(_ROWS, COLOURS, strict=False):
+            microseconds = [step[paths[one], B] / B * 1e6 for one in architectures]
+            axis.plot(x, microseconds, marker="o", color=colour, label=f"B={B}")
+        axis.set(yscale="log", xlabel=label, ylabel="µs a character")
+        axis.legend(frameon=False)
+
+    def hidden(axis: Axes) -> None:
+        lines(by_size, _HIDDEN_SIZES, "hidden size", axis)
+        axis.set(xscale="log", title="One layer, by hidden size")
+
+    def layers(axis: Axes) -> None:
+        lines(by_layers, _LAYERS, "layers", axis)
+        axis.set(xticks=_LAYERS, title="512 wide, by layers")
+
+    return [
+        "### By hidden size and layers",
+        "Weights are the bytes of the gates' products. A small model's step is the nodes' own cost; a large one's, at "
+        "B=1, the reading of its weights, the slower the farther away the cache that holds them; at B=64 their "
+        "multiplication, which grows with the square.",
+        table(["model", "weights, MiB", "B=1, µs", "B=64, µs", "B=64, µs a character", "B=1, weights GB/s"], rows),
+        plot("sizes", "µs a character by hidden size and layers", hidden, layers),
+    ]
+
+
+def _recurrent_bytes(architecture: Architecture) -> int:
+    """Bytes of the int8 weights of the gates: 4·H outputs of H inputs, and of H more above the first layer."""
+    H, L = architecture.hidden_size, architecture.layers
+    return 4 * H * H * (2 * L - 1)
+
+
+def _alphabet(folder: Path) -> list[str]:
+    paths = {V: model_file(folder, Architecture(V, hidden_size=WIDE.hidden_size)) for V in _ALPHABETS}
+    step = _steps(list(paths.values()), _ROWS)
+    rows = []
+    costs: dict[tuple[int, int], tuple[float, float, float]] = {}
+    for B in _ROWS:
+        for V, path in paths.items():
+            nodes = nodes_alone(path, B)
+            readout = sum(node.seconds for node in nodes if node.output == "logits")
+            softmax = sum(node.seconds for node in nodes if node.operator in _SOFTMAX)
+            costs[V, B] = step[path, B], readout, softmax
+            rows.append(
+                [
+                    f"{V:,}",
+                    B,
+                    f"{step[path, B] * 1e6:.1f}",
+                    f"{step[path, B] / B * 1e6:.2f}",
+                    f"{readout * 1e6:.1f}",
+                    f"{softmax * 1e6:.1f}",
+                    f"{(step[path, B] - readout - softmax) * 1e6:.1f}",
+                    f"{(readout + softmax) / step[path, B]:.0%}",
+                ]
+            )
+
+    def shares(axis: Axes) -> None:
+        step_, readout, softmax = (list(one) for one in zip(*(costs[V, 64] for V in _ALPHABETS), strict=True))
+        rest = [whole - a - b for whole, a, b in zip(step_, readout, softmax, strict=True)]
+        names = [f"{V:,}" for V in _ALPHABETS]
+        bottom = [0.0] * len(names)
+        for label, part, colour in zip(
+            ("readout product", "softmaxes", "all else"), (readout, softmax, rest), COLOURS, strict=False
+        ):
+            height = [seconds / 64 * 1e6 for seconds in part]
+            axis.bar(names, height, bottom=bottom, label=label, color=colour)
+            bottom = [low + high for low, high in zip(bottom, height, strict=True)]
+        axis.set(xlabel="alphabet", ylabel="µs a character", title="1×512, B=64, by alphabet")
+        axis.legend(frameon=False)
+
+    return [
+        "### By alphabet",
+        "What an alphabet must cost is the readout's product and the softmaxes, which are measured alone. All else is "
+        "the network before them, and the draw from the distribution.",
+        table(
+            [
+                "alphabet",
+                "B",
+                "µs a step",
+                "µs a character",
+                "readout alone, µs",
+                "softmaxes alone, µs",
+                "all else, µs",
+                "readout and softmaxes, of a step",
+            ],
+            rows,
+        ),
+        plot("alphabet", "µs a character by alphabet", shares),
+    ]
+
+
+def _replicas(folder: Path) -> list[str]:
+    """Cores for a load, from one replica's figures, and the same measured with two."""
+    model = model_file(folder, WIDE)
+    flags = {"streams": STREAMS, "max_characters": CHARACTERS, "ramp": 0.5, "seconds": 5}
+    with served(folder, "--model", model) as first, served(folder, "--model", model, core=LOAD_CORE) as second:
+        for server in (first, second):
+            Load(server, streams=STREAMS, seconds=1, max_characters=CHARACTERS).report()
+        alone = Load(first, **flags).report()
+        loads = [Load(first, SERVER_CORE, **flags), Load(second, LOAD_CORE, **flags)]
+        both = [load.report() for load in loads]
+    rate = alone["characters_per_second"]
+    generator = alone["cpu"] / rate  # core seconds a character
+    predicted = 2 / (1 / rate + generator)
+    measured = sum(report["characters_per_second"] for report in both)
+    return [
+        "### Replicas",
+        "Replicas share nothing, so a load of so many characters a second takes as many cores as that load divided by "
+        f"one core's rate: here {rate:,.0f} characters/s of {STREAMS} streams. The check: two replicas on two cores, "
+        "each beside its own load generator, which costs "
+        f"{generator * 1e6:.1f} µs a character. Predicted, 2 / (1 / rate + that): {predicted:,.0f} characters/s; "
+        f"measured: {measured:,.0f} ({measured / predicted:.0%}).",
+    ]
