@@ -13,8 +13,10 @@ from typing import get_args
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 
 from benchmarks.models import DEEP, SMALL, WIDE, model_file, name_of, network_of
+from benchmarks.plots import COLOURS, plot
 from benchmarks.report import Claim, claims, table
 from benchmarks.timing import interleave
 from nextchar_training.model_file import Precision
@@ -25,6 +27,7 @@ TITLE = "Kernel"
 K = 50
 SECONDS = 6.0
 _ROWS = (1, 16, 64)
+_EAGER, _EAGER_BEST = "PyTorch eager", "PyTorch eager, oneDNN off"
 _EAGER_STEPS = 10
 _LANES = 2
 _LANE_CALLS = 4
@@ -33,7 +36,8 @@ _LANE_CALLS = 4
 def measure(folder: Path) -> str:
     """The section of the results."""
     torch.set_num_threads(1)
-    lines, rows, ratios = [], [], []
+    rows: list[list[object]] = []
+    ratios: dict[str, dict[str, float]] = {}
     for architecture in (WIDE, DEEP, SMALL):
         name = name_of(architecture)
         contestants: dict[tuple[str, int], Callable[[], object]] = {
@@ -41,33 +45,44 @@ def measure(folder: Path) -> str:
             for precision in get_args(Precision)
             for B in _ROWS
         }
-        contestants["PyTorch", 1] = _eager(architecture, samples=False, onednn=True)
-        contestants["PyTorch, oneDNN off", 1] = _eager(architecture, samples=False, onednn=False)
-        contestants["PyTorch and sampling", 1] = _eager(architecture, samples=True, onednn=True)
-        contestants["PyTorch and sampling, oneDNN off", 1] = _eager(architecture, samples=True, onednn=False)
+        contestants[_EAGER, 1] = _eager(architecture, samples=False, onednn=True)
+        contestants[_EAGER_BEST, 1] = _eager(architecture, samples=False, onednn=False)
+        contestants[f"{_EAGER}, with sampling", 1] = _eager(architecture, samples=True, onednn=True)
+        contestants[f"{_EAGER_BEST}, with sampling", 1] = _eager(architecture, samples=True, onednn=False)
         step = {
-            key: seconds / (_EAGER_STEPS if key[0].startswith("PyTorch") else K)
+            key: seconds / (_EAGER_STEPS if key[0].startswith(_EAGER) else K)
             for key, seconds in interleave(contestants, seconds=SECONDS).items()
         }
         rows += [[name, who, B, f"{s * 1e6:.1f}", f"{B / s:,.0f}"] for (who, B), s in step.items()]
-        ratios.append(
-            [
-                name,
-                *(f"{step[eager, 1] / step['int8', 1]:.1f}" for eager in ("PyTorch", "PyTorch, oneDNN off")),
-                *(f"{step['fp32', B] / step['int8', B]:.1f}" for B in _ROWS),
-            ]
-        )
-        if architecture is WIDE:
-            lines += [
-                Claim("int8 against PyTorch eager as it comes, B=1", 15, step["PyTorch", 1] / step["int8", 1]),
-                Claim("int8 against PyTorch, oneDNN off, B=1", 7, step["PyTorch, oneDNN off", 1] / step["int8", 1]),
-                Claim("int8 against fp32, B=1", 4, step["fp32", 1] / step["int8", 1]),
-                Claim("int8 against fp32, B=64", 2.5, step["fp32", 64] / step["int8", 64]),
-            ]
+        ratios[name] = {
+            **{who: step[who, 1] / step["int8", 1] for who in (_EAGER, _EAGER_BEST)},
+            **{f"fp32, B={B}": step["fp32", B] / step["int8", B] for B in _ROWS},
+        }
+    wide = ratios[name_of(WIDE)]
+    lines = [
+        Claim("int8 against PyTorch eager as it comes, B=1", 15, wide[_EAGER]),
+        Claim("int8 against PyTorch eager, oneDNN off, B=1", 7, wide[_EAGER_BEST]),
+        Claim("int8 against fp32, B=1", 4, wide["fp32, B=1"]),
+        Claim("int8 against fp32, B=64", 2.5, wide["fp32, B=64"]),
+    ]
     lanes = {}
     for architecture, wanted in ((WIDE, 1.6), (DEEP, 1.8)):
         lanes[architecture] = one, two = _lanes(Runner(model_file(folder, architecture)))
         lines.append(Claim(f"two lanes against one, 64 rows each, {name_of(architecture)}", wanted, two / one))
+
+    def speeds(axis: Axes) -> None:
+        for place, (who, colour) in enumerate(zip((_EAGER, _EAGER_BEST, "fp32, B=1"), COLOURS[1:], strict=False)):
+            bars = axis.bar(
+                [model + 0.27 * (place - 1) for model in range(len(ratios))],
+                [one[who] for one in ratios.values()],
+                width=0.25,
+                label=who,
+                color=colour,
+            )
+            axis.bar_label(bars, fmt="%.1f", fontsize=8)
+        axis.set(xticks=range(len(ratios)), xticklabels=list(ratios), title="One row: int8 is so many times as fast as")
+        axis.legend(frameon=False)
+
     return "\n\n".join(
         [
             f"One thread, K={K} steps a call, V=66, embedding 128. A step of `Runner.advance` samples too; PyTorch's "
@@ -77,8 +92,10 @@ def measure(folder: Path) -> str:
             table(["model", "what", "B", "µs a step", "characters/s"], rows),
             "How many times as fast int8 is:",
             table(
-                ["model", "as PyTorch, B=1", "as PyTorch, oneDNN off, B=1", *(f"as fp32, B={B}" for B in _ROWS)], ratios
+                ["model", *(f"as {who}" for who in wide)],
+                [[name, *(f"{ratio:.1f}" for ratio in one.values())] for name, one in ratios.items()],
             ),
+            plot("kernel", "how many times as fast int8 is, by model", speeds, width=7.5),
             "Lanes: Python threads that share one session, 64 rows each.",
             table(
                 ["model", "one lane, characters/s", f"{_LANES} lanes, characters/s", "ratio"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,17 +11,24 @@ import matplotlib as mpl
 mpl.use("Agg")
 from matplotlib import pyplot
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 COLOURS = ("#1b6ca8", "#d1495b", "#edae49", "#66a182", "#6b4e71")
 
 
-def plot(name: str, caption: str, *panels: Callable[[Axes], None]) -> str:
-    """Draws ``panels`` side by side into ``name``.png, and gives the Markdown that shows it."""
+def plot(name: str, caption: str, *panels: Callable[[Axes], None], width: float = 4.6) -> str:
+    """Draws ``panels`` side by side, ``width`` inches each, into ``name``.png, and gives the Markdown that shows it."""
     figure, axes = pyplot.subplots(
-        1, len(panels), figsize=(4.6 * len(panels), 3.4), squeeze=False, layout="constrained"
+        1, len(panels), figsize=(width * len(panels), 3.2), squeeze=False, layout="constrained"
     )
     for panel, axis in zip(panels, axes[0], strict=True):
         panel(axis)
+        for dimension in (axis.xaxis, axis.yaxis):
+            if dimension.get_scale() == "log":
+                dimension.set_major_locator(LogLocator(subs=(1, 2, 5) if _decades(dimension) < 3 else (1,)))
+                dimension.set_major_formatter(StrMethodFormatter("{x:,g}"))
+                dimension.set_minor_formatter(NullFormatter())
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(alpha=0.25)
         axis.set_axisbelow(True)
@@ -28,3 +36,8 @@ def plot(name: str, caption: str, *panels: Callable[[Axes], None]) -> str:
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
     return f"![{caption}]({path.name})"
+
+
+def _decades(dimension: Axis) -> float:
+    low, high = dimension.get_view_interval()
+    return math.log10(high / low)

@@ -155,7 +155,7 @@ def _against_baselines(servers: dict[str, Server], kernel: dict[int, float], lin
         rates = [_rate(runs[name, "staggered"]) for name in names]
         bars = axis.barh(names, rates, color=[COLOURS[0] if name == _OURS else COLOURS[1] for name in names])
         axis.bar_label(bars, [f" {rate:,.0f}" for rate in rates])
-        axis.set(xscale="log", xlim=(100, 3e6), xlabel="characters a second", title=f"{STREAMS} streams, one core")
+        axis.set(xscale="log", xlim=(100, 1.5e6), xlabel="characters a second", title=f"{STREAMS} streams, one core")
 
     return [
         f"### {STREAMS} streams beside the baselines",
@@ -176,7 +176,7 @@ def _against_baselines(servers: dict[str, Server], kernel: dict[int, float], lin
             ],
             rows,
         ),
-        plot("served", "characters a second of 64 streams", throughput),
+        plot("served", "characters a second of 64 streams", throughput, width=7.5),
     ]
 
 
@@ -258,9 +258,7 @@ def _many(folder: Path, model: Path, lines: list[Claim]) -> list[str]:
 
     def curve(axis: Axes) -> None:
         axis.plot(list(rates), list(rates.values()), marker="o", color=COLOURS[0])
-        axis.set(
-            xscale="log", yscale="log", xlabel="streams", ylabel="characters a second", title="All streams, one core"
-        )
+        axis.set(xscale="log", ylim=0, xlabel="streams", ylabel="characters a second", title="All streams, one core")
 
     def share(axis: Axes) -> None:
         axis.plot(list(rates), [rate / count for count, rate in rates.items()], marker="o", color=COLOURS[0])
