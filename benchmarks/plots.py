@@ -12,7 +12,7 @@ mpl.use("Agg")
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import LogFormatter, LogLocator, NullFormatter, ScalarFormatter, StrMethodFormatter
 
 COLOURS = ("#1b6ca8", "#d1495b", "#edae49", "#66a182", "#6b4e71")
 
@@ -27,8 +27,9 @@ def plot(name: str, caption: str, *panels: Callable[[Axes], None], width: float 
         for dimension in (axis.xaxis, axis.yaxis):
             if dimension.get_scale() == "log":
                 dimension.set_major_locator(LogLocator(subs=(1, 2, 5) if _decades(dimension) < 3 else (1,)))
-                dimension.set_major_formatter(StrMethodFormatter("{x:,g}"))
                 dimension.set_minor_formatter(NullFormatter())
+            if isinstance(dimension.get_major_formatter(), LogFormatter | ScalarFormatter):
+                dimension.set_major_formatter(StrMethodFormatter("{x:,.10g}"))
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(alpha=0.25)
         axis.set_axisbelow(True)

@@ -73,9 +73,11 @@ def write(part: str, title: str, section: str, seconds: float) -> None:
 def _machine() -> str:
     packages = ", ".join(f"{name} {version(name)}" for name in ("onnxruntime", "torch", "numpy", "grpcio"))
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    niceness = os.getpriority(os.PRIO_PROCESS, 0)
     return (
         f"{_processor()}, {len(os.sched_getaffinity(0))} cores, Linux {platform.release()}, "
-        f"Python {platform.python_version()}, {packages}; load averages at the end {load}."
+        f"Python {platform.python_version()}, {packages}; load averages at the end {load}"
+        f"{f', at niceness {niceness}' if niceness else ''}."
     )
 
 

@@ -126,7 +126,7 @@ def _alphabet(folder: Path) -> list[str]:
     parts: dict[str, Callable[[Node], bool]] = {
         "readout": lambda node: node.output == "logits",
         "softmaxes": lambda node: node.operator in ("LogSoftmax", "Softmax"),
-        "draw": lambda node: node.operator in ("CumSum", "Greater", "Cast", "ArgMax"),
+        "draw": lambda node: node.output.startswith("free_") and node.operator != "Softmax",
     }
     costs: dict[tuple[int, int], dict[str, float]] = {}
     for B in _ROWS:
@@ -159,7 +159,7 @@ def _alphabet(folder: Path) -> list[str]:
     return [
         "### By alphabet",
         "What an alphabet must cost is the readout's product and the softmaxes. These, and the draw from the "
-        "distribution (`CumSum`, `Greater`, `Cast`, `ArgMax`), are nodes measured alone; all else is the network "
+        "distribution, are nodes measured alone; all else is the network "
         "before them, whose input is a product in place of the look-up where the alphabet outgrows the hidden size.",
         table(
             [
