@@ -62,7 +62,7 @@ class Server:
 @contextmanager
 def served(folder: Path, *flags: str | Path, core: int = SERVER_CORE) -> Iterator[Server]:
     """``nextchar-server`` with ``flags``, serving."""
-    command = ["-c", "from nextchar_server.command import main; main()", "--http-port", "0", *flags]
+    command = ["-c", "from nextchar_server.entry import main; main()", "--http-port", "0", *flags]
     with _running(folder, [*command, "--grpc-port"], core, has_health=True) as server:
         yield server
 

@@ -17,8 +17,8 @@ from nextchar_training.model_file import ModelFileError
 from nextchar_training.runner import ProviderError
 
 
-def main() -> None:
-    """Runs the server. Exit codes: 0 drained after a signal, 1 could not start, 2 wrong flag or variable."""
+def main() -> int:
+    """Runs the server; gives 0 drained after a signal, 1 could not start, 2 wrong flag or variable."""
     try:
         config = CliApp.run(
             Config, cli_settings_source=CliSettingsSource[Any](Config, add_argument_method=_add_argument)
@@ -29,16 +29,17 @@ def main() -> None:
             own = problem["type"] == "value_error"  # one of ours, which names the value itself
             message = str(problem["ctx"]["error"]) if own else f"{problem['msg']}, not {problem['input']!r}"
             print(f"nextchar-server: error: --{flag}: {message}", file=sys.stderr)
-        sys.exit(2)
+        return 2
     except SettingsError as error:
         print(f"nextchar-server: error: {error}", file=sys.stderr)
-        sys.exit(2)
+        return 2
     logs.configure(config.log_level)
     try:
         uvloop.run(serve(config))
     except (ModelFileError, ProviderError, StartError) as error:
         print(f"nextchar-server: error: {error}", file=sys.stderr)
-        sys.exit(1)
+        return 1
+    return 0
 
 
 _PLACE_HOLDERS = {"tuple[str,...]": "[NAME=]PATH", "str": "ADDRESS", "int": "NUMBER", "float": "SECONDS"}

@@ -99,11 +99,16 @@ class Server:
         The health turns to NOT_SERVING and new texts are turned away at once; those that run get the drain timeout.
         """
         self._ready = False
-        _log.info("draining", timeout=self._config.drain_timeout)
+        _log.info("draining", timeout=self._config.drain_timeout, hint="a second signal ends running streams at once")
         await self._health.enter_graceful_shutdown()
         await self._service.drain(self._config.drain_timeout)
         await self._close()
         _log.info("stopped")
+
+    def hurry(self) -> None:
+        """Ends all running streams now, with ``FINISH_REASON_DRAINING``."""
+        for engine in self._engines:
+            engine.drain()
 
     def _serve(self, name: str, runner: Runner) -> ServedModel:
         config, metrics = self._config, self._metrics
@@ -169,7 +174,7 @@ class Server:
 
 
 async def serve(config: Config) -> None:
-    """Runs a server until SIGTERM or SIGINT, then drains it; a second signal ends it at once."""
+    """Runs a server until SIGTERM or SIGINT, then drains it; a second signal ends the drain's patience."""
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     server = Server(config)
@@ -178,5 +183,5 @@ async def serve(config: Config) -> None:
     await server.start()
     await stopping.wait()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.remove_signal_handler(number)
+        loop.add_signal_handler(number, server.hurry)
     await server.stop()

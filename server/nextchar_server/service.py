@@ -12,7 +12,7 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from nextchar.v1 import generation_pb2 as pb
 from nextchar.v1 import generation_pb2_grpc
@@ -23,6 +23,9 @@ from nextchar_server.metrics import Metrics
 from nextchar_server.served import ServedModel, ServedModels
 from nextchar_server.stream import Chunk, End, Stream
 from nextchar_server.text import CharacterLogprob, Piece, TextBuilder, piece_of
+
+_LAST_WORDS = 1.0
+"""Seconds that ended streams get to tell their readers so."""
 
 _FINISH_REASONS = {
     End.COUNT: pb.FINISH_REASON_MAX_CHARACTERS,
@@ -98,7 +101,8 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
         except TimeoutError:
             for model in self._models:
                 model.engine.drain()
-            await self._idle.wait()
+            with suppress(TimeoutError):  # a reader that reads nothing does not hold the server
+                await asyncio.wait_for(self._idle.wait(), _LAST_WORDS)
 
     @contextmanager
     def _submitted(self, model: ServedModel, stream: Stream) -> Iterator[None]:
@@ -166,8 +170,10 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
                 echoed, generated = taken.split(echo_left)
                 echo_left -= len(echoed.ids)
                 await send_piece(piece_of(model.alphabet, echoed))
-                times.came(len(generated.ids), stream)
-                await send_piece(builder.feed(generated))
+                before = builder.generated
+                piece = builder.feed(generated)
+                times.came(builder.generated - before, stream)
+                await send_piece(piece)
             self._metrics.prompt_characters.labels(model.name).inc(len(generation.prompt))
             self._metrics.finished.labels(model.name, pb.FinishReason.Name(reason)).inc()
             await send(

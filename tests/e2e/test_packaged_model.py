@@ -14,7 +14,7 @@ from nextchar_server.config import PACKAGED_MODEL
 from nextchar_training.evaluation import stateful_loss
 from nextchar_training.runner import Runner
 
-SERVER = [sys.executable, "-c", "from nextchar_server.command import main; main()"]
+SERVER = [sys.executable, "-c", "from nextchar_server.entry import main; main()"]
 CLIENT = [sys.executable, "-c", "from nextchar_client.command import main; main()"]
 ROMEO = ["generate", "ROMEO:", "--seed", "7", "--max-characters", "400"]
 

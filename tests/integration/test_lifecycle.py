@@ -225,6 +225,24 @@ async def test_a_stream_that_outlasts_the_drain_timeout_ends_with_that_reason(ti
         await stopping
 
 
+async def test_what_was_sampled_beyond_a_stop_sequence_is_not_counted(serving: Serving):
+    text = await serving.text("the", seed=5, max_characters=50)
+    before = await metric(serving, "nextchar_generated_characters_total")
+    call = serving.stream("the", seed=5, max_characters=100_000, stop_sequences=[text[20:30]])
+    finished = [event async for event in call][-1].finished
+    counted = await metric(serving, "nextchar_generated_characters_total") - before
+    assert counted == finished.usage.generated_characters
+
+
+async def test_a_reader_that_reads_nothing_does_not_hold_a_server_that_stops(tiny, serve: Serve):
+    async with serve(tiny.int8, lanes=1, max_characters=ENDLESS, drain_timeout=0.0) as serving:
+        stuck = serving.stream("the", max_characters=ENDLESS)
+        await anext(aiter(stuck))
+        await until(lambda: admission(serving).paused == 1)
+        async with asyncio.timeout(20):
+            await serving.server.stop()
+
+
 async def test_three_good_texts_then_an_error_then_a_good_one(serving: Serving):
     for seed in range(3):
         assert len(await serving.text("the", seed=seed, max_characters=50)) == 50

@@ -17,7 +17,7 @@ import pytest
 from nextchar.v1 import generation_pb2 as pb
 from nextchar.v1 import generation_pb2_grpc
 
-COMMAND = [sys.executable, "-c", "from nextchar_server.command import main; main()"]
+COMMAND = [sys.executable, "-c", "from nextchar_server.entry import main; main()"]
 
 
 def run(*flags: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -126,6 +126,26 @@ def test_a_signal_drains_and_ends_with_0(tiny, number):
             process.send_signal(number)
             events += call
         assert sum(len(event.delta.text) for event in events) == 20_000
+        assert process.wait(timeout=30) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_running_streams_at_once_and_in_order(tiny, number):
+    endless = 2**31 - 1
+    with started("--model", tiny.int8, "--max-characters", str(endless), "--drain-timeout", "600") as running:
+        process, serving = running
+        with grpc.insecure_channel(f"127.0.0.1:{serving['grpc_port']}") as channel:
+            stub = generation_pb2_grpc.GenerationServiceStub(channel)
+            parameters = pb.GenerationParameters(max_characters=endless)
+            call = stub.GenerateStream(pb.GenerateStreamRequest(parameters=parameters))
+            next(call)
+            process.send_signal(number)
+            for line in process.stderr:
+                if json.loads(line)["event"] == "draining":
+                    break
+            process.send_signal(number)
+            *_, last = call
+        assert last.finished.finish_reason == pb.FINISH_REASON_DRAINING
         assert process.wait(timeout=30) == 0
 
 
