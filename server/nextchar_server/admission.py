@@ -83,6 +83,7 @@ class Admission:
                 else:  # its reader caught up just before
                     stream.paused = False
                     self._returning.append(stream)
+                    self._condition.notify()
 
     def resume(self, stream: Stream) -> None:
         """Lets a paused stream come back into a batch."""

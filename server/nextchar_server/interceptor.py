@@ -101,6 +101,9 @@ class _Call:
             code = error.code
             metrics.rejected.labels(error.reason).inc()
             await _abort(context, identifier, error)
+        except grpc.aio.AbortError:  # a handler that is not ours, health, said its own status
+            code = context.code()
+            raise
         except grpc.aio.InternalError:
             # gRPC could not send a message: the caller went away while it was being written.
             _log.debug("caller_gone", method=self._method)

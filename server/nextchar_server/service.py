@@ -174,16 +174,14 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
                 piece = builder.feed(generated)
                 times.came(builder.generated - before, stream)
                 await send_piece(piece)
-            self._metrics.prompt_characters.labels(model.name).inc(len(generation.prompt))
+            self._metrics.prompt_characters.labels(model.name).inc(stream.read_count)
             self._metrics.finished.labels(model.name, pb.FinishReason.Name(reason)).inc()
             await send(
                 pb.GenerateStreamResponse(
                     finished=pb.Finished(
                         finish_reason=reason,
                         stop_sequence=builder.stopped_by,
-                        usage=pb.Usage(
-                            prompt_characters=len(generation.prompt), generated_characters=builder.generated
-                        ),
+                        usage=pb.Usage(prompt_characters=stream.read_count, generated_characters=builder.generated),
                     )
                 )
             )

@@ -38,6 +38,10 @@ class End(enum.Enum):
     """The server shuts down, and its patience is over."""
 
 
+class LaneError(Exception):
+    """A turn of the stream's lane failed; the log has all of it, under ``lane_turn_failed``."""
+
+
 @dataclass
 class Chunk:
     """Some ids of a stream, one after another, and what is known of each."""

@@ -130,6 +130,8 @@ async def test_health_is_serving_for_the_server_and_the_service(serving: Serving
         assert response.status == health_pb2.HealthCheckResponse.SERVING
     error = await failure(stub.Check(health_pb2.HealthCheckRequest(service="other")))
     assert error.code() is grpc.StatusCode.NOT_FOUND
+    assert await metric(serving, "grpc_server_handled_total", grpc_code="NOT_FOUND") == 1
+    assert await metric(serving, "grpc_server_handled_total", grpc_code="INTERNAL") == 0
 
 
 async def test_reflection_lists_the_services(serving: Serving):

@@ -9,7 +9,7 @@ import pytest
 from nextchar_server import lane
 from nextchar_server.errors import QueueFullError
 from nextchar_server.lane import MAX_STEPS
-from nextchar_server.stream import OUTBOX_IDS, Chunk, End, Stream
+from nextchar_server.stream import OUTBOX_IDS, Chunk, End, LaneError, Stream
 from nextchar_training.uniform import uniform
 
 from .scripted_runner import MANY_STEPS, ONE_STEP, ScriptedRunner, running, stream_of, take, whole
@@ -418,7 +418,7 @@ async def test_an_error_of_a_turn_ends_its_streams_and_the_lane_serves_the_next(
         runner.let()
         assert await take(engine, first) == Chunk([1])
         for stream in (first, second):
-            with pytest.raises(ArithmeticError, match="no such sum"):
+            with pytest.raises(LaneError, match="ArithmeticError: no such sum"):
                 await take(engine, stream)
             engine.release(stream)
         engine.submit(third := stream_of(1))
@@ -442,7 +442,7 @@ async def test_an_error_of_one_lane_leaves_the_streams_of_the_others_alone() -> 
         for stream in streams:
             try:
                 ends.append(str((await whole(engine, stream))[1]))
-            except ArithmeticError as error:
+            except LaneError as error:
                 ends.append(str(error))
     assert sorted(ends) == ["End.COUNT", "no such sum"]
 
