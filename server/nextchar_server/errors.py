@@ -23,6 +23,14 @@ RETRY_DELAY = Duration(nanos=500_000_000)
 """When to try again where the server is full: longer than a turn, shorter than patience."""
 
 
+_SHOWN = 32
+
+
+def shown(value: str) -> str:
+    """``value`` as a message quotes it: the beginning is enough, and trailers have little room."""
+    return repr(value) if len(value) <= _SHOWN else f"{value[:_SHOWN]!r}…"
+
+
 class RequestError(Exception):
     """A call that cannot be served, with what its caller is told."""
 
@@ -55,7 +63,7 @@ class UnknownModelError(RequestError):
     reason = "unknown_model"
 
     def __init__(self, name: str, names: list[str]) -> None:
-        super().__init__(f"no model {name!r}; this server has {', '.join(names)}")
+        super().__init__(f"no model {shown(name)}; this server has {', '.join(names)}")
 
 
 class QueueFullError(RequestError):

@@ -28,7 +28,6 @@ REQUEST_ID_KEY = "request-id"
 
 _DETAILS_KEY = "grpc-status-details-bin"
 _PUSHBACK_KEY = "grpc-retry-pushback-ms"
-_METADATA_ROOM = 1000  # bytes of a message in the trailers, whose size gRPC limits
 _log = structlog.get_logger()
 _request_id: ContextVar[str] = ContextVar("request_id")
 
@@ -132,6 +131,5 @@ async def _abort(context: Context, identifier: str, error: RequestError) -> None
         details.append(packed)
         if isinstance(detail, RetryInfo):  # the same for gRPC's own retries, which read no details
             trailers.append((_PUSHBACK_KEY, str(detail.retry_delay.ToMilliseconds())))
-    message = error.message if len(error.message) <= _METADATA_ROOM else error.message[:_METADATA_ROOM] + "…"
-    status = Status(code=error.code.value[0], message=message, details=details)
-    await context.abort(error.code, message, (*trailers, (_DETAILS_KEY, status.SerializeToString())))
+    status = Status(code=error.code.value[0], message=error.message, details=details)
+    await context.abort(error.code, error.message, (*trailers, (_DETAILS_KEY, status.SerializeToString())))

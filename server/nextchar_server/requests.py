@@ -7,13 +7,14 @@ is said before it is queued, with the field's name.
 from __future__ import annotations
 
 import secrets
+import unicodedata
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nextchar.v1 import generation_pb2 as pb
-from nextchar_server.errors import InvalidArgumentError, NotServedError
+from nextchar_server.errors import InvalidArgumentError, NotServedError, shown
 from nextchar_training.alphabet import Alphabet, Ids, Unknown, UnknownCharacterError, normalize
 from nextchar_training.runner import Settings
 
@@ -23,6 +24,9 @@ MAX_STOP_SEQUENCES = 16
 MAX_STOP_SEQUENCE_CHARACTERS = 256
 MAX_TOP_LOGPROBS = 20
 MAX_BIAS = 100.0
+MAX_COMBINING_RUN = 30
+MAX_ANSWER_LOGPROBS = 250_000
+"""Log-probabilities of one answer that is no stream, alternatives included: each takes up to 15 bytes."""
 
 _UNKNOWN: dict[int, Unknown] = {
     pb.UNKNOWN_CHARACTERS_UNSPECIFIED: "error",
@@ -77,8 +81,13 @@ def generation(
         raise InvalidArgumentError(
             "parameters.max_characters", f"{max_characters} is not between 1 and {limits.max_characters}"
         )
+    prompt = _ids(request.prompt, "prompt", alphabet, limits, parameters, "parameters.")
+    top_logprobs = _top_logprobs(parameters, "parameters.") if parameters.HasField("top_logprobs") else None
+    if isinstance(request, pb.GenerateRequest) and top_logprobs is not None:
+        echoed = len(prompt) if parameters.echo else 0
+        _check_answer(echoed + max_characters, top_logprobs, "parameters.top_logprobs")
     return Generation(
-        prompt=_ids(request.prompt, "prompt", alphabet, limits, parameters, "parameters."),
+        prompt=prompt,
         max_characters=max_characters,
         settings=Settings(
             temperature=_number(parameters, "temperature", 1.0, 0.0, MAX_TEMPERATURE),
@@ -91,7 +100,7 @@ def generation(
         stop_sequences=_stop_sequences(parameters, alphabet),
         include_stop_sequence=parameters.include_stop_sequence,
         echo=parameters.echo,
-        top_logprobs=_top_logprobs(parameters, "parameters.") if parameters.HasField("top_logprobs") else None,
+        top_logprobs=top_logprobs,
     )
 
 
@@ -100,7 +109,9 @@ def scoring(request: pb.ScoreRequest, alphabet: Alphabet, limits: Limits) -> Sco
     text = _ids(request.text, "text", alphabet, limits, request, "")
     if len(text) == 0:
         raise InvalidArgumentError("text", "there is no character to score")
-    return Scoring(text, _top_logprobs(request, ""))
+    top_logprobs = _top_logprobs(request, "")
+    _check_answer(len(text), top_logprobs, "top_logprobs")
+    return Scoring(text, top_logprobs)
 
 
 def _ids(
@@ -111,25 +122,54 @@ def _ids(
     parameters: pb.GenerationParameters | pb.ScoreRequest,
     prefix: str,
 ) -> Ids:
-    text = normalize(text)
-    if len(text) > limits.max_prompt_characters:
-        raise InvalidArgumentError(
-            field, f"{len(text)} characters; this server takes at most {limits.max_prompt_characters}"
-        )
+    most = limits.max_prompt_characters
+    text = _composed(text, field, most)
+    if len(text) > most:
+        raise InvalidArgumentError(field, f"{len(text)} characters; this server takes at most {most}")
     if (unknown := _UNKNOWN.get(parameters.unknown_characters)) is None:
         raise InvalidArgumentError(
             f"{prefix}unknown_characters", f"{parameters.unknown_characters} is no value of UnknownCharacters"
         )
-    name, replacement = f"{prefix}replacement_character", normalize(parameters.replacement_character)
+    name = f"{prefix}replacement_character"
+    replacement = _composed(parameters.replacement_character, name, 1)
     if unknown == "replace":
         if len(replacement) != 1 or replacement not in alphabet.symbols:
-            raise InvalidArgumentError(name, f"{replacement!r} is not one character of the model's alphabet")
+            raise InvalidArgumentError(name, f"{shown(replacement)} is not one character of the model's alphabet")
     elif parameters.HasField("replacement_character"):
         raise InvalidArgumentError(name, "only goes with UNKNOWN_CHARACTERS_REPLACE")
     try:
         return alphabet.encode(text, unknown=unknown, replacement=replacement)
     except UnknownCharacterError as error:
         raise InvalidArgumentError(field, str(error)) from error
+
+
+def _composed(text: str, field: str, most: int) -> str:
+    """``text`` in normalization form C, unless it can't be ``most`` characters or would take long to compose.
+
+    A character decomposes to 4 code points at most. Composing sorts a run of combining marks in quadratic time;
+    text that is meant to be read has no run of more than 30 (UAX #15, Stream-Safe Text Format).
+    """
+    if len(text) > 4 * most:
+        raise InvalidArgumentError(field, f"{len(text)} characters; this server takes at most {most}")
+    if not text.isascii():
+        run = 0
+        for offset, character in enumerate(text):
+            run = run + 1 if unicodedata.combining(character) else 0
+            if run > MAX_COMBINING_RUN:
+                raise InvalidArgumentError(
+                    field, f"more than {MAX_COMBINING_RUN} combining marks in a row, at code point {offset}"
+                )
+    return normalize(text)
+
+
+def _check_answer(characters: int, top_logprobs: int, field: str) -> None:
+    """Refuses what makes a whole answer larger than gRPC clients take by default, 4 MiB."""
+    if characters * (1 + top_logprobs) > MAX_ANSWER_LOGPROBS:
+        raise InvalidArgumentError(
+            field,
+            f"{characters} characters with {top_logprobs} alternatives each are more than the "
+            f"{MAX_ANSWER_LOGPROBS} log-probabilities of one answer; ask for fewer, or for a stream",
+        )
 
 
 def _number(
@@ -150,8 +190,8 @@ def _bias(parameters: pb.GenerationParameters, alphabet: Alphabet) -> NDArray[np
         return None
     bias = np.zeros(alphabet.size, np.float32)
     for key, value in parameters.character_bias.items():
-        field = f"parameters.character_bias[{key!r}]"
-        symbol = normalize(key)
+        field = f"parameters.character_bias[{shown(key)}]"
+        symbol = _composed(key, field, 1)
         if len(symbol) != 1 or symbol not in alphabet.symbols:
             raise InvalidArgumentError(field, "the key is not one character of the model's alphabet")
         if not abs(value) <= MAX_BIAS:  # NaN is refused too
@@ -163,20 +203,22 @@ def _bias(parameters: pb.GenerationParameters, alphabet: Alphabet) -> NDArray[np
 
 
 def _stop_sequences(parameters: pb.GenerationParameters, alphabet: Alphabet) -> tuple[str, ...]:
-    stop_sequences = tuple(normalize(stop) for stop in parameters.stop_sequences)
-    if len(stop_sequences) > MAX_STOP_SEQUENCES:
+    if (count := len(parameters.stop_sequences)) > MAX_STOP_SEQUENCES:
         raise InvalidArgumentError(
-            "parameters.stop_sequences", f"{len(stop_sequences)} of them; at most {MAX_STOP_SEQUENCES} are taken"
+            "parameters.stop_sequences", f"{count} of them; at most {MAX_STOP_SEQUENCES} are taken"
         )
-    for place, stop in enumerate(stop_sequences):
+    stop_sequences = []
+    for place, given in enumerate(parameters.stop_sequences):
         field = f"parameters.stop_sequences[{place}]"
+        stop = _composed(given, field, MAX_STOP_SEQUENCE_CHARACTERS)
         if not 1 <= len(stop) <= MAX_STOP_SEQUENCE_CHARACTERS:
             raise InvalidArgumentError(field, f"{len(stop)} characters; it takes 1 to {MAX_STOP_SEQUENCE_CHARACTERS}")
         try:
             alphabet.encode(stop)
         except UnknownCharacterError as error:
             raise InvalidArgumentError(field, f"can never appear: {error}") from error
-    return stop_sequences
+        stop_sequences.append(stop)
+    return tuple(stop_sequences)
 
 
 def _top_logprobs(parameters: pb.GenerationParameters | pb.ScoreRequest, prefix: str) -> int:

@@ -67,6 +67,18 @@ async def test_an_unknown_model_is_not_found_and_the_known_ones_are_named(servin
     assert error.details() == "no model 'hamlet'; this server has int8"
 
 
+async def test_a_long_unknown_name_fits_into_the_trailers(serving: Serving):
+    error = await failure(serving.stream("the", model="🎭" * 100_000))
+    assert error.code() is grpc.StatusCode.NOT_FOUND
+    assert "🎭" in error.details()
+
+
+async def test_the_largest_answer_reaches_a_client_of_default_settings(tiny, serve: Serve):
+    async with serve(tiny.int8) as serving:
+        request = pb.ScoreRequest(text=(tiny.text * 20)[:11_900], top_logprobs=20)
+        assert len((await serving.stub.Score(request)).characters) == 11_900
+
+
 async def test_what_this_version_does_not_serve_is_unimplemented(serving: Serving):
     regex = await failure(serving.stream("the", regex="a*"))
     resume = await failure(serving.stub.GenerateStream(pb.GenerateStreamRequest(resume_token=b"x")))

@@ -380,3 +380,43 @@ def comment(field: str) -> str:
 )
 def test_the_protocols_comments_say_what_the_server_takes(field: str, said: str) -> None:
     assert said in comment(field)
+
+
+# What an attacker sends.
+
+
+@pytest.mark.parametrize(
+    ("field", "ask"),
+    [
+        ("prompt", lambda text: generation(text)),
+        ("parameters.stop_sequences[0]", lambda text: generation(stop_sequences=[text])),
+        ("text", lambda text: scoring(text)),
+    ],
+)
+def test_a_long_run_of_combining_marks_is_refused_before_it_is_composed(
+    field: str, ask: Callable[[str], object]
+) -> None:
+    named, message = refusal(lambda: ask("a" + "\u0315" * 16 + "\u0300" * 15))
+    assert named == field
+    assert message == "more than 30 combining marks in a row, at code point 31"
+
+
+def test_what_an_error_quotes_is_short() -> None:
+    for ask in (
+        lambda: generation(character_bias={"€" * 100_000: 1.0}),
+        lambda: generation(unknown_characters=pb.UNKNOWN_CHARACTERS_REPLACE, replacement_character="€" * 100_000),
+    ):
+        field, message = refusal(ask)
+        assert len(field) + len(message) < 200
+
+
+def test_an_answer_that_clients_could_not_take_is_refused() -> None:
+    limits = Limits(max_characters=100_000, max_prompt_characters=65_536)
+    parameters = pb.GenerationParameters(max_characters=20_000, top_logprobs=20)
+    whole, stream = pb.GenerateRequest(parameters=parameters), pb.GenerateStreamRequest(parameters=parameters)
+    field, message = refusal(lambda: requests.generation(whole, ALPHABET, limits))
+    assert field == "parameters.top_logprobs"
+    assert message.startswith("20000 characters with 20 alternatives each are more than the 250000")
+    assert requests.generation(stream, ALPHABET, limits).top_logprobs == 20
+    long = pb.ScoreRequest(text="a" * 65_536, top_logprobs=20)
+    assert refusal(lambda: requests.scoring(long, ALPHABET, limits))[0] == "top_logprobs"
