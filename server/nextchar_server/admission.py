@@ -3,8 +3,8 @@
 Stands between the engine, whose streams come in on the event loop, and the lanes, whose threads take them.
 It keeps the bounded queue, and the streams that left their batch because their reader is slow.
 
-What always holds: at most ``queue_size`` streams wait beyond the rows that are free; a lane with nothing to do
-sleeps, and nothing polls; a lane takes no more than its even share of all streams.
+What always holds: there are at most ``queue_size`` streams more than rows, paused ones included; a lane with
+nothing to do sleeps, and nothing polls; a lane takes no more than its even share of all streams.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ class Admission:
     def submit(self, stream: Stream) -> None:
         """Puts ``stream`` into the queue. Raises ``QueueFullError`` where it has no place."""
         with self._condition:
-            free = self._max_batch * len(self._loads) - self.active
-            if len(self._waiting) >= self._queue_size + free:
-                raise QueueFullError(self._queue_size)
+            held = self.active + self.paused + self.waiting
+            if held >= self._max_batch * len(self._loads) + self._queue_size:
+                raise QueueFullError(held)
             self._waiting.append(stream)
             self._condition.notify_all()
 

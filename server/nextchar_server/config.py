@@ -63,7 +63,7 @@ class Config(BaseSettings):
     turn_budget: float = Field(0.005, gt=0, le=1, description="seconds of a turn: new requests wait no longer")
     drain_timeout: float = Field(30.0, ge=0, description="seconds that running streams get to finish at SIGTERM")
     max_characters: int = Field(100_000, ge=1, le=2**31, description="most characters that one request generates")
-    max_prompt_characters: int = Field(65_536, ge=1, le=2**21, description="most characters of a prompt")
+    max_prompt_characters: int = Field(65_536, ge=1, le=2**20, description="most characters of a prompt")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
 
     @field_validator("model", mode="before")

@@ -72,9 +72,9 @@ class QueueFullError(RequestError):
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
     reason = "queue_full"
 
-    def __init__(self, queue_size: int) -> None:
+    def __init__(self, held: int) -> None:
         super().__init__(
-            f"the queue is full: {queue_size} requests wait already",
+            f"the server is full: it holds {held} requests already",
             error_details_pb2.RetryInfo(retry_delay=RETRY_DELAY),
         )
 

@@ -27,7 +27,7 @@ from nextchar_server.metrics import Metrics
 from nextchar_server.requests import Limits
 from nextchar_server.served import ServedModel, ServedModels
 from nextchar_server.service import GenerationService
-from nextchar_training.runner import Runner
+from nextchar_training.runner import Replay, Runner
 
 SERVICE = generation_pb2.DESCRIPTOR.services_by_name["GenerationService"].full_name
 
@@ -69,12 +69,18 @@ class Server:
             name: Runner(path, provider=config.provider, threads=config.threads_per_lane)
             for name, path in config.models.items()
         }
-        models = ServedModels([self._serve(name, runner) for name, runner in runners.items()])
+        replays = {name: runner.replay() for name, runner in runners.items()}  # before any thread is started
+        models = ServedModels([self._serve(name, runner, replays[name]) for name, runner in runners.items()])
         self._service = GenerationService(models, self._metrics)
         self._health = health.aio.HealthServicer()
         self._grpc = grpc.aio.server(
             interceptors=[CallInterceptor(self._metrics)],
-            options=[("grpc.max_receive_message_length", _MESSAGE_ROOM), ("grpc.so_reuseport", 0)],
+            options=[
+                ("grpc.max_receive_message_length", _MESSAGE_ROOM),
+                ("grpc.so_reuseport", 0),  # a port in use is an error
+                ("grpc.keepalive_time_ms", 60_000),  # a caller that vanished without a word holds its streams no longer
+                ("grpc.keepalive_timeout_ms", 20_000),
+            ],
         )
         generation_pb2_grpc.add_GenerationServiceServicer_to_server(self._service, self._grpc)  # type: ignore[no-untyped-call]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
@@ -110,9 +116,8 @@ class Server:
         for engine in self._engines:
             engine.drain()
 
-    def _serve(self, name: str, runner: Runner) -> ServedModel:
+    def _serve(self, name: str, runner: Runner, replay: Replay) -> ServedModel:
         config, metrics = self._config, self._metrics
-        replay = runner.replay()
         batch_rows, step_seconds = metrics.batch_rows.labels(name), metrics.step_seconds.labels(name)
 
         def observe(rows: int, seconds: float) -> None:

@@ -205,3 +205,27 @@ def test_closing_sends_every_lane_home() -> None:
         admission.close()
         assert [lane.result(PATIENCE) for lane in lanes] == [None] * 3
     assert admission.admit(0, 5) is None
+
+
+async def test_a_paused_stream_still_counts_against_the_bound() -> None:
+    admission = Admission(lanes=1, max_batch=2, queue_size=0)
+    slow, fast = (stream_of(10_000) for _ in range(2))
+    admission.submit(slow)
+    admission.submit(fast)
+    assert admission.admit(0, 0) == [slow, fast]
+    slow.put(Chunk([1] * OUTBOX_IDS))
+    admission.pause([slow])
+    assert admission.admit(0, 1) == []
+    with pytest.raises(QueueFullError):
+        admission.submit(stream_of(1))
+
+
+async def test_a_stream_whose_reader_caught_up_while_it_left_wakes_a_lane_that_sleeps() -> None:
+    admission = Admission(lanes=2, max_batch=4, queue_size=4)
+    stream = stream_of(10_000)
+    asleep = asyncio.create_task(asyncio.to_thread(admission.admit, 1, 0))
+    while not admission._condition._waiters:  # type: ignore[attr-defined]
+        await asyncio.sleep(0)
+    admission.pause([stream])  # not full: it returns at once
+    async with asyncio.timeout(10):
+        assert await asleep == [stream]
