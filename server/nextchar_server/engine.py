@@ -39,7 +39,7 @@ class Engine:
             Lane(number, runner, self.admission, turn_budget=turn_budget, loop=loop, observe=observe)
             for number in range(lanes)
         ]
-        self._streams: set[Stream] = set()  # submitted, neither ended nor cancelled
+        self._streams: set[Stream] = set()  # submitted and not released yet
         for lane in self._lanes:
             lane.start()
 

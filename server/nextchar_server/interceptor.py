@@ -1,4 +1,4 @@
-"""The interceptor: what every call has, whichever method it is.
+"""The interceptor: what every call of a known method has, reflection excepted.
 
 A request id, the call metrics, one line in the log, and the one place where what was raised becomes a status.
 

@@ -29,6 +29,8 @@ MESSAGE_PACE = 300e-6
 """Seconds between two messages of a lane's streams, in the mean. A message costs the event loop some 30 µs, so that
 messages take about a tenth of a core however many streams there are: the more, the more characters each carries."""
 
+_LEAST_SECONDS = 1e-6  # of a step: some platforms' clocks are too coarse to see one
+
 _log = structlog.get_logger()
 
 
@@ -55,6 +57,9 @@ class Lane:
         self._turn_budget = turn_budget
         self._loop = loop
         self._observe = observe
+        # On the CPU, not the wait for the interpreter's lock, which fewer steps would not shorten. A GPU's work is a
+        # wait to this thread.
+        self._clock = time.thread_time if runner.provider == "cpu" else time.perf_counter
         self._batch: Batch | None = None
         self._step_seconds: dict[int, float] = {}  # by the bit length of the number of rows
         self._thread = threading.Thread(target=self._run, name=f"lane-{number}", daemon=True)
@@ -94,11 +99,11 @@ class Lane:
             forced[row, :reads] = stream.read[stream.read_count : stream.read_count + reads]
             draws[row, reads:] = stream.draws(steps - reads)
             alternatives = max(alternatives, stream.alternatives or 0)
-        started = time.thread_time()  # not the wait for the interpreter's lock, which fewer steps would not shorten
+        started = self._clock()
         result = self._runner.advance(
             self._batch, np.ascontiguousarray(forced.T), np.ascontiguousarray(draws.T), alternatives=alternatives
         )
-        seconds = (time.thread_time() - started) / steps
+        seconds = max((self._clock() - started) / steps, _LEAST_SECONDS)
         self._learn(seconds)
         self._observe(len(self.streams), seconds)
         self._deliver(result, steps)

@@ -112,9 +112,8 @@ class Server:
         _log.info("stopped")
 
     def hurry(self) -> None:
-        """Ends all running streams now, with ``FINISH_REASON_DRAINING``."""
-        for engine in self._engines:
-            engine.drain()
+        """Lets ``stop`` end all running streams now, with ``FINISH_REASON_DRAINING``."""
+        self._service.hurry()
 
     def _serve(self, name: str, runner: Runner, replay: Replay) -> ServedModel:
         config, metrics = self._config, self._metrics

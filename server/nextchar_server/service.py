@@ -42,6 +42,7 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
         self._metrics = metrics
         self._calls = 0
         self._draining = False
+        self._patience: asyncio.Timeout | None = None
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -97,12 +98,18 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
         """Turns new texts away, and gives the running ones ``patience`` seconds before it ends them."""
         self._draining = True
         try:
-            await asyncio.wait_for(self._idle.wait(), patience)
+            async with asyncio.timeout(patience) as self._patience:
+                await self._idle.wait()
         except TimeoutError:
             for model in self._models:
                 model.engine.drain()
             with suppress(TimeoutError):  # a reader that reads nothing does not hold the server
                 await asyncio.wait_for(self._idle.wait(), _LAST_WORDS)
+
+    def hurry(self) -> None:
+        """Ends the patience of ``drain``, where it waits."""
+        if self._patience is not None and not self._patience.expired() and not self._idle.is_set():
+            self._patience.reschedule(asyncio.get_running_loop().time())
 
     @contextmanager
     def _submitted(self, model: ServedModel, stream: Stream) -> Iterator[None]:

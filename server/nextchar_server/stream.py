@@ -67,7 +67,7 @@ class Chunk:
 
 
 class Stream:
-    """One request's row. Made on the event loop, which alone calls ``take`` and ``cancel``."""
+    """One request's row. Made on the event loop, which alone calls ``take``."""
 
     def __init__(
         self,

@@ -245,6 +245,18 @@ async def test_a_reader_that_reads_nothing_does_not_hold_a_server_that_stops(tin
             await serving.server.stop()
 
 
+async def test_a_server_in_a_hurry_waits_for_no_reader(tiny, serve: Serve):
+    async with serve(tiny.int8, lanes=1, max_characters=ENDLESS, drain_timeout=600.0) as serving:
+        stuck = serving.stream("the", max_characters=ENDLESS)
+        await anext(aiter(stuck))
+        await until(lambda: admission(serving).paused == 1)
+        stopping = asyncio.create_task(serving.server.stop())
+        await until(lambda: serving.server._service._patience is not None)
+        serving.server.hurry()
+        async with asyncio.timeout(20):
+            await stopping
+
+
 async def test_three_good_texts_then_an_error_then_a_good_one(serving: Serving):
     for seed in range(3):
         assert len(await serving.text("the", seed=seed, max_characters=50)) == 50

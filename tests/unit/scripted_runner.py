@@ -49,6 +49,8 @@ class ScriptedRunner:
     With ``gated``, each turn waits for ``let`` before it returns.
     """
 
+    provider = "cpu"
+
     def __init__(self, *scripts: Callable[[int], int], gated: bool = False) -> None:
         self.turns: list[Turn] = []
         self.fails: Exception | None = None
