@@ -45,6 +45,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        self._handlers: dict[str, Handler] = {}  # wrapped, by method
 
     async def intercept_service(
         self,
@@ -52,11 +53,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
         """The handler, wrapped; unary-unary and unary-stream ones, which are all that this server has of its own."""
+        method: str = handler_call_details.method
+        if method in self._handlers:
+            return self._handlers[method]
         handler = await continuation(handler_call_details)
         if handler is None or handler.request_streaming:  # an unknown method, or reflection
             return handler
         handle: Any = handler.unary_stream if handler.response_streaming else handler.unary_unary
-        call = _Call(self._metrics, handler_call_details.method, streams=handler.response_streaming)
+        call = _Call(self._metrics, method, streams=handler.response_streaming)
 
         # A handler that streams writes to its context and does not yield: a cancelled call then ends where it
         # stands, and not when some generator is collected.
@@ -67,8 +71,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         wrap: Any = (
             grpc.unary_stream_rpc_method_handler if handler.response_streaming else grpc.unary_unary_rpc_method_handler
         )
-        wrapped: Handler = wrap(handled, handler.request_deserializer, handler.response_serializer)
-        return wrapped
+        self._handlers[method] = wrap(handled, handler.request_deserializer, handler.response_serializer)
+        return self._handlers[method]
 
 
 class _Call:

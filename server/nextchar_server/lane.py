@@ -9,6 +9,7 @@ own thread touches them. An error of a turn ends the streams of that turn, and t
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from asyncio import AbstractEventLoop
@@ -22,12 +23,15 @@ from nextchar_server.stream import Chunk, End, LaneError, Stream, wake
 from nextchar_training.alphabet import BOUNDARY
 from nextchar_training.runner import SAMPLE, Batch, Runner, Steps
 
+MIN_STEPS = 8
+"""Least steps of one turn, however long they are: the turn's own Python costs as much as one or two of them."""
+
 MAX_STEPS = 256
 """Most steps of one turn, however short they are."""
 
-MESSAGE_PACE = 300e-6
+MESSAGE_PACE = 400e-6
 """Seconds between two messages of a lane's streams, in the mean. A message costs the event loop some 30 µs, so that
-messages take about a tenth of a core however many streams there are: the more, the more characters each carries."""
+messages take less than a tenth of a core however many streams there are: the more, the more characters each carries."""
 
 _LEAST_SECONDS = 1e-6  # of a step: some platforms' clocks are too coarse to see one
 
@@ -61,6 +65,7 @@ class Lane:
         # wait to this thread.
         self._clock = time.thread_time if runner.provider == "cpu" else time.perf_counter
         self._batch: Batch | None = None
+        self._wake_at = 0.0  # `time.monotonic` from which on readers who wait for more are woken again
         self._step_seconds: dict[int, float] = {}  # by the bit length of the number of rows
         self._thread = threading.Thread(target=self._run, name=f"lane-{number}", daemon=True)
 
@@ -109,12 +114,13 @@ class Lane:
         self._deliver(result, steps)
 
     def _choose_steps(self) -> int:
-        """As many as fit the turn budget, but no further than the first character that somebody waits for."""
-        seconds = self._step_seconds.get(len(self.streams).bit_length())
-        steps = 1 if seconds is None else int(self._turn_budget / seconds)
-        steps = min(steps, MAX_STEPS, max(stream.left for stream in self.streams))
-        waiting = [first for stream in self.streams if (first := stream.steps_to_first) is not None]
-        return max(1, min([steps, *waiting]))
+        """As many as fit the turn budget, but where the first character that somebody waits for is near, up to it."""
+        seconds = self._step_seconds.get(len(self.streams).bit_length(), math.inf)
+        steps = min(max(int(self._turn_budget / seconds), MIN_STEPS), MAX_STEPS)
+        first = min(stream.steps_to_first for stream in self.streams)
+        if first <= 1.5 * steps:
+            steps = max(int(first), MIN_STEPS)
+        return max(1, min(steps, max(stream.left for stream in self.streams)))
 
     def _learn(self, seconds: float) -> None:
         size = len(self.streams).bit_length()
@@ -126,6 +132,9 @@ class Lane:
         kept: list[int] = []
         woken: list[Stream] = []
         now = time.monotonic()
+        is_due = now >= self._wake_at
+        if is_due:
+            self._wake_at = now + MESSAGE_PACE * len(self.streams)
         for row, stream in enumerate(self.streams):
             reads = min(stream.left_to_read, steps)
             until = min(steps, reads + stream.count - stream.sampled_count)
@@ -141,9 +150,9 @@ class Lane:
                 continue
             start = 0 if stream.reports_reading else reads
             if start < until:
+                is_first = stream.is_new
                 stream.put(_chunk(stream, result, row, ids[row], start, until))
-                if now >= stream.wake_at:  # the first character at once
-                    stream.wake_at = now + MESSAGE_PACE * len(self.streams)
+                if is_due or is_first:
                     woken.append(stream)
             if end is not None:
                 stream.end(end)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import math
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -97,8 +98,6 @@ class Stream:
         """State of the stream while it is in no batch; None before its first turn."""
         self.admitted_at: float | None = None
         """``time.monotonic`` at its first turn."""
-        self.wake_at = 0.0
-        """``time.monotonic`` from which on its reader may be woken again."""
         # Both sides look at these.
         self.cancelled = False
         self.paused = False
@@ -123,14 +122,19 @@ class Stream:
         return self.left_to_read + self.count - self.sampled_count
 
     @property
-    def steps_to_first(self) -> int | None:
-        """Steps until the first sampled id; None once it was."""
-        return self.left_to_read + 1 if self.sampled_count == 0 and self.count > 0 else None
+    def steps_to_first(self) -> float:
+        """Steps until the first sampled id; infinite where nobody waits for one any more."""
+        return self.left_to_read + 1 if self.sampled_count == 0 and self.count > 0 else math.inf
 
     @property
     def is_over(self) -> bool:
         """Whether nobody wants more of the stream: it ended or was cancelled, and its row is to be dropped."""
         return self.cancelled or self._end is not None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing was put yet."""
+        return self._put == 0
 
     @property
     def is_full(self) -> bool:

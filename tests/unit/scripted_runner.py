@@ -5,10 +5,12 @@ import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from unittest.mock import patch
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nextchar_server import lane
 from nextchar_server.engine import Engine
 from nextchar_server.stream import Chunk, End, Stream
 from nextchar_training.alphabet import BOUNDARY
@@ -19,7 +21,7 @@ PATIENCE = 20
 
 
 ONE_STEP = 1e-12
-"""A turn budget, in seconds, within which no turn has more than one step."""
+"""A turn budget, in seconds, within which no turn has more than ``min_steps``."""
 
 MANY_STEPS = 1e12
 """A turn budget that no turn exhausts."""
@@ -133,8 +135,9 @@ async def running(
     max_batch: int = 64,
     queue_size: int = 64,
     turn_budget: float = ONE_STEP,
+    min_steps: int = 1,
 ) -> AsyncIterator[Engine]:
-    """An engine over ``runner``, stopped in the end."""
+    """An engine over ``runner`` whose turns have ``min_steps`` at least, stopped in the end."""
     engine = Engine(
         runner,  # type: ignore[arg-type]
         lanes=lanes,
@@ -143,7 +146,8 @@ async def running(
         turn_budget=turn_budget,
     )
     try:
-        yield engine
+        with patch.object(lane, "MIN_STEPS", min_steps):
+            yield engine
     finally:
         runner.let(2 * lanes)  # what is in flight, and what is just about to be
         engine.stop()

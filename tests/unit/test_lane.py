@@ -176,13 +176,23 @@ async def test_the_first_id_of_a_newcomer_ends_the_turn_of_those_that_run() -> N
     assert turns == [(1, 1), (1, 256), (1, 256), (2, 1), (2, 3), (2, 256)]
 
 
-async def test_a_turn_within_a_small_budget_has_one_step() -> None:
+async def test_a_turn_has_its_least_steps_however_small_the_budget() -> None:
     runner = ScriptedRunner()
-    async with running(runner, turn_budget=ONE_STEP) as engine:
-        engine.submit(stream := stream_of(50))
+    async with running(runner, turn_budget=ONE_STEP, min_steps=8) as engine:
+        engine.submit(stream := stream_of(20, read=[5]))  # whose first id comes after two steps
         await whole(engine, stream)
-    assert {turn.steps for turn in runner.turns} == {1}
-    assert len(runner.turns) == 50
+    assert [turn.steps for turn in runner.turns] == [8, 8, 5]
+
+
+@pytest.mark.parametrize(("read", "steps"), [(11, [8, 12, 8]), (12, [8, 8, 8]), (100, [8, 8, 8])])
+async def test_a_turn_goes_on_to_a_first_id_that_is_near(read: int, steps: list[int]) -> None:
+    runner = ScriptedRunner(gated=True)
+    async with running(runner, turn_budget=ONE_STEP, min_steps=8) as engine:
+        engine.submit(stream_of(5000))
+        await runner.begun()
+        engine.submit(stream_of(5000, read=[5] * read))
+        await runner.step(2)
+    assert [turn.steps for turn in runner.turns[:3]] == steps
 
 
 async def test_a_turn_has_no_more_steps_than_its_longest_stream_needs() -> None:

@@ -1,6 +1,7 @@
 """A stream: what is put comes out once, in order, and the end comes last."""
 
 import asyncio
+import math
 import threading
 from collections import deque
 
@@ -135,7 +136,7 @@ async def test_the_steps_left_are_those_to_read_and_those_to_sample() -> None:
     stream.read_count = 3
     assert (stream.left, stream.left_to_read, stream.steps_to_first) == (10, 0, 1)
     stream.sampled_count = 4
-    assert (stream.left, stream.left_to_read, stream.steps_to_first) == (6, 0, None)
+    assert (stream.left, stream.left_to_read, stream.steps_to_first) == (6, 0, math.inf)
 
 
 async def test_nobody_waits_for_the_first_id_of_a_text_that_is_only_scored() -> None:
