@@ -140,7 +140,7 @@ async def test_the_steps_left_are_those_to_read_and_those_to_sample() -> None:
 
 
 async def test_nobody_waits_for_the_first_id_of_a_text_that_is_only_scored() -> None:
-    assert stream_of(0, read=[5, 6, 7]).steps_to_first is None
+    assert stream_of(0, read=[5, 6, 7]).steps_to_first == math.inf
 
 
 @pytest.mark.parametrize("size", [1, 7, 256, 1023, 1500])
