@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from tests.conftest import TinyModel
 
-from nextchar_training.runner import SAMPLE, Batch, ProviderError, Runner, Settings, Steps
+from nextchar_training.runner import MAX_ROWS, SAMPLE, Batch, ProviderError, Runner, Settings, Steps
 from nextchar_training.uniform import uniform
 
 COUNT = 60
@@ -52,6 +52,20 @@ def test_a_row_starts_at_the_boundary_with_a_state_of_zero(runner: Runner) -> No
     assert (batch.hidden == zero).all()
     size = batch.cell.nbytes + batch.hidden.nbytes
     assert size == 2 * runner.description.state_bytes
+
+
+def test_a_batch_of_more_rows_than_one_call_takes_has_the_bits_of_its_rows(runner: Runner) -> None:
+    count = 2 * MAX_ROWS + 3  # slices of unequal size
+    settings = [Settings(temperature=0.5 + row / count) for row in range(count)]
+    batch = runner.start(settings)
+    parts = [sample(runner, batch, 5, 0, range(count)), sample(runner, batch, 6, 5, range(count))]
+    for row in (0, MAX_ROWS - 1, MAX_ROWS, count - 1):
+        single = runner.start([settings[row]])
+        assert bits(parts, row) == bits([sample(runner, single, 11, 0, [row])], 0)
+        of_the_batch = batch.take([row])
+        assert {name: array.tobytes() for name, array in vars(of_the_batch).items()} == {
+            name: array.tobytes() for name, array in vars(single).items()
+        }
 
 
 def test_a_row_keeps_its_bits_when_rows_join_and_leave_its_batch(runner: Runner) -> None:
