@@ -193,6 +193,7 @@ def _values(path: Path, model: onnx.ModelProto, B: int) -> dict[str, Array]:
     forced, draws = np.full((K, B), SAMPLE), rows.random((K, B), np.float32)
     runner.advance(batch, forced, draws)
     inputs = {
+        "read": np.empty((0, B), np.int64),
         "forced": forced,
         "uniform": draws,
         "transitions": np.zeros((1, runner.description.alphabet.size), np.int32),

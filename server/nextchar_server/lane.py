@@ -17,22 +17,24 @@ import time
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 
 import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from nextchar_server.admission import Admission
 from nextchar_server.stream import Chunk, End, LaneError, Stream, wake
 from nextchar_training.alphabet import BOUNDARY
 from nextchar_training.runner import SAMPLE, Batch, Runner, Steps
 
-MIN_STEPS = 8
+MIN_STEPS = 16
 """Least steps of one turn, however long they are: the turn's own Python costs as much as one or two of them."""
 
 MAX_STEPS = 256
 """Most steps of one turn, however short they are."""
 
-MESSAGE_PACE = 400e-6
+MESSAGE_PACE = 600e-6
 """Seconds between two messages of a lane's streams, in the mean. A message costs the event loop some 30 µs, so that
 messages take less than a tenth of a core however many streams there are: the more, the more characters each carries."""
 
@@ -62,7 +64,6 @@ class Lane:
         """``turn_budget`` is in seconds; ``loop`` is where the streams' readers live; ``observe`` is told the number
         of rows and the seconds a step of each turn.
         """
-        self.streams: list[Stream] = []
         self._number = number
         self._runner = runner
         self._admission = admission
@@ -72,7 +73,7 @@ class Lane:
         # On the CPU, not the wait for the interpreter's lock, which fewer steps would not shorten. A GPU's work is a
         # wait to this thread.
         self._clock = time.thread_time if runner.provider == "cpu" else time.perf_counter
-        self._batch: Batch | None = None
+        self._reading, self._running = self._rows(), self._rows()  # those that await their first id, and all others
         self._wake_at = 0.0  # `time.monotonic` from which on readers who wait for more are woken again
         self._step_seconds: dict[int, float] = {}  # by the bit length of the number of rows
         self._thread = threading.Thread(target=self._run, name=f"lane-{number}", daemon=True)
@@ -89,68 +90,99 @@ class Lane:
         if sys.platform == "linux":  # where niceness is a thread's; elsewhere, it would be that of the whole process
             with suppress(OSError):  # not allowed here: first characters come later under load
                 os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0) + _NICENESS)
-        while (admitted := self._admission.admit(self._number, len(self.streams))) is not None:
+        while (admitted := self._admission.admit(self._number, len(self._reading) + len(self._running))) is not None:
             try:
                 self._admit(admitted)
-                if self.streams:
-                    self._turn()
+                if self._reading:
+                    self._advance(self._reading, max(stream.left_to_read + 1 for stream in self._reading.streams))
+                    self._running.join(self._reading.take(lambda stream: not stream.awaits_first))
+                if self._running:
+                    self._advance(self._running, max(stream.left for stream in self._running.streams))
             except Exception as error:
-                # Whatever went wrong went wrong for every row of the batch: they end, the lane lives.
-                failed = list({*self.streams, *admitted})
+                # Whatever went wrong went wrong for every row of the lane: they end, the lane lives.
+                failed = list({*self._reading.streams, *self._running.streams, *admitted})
                 _log.exception("lane_turn_failed", lane=self._number, streams=len(failed))
                 for stream in failed:
                     # Each its own: one that all readers raise would gather all their tracebacks.
                     stream.end(LaneError(f"{type(error).__name__}: {error}"))
                 self._wake(failed)
-                self._keep([])
+                self._reading, self._running = self._rows(), self._rows()
 
-    def _turn(self) -> None:
-        assert self._batch is not None
-        steps = self._choose_steps()
-        forced = np.full((len(self.streams), steps), SAMPLE, np.int64)
-        draws = np.zeros((len(self.streams), steps), np.float32)
+    def _admit(self, admitted: list[Stream]) -> None:
+        # The row of a stream that was cancelled or drained is dropped before it costs another turn.
+        for rows in (self._reading, self._running):
+            rows.take(lambda stream: stream.is_over)
+        new = [stream for stream in admitted if stream.row is None]
+        now = time.monotonic()
+        for stream in new:
+            stream.admitted_at = now
+        if new:
+            self._reading.join(_Rows(new, self._runner.start([stream.settings for stream in new])))
+        for stream in admitted:
+            if stream.row is not None:  # it comes back from a pause
+                self._reading.join(_Rows([stream], stream.row))
+                stream.row = None
+        self._running.join(self._reading.take(lambda stream: not stream.awaits_first))
+
+    def _advance(self, rows: _Rows, wanted: int) -> None:
+        """Takes ``wanted`` steps of ``rows``, or as many as fit the turn budget."""
+        seconds = self._step_seconds.get(len(rows).bit_length(), math.inf)
+        steps = max(1, min(wanted, max(int(self._turn_budget / seconds), MIN_STEPS), MAX_STEPS))
+        read = self._read(rows, steps - 1)
+        steps -= len(read)
+        forced = np.full((len(rows), steps), SAMPLE, np.int64)
+        draws = np.zeros((len(rows), steps), np.float32)
         alternatives = 0
-        for row, stream in enumerate(self.streams):
+        for row, stream in enumerate(rows.streams):
             reads = min(stream.left_to_read, steps)
-            forced[row, :reads] = stream.read[stream.read_count : stream.read_count + reads]
-            draws[row, reads:] = stream.draws(steps - reads)
+            if reads:
+                forced[row, :reads] = stream.read[stream.read_count : stream.read_count + reads]
+            if reads < steps:
+                draws[row, reads:] = stream.draws(steps - reads)
             alternatives = max(alternatives, stream.alternatives or 0)
         started = self._clock()
         result = self._runner.advance(
-            self._batch, np.ascontiguousarray(forced.T), np.ascontiguousarray(draws.T), alternatives=alternatives
+            rows.batch,
+            np.ascontiguousarray(forced.T),
+            np.ascontiguousarray(draws.T),
+            read=read,
+            alternatives=alternatives,
         )
-        seconds = max((self._clock() - started) / steps, _LEAST_SECONDS)
-        self._learn(seconds)
-        self._observe(len(self.streams), seconds)
-        self._deliver(result, steps)
+        seconds = max((self._clock() - started) / (len(read) + steps), _LEAST_SECONDS)
+        self._learn(len(rows), seconds)
+        self._observe(len(rows), seconds)
+        self._deliver(rows, result, steps)
 
-    def _choose_steps(self) -> int:
-        """As many as fit the turn budget, but where the first character that somebody waits for is near, up to it."""
-        seconds = self._step_seconds.get(len(self.streams).bit_length(), math.inf)
-        steps = min(max(int(self._turn_budget / seconds), MIN_STEPS), MAX_STEPS)
-        first = min(stream.steps_to_first for stream in self.streams)
-        if first <= 1.5 * steps:
-            steps = max(int(first), MIN_STEPS)
-        return max(1, min(steps, max(stream.left for stream in self.streams)))
+    def _read(self, rows: _Rows, most: int) -> NDArray[np.int64]:
+        """The ids that come before any of which something is told, [R, B]; R at most ``most``."""
+        if any(stream.reports_reading for stream in rows.streams):
+            most = 0
+        reads = min(most, *(stream.left_to_read for stream in rows.streams))
+        read = np.empty((reads, len(rows)), np.int64)
+        if reads:
+            for row, stream in enumerate(rows.streams):
+                read[:, row] = stream.read[stream.read_count : stream.read_count + reads]
+                stream.read_count += reads
+        return read
 
-    def _learn(self, seconds: float) -> None:
-        size = len(self.streams).bit_length()
+    def _learn(self, rows: int, seconds: float) -> None:
+        size = rows.bit_length()
         known = self._step_seconds.get(size, seconds)
         self._step_seconds[size] = known + (seconds - known) / 8
 
-    def _deliver(self, result: Steps, steps: int) -> None:
+    def _deliver(self, rows: _Rows, result: Steps, steps: int) -> None:
         ids = result.ids.T.tolist()
-        kept: list[int] = []
+        has_boundary = (result.ids == BOUNDARY).any(axis=0).tolist()
         woken: list[Stream] = []
         now = time.monotonic()
         is_due = now >= self._wake_at
-        if is_due:
-            self._wake_at = now + MESSAGE_PACE * len(self.streams)
-        for row, stream in enumerate(self.streams):
+        if is_due and rows is self._running:
+            self._wake_at = now + MESSAGE_PACE * len(rows)
+        for row, stream in enumerate(rows.streams):
             reads = min(stream.left_to_read, steps)
             until = min(steps, reads + stream.count - stream.sampled_count)
             end: End | None = None
-            if BOUNDARY in ids[row][reads:until]:
+            if has_boundary[row] and BOUNDARY in ids[row][reads:until]:
                 until = ids[row].index(BOUNDARY, reads)
                 end = End.BOUNDARY
             stream.read_count += reads
@@ -168,47 +200,50 @@ class Lane:
             if end is not None:
                 stream.end(end)
                 woken.append(stream)
-            else:
-                kept.append(row)
+        rows.take(lambda stream: stream.is_over)
         # Those whose reader is too far behind leave with their state, and come back when it has caught up.
-        full = [row for row in kept if self.streams[row].is_full]
-        if full:
-            assert self._batch is not None
-            for row in full:
-                self.streams[row].row = self._batch.take([row])
-            paused = [self.streams[row] for row in full]
-            self._keep([row for row in kept if row not in full])
-            self._admission.pause(paused)
-            woken += paused
-        elif len(kept) < len(self.streams):
-            self._keep(kept)
+        paused = rows.take(lambda stream: stream.is_full)
+        if paused:
+            for row, stream in enumerate(paused.streams):
+                stream.row = paused.batch.take([row])
+            self._admission.pause(paused.streams)
+            woken += paused.streams
         if woken:
             self._wake(woken)
 
-    def _admit(self, admitted: list[Stream]) -> None:
-        # The row of a stream that was cancelled or drained is dropped before it costs another turn.
-        if any(stream.is_over for stream in self.streams):
-            self._keep([row for row, stream in enumerate(self.streams) if not stream.is_over])
-        if not admitted:
-            return
-        now = time.monotonic()
-        for stream in admitted:
-            if stream.row is None:
-                stream.admitted_at = now
-                stream.row = self._runner.start([stream.settings])
-        rows = [stream.row for stream in admitted if stream.row is not None]
-        self._batch = Batch.join(rows if self._batch is None else [self._batch, *rows])
-        for stream in admitted:
-            stream.row = None
-        self.streams = self.streams + admitted
-
-    def _keep(self, rows: list[int]) -> None:
-        """Drops every row but ``rows``."""
-        self._batch = self._batch.take(rows) if self._batch is not None and rows else None
-        self.streams = [self.streams[row] for row in rows]
+    def _rows(self) -> _Rows:
+        return _Rows([], self._runner.start([]))
 
     def _wake(self, streams: list[Stream]) -> None:
         self._loop.call_soon_threadsafe(wake, streams)
+
+
+@dataclass
+class _Rows:
+    """Streams and their batch: its row n is the state of the n-th stream."""
+
+    streams: list[Stream]
+    batch: Batch
+
+    def __len__(self) -> int:
+        return len(self.streams)
+
+    def join(self, others: _Rows) -> None:
+        """Adds ``others`` at the end."""
+        if others:
+            self.streams = self.streams + others.streams
+            self.batch = Batch.join([self.batch, others.batch])
+
+    def take(self, is_taken: Callable[[Stream], bool]) -> _Rows:
+        """Takes out the streams of which ``is_taken`` holds, with their rows."""
+        taken = [is_taken(stream) for stream in self.streams]
+        if not any(taken):
+            return _Rows([], self.batch.take([]))
+        rows = [row for row, is_one in enumerate(taken) if is_one]
+        kept = [row for row, is_one in enumerate(taken) if not is_one]
+        others = _Rows([self.streams[row] for row in rows], self.batch.take(rows))
+        self.streams, self.batch = [self.streams[row] for row in kept], self.batch.take(kept)
+        return others
 
 
 def _chunk(stream: Stream, result: Steps, row: int, ids: list[int], start: int, until: int) -> Chunk:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import math
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -122,9 +121,9 @@ class Stream:
         return self.left_to_read + self.count - self.sampled_count
 
     @property
-    def steps_to_first(self) -> float:
-        """Steps until the first sampled id; infinite where nobody waits for one any more."""
-        return self.left_to_read + 1 if self.sampled_count == 0 and self.count > 0 else math.inf
+    def awaits_first(self) -> bool:
+        """Whether the first sampled id is still to come."""
+        return self.sampled_count == 0 and self.count > 0
 
     @property
     def is_over(self) -> bool:

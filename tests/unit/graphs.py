@@ -112,6 +112,7 @@ class Graph:
             names,
             {
                 "last_id": np.array([row.last_id for row in rows], np.int64),
+                "read": np.empty((0, len(rows)), np.int64),
                 "forced": forced,
                 "uniform": draws,
                 "temperature": np.array([one.temperature for one in settings], np.float32),

@@ -32,6 +32,11 @@ def distribution(
 
 
 def inverse(probabilities: NDArray[np.float64], draw: float) -> int:
-    """The first id at which the cumulative distribution passes ``draw``."""
-    cumulative = np.cumsum(probabilities)
-    return int(np.searchsorted(cumulative, draw * cumulative[-1], side="right"))
+    """The first id at which the cumulative distribution passes ``draw``.
+
+    Ids count up; those of more than 1,024 stand in 128 columns, which are passed one after another.
+    """
+    V = len(probabilities)
+    order = list(range(V)) if V <= 1024 else [id_ for column in range(128) for id_ in range(column, V, 128)]
+    cumulative = np.cumsum(probabilities[order])
+    return order[int(np.searchsorted(cumulative, draw * cumulative[-1], side="right"))]

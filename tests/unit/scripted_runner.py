@@ -92,12 +92,21 @@ class ScriptedRunner:
         )
 
     def advance(
-        self, batch: Batch, forced: NDArray[np.int64], draws: NDArray[np.float32], *, alternatives: int = 0
+        self,
+        batch: Batch,
+        forced: NDArray[np.int64],
+        draws: NDArray[np.float32],
+        *,
+        read: NDArray[np.int64],
+        alternatives: int = 0,
     ) -> Steps:
         K, B = forced.shape
+        assert K >= 1
+        assert read.shape[1] == B
+        assert (read >= 0).all()
         assert draws.shape == (K, B)
         assert len(batch) == B
-        self.turns.append(Turn(threading.current_thread().name, B, K))
+        self.turns.append(Turn(threading.current_thread().name, B, len(read) + K))
         self._begun.release()
         if self._gated:
             assert self._permits.acquire(timeout=PATIENCE), "a turn was never let go"

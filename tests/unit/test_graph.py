@@ -144,8 +144,16 @@ def test_a_hidden_state_in_int8_is_the_nearest_of_its_255_steps() -> None:
 
 # Exactness: a row's bits depend on that row alone.
 
-# (V, E, H, L); the large ones are those that threads share.
-SHAPES = [(66, 32, 100, 2), (97, 16, 33, 1), (3, 8, 16, 3), (40, 8, 7, 2), (66, 32, 512, 1), (700, 32, 250, 1)]
+# (V, E, H, L); the large ones are those that threads share; the last one's ids are drawn in columns.
+SHAPES = [
+    (66, 32, 100, 2),
+    (97, 16, 33, 1),
+    (3, 8, 16, 3),
+    (40, 8, 7, 2),
+    (66, 32, 512, 1),
+    (700, 32, 250, 1),
+    (1300, 8, 24, 1),
+]
 ROWS, STEPS = 67, 24
 Key = tuple[int, int, int, int, Precision, int]
 EXACT = ["ids", "logprob", "hidden", "cell", "automaton", "top_ids", "top_logprobs"]
@@ -305,6 +313,7 @@ def test_the_population_of_the_exactness_tests_is_diverse(precision: Precision) 
 # The sampler, against the one in NumPy.
 
 
+@pytest.mark.parametrize("shape", [SHAPES[0], SHAPES[-1]], ids=str)
 @settings(max_examples=60)
 @given(
     temperature=st.one_of(st.just(0.0), st.floats(2**-4, 5, width=32)),
@@ -316,10 +325,17 @@ def test_the_population_of_the_exactness_tests_is_diverse(precision: Precision) 
     seed=st.integers(0, 99),
 )
 def test_the_sampler_takes_what_the_one_in_numpy_takes(
-    temperature: float, top_k: int, top_p: float, min_p: float, bias_seed: int | None, automaton: bool, seed: int
+    shape: tuple[int, int, int, int],
+    temperature: float,
+    top_k: int,
+    top_p: float,
+    min_p: float,
+    bias_seed: int | None,
+    automaton: bool,
+    seed: int,
 ) -> None:
     B = 64
-    graph = graph_of((*SHAPES[0], "fp32", 1))
+    graph = graph_of((*shape, "fp32", 1))
     bias = None if bias_seed is None else np.random.default_rng(bias_seed).normal(0, 3, graph.V).astype(np.float32)
     wanted = Settings(temperature, top_k, top_p, min_p, bias)
     transitions = np.zeros((2, graph.V), np.int32)
@@ -375,6 +391,34 @@ def test_min_p_and_top_p_look_at_the_distribution_after_temperature() -> None:
 def test_draws_are_inverted_in_the_order_of_ids() -> None:
     graph = Graph(constant_weights(np.log([0.1, 0.2, 0.3, 0.4]).tolist()))
     assert graph.sample(Settings(), [0.05, 0.15, 0.29, 0.31, 0.59, 0.61, 0.99]) == [0, 1, 1, 2, 2, 3, 3]
+
+
+def test_draws_of_a_large_alphabet_are_inverted_column_by_column() -> None:
+    V = 1300
+    logits = np.full(V, -500.0)  # whose probability is 0 in float32
+    chosen = [3, 128, 131, 1279, 1297]  # in column, row: (3, 0), (0, 1), (3, 1), (127, 9), (17, 10)
+    logits[chosen] = np.log([0.1, 0.2, 0.3, 0.1, 0.3])
+    graph = Graph(constant_weights(logits.tolist()))
+    draws = [0.0, 0.19, 0.21, 0.29, 0.31, 0.59, 0.61, 0.89, 0.91, LAST_DRAW]
+    assert graph.sample(Settings(), draws) == [128, 128, 3, 3, 131, 131, 1297, 1297, 1279, 1279]
+
+
+@pytest.mark.parametrize("mate", [Settings(), Settings(top_k=2)])
+def test_what_is_read_of_a_large_alphabet_is_taken_as_it_is(mate: Settings) -> None:
+    V = 1300
+    graph = Graph(constant_weights([-500.0] * 5 + [0.0] * (V - 5)))
+    ids = np.array([[0, 1299], [700, 1], [128, 127]])
+    outputs = graph.run([Row(), Row(mate)], ids, np.full(ids.shape, LAST_DRAW, np.float32))
+    assert outputs["ids"].tolist() == ids.tolist()
+
+
+@pytest.mark.parametrize("wanted", [Settings(), Settings(top_p=0.9), Settings(top_k=700)])
+def test_draws_of_a_large_alphabet_take_ids_of_some_probability(wanted: Settings) -> None:
+    random_ = np.random.default_rng(0)
+    logits = np.where(random_.random(1300) < 0.5, -500.0, random_.normal(0, 3, 1300))
+    graph = Graph(constant_weights(logits.tolist()))
+    draws = [*np.linspace(0, LAST_DRAW, 4000, dtype=np.float32).tolist(), LAST_DRAW]
+    assert (logits[graph.sample(wanted, draws)] > -500).all()
 
 
 def test_sampling_keeps_the_order_of_ids_where_the_likeliest_are_sorted_out() -> None:

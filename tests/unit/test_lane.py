@@ -76,10 +76,13 @@ async def test_the_first_character_comes_at_once_and_what_follows_at_the_pace(mo
     runner = ScriptedRunner(gated=True)
     async with running(runner, turn_budget=ONE_STEP) as engine:
         engine.submit(stream := stream_of(5))
+        await runner.begun()
         await runner.step()
         assert await take(engine, stream) == Chunk([1])
-        runner.let(4)
-        assert await take(engine, stream) == Chunk([2, 3, 4, 5])
+        await runner.step()
+        assert await take(engine, stream) == Chunk([2])  # no message for long: it is due
+        runner.let(3)
+        assert await take(engine, stream) == Chunk([3, 4, 5])
 
 
 @BUDGETS
@@ -153,27 +156,32 @@ async def test_the_random_numbers_of_a_stream_are_its_own_whoever_is_beside_it(t
 # How many steps a turn has.
 
 
-async def test_the_turn_ends_with_the_first_id_that_somebody_waits_for() -> None:
-    runner = ScriptedRunner()
-    async with running(runner, turn_budget=MANY_STEPS) as engine:
-        engine.submit(stream := stream_of(100, read=[5] * 20))
-        await whole(engine, stream)
-    # The first turn learns how long a step takes; 20 to read, of which the last gives the first id.
-    assert [turn.steps for turn in runner.turns] == [1, 20, 99]
-
-
-async def test_the_first_id_of_a_newcomer_ends_the_turn_of_those_that_run() -> None:
+async def test_what_awaits_its_first_id_is_advanced_to_it_apart_from_those_that_run() -> None:
     runner = ScriptedRunner(gated=True)
     async with running(runner, turn_budget=MANY_STEPS) as engine:
         engine.submit(stream_of(5000))
         await runner.begun()
         await runner.step(2)
-        engine.submit(late := stream_of(5000, read=[1, 2, 3]))
-        await runner.step(3)
-        assert await take(engine, late) == Chunk([1])
-    # The first turn of two rows learns how long their steps take; the next one ends with the newcomer's first id.
+        engine.submit(near := stream_of(5000, read=[1] * 3))
+        engine.submit(far := stream_of(5000, read=[1] * 9))
+        await runner.step(4)
+        assert await take(engine, near) == Chunk(counted(7))
+        assert await take(engine, far) == Chunk([1])
+    # The first turn of a number of rows learns how long their steps take.
     turns = [(turn.rows, turn.steps) for turn in runner.turns[:6]]
-    assert turns == [(1, 1), (1, 256), (1, 256), (2, 1), (2, 3), (2, 256)]
+    assert turns == [(1, 1), (1, 256), (1, 256), (2, 1), (1, 256), (2, 9)]
+
+
+async def test_a_long_prompt_is_read_a_budget_at_a_time_while_others_run() -> None:
+    runner = ScriptedRunner(gated=True)
+    async with running(runner, turn_budget=ONE_STEP, min_steps=8) as engine:
+        engine.submit(stream_of(5000))
+        await runner.begun()
+        engine.submit(late := stream_of(5000, read=[5] * 20))
+        await runner.step(7)
+        assert await take(engine, late) == Chunk([1])
+    turns = [(turn.rows, turn.steps) for turn in runner.turns[:8]]
+    assert turns == [(1, 1), (1, 8), (1, 8), (1, 8), (1, 8), (1, 8), (1, 5), (2, 8)]
 
 
 async def test_a_turn_has_its_least_steps_however_small_the_budget() -> None:
@@ -181,18 +189,7 @@ async def test_a_turn_has_its_least_steps_however_small_the_budget() -> None:
     async with running(runner, turn_budget=ONE_STEP, min_steps=8) as engine:
         engine.submit(stream := stream_of(20, read=[5]))  # whose first id comes after two steps
         await whole(engine, stream)
-    assert [turn.steps for turn in runner.turns] == [8, 8, 5]
-
-
-@pytest.mark.parametrize(("read", "steps"), [(11, [8, 12, 8]), (12, [8, 8, 8]), (100, [8, 8, 8])])
-async def test_a_turn_goes_on_to_a_first_id_that_is_near(read: int, steps: list[int]) -> None:
-    runner = ScriptedRunner(gated=True)
-    async with running(runner, turn_budget=ONE_STEP, min_steps=8) as engine:
-        engine.submit(stream_of(5000))
-        await runner.begun()
-        engine.submit(stream_of(5000, read=[5] * read))
-        await runner.step(2)
-    assert [turn.steps for turn in runner.turns[:3]] == steps
+    assert [turn.steps for turn in runner.turns] == [2, 8, 8, 3]
 
 
 async def test_a_turn_has_no_more_steps_than_its_longest_stream_needs() -> None:
@@ -209,10 +206,11 @@ async def test_a_turn_is_not_cut_short_for_a_stream_that_ends_within_it() -> Non
         engine.submit(stream_of(5000))
         await runner.begun()
         engine.submit(short := stream_of(20))
-        await runner.step(3)
+        await runner.step(5)
         chunk, _ = await whole(engine, short)
     assert chunk.ids == counted(20)
-    assert [(turn.rows, turn.steps) for turn in runner.turns[:4]] == [(1, 1), (2, 1), (2, 256), (1, 256)]
+    turns = [(turn.rows, turn.steps) for turn in runner.turns[:6]]
+    assert turns == [(1, 1), (1, 256), (1, 1), (2, 1), (2, 256), (1, 256)]
 
 
 # Who has a row.
@@ -229,7 +227,8 @@ async def test_a_late_stream_joins_those_that_run_and_ends_before_them() -> None
         chunk, end = await whole(engine, late)
         assert not early.is_over
     assert (chunk.ids, end) == ([1, 2], End.COUNT)
-    assert [turn.rows for turn in runner.turns[:9]] == [1, 1, 1, 1, 1, 1, 2, 2, 1]
+    # Its first id comes in a turn of its own.
+    assert [turn.rows for turn in runner.turns[:9]] == [1, 1, 1, 1, 1, 1, 1, 2, 1]
 
 
 @BUDGETS
@@ -275,12 +274,14 @@ async def test_the_row_of_a_cancelled_stream_is_free_at_the_next_turn() -> None:
         engine.submit(first)
         engine.submit(second)
         await runner.begun()
-        await runner.step()
+        await runner.step(4)
+        assert runner.turns[-1].rows == 2
         engine.submit(third)
         engine.release(first)
         assert engine.admission.waiting == 1
         await runner.step()
         assert engine.admission.waiting == 0  # third has a row now
+        await runner.step()
         assert runner.turns[-1].rows == 2
 
 
@@ -423,10 +424,10 @@ async def test_an_error_of_a_turn_ends_its_streams_and_the_lane_serves_the_next(
         engine.submit(first := stream_of(100))
         await runner.begun()
         engine.submit(second := stream_of(100))
-        await runner.step()
+        await runner.step(2)
         runner.fails = ArithmeticError("no such sum")
         runner.let()
-        assert await take(engine, first) == Chunk([1])
+        assert await take(engine, first) == Chunk([1, 2])
         for stream in (first, second):
             with pytest.raises(LaneError, match="ArithmeticError: no such sum"):
                 await take(engine, stream)

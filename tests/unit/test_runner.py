@@ -54,17 +54,37 @@ def test_a_row_starts_at_the_boundary_with_a_state_of_zero(runner: Runner) -> No
     assert size == 2 * runner.description.state_bytes
 
 
+@pytest.mark.parametrize("reads", [1, 5, 19])
+def test_what_is_only_read_leaves_the_bits_that_it_leaves_where_it_is_told(runner: Runner, reads: int) -> None:
+    ids = np.random.default_rng(0).integers(1, runner.description.alphabet.size, (20, 3))
+    forced = np.concatenate([ids, np.full((10, 3), SAMPLE)])
+    draws = np.concatenate([np.zeros((20, 3), np.float32), np.stack([uniform(seed, 0, 10) for seed in range(3)], 1)])
+    told, untold = (runner.start([Settings(), Settings(top_k=3), Settings(temperature=0.0)]) for _ in range(2))
+    whole = runner.advance(told, forced, draws)
+    rest = runner.advance(untold, forced[reads:], draws[reads:], read=forced[:reads])
+    assert rest.ids.tobytes() == whole.ids[reads:].tobytes()
+    assert rest.logprob.tobytes() == whole.logprob[reads:].tobytes()
+    assert {name: array.tobytes() for name, array in vars(untold).items()} == {
+        name: array.tobytes() for name, array in vars(told).items()
+    }
+
+
 def test_a_batch_of_more_rows_than_one_call_takes_has_the_bits_of_its_rows(runner: Runner) -> None:
     count = 2 * MAX_ROWS + 3  # slices of unequal size
     settings = [Settings(temperature=0.5 + row / count) for row in range(count)]
-    batch = runner.start(settings)
-    parts = [sample(runner, batch, 5, 0, range(count)), sample(runner, batch, 6, 5, range(count))]
+    read = np.arange(2 * count).reshape(2, count) % runner.description.alphabet.size
+    draws = np.stack([uniform(row, 0, 11) for row in range(count)], axis=1)
+
+    def advance(rows: list[int]) -> tuple[Batch, Steps]:
+        batch = runner.start([settings[row] for row in rows])
+        return batch, runner.advance(batch, np.full((11, len(rows)), SAMPLE), draws[:, rows], read=read[:, rows])
+
+    whole, steps = advance(list(range(count)))
     for row in (0, MAX_ROWS - 1, MAX_ROWS, count - 1):
-        single = runner.start([settings[row]])
-        assert bits(parts, row) == bits([sample(runner, single, 11, 0, [row])], 0)
-        of_the_batch = batch.take([row])
-        assert {name: array.tobytes() for name, array in vars(of_the_batch).items()} == {
-            name: array.tobytes() for name, array in vars(single).items()
+        alone, steps_alone = advance([row])
+        assert bits([steps], row) == bits([steps_alone], 0)
+        assert {name: array.tobytes() for name, array in vars(whole.take([row])).items()} == {
+            name: array.tobytes() for name, array in vars(alone).items()
         }
 
 

@@ -66,6 +66,12 @@ def test_choice_is_the_inverse_of_the_cumulative_distribution(number: float, cho
     assert choose(logits, np.float32(number), 1.0) == chosen
 
 
+def test_choice_of_a_large_alphabet_goes_column_by_column() -> None:
+    logits = np.full(1300, -500, np.float32)
+    logits[[3, 128, 131]] = np.log(np.array([0.5, 0.25, 0.25], np.float32))
+    assert [choose(logits, np.float32(number), 1.0) for number in (0, 0.2, 0.3, 0.7, 0.8)] == [128, 128, 3, 3, 131]
+
+
 def test_temperature_divides_the_logits() -> None:
     logits = np.array([0.0, 1.0], np.float32)
     share = 1 / (1 + math.exp(1 / 0.5))

@@ -1,7 +1,6 @@
 """A stream: what is put comes out once, in order, and the end comes last."""
 
 import asyncio
-import math
 import threading
 from collections import deque
 
@@ -132,15 +131,15 @@ async def test_a_stream_that_ended_is_over(end: End | Exception) -> None:
 
 async def test_the_steps_left_are_those_to_read_and_those_to_sample() -> None:
     stream = stream_of(10, read=[5, 6, 7])
-    assert (stream.left, stream.left_to_read, stream.steps_to_first) == (13, 3, 4)
+    assert (stream.left, stream.left_to_read, stream.awaits_first) == (13, 3, True)
     stream.read_count = 3
-    assert (stream.left, stream.left_to_read, stream.steps_to_first) == (10, 0, 1)
+    assert (stream.left, stream.left_to_read, stream.awaits_first) == (10, 0, True)
     stream.sampled_count = 4
-    assert (stream.left, stream.left_to_read, stream.steps_to_first) == (6, 0, math.inf)
+    assert (stream.left, stream.left_to_read, stream.awaits_first) == (6, 0, False)
 
 
-async def test_nobody_waits_for_the_first_id_of_a_text_that_is_only_scored() -> None:
-    assert stream_of(0, read=[5, 6, 7]).steps_to_first == math.inf
+async def test_nobody_awaits_the_first_id_of_a_text_that_is_only_scored() -> None:
+    assert not stream_of(0, read=[5, 6, 7]).awaits_first
 
 
 @pytest.mark.parametrize("size", [1, 7, 256, 1023, 1500])

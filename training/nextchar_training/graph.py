@@ -2,7 +2,8 @@
 
 Takes the weights of a checkpoint and gives the ONNX graph that a model file holds: a ``Scan`` of K
 character steps over a batch of B rows, with the sampler inside. A row whose ``forced`` holds an id reads
-it, a row with -1 samples one, so that reading a prompt, generating and scoring are one operation.
+it, a row with -1 samples one, so that reading a prompt, generating and scoring are one operation. Before
+it stands a ``Loop`` of R steps in which all rows read and nothing is told: the recurrence alone.
 
 What always holds: a row's outputs depend on that row's inputs alone, bit for bit, whatever B and K are.
 So a product sums integers (int8) or runs over the same packed kernel at any B (fp32); what is not exactly
@@ -12,8 +13,8 @@ untouched.
 
 The graph is written in ONNX's own text syntax, so that it reads as what it is.
 
-Shapes: B rows, K steps, V ids, E embedding size, H hidden size, L layers, S states of the constraint
-automaton, N alternatives.
+Shapes: B rows, R steps that only read, K steps, V ids, E embedding size, H hidden size, L layers, S states of
+the constraint automaton, N alternatives.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from nextchar_training.model_file import Precision
+from nextchar_training.uniform import DRAW_COLUMNS, MAX_FLAT_DRAW
 
 Weights = Mapping[str, NDArray[np.float32]]
 """A network's parameters by their PyTorch names: ``embedding.weight``, ``layers.0.weight_ih_l0``, ..."""
@@ -52,7 +54,8 @@ def advance(weights: Weights, *, layers: int, precision: Precision) -> onnx.Mode
     """
     V, H = weights["readout.weight"].shape
     writer = _Int8Writer() if precision == "int8" else _Fp32Writer()
-    network = _indented(6, _network(writer, weights, layers))
+    recurrence = _recurrence(writer, weights, layers)
+    readout = writer.product("logits", f"out_hidden_{layers - 1}", weights["readout.weight"], weights["readout.bias"])
     types = [f"{writer.state_type}[B, {H}]"] * layers + [f"float[B, {H}]"] * layers
     state = [f"{kind}_{n}" for kind in ("hidden", "cell") for n in range(layers)]
     text = _ADVANCE.format(
@@ -62,15 +65,17 @@ def advance(weights: Weights, *, layers: int, precision: Precision) -> onnx.Mode
         H=H,
         L=layers,
         state_type=writer.state_type,
-        network=network,
-        restricted_draw=_indented(10, _draw("restricted")),
-        free_draw=_indented(10, _draw("free")),
+        reading=_indented(6, recurrence),
+        network=_indented(6, [*recurrence, *readout]),
+        restricted_draw=_indented(10, _draw("restricted", V)),
+        free_draw=_indented(10, _draw("free", V)),
         unstack="\n  ".join(
             f"{kind}_{n} = Gather <axis = 0> ({kind}, layer_{n})" for kind in ("hidden", "cell") for n in range(layers)
         ),
         state=", ".join(state),
         state_in=", ".join(f"{type_} in_{name}" for type_, name in zip(types, state, strict=True)),
         state_out=", ".join(f"{type_} out_{name}" for type_, name in zip(types, state, strict=True)),
+        state_begin=", ".join(f"begin_{name}" for name in state),
         state_after=", ".join(f"after_{name}" for name in state),
         stack="\n  ".join(line for kind in ("hidden", "cell") for line in _stack(kind, layers)),
     )
@@ -82,8 +87,10 @@ def advance(weights: Weights, *, layers: int, precision: Precision) -> onnx.Mode
         "largest": np.array(1e30, np.float32),
         "smallest": np.array(1e-30, np.float32),
         "no_id": np.array(0, np.int64),
-        "last": np.array([V - 1], np.int64),
+        "last": np.array([-1], np.int64),
         "first": np.array([0], np.int64),
+        "always": np.array(True),
+        **(_grid(V) if V > MAX_FLAT_DRAW else {}),
         "no_state": np.array(0, np.int32),
         "alphabet_size": np.array(V, np.int64),
         "whole_alphabet": np.array([V], np.int64),
@@ -104,7 +111,7 @@ def advance(weights: Weights, *, layers: int, precision: Precision) -> onnx.Mode
 _ADVANCE = """
 <ir_version: {ir_version}, opset_import: ["": {opset}, "com.microsoft": 1]>
 advance (
-  int64[B] last_id, int64[K, B] forced, float[K, B] uniform,
+  int64[B] last_id, int64[R, B] read, int64[K, B] forced, float[K, B] uniform,
   float[B] temperature, int64[B] top_k, float[B] top_p, float[B] min_p, float[B, {V}] bias,
   int32[S, {V}] transitions, int32[B] automaton_state, int64[1] alternatives,
   {state_type}[{L}, B, {H}] hidden, float[{L}, B, {H}] cell
@@ -148,7 +155,22 @@ advance (
   is_whole = GreaterOrEqual (limit_p, one)
 
   {unstack}
-  first_id = Unsqueeze (last_id, axis_1)
+  id_before = Unsqueeze (last_id, axis_1)
+
+  # What is only read needs the recurrence and no more. A Loop may take no step at all, a Scan may not.
+  read_columns = Unsqueeze (read, axis_2)
+  read_shape = Shape <end = 1> (read)
+  read_steps = Squeeze (read_shape, layer_axis)
+  first_id, {state_begin} = Loop <
+    body = reading (int64 step_number, bool goes_on, int64[B, 1] id, {state_in}) => (
+      bool still_goes_on, int64[B, 1] read_id, {state_out}
+    ) {{
+{reading}
+      read_id = Gather (read_columns, step_number)
+      still_goes_on = Identity (goes_on)
+    }}
+  > (read_steps, always, id_before, {state})
+
   automaton_wide = Cast <to = 7> (automaton_state)
   first_automaton = Unsqueeze (automaton_wide, axis_1)
   final_id, final_automaton, {state_after}, id_columns, logprob_columns, top_ids, top_logprobs = Scan <
@@ -213,7 +235,7 @@ advance (
       step_logprob = GatherElements <axis = 1> (log_probabilities, next_id)
       step_top_logprobs, step_top_ids = TopK <axis = -1> (log_probabilities, alternatives)
     }}
-  > (first_id, first_automaton, {state}, forced_columns, draw_columns)
+  > (first_id, first_automaton, {state_begin}, forced_columns, draw_columns)
   ids = Squeeze (id_columns, axis_2)
   logprob = Squeeze (logprob_columns, axis_2)
   final_automaton_row = Squeeze (final_automaton, axis_1)
@@ -223,16 +245,64 @@ advance (
 """
 
 
-def _draw(branch: str) -> list[str]:
+def _draw(branch: str, V: int) -> list[str]:
     """``{branch}_id``, the id at the row's draw in the cumulative distribution of ``{branch}_probabilities``."""
+    if V <= MAX_FLAT_DRAW:
+        return [
+            f"{branch}_cumulative = CumSum ({branch}_probabilities, cumulative_axis)",
+            *_beyond(branch, "cumulative", "sampled"),
+            f"{branch}_id = Add ({branch}_sampled, forced_id)",
+        ]
+    # A sum along the last axis waits for each addition, one down the columns of a grid does many at once. So the draw
+    # finds its column first, then the row within it: the order of ``draw_order``.
     return [
-        f"{branch}_cumulative = CumSum ({branch}_probabilities, cumulative_axis)",
-        f"{branch}_total = Gather <axis = 1> ({branch}_cumulative, last)",
-        f"{branch}_threshold = Mul (draw, {branch}_total)",
-        f"{branch}_is_beyond = Greater ({branch}_cumulative, {branch}_threshold)",
-        f"{branch}_beyond = Cast <to = 6> ({branch}_is_beyond)",
-        f"{branch}_sampled = ArgMax <axis = 1, keepdims = 1> ({branch}_beyond)  # the first beyond it",
+        f"{branch}_padded = Pad ({branch}_probabilities, grid_padding)",
+        f"{branch}_grid = Reshape ({branch}_padded, grid_shape)",
+        f"{branch}_within = CumSum ({branch}_grid, cumulative_axis)",
+        f"{branch}_columns = Gather <axis = 1> ({branch}_within, last_row)",
+        f"{branch}_before = CumSum <exclusive = 1> ({branch}_columns, cumulative_axis)",
+        f"{branch}_through = Add ({branch}_before, {branch}_columns)",
+        *_beyond(branch, "through", "column"),
+        f"{branch}_mass_before = GatherElements <axis = 1> ({branch}_before, {branch}_column)",
+        f"{branch}_left = Sub ({branch}_threshold, {branch}_mass_before)",
+        # The subtraction rounds: what is left stays below the column's mass, so that there is a row beyond it.
+        f"{branch}_mass = GatherElements <axis = 1> ({branch}_columns, {branch}_column)",
+        f"{branch}_most = Mul ({branch}_mass, below_one)",
+        f"{branch}_within_threshold = Min ({branch}_left, {branch}_most)",
+        f"{branch}_column_index = Unsqueeze ({branch}_column, axis_2)",
+        f"{branch}_column_indices = Expand ({branch}_column_index, column_shape)",
+        f"{branch}_rows = GatherElements <axis = 2> ({branch}_within, {branch}_column_indices)",
+        f"{branch}_row_masses = Squeeze ({branch}_rows, axis_2)",
+        f"{branch}_row_is_beyond = Greater ({branch}_row_masses, {branch}_within_threshold)",
+        f"{branch}_row_beyond = Cast <to = 6> ({branch}_row_is_beyond)",
+        f"{branch}_row = ArgMax <axis = 1, keepdims = 1> ({branch}_row_beyond)",
+        f"{branch}_row_first = Mul ({branch}_row, grid_columns)",
+        f"{branch}_sampled = Add ({branch}_row_first, {branch}_column)",
         f"{branch}_id = Add ({branch}_sampled, forced_id)",
+    ]
+
+
+def _grid(V: int) -> dict[str, NDArray[np.generic]]:
+    """Constants of the draw in columns."""
+    rows = -(-V // DRAW_COLUMNS)
+    return {
+        "grid_padding": np.array([0, 0, 0, rows * DRAW_COLUMNS - V], np.int64),
+        "grid_shape": np.array([-1, rows, DRAW_COLUMNS], np.int64),
+        "grid_columns": np.array(DRAW_COLUMNS, np.int64),
+        "column_shape": np.array([1, rows, 1], np.int64),
+        "last_row": np.array(-1, np.int64),
+        "below_one": np.array(1 - 2**-23, np.float32),
+    }
+
+
+def _beyond(branch: str, cumulative: str, found: str) -> list[str]:
+    """``{branch}_{found}``, the first place of ``{branch}_{cumulative}`` that is beyond the row's draw."""
+    return [
+        f"{branch}_total = Gather <axis = 1> ({branch}_{cumulative}, last)",
+        f"{branch}_threshold = Mul (draw, {branch}_total)",
+        f"{branch}_is_beyond = Greater ({branch}_{cumulative}, {branch}_threshold)",
+        f"{branch}_beyond = Cast <to = 6> ({branch}_is_beyond)",
+        f"{branch}_{found} = ArgMax <axis = 1, keepdims = 1> ({branch}_beyond)",
     ]
 
 
@@ -247,8 +317,8 @@ def _stack(kind: str, layers: int) -> list[str]:
     return [*lines, f"new_{kind} = Concat <axis = 0> ({rows})"]
 
 
-def _network(writer: _Writer, weights: Weights, layers: int) -> list[str]:
-    """The steps from ``id``, ``in_hidden_n`` and ``in_cell_n`` to ``logits``, ``out_hidden_n`` and ``out_cell_n``."""
+def _recurrence(writer: _Writer, weights: Weights, layers: int) -> list[str]:
+    """The steps from ``id``, ``in_hidden_n`` and ``in_cell_n`` to ``out_hidden_n`` and ``out_cell_n``."""
     lines: list[str] = []
     embedding = weights["embedding.weight"]
     V, H = weights["readout.weight"].shape
@@ -282,7 +352,6 @@ def _network(writer: _Writer, weights: Weights, layers: int) -> list[str]:
             f"squashed_{n} = Tanh (out_cell_{n})",
             *writer.state(f"out_hidden_{n}", f"output_gate_{n}", f"squashed_{n}"),
         ]
-    lines += writer.product("logits", f"out_hidden_{layers - 1}", weights["readout.weight"], weights["readout.bias"])
     return lines
 
 

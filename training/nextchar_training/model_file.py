@@ -17,7 +17,7 @@ from typing import Literal
 
 from nextchar_training.alphabet import Alphabet, AlphabetError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Version of the description and of the graph's inputs and outputs. A reader takes its own version only."""
 
 METADATA_KEY = "nextchar"

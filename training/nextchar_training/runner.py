@@ -6,7 +6,7 @@ scores texts with it, the engine serves from it. It knows ids and states, never 
 What always holds: on the CPU, a row's results depend on that row alone, bit for bit, whatever its batch-mates
 are, however many steps one call takes and however many threads share the work.
 
-Shapes: B rows, K steps, V ids, L layers, H hidden size, N alternatives.
+Shapes: B rows, R steps that only read, K steps, V ids, L layers, H hidden size, N alternatives.
 """
 
 from __future__ import annotations
@@ -83,7 +83,12 @@ class Batch:
 
     def take(self, rows: Sequence[int]) -> Batch:
         """The batch of ``rows`` only, in that order."""
-        return Batch(**{name: np.take(array, rows, axis=_row_axis(name)) for name, array in vars(self).items()})
+        return Batch(
+            **{
+                name: np.take(array, np.asarray(rows, np.intp), axis=_row_axis(name))
+                for name, array in vars(self).items()
+            }
+        )
 
     def split(self, parts: int) -> list[Batch]:
         """``parts`` batches of nearly as many rows each, which ``join`` puts together again."""
@@ -219,27 +224,44 @@ class Runner:
         )
 
     def advance(
-        self, batch: Batch, forced: NDArray[np.int64], draws: NDArray[np.float32], *, alternatives: int = 0
+        self,
+        batch: Batch,
+        forced: NDArray[np.int64],
+        draws: NDArray[np.float32],
+        *,
+        read: NDArray[np.int64] | None = None,
+        alternatives: int = 0,
     ) -> Steps:
-        """Takes K steps of every row, and leaves ``batch`` in the state after them.
+        """Takes R + K steps of every row, and leaves ``batch`` in the state after them.
 
-        ``forced`` [K, B] holds the id to take at each step, or ``SAMPLE``; ``draws`` [K, B] the random number
-        of each step, in [0, 1); ``alternatives`` N how many likeliest ids to give, all V where it is more. A step
+        ``forced`` [K, B], K at least 1, holds the id to take at each step, or ``SAMPLE``; ``draws`` [K, B] the random
+        number of each step, in [0, 1); ``alternatives`` N how many likeliest ids to give, all V where it is more.
+        ``read`` [R, B] holds ids to take before these, of which nothing is told: they cost less. A step
         reads the row's last id and chooses the next; the last chosen is not read yet.
         """
+        if read is None:
+            read = np.empty((0, len(batch)), np.int64)
         if len(batch) <= MAX_ROWS or self.provider == "cuda":
-            return self._advance(batch, forced, draws, alternatives)
+            return self._advance(batch, read, forced, draws, alternatives)
         parts = math.ceil(len(batch) / MAX_ROWS)
         batches = batch.split(parts)
-        columns = zip(np.array_split(forced, parts, axis=1), np.array_split(draws, parts, axis=1), strict=True)
-        steps = [self._advance(one, *two, alternatives) for one, two in zip(batches, columns, strict=True)]
+        slices = (np.array_split(array, parts, axis=1) for array in (read, forced, draws))
+        steps = [self._advance(one, r, f, d, alternatives) for one, r, f, d in zip(batches, *slices, strict=True)]
         vars(batch).update(vars(Batch.join(batches)))
         return Steps.join(steps)
 
-    def _advance(self, batch: Batch, forced: NDArray[np.int64], draws: NDArray[np.float32], alternatives: int) -> Steps:
+    def _advance(
+        self,
+        batch: Batch,
+        read: NDArray[np.int64],
+        forced: NDArray[np.int64],
+        draws: NDArray[np.float32],
+        alternatives: int,
+    ) -> Steps:
         *steps, batch.automaton_state, batch.hidden, batch.cell = self._session.run(
             _OUTPUTS,
             {
+                "read": read,
                 "forced": forced,
                 "uniform": draws,
                 "transitions": self._unconstrained,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from nextchar_training.alphabet import BOUNDARY, Alphabet
 from nextchar_training.network import Network
-from nextchar_training.uniform import uniform
+from nextchar_training.uniform import draw_order, uniform
 
 
 class SamplingError(ValueError):
@@ -52,11 +52,12 @@ def sample(
 def choose(logits: NDArray[np.float32], number: np.float32, temperature: float) -> int:
     """The id that ``number`` in [0, 1) chooses, by the inverse of the cumulative distribution.
 
-    ``logits`` is [V]. With the cumulative sum c of the probabilities in the order of ids, it is the
-    count of entries with c <= number * c[V - 1].
+    ``logits`` is [V]. With the cumulative sum c of the probabilities in the order of ``draw_order``, it is the
+    first id with c > number * c[V - 1].
     """
     if temperature == 0:
         return int(logits.argmax())
     scaled = logits / np.float32(temperature)
-    cumulative = np.cumsum(np.exp(scaled - scaled.max()), dtype=np.float32)
-    return int((cumulative <= number * cumulative[-1]).sum())
+    order = draw_order(len(logits))
+    cumulative = np.cumsum(np.exp(scaled - scaled.max())[order], dtype=np.float32)
+    return int(order[np.argmax(cumulative > number * cumulative[-1])])

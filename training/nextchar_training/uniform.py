@@ -1,4 +1,4 @@
-"""The random numbers of a stream: a pure function of its seed and a position.
+"""The random numbers of a stream: a pure function of its seed and a position; and what they choose among.
 
 The generator is counter-based, Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as
 1, 2, 3", SC 2011), so there is no state to keep: a stream stops, moves and goes on anywhere, and no
@@ -9,6 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+
+MAX_FLAT_DRAW = 1024
+"""Largest alphabet whose distribution a random number passes id by id; a larger one's ids stand in columns."""
+
+DRAW_COLUMNS = 128
+"""Columns in which the ids of a large alphabet stand: the n-th row has the next so many ids."""
 
 _WORDS = 4  # 64-bit words that Philox gives a counter value
 _UNIT = np.float32(2.0**-24)
@@ -22,3 +28,12 @@ def uniform(seed: int, position: int, count: int) -> NDArray[np.float32]:
     counter, skip = divmod(position, _WORDS)
     words = np.random.Philox(key=seed, counter=counter).random_raw(skip + count)[skip:]
     return (words >> np.uint64(40)).astype(np.float32) * _UNIT
+
+
+def draw_order(V: int) -> NDArray[np.int64]:
+    """The V ids in the order in which a random number passes their probabilities, from the first column on."""
+    if V <= MAX_FLAT_DRAW:
+        return np.arange(V)
+    rows = -(-V // DRAW_COLUMNS)
+    order = np.arange(rows * DRAW_COLUMNS).reshape(rows, DRAW_COLUMNS).T.ravel()
+    return order[order < V]
