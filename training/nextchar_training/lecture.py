@@ -1,0 +1,284 @@
+"""The lecture: recurrent networks with every step in sight.
+
+What the rest of nextchar does fast, this file does in the open, one character after another in NumPy: a network that
+reads "hell" and says "ello", what it remembers, how it learns, why it forgets, and the cell that forgets less. Read it
+from top to bottom; ``python -m nextchar_training.lecture`` trains both networks in front of you.
+
+Nothing imports it. Tests hold its gradients against PyTorch's and against finite differences, and its LSTM against the
+model file that the exporter makes of the same weights.
+
+Shapes: T characters of one text, V ids, H hidden size. A vector is one-dimensional, and ``W @ x`` a matrix times it;
+``np.outer(a, b)`` is a·bᵀ. A gradient ``dx`` is ∂loss/∂x, and has the shape of ``x``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Weights = dict[str, Array]
+
+# Characters become vectors.
+
+
+def one_hot(id_: int, V: int) -> Array:
+    """The vector [V] of a character: 1 at its id, 0 elsewhere. A matrix times it is one of the matrix's columns, so
+    a matrix that is applied to characters is a table of vectors, one a character.
+    """
+    x = np.zeros(V)
+    x[id_] = 1.0
+    return x
+
+
+def softmax(y: Array) -> Array:
+    """Scores [V] made into probabilities [V]: positive, with the sum 1, in the proportions of e^score.
+
+    Subtracting the largest changes no proportion, and keeps e^score finite.
+    """
+    e: Array = np.exp(y - y.max())
+    return np.asarray(e / e.sum())
+
+
+def sigmoid(a: Array) -> Array:
+    """Any number squeezed into 0 to 1: how far a gate is open."""
+    return 1 / (1 + np.exp(-a))
+
+
+# The recurrent network: one state, and the same weights at every character.
+
+
+@dataclass(frozen=True)
+class RnnStep:
+    """What one character left behind, for the way back."""
+
+    x: Array
+    h_before: Array
+    h: Array
+    p: Array
+    """Probabilities of the next character, [V]."""
+
+
+class Rnn:
+    """A recurrent network (Elman 1990).
+
+    h(t) = tanh(Wxh·x(t) + Whh·h(t-1) + bh): the new state comes from the character and from the old state.
+    y(t) = Why·h(t) + by: scores of the next character.
+
+    Wxh is [H, V], Whh [H, H], Why [V, H]. They are the same at every t: that is what lets the network read a text
+    of any length, and what makes each weight's gradient a sum over all characters.
+    """
+
+    def __init__(self, V: int, H: int, seed: int = 0) -> None:
+        random = np.random.default_rng(seed)
+        self.weights: Weights = {
+            "Wxh": random.normal(0, 1, (H, V)) / np.sqrt(H),
+            "Whh": random.normal(0, 1, (H, H)) / np.sqrt(H),
+            "bh": np.zeros(H),
+            "Why": random.normal(0, 1, (V, H)) / np.sqrt(H),
+            "by": np.zeros(V),
+        }
+
+    def start(self) -> Array:
+        """The state before a text: nothing was read, nothing is remembered."""
+        return np.zeros_like(self.weights["bh"])
+
+    def step(self, id_: int, h_before: Array) -> RnnStep:
+        """Reads one character."""
+        w = self.weights
+        x = one_hot(id_, len(w["by"]))
+        h = np.tanh(w["Wxh"] @ x + w["Whh"] @ h_before + w["bh"])
+        return RnnStep(x, h_before, h, softmax(w["Why"] @ h + w["by"]))
+
+    def forward(self, ids: Sequence[int], h: Array | None = None) -> list[RnnStep]:
+        """Reads a text from the state ``h``, or from the start: each step hands its state to the next."""
+        h = self.start() if h is None else h
+        steps = []
+        for id_ in ids:
+            steps.append(self.step(id_, h))
+            h = steps[-1].h
+        return steps
+
+    def backward(self, steps: Sequence[RnnStep], targets: Sequence[int]) -> Weights:
+        """Gradients of ``loss(steps, targets)`` by weight: back-propagation through time (Werbos 1990).
+
+        From the last character to the first. What reaches h(t) is its own error, and what comes back from the next
+        step, to which it was handed. At each step back the latter goes through Whhᵀ and through tanh's slope, which
+        is at most 1: after many steps little is left of it, or, where Whh is large, far too much. That is the
+        vanishing gradient (Hochreiter 1991; Bengio et al. 1994), and why this network learns nothing across a
+        hundred characters.
+        """
+        w = self.weights
+        gradients = {name: np.zeros_like(value) for name, value in w.items()}
+        dh_next = np.zeros_like(w["bh"])
+        for step, target in zip(reversed(steps), reversed(targets), strict=True):
+            dy = step.p - one_hot(target, len(step.p))  # of softmax and cross-entropy together
+            gradients["Why"] += np.outer(dy, step.h)
+            gradients["by"] += dy
+            dh = w["Why"].T @ dy + dh_next
+            dh_raw = (1 - step.h**2) * dh  # through tanh
+            gradients["Wxh"] += np.outer(dh_raw, step.x)
+            gradients["Whh"] += np.outer(dh_raw, step.h_before)
+            gradients["bh"] += dh_raw
+            dh_next = w["Whh"].T @ dh_raw
+        return gradients
+
+
+# The LSTM: a second state that is only added to.
+
+
+@dataclass(frozen=True)
+class LstmStep:
+    """What one character left behind, for the way back."""
+
+    z: Array
+    """The character and the old state, one after the other, [V + H]."""
+    c_before: Array
+    i: Array
+    f: Array
+    g: Array
+    o: Array
+    c: Array
+    h: Array
+    p: Array
+    """Probabilities of the next character, [V]."""
+
+
+class Lstm:
+    """Long short-term memory (Hochreiter & Schmidhuber 1997), with a forget gate (Gers et al. 2000).
+
+    One matrix W [4H, V + H] sees the character and the old state, and its product is cut in four:
+
+        i = σ(·)     input gate: how much of the candidate is written
+        f = σ(·)     forget gate: how much of the cell is kept
+        g = tanh(·)  candidate: what could be written
+        o = σ(·)     output gate: how much of the cell is shown
+
+        c(t) = f * c(t-1) + i * g
+        h(t) = o * tanh(c(t))
+
+    The cell state c is a conveyor belt: it passes from step to step with no matrix and no tanh in its way, scaled by f
+    and added to. The order of the four is PyTorch's.
+    """
+
+    def __init__(self, V: int, H: int, seed: int = 0) -> None:
+        random = np.random.default_rng(seed)
+        self.weights: Weights = {
+            "W": random.normal(0, 1, (4 * H, V + H)) / np.sqrt(V + H),
+            "b": np.zeros(4 * H),
+            "Why": random.normal(0, 1, (V, H)) / np.sqrt(H),
+            "by": np.zeros(V),
+        }
+
+    def start(self) -> tuple[Array, Array]:
+        """The states h and c before a text."""
+        H = self.weights["Why"].shape[1]
+        return np.zeros(H), np.zeros(H)
+
+    def step(self, id_: int, state: tuple[Array, Array]) -> LstmStep:
+        """Reads one character."""
+        w = self.weights
+        h_before, c_before = state
+        z = np.concatenate([one_hot(id_, len(w["by"])), h_before])
+        i_raw, f_raw, g_raw, o_raw = np.split(w["W"] @ z + w["b"], 4)
+        i, f, g, o = sigmoid(i_raw), sigmoid(f_raw), np.tanh(g_raw), sigmoid(o_raw)
+        c = f * c_before + i * g
+        h = o * np.tanh(c)
+        return LstmStep(z, c_before, i, f, g, o, c, h, softmax(w["Why"] @ h + w["by"]))
+
+    def forward(self, ids: Sequence[int], state: tuple[Array, Array] | None = None) -> list[LstmStep]:
+        """Reads a text from ``state``, or from the start: each step hands both its states to the next."""
+        state = self.start() if state is None else state
+        steps = []
+        for id_ in ids:
+            steps.append(self.step(id_, state))
+            state = steps[-1].h, steps[-1].c
+        return steps
+
+    def backward(self, steps: Sequence[LstmStep], targets: Sequence[int]) -> Weights:
+        """Gradients of ``loss(steps, targets)`` by weight.
+
+        Two things come back from the next step. ``dh_next`` goes through W, as in the plain network. ``dc_next``
+        went through the forget gate alone, dc(t-1) = f * dc(t): where f is near 1 it arrives as it left, however
+        many steps away. That is what the conveyor belt is for.
+        """
+        w = self.weights
+        V = len(w["by"])
+        gradients = {name: np.zeros_like(value) for name, value in w.items()}
+        dh_next, dc_next = np.zeros_like(steps[0].h), np.zeros_like(steps[0].c)
+        for step, target in zip(reversed(steps), reversed(targets), strict=True):
+            dy = step.p - one_hot(target, V)
+            gradients["Why"] += np.outer(dy, step.h)
+            gradients["by"] += dy
+            dh = w["Why"].T @ dy + dh_next
+            # h = o * tanh(c)
+            do = dh * np.tanh(step.c)
+            dc = dc_next + dh * step.o * (1 - np.tanh(step.c) ** 2)
+            # c = f * c_before + i * g
+            di, df, dg = dc * step.g, dc * step.c_before, dc * step.i
+            dc_next = dc * step.f
+            # Each through its squeezing function, then joined again as they were cut.
+            d_raw = np.concatenate(
+                [
+                    di * step.i * (1 - step.i),
+                    df * step.f * (1 - step.f),
+                    dg * (1 - step.g**2),
+                    do * step.o * (1 - step.o),
+                ]
+            )
+            gradients["W"] += np.outer(d_raw, step.z)
+            gradients["b"] += d_raw
+            dh_next = (w["W"].T @ d_raw)[V:]
+        return gradients
+
+
+# Learning.
+
+
+def loss(steps: Sequence[RnnStep] | Sequence[LstmStep], targets: Sequence[int]) -> float:
+    """The surprise at each next character, -log p(target), summed over the text, in nats."""
+    return float(sum(-np.log(step.p[target]) for step, target in zip(steps, targets, strict=True)))
+
+
+def learn(network: Rnn | Lstm, ids: Sequence[int], *, updates: int = 200, learning_rate: float = 0.1) -> list[float]:
+    """Teaches ``network`` to say what follows in ``ids``: each id is to be answered with the next one.
+
+    Gradient descent: every weight goes a little against its gradient. Gradients are clipped to [-5, 5], since the
+    sum over many characters can explode. Returns the loss before each update, in nats.
+    """
+    inputs, targets = ids[:-1], ids[1:]
+    losses = []
+    for _ in range(updates):
+        steps: Any = network.forward(inputs)
+        losses.append(loss(steps, targets))
+        gradients = network.backward(steps, targets)
+        for name, gradient in gradients.items():
+            network.weights[name] -= learning_rate * np.clip(gradient, -5, 5)
+    return losses
+
+
+def say(network: Rnn | Lstm, ids: Sequence[int]) -> list[int]:
+    """The likeliest next id after each of ``ids``."""
+    steps: Any = network.forward(ids)
+    return [int(step.p.argmax()) for step in steps]
+
+
+def main() -> None:
+    """Teaches "hello" to both networks."""
+    text = "hello"
+    alphabet = sorted(set(text))  # e, h, l, o
+    ids = [alphabet.index(character) for character in text]
+    for network in (Rnn(len(alphabet), 16), Lstm(len(alphabet), 16)):
+        print(f"{type(network).__name__.upper()}, {sum(value.size for value in network.weights.values())} weights")
+        for round_ in range(5):
+            said = "".join(alphabet[id_] for id_ in say(network, ids[:-1]))
+            losses = learn(network, ids, updates=40)
+            print(f'  after {40 * round_:3} updates: loss {losses[0]:.3f} nats, "{text[:-1]}" gives "{said}"')
+
+
+if __name__ == "__main__":
+    main()
