@@ -60,7 +60,9 @@ class Config(BaseSettings):
     threads_per_lane: int = Field(1, ge=1, le=256, description="threads that share the work of one step")
     max_batch: int = Field(1024, ge=1, le=4096, description="rows of a lane's batch")
     queue_size: int = Field(1024, ge=0, description="requests that wait for a row, a model; more are turned away")
-    turn_budget: float = Field(0.005, gt=0, le=1, description="seconds of a turn, about what a new request waits")
+    turn_budget: float = Field(
+        0.005, gt=0, le=1, description="seconds of a turn, about what a new request waits; 16 steps at least"
+    )
     drain_timeout: float = Field(30.0, ge=0, description="seconds that running streams get to finish at SIGTERM")
     max_characters: int = Field(100_000, ge=1, le=2**31, description="most characters that one request generates")
     max_prompt_characters: int = Field(65_536, ge=1, le=2**20, description="most characters of a prompt")

@@ -239,7 +239,7 @@ class Lstm:
 # Learning.
 
 
-def loss(steps: Sequence[RnnStep] | Sequence[LstmStep], targets: Sequence[int]) -> float:
+def loss(steps: Sequence[RnnStep | LstmStep], targets: Sequence[int]) -> float:
     """The surprise at each next character, -log p(target), summed over the text, in nats."""
     return float(sum(-np.log(step.p[target]) for step, target in zip(steps, targets, strict=True)))
 
