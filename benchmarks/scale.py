@@ -18,7 +18,7 @@ from benchmarks.served import CHARACTERS, STREAMS
 from benchmarks.servers import LOAD_CORE, SERVER_CORE, Load, served
 from benchmarks.timing import interleave
 from nextchar_training.network import Architecture
-from nextchar_training.runner import Runner
+from nextchar_training.runner import MAX_ROWS, Runner
 
 TITLE = "Scale"
 _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -61,8 +61,8 @@ def _batch(folder: Path) -> list[str]:
     return [
         "### By batch size",
         "At few rows a step costs what it costs to read the weights once and to run each node, however many rows there "
-        "are; from some 16 on the products fill the processor's units and each row costs the same. From 512 on the "
-        "values between the nodes leave the cache, and their memory is given back and taken again at each step.",
+        "are; from some 16 on the products fill the processor's units and each row costs the same. More rows than "
+        f"{MAX_ROWS} go through the graph in slices: the values between the nodes of more would leave the cache.",
         table(
             ["1×512: B", "µs a step", "µs a character", "characters/s"],
             [[B, f"{B / r * 1e6:.1f}", f"{1e6 / r:.2f}", f"{r:,.0f}"] for B, r in rates.items()],

@@ -235,7 +235,7 @@ def _idle(server: Server, lines: list[Claim]) -> list[str]:
 def _many(folder: Path, model: Path, lines: list[Claim]) -> list[str]:
     rows = []
     rates: dict[int, float] = {}
-    with served(folder, "--model", model, "--max-batch", "1024") as server:
+    with served(folder, "--model", model) as server:
         idle = server.memory
         for count in _COUNTS:
             server.forget_peak()
@@ -245,11 +245,6 @@ def _many(folder: Path, model: Path, lines: list[Claim]) -> list[str]:
             memory = (server.peak_memory - idle) / count
             rates[count] = report["characters_per_second"]
             rows.append(_row(count, report, spread, memory))
-    with served(folder, "--model", model) as server:
-        idle = server.memory
-        report = Load(server, streams=1000, requests=1000, max_characters=CHARACTERS).report()
-        default_spread = report["slowest_seconds"] / report["fastest_seconds"]
-        rows.append(_row("1000, `--max-batch` 256", report, default_spread, (server.peak_memory - idle) / 1000))
     lines += [
         Claim("1,000 streams: completed", 1000, report["completed"], unit=""),
         Claim("1,000 streams: slowest against fastest", 1.5, spread, at_most=True),
@@ -266,10 +261,9 @@ def _many(folder: Path, model: Path, lines: list[Claim]) -> list[str]:
 
     return [
         "### From one stream to a thousand",
-        f"`--max-batch` 1024 but in the last row, so that all run at once. Each wave has as many texts of {CHARACTERS} "
-        "characters as there are streams, all sent at once. Memory a stream is the peak of resident memory less that "
-        "of the server before its first request, by streams: up to some hundred streams, it is what the first "
-        "requests bring with them.",
+        f"Each wave has as many texts of {CHARACTERS} characters as there are streams, all sent at once. Memory a "
+        "stream is the peak of resident memory less that of the server before its first request, by streams: up to "
+        "some hundred streams, it is what the first requests bring with them.",
         table(
             ["streams", "characters/s", "each", "first character p50 / p99, ms", "slowest / fastest", "KiB a stream"],
             rows,
@@ -278,7 +272,7 @@ def _many(folder: Path, model: Path, lines: list[Claim]) -> list[str]:
     ]
 
 
-def _row(count: int | str, report: dict[str, Any], spread: float, memory: float) -> list[str]:
+def _row(count: int, report: dict[str, Any], spread: float, memory: float) -> list[str]:
     first = report["first_character_seconds"]
     return [
         str(count),
