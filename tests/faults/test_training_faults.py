@@ -1,9 +1,12 @@
 """What goes wrong around a training: bad input, a full disk, a signal."""
 
+import hashlib
+import random
 import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +29,9 @@ def text(tmp_path: Path) -> Path:
 
 
 def fit(*sources: object, out: Path, options: list[str] | None = None) -> list[str]:
-    return ["fit", *map(str, sources), "--out", str(out), "--epochs", "1", *(SMALL if options is None else options)]
+    options = SMALL if options is None else options
+    budget = [] if any(option.startswith("--epochs") for option in options) else ["--epochs", "1"]
+    return ["fit", *map(str, sources), "--out", str(out), *budget, *options]
 
 
 def error_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -118,9 +123,9 @@ def test_file_that_is_no_model_is_named(tmp_path: Path, text: Path, capsys: pyte
 
 
 @contextmanager
-def training_process(text: Path, run: Path) -> Iterator["subprocess.Popen[str]"]:
+def training_process(text: Path, run: Path, budget: str = "--minutes=0.5") -> Iterator["subprocess.Popen[str]"]:
     """A real process that trains, given when it has evaluated twice, so that both checkpoints are there."""
-    arguments = [COMMAND, "fit", text, "--out", run, "--minutes=0.5", *SMALL]
+    arguments = [COMMAND, "fit", text, "--out", run, budget, *SMALL]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for _ in range(2):
@@ -163,3 +168,77 @@ def test_full_disk_during_training_is_one_line_of_error_and_leaves_the_last_good
     assert load_checkpoint(run / "best.pt").record.step > 0
     assert load_checkpoint(run / "last.pt").record.step > 0
     assert not list(run.glob("*.partial"))
+
+
+# Going on.
+
+EPOCHS = 40  # some seconds, in which the signals below come
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of all weights of a checkpoint."""
+    weights = load_checkpoint(path).weights
+    return hashlib.sha256(b"".join(weights[name].numpy().tobytes() for name in sorted(weights))).hexdigest()
+
+
+def losses_of(run: Path) -> list[list[str]]:
+    """The lines of ``loss.csv`` but the seconds."""
+    return [line.split(",")[:2] + line.split(",")[3:] for line in (run / "loss.csv").read_text().split()]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that never stopped, with its text beside it."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "text.txt").write_text(TEXT)
+    arguments = fit(folder / "text.txt", out=folder / "run", options=[f"--epochs={EPOCHS}", *SMALL])
+    assert main(arguments) == 0
+    return folder
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_was_stopped_twice_and_resumed_has_the_weights_of_one_that_never_stopped(
+    whole: Path, tmp_path: Path, number: signal.Signals, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text, run = whole / "text.txt", tmp_path / "run"
+    with training_process(text, run, f"--epochs={EPOCHS}") as process:
+        time.sleep(random.uniform(0, 0.3))
+        process.send_signal(number)
+        process.communicate()
+    assert process.returncode == (-number if number is signal.SIGKILL else 130)
+    steps = [load_checkpoint(run / "last.pt").record.step]
+    with subprocess.Popen([COMMAND, "resume", run], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for _ in range(2):  # a line comes before what it tells is written
+            process.stdout.readline()
+        process.send_signal(number)
+        process.communicate()
+    steps.append(load_checkpoint(run / "last.pt").record.step)
+    assert steps[0] < steps[1] < load_checkpoint(whole / "run" / "last.pt").record.step  # it was under way
+    assert main(["resume", str(run)]) == 0
+    capsys.readouterr()
+    for name in ("last.pt", "best.pt"):
+        assert digest(run / name) == digest(whole / "run" / name)
+    assert losses_of(run) == losses_of(whole / "run")
+    assert "the run is complete" in error_of(["resume", str(run)], capsys)
+
+
+def test_a_stopped_run_is_not_resumed_on_another_text(
+    text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    with training_process(text, run) as process:
+        process.kill()
+        process.communicate()
+    text.write_text(TEXT + "more")
+    assert "is no longer the text that the run was trained on" in error_of(["resume", str(run)], capsys)
+    text.unlink()
+    assert "text.txt" in error_of(["resume", str(run)], capsys)
+    assert "nextchar-train resume" in error_of(fit(run / "loss.csv", out=run), capsys)  # beside --overwrite
+
+
+def test_what_holds_no_stopped_run_is_named(tmp_path: Path, text: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "missing" in error_of(["resume", str(tmp_path / "missing")], capsys)
+    assert "text.txt: not a folder" in error_of(["resume", str(text)], capsys)
+    (tmp_path / "stopped.pt").write_text("no run")
+    assert "stopped.pt: not a stopped run, or cut off" in error_of(["resume", str(tmp_path)], capsys)

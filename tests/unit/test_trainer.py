@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from nextchar_training.alphabet import BOUNDARY, Alphabet
 from nextchar_training.corpus import Corpus
 from nextchar_training.network import Architecture, Network
-from nextchar_training.trainer import Progress, Settings, TrainingError, train
+from nextchar_training.trainer import Position, Progress, Settings, Trainer, TrainingError
 
 B, T = 4, 8
 PATTERN = "one fish, two fish.\n"
@@ -25,13 +25,18 @@ def settings(*, epochs: int | None = 1, minutes: float | None = None, T: int = T
 class Training:
     """A tiny network that learns a text, and what it reports."""
 
-    def __init__(self, text: str, settings: Settings, stop: threading.Event | None = None) -> None:
+    def __init__(
+        self,
+        text: str,
+        settings: Settings,
+        stop: threading.Event | None = None,
+        position: Position | None = None,
+    ) -> None:
         self.alphabet = Alphabet.of(text)
         torch.manual_seed(0)
         self.network = Network(Architecture(self.alphabet.size, hidden_size=16, embedding_size=8), dropout=0.1)
-        self.progress = train(
-            self.network, Corpus("text", text, ()), self.alphabet, settings, stop or threading.Event()
-        )
+        self.trainer = Trainer(self.network, Corpus("text", text, ()), self.alphabet, settings, position)
+        self.progress = self.trainer.steps(stop or threading.Event())
 
     def weights(self) -> list[list[float]]:
         return [weight.flatten().tolist() for weight in self.network.parameters()]
@@ -77,6 +82,40 @@ def test_stop_ends_the_training_after_the_step_with_an_evaluation() -> None:
     assert (first.step, last.step) == (1, 2)
     assert first.validation_loss is None
     assert last.validation_loss is not None
+
+
+@pytest.mark.parametrize("steps", [1, 2, 17, 37])
+def test_training_that_goes_on_from_a_position_takes_the_steps_of_one_that_never_stopped(steps: int) -> None:
+    text, wanted = PATTERN * 30, settings(epochs=3)
+    whole = Training(text, wanted)
+    expected = [progress.training_loss for progress in whole.progress]
+    assert len(expected) > 37
+    first = Training(text, wanted)
+    losses = [progress.training_loss for progress in islice(first.progress, steps)]
+    position, weights = first.trainer.position, first.network.state_dict()
+    second = Training(text, wanted, position=position)  # which has drawn from torch's generator meanwhile
+    second.network.load_state_dict(weights)
+    losses += [progress.training_loss for progress in second.progress]
+    assert losses == expected
+    assert second.weights() == whole.weights()
+
+
+def test_training_that_stopped_at_its_end_has_no_more_steps() -> None:
+    first = Training(PATTERN * 30, settings())
+    list(first.progress)
+    assert list(Training(PATTERN * 30, settings(), position=first.trainer.position).progress) == []
+
+
+def test_the_evaluation_that_a_stop_brings_is_no_scheduled_one() -> None:
+    stop = threading.Event()
+    training = Training(PATTERN * 30, settings(epochs=1000), stop)
+    next(training.progress)
+    stop.set()
+    (last,) = training.progress
+    assert last.validation_loss is not None
+    assert not last.scheduled
+    every = Training(PATTERN * 200, settings(epochs=2)).progress
+    assert {(progress.validation_loss is not None) == progress.scheduled for progress in every} == {True}
 
 
 def test_evaluations_are_spread_over_the_budget_and_end_it() -> None:

@@ -83,18 +83,21 @@ class Checkpoint:
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """Writes a checkpoint. Where this raises ``OSError``, what was at ``path`` before is intact."""
+    document = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "architecture": asdict(checkpoint.architecture),
+        "alphabet": {"kind": checkpoint.alphabet.kind, "symbols": list(checkpoint.alphabet.symbols)},
+        "weights": checkpoint.weights,
+        "record": asdict(checkpoint.record),
+    }
+    write_whole(document, path, "checkpoint")
+
+
+def write_whole(document: dict[str, Any], path: Path, what: str) -> None:
+    """Writes tensors and plain values, whole or not at all; ``what`` they are is for the error's message."""
     content = io.BytesIO()
-    torch.save(
-        {
-            "format": _FORMAT,
-            "version": _VERSION,
-            "architecture": asdict(checkpoint.architecture),
-            "alphabet": {"kind": checkpoint.alphabet.kind, "symbols": list(checkpoint.alphabet.symbols)},
-            "weights": checkpoint.weights,
-            "record": asdict(checkpoint.record),
-        },
-        content,
-    )
+    torch.save(document, content)
     partial = path.with_name(f"{path.name}.partial")
     try:
         with partial.open("wb") as file:
@@ -104,24 +107,12 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         partial.replace(path)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise OSError(error.errno, f"the checkpoint was not written: {error.strerror}", str(path)) from error
+        raise OSError(error.errno, f"the {what} was not written: {error.strerror}", str(path)) from error
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Reads a checkpoint. Raises ``CheckpointError`` for what is none, ``OSError`` where there is no file."""
-    with path.open("rb") as file:
-        try:
-            # torch.load checks no sums, and takes what is no archive for an older format.
-            if damaged := zipfile.ZipFile(file).testzip():
-                raise CheckpointError(f"{path}: damaged at {damaged}")
-            file.seek(0)
-            content: Any = torch.load(file, weights_only=True, map_location="cpu")
-        except (zipfile.BadZipFile, RuntimeError, pickle.UnpicklingError) as error:
-            raise CheckpointError(f"{path}: not a checkpoint, or cut off") from error
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
-        raise CheckpointError(f"{path}: not a nextchar checkpoint")
-    if content.get("version") != _VERSION:
-        raise CheckpointError(f"{path}: checkpoint version {content.get('version')}; this release reads {_VERSION}")
+    content = read_whole(path, _FORMAT, _VERSION, "checkpoint")
     try:
         alphabet = content["alphabet"]
         checkpoint = Checkpoint(
@@ -134,3 +125,21 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: damaged: {error}") from error
     return checkpoint
+
+
+def read_whole(path: Path, form: str, version: int, what: str) -> dict[str, Any]:
+    """What ``write_whole`` wrote, its ``format`` and ``version`` checked. Raises as ``load_checkpoint`` does."""
+    with path.open("rb") as file:
+        try:
+            # torch.load checks no sums, and takes what is no archive for an older format.
+            if damaged := zipfile.ZipFile(file).testzip():
+                raise CheckpointError(f"{path}: damaged at {damaged}")
+            file.seek(0)
+            content: Any = torch.load(file, weights_only=True, map_location="cpu")
+        except (zipfile.BadZipFile, RuntimeError, pickle.UnpicklingError) as error:
+            raise CheckpointError(f"{path}: not a {what}, or cut off") from error
+    if not isinstance(content, dict) or content.get("format") != form:
+        raise CheckpointError(f"{path}: not a {form}")
+    if content.get("version") != version:
+        raise CheckpointError(f"{path}: {what} version {content.get('version')}; this release reads {version}")
+    return content

@@ -1,4 +1,4 @@
-"""The command ``nextchar-train``: fit, export, evaluate and sample.
+"""The command ``nextchar-train``: fit, resume, export, evaluate and sample.
 
 Thin: it reads the options, calls the library and turns every error that a user can cause into one line.
 """
@@ -22,7 +22,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import torch
 
 from nextchar_training.alphabet import Alphabet, UnknownCharacterError
-from nextchar_training.checkpoint import CheckpointError, TrainingRecord, load_checkpoint
+from nextchar_training.checkpoint import Checkpoint, CheckpointError, TrainingRecord, load_checkpoint
 from nextchar_training.corpus import CorpusError, read_corpus
 from nextchar_training.evaluation import NetworkScorer, bits, evaluate, stateful_loss
 from nextchar_training.export import ExportError, export
@@ -32,6 +32,7 @@ from nextchar_training.network import Architecture, ArchitectureError
 from nextchar_training.run_folder import RunFolder, RunFolderError
 from nextchar_training.runner import Runner
 from nextchar_training.sampling import SamplingError, sample
+from nextchar_training.stopped_run import load_stopped_run
 from nextchar_training.trainer import Settings, TrainingError
 
 _EXIT_CODES = """\
@@ -109,6 +110,10 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--seed", type=int, default=1, help="seed of weights, dropout and text offsets (%(default)s)")
     command.add_argument("--threads", type=_threads, help="threads of torch (one a core of the machine)")
 
+    command = commands.add_parser("resume", help="go on with a run that was stopped or killed", epilog=_EXIT_CODES)
+    command.set_defaults(run=_resume)
+    command.add_argument("run_folder", type=Path, metavar="RUN", help="folder of the run")
+
     command = commands.add_parser("export", help="turn a checkpoint into a model file", epilog=_EXIT_CODES)
     command.set_defaults(run=_export)
     command.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a checkpoint (.pt)")
@@ -170,10 +175,31 @@ def _fit(arguments: argparse.Namespace) -> int:
         layers=arguments.layers,
         embedding_size=arguments.embedding_size,
     )
-    best = fit(corpus, alphabet, architecture, settings, folder, arguments.command_line)
+    return _finish(folder, fit(corpus, alphabet, architecture, settings, folder, arguments.command_line))
+
+
+def _resume(arguments: argparse.Namespace) -> int:
+    folder = RunFolder(arguments.run_folder, overwrite=True)
+    if not folder.stopped.exists():
+        if folder.report.exists():
+            raise RunFolderError(f"{folder.path}: the run is complete; there is nothing to go on with")
+        raise RunFolderError(f"{folder.path}: holds no stopped run ({folder.stopped.name})")
+    stopped = load_stopped_run(folder.stopped)
+    if "-" in stopped.sources:
+        raise CorpusError("the run was trained on standard input, which is gone")
+    corpus = read_corpus(stopped.sources)
+    if corpus.sha256 != stopped.corpus_sha256:
+        raise CorpusError(f"{corpus.name} is no longer the text that the run was trained on")
+    torch.set_num_threads(stopped.threads)
+    alphabet = Alphabet.of(corpus.text)
+    best = fit(corpus, alphabet, stopped.architecture, stopped.settings, folder, stopped.command, stopped)
+    return _finish(folder, best)
+
+
+def _finish(folder: RunFolder, best: Checkpoint) -> int:
     print(folder.report)
     if best.record.stateful_loss is None or best.record.windows_loss is None:
-        print("stopped before the end")
+        print(f"stopped before the end; nextchar-train resume {shlex.quote(str(folder.path))} goes on")
         return 130
     _print_loss("stateful", best.record.stateful_loss)
     _print_loss("windows", best.record.windows_loss)

@@ -9,6 +9,7 @@ import os
 import platform
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -26,19 +27,29 @@ from nextchar_training.evaluation import NetworkScorer, bits, evaluate
 from nextchar_training.network import Architecture, Network
 from nextchar_training.run_folder import LossRow, RunFolder, draw_losses
 from nextchar_training.sampling import sample
-from nextchar_training.trainer import Settings, has_fast_bf16, train
+from nextchar_training.stopped_run import StoppedRun, save_stopped_run
+from nextchar_training.trainer import Settings, Trainer, has_fast_bf16
 
 EVALUATED_CHARACTERS = 2**17
 """Held-out characters that the final figures are of, at most: character by character takes a while."""
+
+_SECONDS_AT_RISK = 60.0
+"""Most work that a killed run has to do again."""
 
 _SAMPLE_CHARACTERS = 500
 _SAMPLE_TEMPERATURES = (0.5, 0.8, 1.0)
 
 
 def fit(
-    corpus: Corpus, alphabet: Alphabet, architecture: Architecture, settings: Settings, folder: RunFolder, command: str
+    corpus: Corpus,
+    alphabet: Alphabet,
+    architecture: Architecture,
+    settings: Settings,
+    folder: RunFolder,
+    command: str,
+    stopped: StoppedRun | None = None,
 ) -> Checkpoint:
-    """Trains and fills ``folder``; gives the best checkpoint.
+    """Trains and fills ``folder``; gives the best checkpoint. Goes on from ``stopped`` where one is given.
 
     SIGINT and SIGTERM stop the training. A stopped run keeps its checkpoints and gets its samples and its
     report, but not the losses under both protocols, which take a while.
@@ -46,46 +57,70 @@ def fit(
     torch.manual_seed(settings.seed)  # of the first weights
     network = Network(architecture, dropout=settings.dropout, input_dropout=settings.input_dropout)
     corpus_sha256 = corpus.sha256
-    rows: list[LossRow] = []
-    recent: list[float] = []  # training losses since the last evaluation
+    rows: list[LossRow] = []  # of the scheduled evaluations
+    recent: list[float] = []  # training losses since the last of them
+    position = None
+    if stopped is not None:
+        network.load_state_dict(stopped.weights)
+        rows, recent, position = list(stopped.losses), list(stopped.training_losses), stopped.position
+        folder.write_losses(rows)
+    trainer = Trainer(network, corpus, alphabet, settings, position)
+    last = rows[-1] if rows else None
+    saved = 0.0  # when the run was last written, by ``time.monotonic``
     with _stop_on_signals() as stop, Display() as display:
-        for progress in train(network, corpus, alphabet, settings, stop):
+        for progress in trainer.steps(stop):
             if progress.step == 1:
                 folder.start()  # now that nothing is wrong with the text and the settings
             display.show(progress)
             recent.append(progress.training_loss)
-            if progress.validation_loss is None:
-                continue
-            row = LossRow(
-                step=progress.step,
-                epoch=progress.epoch,
-                seconds=progress.seconds,
-                characters=progress.characters,
-                learning_rate=progress.learning_rate,
-                training_loss=sum(recent) / len(recent),
-                validation_loss=progress.validation_loss,
-            )
-            recent.clear()
-            folder.add_losses(row)
-            record = TrainingRecord(
-                corpus=corpus.name,
-                sources=corpus.sources,
-                corpus_sha256=corpus_sha256,
-                characters=len(corpus.text),
-                command=command,
-                seed=settings.seed,
-                step=row.step,
-                epoch=row.epoch,
-                seconds=row.seconds,
-                training_loss=row.training_loss,
-                validation_loss=row.validation_loss,
-            )
-            checkpoint = Checkpoint(architecture, alphabet, network.state_dict(), record)
-            save_checkpoint(checkpoint, folder.last)
-            if not rows or row.validation_loss < min(r.validation_loss for r in rows):
-                save_checkpoint(checkpoint, folder.best)
-            rows.append(row)
-
+            if progress.validation_loss is not None:
+                last = LossRow(
+                    step=progress.step,
+                    epoch=progress.epoch,
+                    seconds=progress.seconds,
+                    characters=progress.characters,
+                    learning_rate=progress.learning_rate,
+                    training_loss=sum(recent) / len(recent),
+                    validation_loss=progress.validation_loss,
+                )
+                folder.add_losses(last)
+                record = TrainingRecord(
+                    corpus=corpus.name,
+                    sources=corpus.sources,
+                    corpus_sha256=corpus_sha256,
+                    characters=len(corpus.text),
+                    command=command,
+                    seed=settings.seed,
+                    step=last.step,
+                    epoch=last.epoch,
+                    seconds=last.seconds,
+                    training_loss=last.training_loss,
+                    validation_loss=last.validation_loss,
+                )
+                checkpoint = Checkpoint(architecture, alphabet, network.state_dict(), record)
+                save_checkpoint(checkpoint, folder.last)
+                # What a stop brings is not the best of a run that goes on later, which would not have had it.
+                if not rows or (progress.scheduled and last.validation_loss < min(r.validation_loss for r in rows)):
+                    save_checkpoint(checkpoint, folder.best)
+                if progress.scheduled:
+                    rows.append(last)
+                    recent.clear()
+            if progress.validation_loss is not None or time.monotonic() > saved + _SECONDS_AT_RISK:
+                run = StoppedRun(
+                    command,
+                    corpus.sources,
+                    corpus_sha256,
+                    torch.get_num_threads(),
+                    architecture,
+                    settings,
+                    network.state_dict(),
+                    trainer.position,
+                    rows,
+                    recent,
+                )
+                save_stopped_run(run, folder.stopped)
+                saved = time.monotonic()
+    assert last is not None
     best = load_checkpoint(folder.best)
     if not stop.is_set():
         print(f"evaluating the best checkpoint on {_held_out(corpus)} characters", flush=True)
@@ -95,9 +130,15 @@ def fit(
             record = replace(best.record, stateful_loss=evaluation.stateful, windows_loss=evaluation.windows)
             best = replace(best, record=record)
             save_checkpoint(best, folder.best)
-    draw_losses(rows, folder.curve, f"{corpus.name}, {architecture.layers} x {architecture.hidden_size}")
+    draw_losses(
+        rows if last in rows else [*rows, last],
+        folder.curve,
+        f"{corpus.name}, {architecture.layers} x {architecture.hidden_size}",
+    )
     folder.samples.write_text(_samples(best), encoding="utf-8")
-    folder.report.write_text(_report(best, corpus, settings, rows[-1]), encoding="utf-8")
+    folder.report.write_text(_report(best, corpus, settings, last), encoding="utf-8")
+    if best.record.stateful_loss is not None:
+        folder.stopped.unlink(missing_ok=True)  # the run is complete
     return best
 
 
@@ -144,7 +185,8 @@ def _report(best: Checkpoint, corpus: Corpus, settings: Settings, last: LossRow)
     if record.stateful_loss is None or record.windows_loss is None:
         losses = (
             "The run was stopped, so it was not evaluated: "
-            "`nextchar-train evaluate best.pt CORPUS --split validation` does it.\n"
+            "`nextchar-train resume` goes on with it, "
+            "`nextchar-train evaluate best.pt CORPUS --split validation` evaluates it as it is.\n"
         )
     else:
         losses = (

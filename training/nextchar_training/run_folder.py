@@ -4,6 +4,7 @@
 |---|---|
 | ``best.pt`` | the checkpoint with the lowest validation loss |
 | ``last.pt`` | the checkpoint of the last evaluation |
+| ``stopped.pt`` | while the run is not complete: what ``nextchar-train resume`` goes on from |
 | ``loss.csv``, ``loss.png`` | the losses along the way |
 | ``samples.txt`` | texts that the best checkpoint writes |
 | ``report.md`` | command, corpus, machine, speed and losses |
@@ -14,6 +15,7 @@ A folder holds one run. It is made or emptied after the first step, when a train
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
@@ -44,6 +46,7 @@ class RunFolder:
         self.path = path
         self.best = path / "best.pt"
         self.last = path / "last.pt"
+        self.stopped = path / "stopped.pt"
         self.losses = path / "loss.csv"
         self.curve = path / "loss.png"
         self.samples = path / "samples.txt"
@@ -51,18 +54,24 @@ class RunFolder:
         if path.exists() and not path.is_dir():
             raise RunFolderError(f"{path}: not a folder")
         if not overwrite and (held := [file.name for file in self._files() if file.exists()]):
-            raise RunFolderError(f"{path}: already holds a run ({', '.join(held)}); --overwrite replaces it")
+            hint = f", nextchar-train resume {path} goes on with it" if self.stopped.exists() else ""
+            raise RunFolderError(f"{path}: already holds a run ({', '.join(held)}); --overwrite replaces it{hint}")
 
     def _files(self) -> tuple[Path, ...]:
-        return (self.best, self.last, self.losses, self.curve, self.samples, self.report)
+        return (self.best, self.last, self.stopped, self.losses, self.curve, self.samples, self.report)
 
     def start(self) -> None:
         """Makes the folder and removes the run that it held; other files in it stay."""
         self.path.mkdir(parents=True, exist_ok=True)
         for file in self._files():
             file.unlink(missing_ok=True)
+        self.write_losses([])
+
+    def write_losses(self, rows: Sequence[LossRow]) -> None:
+        """Makes ``loss.csv`` anew."""
         with self.losses.open("w", encoding="utf-8", newline="") as losses:
             csv.writer(losses).writerow(field.name for field in fields(LossRow))
+            csv.writer(losses).writerows(map(astuple, rows))
 
     def add_losses(self, row: LossRow) -> None:
         """Adds a line to ``loss.csv``."""

@@ -1,7 +1,7 @@
 """The trainer: the loop that fits a network to a text.
 
 Takes a network and a corpus and gives ``Progress`` after every step. It writes no files:
-who runs it decides what to keep.
+who runs it decides what to keep, its position too, from which it goes on as if it had never stopped.
 
 Truncated back-propagation through time: B streams read passages of the text side by side, T characters a
 step, and carry their state from step to step to the end of the passage. Every epoch cuts the passages anew
@@ -23,6 +23,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +33,7 @@ from torch.nn import functional
 from nextchar_training.alphabet import BOUNDARY, Alphabet, Ids
 from nextchar_training.corpus import Corpus
 from nextchar_training.evaluation import WINDOW, NetworkScorer, windows_loss
-from nextchar_training.network import Network
+from nextchar_training.network import Network, State
 
 VALIDATION_CHARACTERS = 64 * WINDOW
 """Characters of the validation text that are evaluated during training."""
@@ -83,7 +84,8 @@ class Progress:
     ``fraction`` is the part of the budget that is spent, ``characters`` how many were read so far,
     ``training_loss`` the loss of this step with dropout, in nats a character. ``validation_loss`` is
     there at the steps that were evaluated: windows of 256 characters, over at most
-    ``VALIDATION_CHARACTERS``.
+    ``VALIDATION_CHARACTERS``. ``scheduled`` tells the evaluations that every training with this budget has
+    from the one that a stop brings.
     """
 
     step: int
@@ -94,71 +96,130 @@ class Progress:
     learning_rate: float
     training_loss: float
     validation_loss: float | None
+    scheduled: bool
 
 
-def train(
-    network: Network, corpus: Corpus, alphabet: Alphabet, settings: Settings, stop: threading.Event
-) -> Iterator[Progress]:
-    """Trains ``network`` until the budget is spent or ``stop`` is set; gives ``Progress`` after every step.
+@dataclass(frozen=True)
+class Position:
+    """All that a training needs, beside its network's weights, to go on as if it had never stopped."""
 
-    Evaluates from time to time and after the last step, always. With ``epochs``, one thread and the
-    same network, corpus and settings, every run takes the same steps, bit for bit. Raises
-    ``TrainingError`` for a text shorter than one batch, and for a loss that is not finite.
-    """
-    B, T = settings.batch_size, settings.sequence_length
-    training = alphabet.encode(corpus.training)
-    validation = alphabet.encode(corpus.validation)[:VALIDATION_CHARACTERS]
-    line_starts = _line_starts(training, alphabet)
-    layout = _Layout.of(len(training), B, T)
-    steps_per_epoch = layout.rounds * layout.steps
-    random = np.random.default_rng(settings.seed)
-    torch.manual_seed(settings.seed)  # of dropout
-    optimizer = _optimizer(network, settings.learning_rate)
-    bf16 = has_fast_bf16()
-    network.train()
+    step: int
+    seconds: float
+    fraction: float
+    evaluations: int
+    optimizer: dict[str, Any]
+    state: State
+    """Recurrent state of the streams."""
+    random: Tensor
+    """State of torch's generator, which dropout draws from."""
 
-    started = time.perf_counter()
-    fraction, evaluations = 0.0, 0
-    state = network.initial_state(B)
-    batches = _batches(training, line_starts, layout, random)
-    for step, (inputs, targets, begins) in enumerate(batches, start=1):
-        state = tuple((h.masked_fill(begins, 0.0), c.masked_fill(begins, 0.0)) for h, c in state)
-        learning_rate = settings.learning_rate * _schedule(fraction)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate
 
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            logits, state = network(inputs, state)  # (T, B, V)
-        loss = functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(network.parameters(), _CLIP_NORM)
-        optimizer.step()
-        state = tuple((hidden.detach(), cell.detach()) for hidden, cell in state)
+class Trainer:
+    """A training, from where it stands to the end of its budget."""
 
-        if not math.isfinite(loss.item()):
-            raise TrainingError(f"the loss is {loss.item()} at step {step}: lower the learning rate")
-        if settings.epochs is not None:
-            fraction = step / (settings.epochs * steps_per_epoch)
-        elif settings.minutes is not None:
-            fraction = min(1.0, (time.perf_counter() - started) / (settings.minutes * 60))
-        last = fraction >= 1.0 or stop.is_set()
-        validation_loss = None
-        if last or fraction * _VALIDATIONS >= evaluations + 1:
-            validation_loss = windows_loss(NetworkScorer(network), validation)
-            evaluations = int(fraction * _VALIDATIONS)
-        yield Progress(
-            step=step,
-            epoch=step / steps_per_epoch,
-            fraction=fraction,
-            seconds=time.perf_counter() - started,
-            characters=step * B * T,
-            learning_rate=learning_rate,
-            training_loss=loss.item(),
-            validation_loss=validation_loss,
+    def __init__(
+        self,
+        network: Network,
+        corpus: Corpus,
+        alphabet: Alphabet,
+        settings: Settings,
+        position: Position | None = None,
+    ) -> None:
+        """Trains ``network``, whose weights are those of ``position`` where one is given.
+
+        Raises ``TrainingError`` for a text shorter than one batch.
+        """
+        self._network = network
+        self._settings = settings
+        training = alphabet.encode(corpus.training)
+        self._validation = alphabet.encode(corpus.validation)[:VALIDATION_CHARACTERS]
+        layout = _Layout.of(len(training), settings.batch_size, settings.sequence_length)
+        self._steps_per_epoch = layout.rounds * layout.steps
+        random = np.random.default_rng(settings.seed)
+        self._batches = _batches(training, _line_starts(training, alphabet), layout, random)
+        self._optimizer = _optimizer(network, settings.learning_rate)
+        self._bf16 = has_fast_bf16()
+        if position is None:
+            torch.manual_seed(settings.seed)  # of dropout
+            self._step, self._evaluations = 0, 0
+            self._seconds, self._fraction = 0.0, 0.0
+            self._state = network.initial_state(settings.batch_size)
+        else:
+            self._step, self._evaluations = position.step, position.evaluations
+            self._seconds, self._fraction = position.seconds, position.fraction
+            self._state = position.state
+            self._optimizer.load_state_dict(position.optimizer)
+            torch.set_rng_state(position.random)
+            for _ in islice(self._batches, position.step):  # what was read already
+                pass
+
+    @property
+    def position(self) -> Position:
+        """Where the training stands, between two steps."""
+        return Position(
+            self._step,
+            self._seconds,
+            self._fraction,
+            self._evaluations,
+            self._optimizer.state_dict(),
+            self._state,
+            torch.get_rng_state(),
         )
-        if last:
-            return
+
+    def steps(self, stop: threading.Event) -> Iterator[Progress]:
+        """Trains until the budget is spent or ``stop`` is set; gives ``Progress`` after every step.
+
+        Evaluates from time to time and after the last step, always. With ``epochs``, one thread and the
+        same network, corpus and settings, every run takes the same steps, bit for bit, and so does one that goes on
+        from a position. Raises ``TrainingError`` for a loss that is not finite.
+        """
+        settings, network = self._settings, self._network
+        B, T = settings.batch_size, settings.sequence_length
+        network.train()
+        started = time.perf_counter() - self._seconds
+        while self._fraction < 1.0:
+            inputs, targets, begins = next(self._batches)
+            self._step += 1
+            state = tuple((h.masked_fill(begins, 0.0), c.masked_fill(begins, 0.0)) for h, c in self._state)
+            learning_rate = settings.learning_rate * _schedule(self._fraction)
+            for group in self._optimizer.param_groups:
+                group["lr"] = learning_rate
+
+            with torch.autocast("cpu", torch.bfloat16, enabled=self._bf16):
+                logits, state = network(inputs, state)  # (T, B, V)
+            loss = functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
+            self._optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(network.parameters(), _CLIP_NORM)
+            self._optimizer.step()
+            self._state = tuple((hidden.detach(), cell.detach()) for hidden, cell in state)
+
+            if not math.isfinite(loss.item()):
+                raise TrainingError(f"the loss is {loss.item()} at step {self._step}: lower the learning rate")
+            if settings.epochs is not None:
+                self._fraction = self._step / (settings.epochs * self._steps_per_epoch)
+            elif settings.minutes is not None:
+                self._fraction = min(1.0, (time.perf_counter() - started) / (settings.minutes * 60))
+            scheduled = self._fraction >= 1.0 or self._fraction * _VALIDATIONS >= self._evaluations + 1
+            stopped = stop.is_set()
+            validation_loss = None
+            if scheduled or stopped:
+                validation_loss = windows_loss(NetworkScorer(network), self._validation)
+                self._evaluations = int(self._fraction * _VALIDATIONS)
+            self._seconds = time.perf_counter() - started
+            yield Progress(
+                step=self._step,
+                epoch=self._step / self._steps_per_epoch,
+                fraction=self._fraction,
+                seconds=self._seconds,
+                characters=self._step * B * T,
+                learning_rate=learning_rate,
+                training_loss=loss.item(),
+                validation_loss=validation_loss,
+                scheduled=scheduled,
+            )
+            if stopped:
+                return
 
 
 def has_fast_bf16() -> bool:
