@@ -1,10 +1,11 @@
-"""A lane: a thread with a batch of its own.
+"""A lane: a thread with streams of its own.
 
-The engine has one a core. Each turn of a lane: admit streams, choose the number of steps, run them, deliver
-what came, retire what ended. Exactness of the graph makes it invisible which lane a stream is on.
+The engine has one a core. Each turn of a lane: admit streams, advance those that await their first id, then all
+others, and after each deliver what came and retire what ended. Apart, because a step of few rows is short: a first
+id does not wait for all that run. Exactness of the graph makes it invisible which lane or batch a stream is in.
 
-What always holds: the rows of ``batch`` are the streams of ``streams``, in the same order; only the lane's
-own thread touches them. An error of a turn ends the streams of that turn, and the lane goes on.
+What always holds: only the lane's own thread touches its rows. An error of a turn ends the lane's streams, and the
+lane goes on.
 """
 
 from __future__ import annotations
@@ -35,8 +36,9 @@ MAX_STEPS = 256
 """Most steps of one turn, however short they are."""
 
 MESSAGE_PACE = 600e-6
-"""Seconds between two messages of a lane's streams, in the mean. A message costs the event loop some 30 µs, so that
-messages take less than a tenth of a core however many streams there are: the more, the more characters each carries."""
+"""Seconds between two messages of a lane's streams, in the mean. A message costs the event loop 30 to 70 µs, so that
+messages take about a tenth of a core however many streams there are: the more, the more characters each carries.
+"""
 
 _NICENESS = 5
 """How far a lane's thread stands back behind the event loop's, where both want the same core: it gets a quarter of the
@@ -49,7 +51,7 @@ _log = structlog.get_logger()
 
 
 class Lane:
-    """A thread that advances a batch of streams until its admission closes."""
+    """A thread that advances streams until its admission closes."""
 
     def __init__(
         self,
