@@ -205,7 +205,7 @@ class Lane:
         rows.take(lambda stream: stream.is_over)
         # Those whose reader is too far behind leave with their state, and come back when it has caught up.
         paused = rows.take(lambda stream: stream.is_full)
-        if paused:
+        if paused is not None:
             for row, stream in enumerate(paused.streams):
                 stream.row = paused.batch.take([row])
             self._admission.pause(paused.streams)
@@ -230,17 +230,17 @@ class _Rows:
     def __len__(self) -> int:
         return len(self.streams)
 
-    def join(self, others: _Rows) -> None:
-        """Adds ``others`` at the end."""
-        if others:
+    def join(self, others: _Rows | None) -> None:
+        """Adds ``others``, if there are any, at the end."""
+        if others is not None:
             self.streams = self.streams + others.streams
             self.batch = Batch.join([self.batch, others.batch])
 
-    def take(self, is_taken: Callable[[Stream], bool]) -> _Rows:
-        """Takes out the streams of which ``is_taken`` holds, with their rows."""
+    def take(self, is_taken: Callable[[Stream], bool]) -> _Rows | None:
+        """Takes out the streams of which ``is_taken`` holds, with their rows; None where there are none."""
         taken = [is_taken(stream) for stream in self.streams]
         if not any(taken):
-            return _Rows([], self.batch.take([]))
+            return None
         rows = [row for row, is_one in enumerate(taken) if is_one]
         kept = [row for row, is_one in enumerate(taken) if not is_one]
         others = _Rows([self.streams[row] for row in rows], self.batch.take(rows))

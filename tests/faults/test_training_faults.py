@@ -231,7 +231,7 @@ def test_a_stopped_run_is_not_resumed_on_another_text(
         process.kill()
         process.communicate()
     text.write_text(TEXT + "more")
-    assert "is no longer the text that the run was trained on" in error_of(["resume", str(run)], capsys)
+    assert "is no longer the text that the model was trained on" in error_of(["resume", str(run)], capsys)
     text.unlink()
     assert "text.txt" in error_of(["resume", str(run)], capsys)
     assert "nextchar-train resume" in error_of(fit(run / "loss.csv", out=run), capsys)  # beside --overwrite

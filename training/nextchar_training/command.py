@@ -23,7 +23,7 @@ import torch
 
 from nextchar_training.alphabet import Alphabet, UnknownCharacterError
 from nextchar_training.checkpoint import Checkpoint, CheckpointError, TrainingRecord, load_checkpoint
-from nextchar_training.corpus import CorpusError, read_corpus
+from nextchar_training.corpus import Corpus, CorpusError, read_corpus
 from nextchar_training.evaluation import NetworkScorer, bits, evaluate, stateful_loss
 from nextchar_training.export import ExportError, export
 from nextchar_training.fit import EVALUATED_CHARACTERS, fit
@@ -185,11 +185,7 @@ def _resume(arguments: argparse.Namespace) -> int:
             raise RunFolderError(f"{folder.path}: the run is complete; there is nothing to go on with")
         raise RunFolderError(f"{folder.path}: holds no stopped run ({folder.stopped.name})")
     stopped = load_stopped_run(folder.stopped)
-    if "-" in stopped.sources:
-        raise CorpusError("the run was trained on standard input, which is gone")
-    corpus = read_corpus(stopped.sources)
-    if corpus.sha256 != stopped.corpus_sha256:
-        raise CorpusError(f"{corpus.name} is no longer the text that the run was trained on")
+    corpus = _read_again(stopped.sources, stopped.corpus_sha256, "start anew with fit --overwrite")
     torch.set_num_threads(stopped.threads)
     alphabet = Alphabet.of(corpus.text)
     best = fit(corpus, alphabet, stopped.architecture, stopped.settings, folder, stopped.command, stopped)
@@ -229,16 +225,20 @@ def _export(arguments: argparse.Namespace) -> int:
 
 def _held_out(record: TrainingRecord) -> str:
     """The validation text of a training, whose corpus must still be what it was."""
-    remedy = "give a text to check the file on with --text"
-    if "-" in record.sources:
+    return _read_again(record.sources, record.corpus_sha256, "give a text to check the file on with --text").validation
+
+
+def _read_again(sources: Sequence[str], sha256: str, remedy: str) -> Corpus:
+    """The corpus of a training. Raises ``CorpusError``, with the ``remedy``, where it is no longer what it was."""
+    if "-" in sources:
         raise CorpusError(f"the model was trained on standard input, which is gone: {remedy}")
     try:
-        corpus = read_corpus(record.sources)
+        corpus = read_corpus(sources)
     except CorpusError as error:
         raise CorpusError(f"the corpus of the training cannot be read again: {error}; {remedy}") from error
-    if corpus.sha256 != record.corpus_sha256:
+    if corpus.sha256 != sha256:
         raise CorpusError(f"{corpus.name} is no longer the text that the model was trained on: {remedy}")
-    return corpus.validation
+    return corpus
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
