@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nextchar_training.alphabet import BOUNDARY, Alphabet
+from nextchar_training.batches import TextTooShortError
 from nextchar_training.corpus import Corpus
 from nextchar_training.network import Architecture, Network
 from nextchar_training.trainer import Position, Progress, Settings, Trainer, TrainingError
@@ -218,7 +219,7 @@ def test_passages_begin_with_a_line_where_one_is_near() -> None:
 
 
 def test_text_shorter_than_a_batch_is_refused_with_both_numbers() -> None:
-    with pytest.raises(TrainingError, match="27 characters, fewer than one batch of 4 x 8 = 32"):
+    with pytest.raises(TextTooShortError, match="27 characters, fewer than one batch of 4 x 8 = 32"):
         next(Training("a" * 30, settings()).progress)
 
 

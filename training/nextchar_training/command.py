@@ -22,6 +22,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import torch
 
 from nextchar_training.alphabet import Alphabet, UnknownCharacterError
+from nextchar_training.batches import TextTooShortError
 from nextchar_training.checkpoint import Checkpoint, CheckpointError, TrainingRecord, load_checkpoint
 from nextchar_training.corpus import Corpus, CorpusError, read_corpus
 from nextchar_training.evaluation import NetworkScorer, bits, evaluate, stateful_loss
@@ -49,6 +50,7 @@ _ERRORS = (
     ModelFileError,
     RunFolderError,
     SamplingError,
+    TextTooShortError,
     TrainingError,
     UnknownCharacterError,
     OSError,

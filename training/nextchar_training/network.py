@@ -81,6 +81,16 @@ class Network(nn.Module):
         return self.readout(x), tuple(after)
 
 
+def restarted(state: State, begins: Tensor) -> State:
+    """``state`` with zero for the sequences that begin a document, a bool (B, 1)."""
+    return tuple((hidden.masked_fill(begins, 0.0), cell.masked_fill(begins, 0.0)) for hidden, cell in state)
+
+
+def detached(state: State) -> State:
+    """``state`` without the graph that it came from: no gradient goes past it."""
+    return tuple((hidden.detach(), cell.detach()) for hidden, cell in state)
+
+
 def _lstm(inputs: int, H: int) -> nn.LSTM:
     """One layer whose weights are drawn gate by gate: recurrent ones orthogonal (Saxe et al. 2014), input ones by
     Glorot & Bengio (2010); biases 0.

@@ -3,12 +3,7 @@
 Takes a network and a corpus and gives ``Progress`` after every step. It writes no files:
 who runs it decides what to keep, its position too, from which it goes on as if it had never stopped.
 
-Truncated back-propagation through time: B streams read passages of the text side by side, T characters a
-step, and carry their state from step to step to the end of the passage. Every epoch cuts the passages anew
-at a random offset and shuffles them. Like any document, a passage begins with state zero and the boundary,
-and with a line where one is near, so that the model learns what the beginning of a text looks like. Streams
-begin at different steps, and in a large text passages are much shorter than an epoch: a short training sees
-beginnings all along.
+Truncated back-propagation through time: the state goes on from step to step (see ``batches``), the gradient does not.
 
 The recipe: AdamW, a short warm-up, then a cosine to zero over the whole budget, be it minutes or epochs
 (Loshchilov & Hutter 2017, 2019).
@@ -22,23 +17,21 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nextchar_training.alphabet import BOUNDARY, Alphabet, Ids
+from nextchar_training.alphabet import Alphabet
+from nextchar_training.batches import Batches
 from nextchar_training.corpus import Corpus
 from nextchar_training.evaluation import WINDOW, NetworkScorer, windows_loss
-from nextchar_training.network import Network, State
+from nextchar_training.network import Network, State, detached, restarted
 
 VALIDATION_CHARACTERS = 64 * WINDOW
 """Characters of the validation text that are evaluated during training."""
 
-_PASSAGE_STEPS = 256  # at most
 _VALIDATIONS = 25  # evaluations a training
 _BETAS = (0.9, 0.99)
 _WEIGHT_DECAY = 0.05  # of matrices only
@@ -127,16 +120,18 @@ class Trainer:
     ) -> None:
         """Trains ``network``, whose weights are those of ``position`` where one is given.
 
-        Raises ``TrainingError`` for a text shorter than one batch.
+        Raises ``TextTooShortError`` for a text shorter than one batch.
         """
         self._network = network
         self._settings = settings
-        training = alphabet.encode(corpus.training)
         self._validation = alphabet.encode(corpus.validation)[:VALIDATION_CHARACTERS]
-        layout = _Layout.of(len(training), settings.batch_size, settings.sequence_length)
-        self._steps_per_epoch = layout.rounds * layout.steps
-        random = np.random.default_rng(settings.seed)
-        self._batches = _batches(training, _line_starts(training, alphabet), layout, random)
+        self._batches = Batches(
+            alphabet.encode(corpus.training),
+            int(alphabet.encode("\n")[0]) if "\n" in alphabet.symbols else None,
+            batch_size=settings.batch_size,
+            sequence_length=settings.sequence_length,
+            seed=settings.seed,
+        )
         self._optimizer = _optimizer(network, settings.learning_rate)
         self._bf16 = has_fast_bf16()
         if position is None:
@@ -150,8 +145,7 @@ class Trainer:
             self._state = position.state
             self._optimizer.load_state_dict(position.optimizer)
             torch.set_rng_state(position.random)
-            for _ in islice(self._batches, position.step):  # what was read already
-                pass
+            self._batches.skip(position.step)
 
     @property
     def position(self) -> Position:
@@ -178,26 +172,25 @@ class Trainer:
         network.train()
         started = time.perf_counter() - self._seconds
         while self._fraction < 1.0:
-            inputs, targets, begins = next(self._batches)
+            batch = next(self._batches)
             self._step += 1
-            state = tuple((h.masked_fill(begins, 0.0), c.masked_fill(begins, 0.0)) for h, c in self._state)
             learning_rate = settings.learning_rate * _schedule(self._fraction)
             for group in self._optimizer.param_groups:
                 group["lr"] = learning_rate
 
             with torch.autocast("cpu", torch.bfloat16, enabled=self._bf16):
-                logits, state = network(inputs, state)  # (T, B, V)
-            loss = functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
+                logits, state = network(batch.inputs, restarted(self._state, batch.begins))  # (T, B, V)
+            loss = functional.cross_entropy(logits.float().flatten(0, 1), batch.targets.flatten())
             self._optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(network.parameters(), _CLIP_NORM)
             self._optimizer.step()
-            self._state = tuple((hidden.detach(), cell.detach()) for hidden, cell in state)
+            self._state = detached(state)
 
             if not math.isfinite(loss.item()):
                 raise TrainingError(f"the loss is {loss.item()} at step {self._step}: lower the learning rate")
             if settings.epochs is not None:
-                self._fraction = self._step / (settings.epochs * self._steps_per_epoch)
+                self._fraction = self._step / (settings.epochs * self._batches.steps_per_epoch)
             elif settings.minutes is not None:
                 self._fraction = min(1.0, (time.perf_counter() - started) / (settings.minutes * 60))
             scheduled = self._fraction >= 1.0 or self._fraction * _VALIDATIONS >= self._evaluations + 1
@@ -209,7 +202,7 @@ class Trainer:
             self._seconds = time.perf_counter() - started
             yield Progress(
                 step=self._step,
-                epoch=self._step / self._steps_per_epoch,
+                epoch=self._step / self._batches.steps_per_epoch,
                 fraction=self._fraction,
                 seconds=self._seconds,
                 characters=self._step * B * T,
@@ -248,67 +241,3 @@ def _optimizer(network: Network, learning_rate: float) -> torch.optim.Optimizer:
         betas=_BETAS,
         fused=True,
     )
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """How an epoch cuts a text: ``rounds`` times B passages of ``steps`` times T characters."""
-
-    B: int
-    T: int
-    rounds: int
-    steps: int
-
-    @classmethod
-    def of(cls, characters: int, B: int, T: int) -> _Layout:
-        """The layout with the fewest rounds that keeps passages short."""
-        batches = characters // (B * T)
-        if batches == 0:
-            raise TrainingError(
-                f"the training text has {characters:,} characters, fewer than one batch of {B} x {T} = {B * T:,}: "
-                "give more text, or a smaller batch size or sequence length"
-            )
-        rounds = math.ceil(batches / _PASSAGE_STEPS)
-        return cls(B, T, rounds, batches // rounds)
-
-
-def _line_starts(ids: Ids, alphabet: Alphabet) -> Ids:
-    """Where the lines of ``ids`` begin, in ascending order; the first is 0."""
-    if "\n" not in alphabet.symbols:
-        return np.array([0])
-    (line_end,) = alphabet.encode("\n")
-    return np.concatenate([[0], np.flatnonzero(ids[:-1] == line_end) + 1])
-
-
-def _batches(
-    ids: Ids, line_starts: Ids, layout: _Layout, random: np.random.Generator
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Batches without end: inputs and targets, int64 (T, B), and the streams that begin a passage, bool (B, 1)."""
-    B, T, steps = layout.B, layout.T, layout.steps
-    passages = _passages(ids, line_starts, layout, random)
-    places = np.zeros(B, dtype=np.int64)  # of each stream's next character
-    last = np.zeros(B, dtype=np.int64)  # each stream's character before it
-    # First passages of different lengths: from then on, streams begin at different steps.
-    steps_left = 1 + np.arange(B) * steps // B
-    begins = np.ones(B, dtype=bool)
-    while True:
-        places[begins] = list(islice(passages, int(begins.sum())))
-        last[begins] = BOUNDARY
-        targets = ids[places + np.arange(T)[:, None]]  # (T, B)
-        inputs = np.concatenate([last[None], targets[:-1]])
-        yield torch.from_numpy(inputs), torch.from_numpy(targets), torch.from_numpy(begins[:, None].copy())
-        places += T
-        last = targets[-1].copy()
-        steps_left -= 1
-        begins = steps_left == 0
-        steps_left[begins] = steps
-
-
-def _passages(ids: Ids, line_starts: Ids, layout: _Layout, random: np.random.Generator) -> Iterator[int]:
-    """Where passages begin, without end: all of one epoch, shuffled, then all of the next."""
-    length = layout.steps * layout.T
-    count = layout.rounds * layout.B
-    while True:
-        starts = random.integers(len(ids) - count * length + 1) + random.permutation(count) * length
-        lines = line_starts[np.searchsorted(line_starts, starts, side="right") - 1]
-        yield from np.where(starts - lines < layout.T, lines, starts).tolist()
