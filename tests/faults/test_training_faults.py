@@ -1,6 +1,7 @@
 """What goes wrong around a training: bad input, a full disk, a signal."""
 
 import hashlib
+import os
 import random
 import resource
 import signal
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import torch
 
 from nextchar_training.checkpoint import load_checkpoint
 from nextchar_training.command import main
@@ -123,9 +125,11 @@ def test_file_that_is_no_model_is_named(tmp_path: Path, text: Path, capsys: pyte
 
 
 @contextmanager
-def training_process(text: Path, run: Path, budget: str = "--minutes=0.5") -> Iterator["subprocess.Popen[str]"]:
+def training_process(
+    text: Path, run: Path, budget: str = "--minutes=0.5", processes: int = 1
+) -> Iterator["subprocess.Popen[str]"]:
     """A real process that trains, given when it has evaluated twice, so that both checkpoints are there."""
-    arguments = [COMMAND, "fit", text, "--out", run, budget, *SMALL]
+    arguments = [COMMAND, "fit", text, "--out", run, budget, f"--processes={processes}", *SMALL]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for _ in range(2):
@@ -187,21 +191,30 @@ def losses_of(run: Path) -> list[list[str]]:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that never stopped, with its text beside it."""
-    folder = tmp_path_factory.mktemp("whole")
-    (folder / "text.txt").write_text(TEXT)
-    arguments = fit(folder / "text.txt", out=folder / "run", options=[f"--epochs={EPOCHS}", *SMALL])
-    assert main(arguments) == 0
-    return folder
+def wholes(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """Runs of one process and of two that never stopped, each with its text beside it."""
+    folders = {}
+    for processes in (1, 2):
+        folder = folders[processes] = tmp_path_factory.mktemp("whole")
+        (folder / "text.txt").write_text(TEXT)
+        options = [f"--epochs={EPOCHS}", f"--processes={processes}", *SMALL]
+        assert main(fit(folder / "text.txt", out=folder / "run", options=options)) == 0
+    return folders
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("processes", "number"), [(1, signal.SIGKILL), (1, signal.SIGTERM), (1, signal.SIGINT), (2, signal.SIGKILL)]
+)
 def test_a_run_that_was_stopped_twice_and_resumed_has_the_weights_of_one_that_never_stopped(
-    whole: Path, tmp_path: Path, number: signal.Signals, capsys: pytest.CaptureFixture[str]
+    wholes: dict[int, Path],
+    tmp_path: Path,
+    processes: int,
+    number: signal.Signals,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    whole = wholes[processes]
     text, run = whole / "text.txt", tmp_path / "run"
-    with training_process(text, run, f"--epochs={EPOCHS}") as process:
+    with training_process(text, run, f"--epochs={EPOCHS}", processes) as process:
         time.sleep(random.uniform(0, 0.3))
         process.send_signal(number)
         process.communicate()
@@ -242,3 +255,62 @@ def test_what_holds_no_stopped_run_is_named(tmp_path: Path, text: Path, capsys: 
     assert "text.txt: not a folder" in error_of(["resume", str(text)], capsys)
     (tmp_path / "stopped.pt").write_text("no run")
     assert "stopped.pt: not a stopped run, or cut off" in error_of(["resume", str(tmp_path)], capsys)
+
+
+# Several processes.
+
+
+def others_of(process: "subprocess.Popen[str]") -> list[int]:
+    """The processes that a training started."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+    return [int(number) for number in children.split()]
+
+
+def test_a_training_that_loses_a_process_says_so_and_can_be_resumed(text: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with training_process(text, run, processes=2) as process:
+        (other,) = others_of(process)
+        os.kill(other, signal.SIGKILL)
+        _, errors = process.communicate()
+    assert process.returncode == 2
+    assert errors.startswith("nextchar-train: error: a process of the training is lost: ")
+    assert errors.count("\n") == 1
+    assert load_checkpoint(run / "last.pt").record.step > 0
+    assert (run / "stopped.pt").exists()
+
+
+def test_processes_end_with_a_training_that_is_killed(text: Path, tmp_path: Path) -> None:
+    with training_process(text, tmp_path / "run", processes=2) as process:
+        (other,) = others_of(process)
+        process.kill()
+        process.communicate()
+    deadline = time.monotonic() + 30
+    while Path(f"/proc/{other}").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_stopped_training_of_two_processes_is_silent(text: Path, tmp_path: Path) -> None:
+    with training_process(text, tmp_path / "run", processes=2) as process:
+        process.send_signal(signal.SIGTERM)
+        output, errors = process.communicate()
+    assert (process.returncode, errors) == (130, "")
+    assert "stopped before the end" in output
+
+
+def test_what_several_processes_cannot_do_is_refused(
+    text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = fit(text, out=tmp_path / "run", options=["--processes=3", *SMALL])
+    assert "batch_size is 8; 3 processes cannot divide it evenly" in error_of(arguments, capsys)
+    arguments = fit("-", out=tmp_path / "run", options=["--processes=2", *SMALL])
+    assert "standard input is read once" in error_of(arguments, capsys)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_gpu_that_is_not_there_is_refused(text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    message = error_of(fit(text, out=tmp_path / "run", options=["--device=cuda", *SMALL]), capsys)
+    assert "device cuda cannot be had: torch" in message
+    assert "--device cpu trains here" in message
+    assert not (tmp_path / "run").exists()

@@ -1,5 +1,8 @@
 """``nextchar-train`` from a text to an exported file, in this process, with a tiny network."""
 
+import os
+import subprocess
+import sys
 from itertools import takewhile
 from pathlib import Path
 
@@ -56,6 +59,31 @@ def test_same_seed_and_epochs_give_the_same_weights_bit_for_bit(run: Path, text:
     assert main(["fit", str(text), "--out", str(again), "--epochs", "3", "--learning-rate", "0.02", *SMALL]) == 0
     first, second = (load_checkpoint(folder / "last.pt").weights for folder in (run, again))
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_two_processes_take_the_steps_of_one(text: Path, tmp_path: Path) -> None:
+    losses = []
+    for processes in (1, 2):
+        run = tmp_path / str(processes)
+        options = ["--epochs=1", f"--processes={processes}", "--dropout=0", "--input-dropout=0", *SMALL]
+        assert main(["fit", str(text), "--out", str(run), *options]) == 0
+        losses.append([float(row.split(",")[-1]) for row in (run / "loss.csv").read_text().splitlines()[1:]])
+    assert losses[0] == pytest.approx(losses[1], abs=0.01)  # two halves add up in another order, in bfloat16
+    assert losses[0][0] - losses[0][-1] > 0.1  # a wrong step would have shown
+
+
+def test_torchrun_trains_as_the_option_does(text: Path, tmp_path: Path) -> None:
+    arguments = ["nextchar-train", "fit", str(text), "--epochs=1", *SMALL]
+    assert main([*arguments[1:], "--processes=2", "--out", str(tmp_path / "option")]) == 0
+    torchrun = ["torchrun", "--standalone", "--nproc-per-node=2", "--no-python"]
+    subprocess.run([*torchrun, *arguments, "--out", str(tmp_path / "torchrun")], env=environment(), check=True)
+    first, second = (load_checkpoint(tmp_path / name / "last.pt").weights for name in ("option", "torchrun"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def environment() -> dict[str, str]:
+    """An environment in which the commands of this Python's packages are found."""
+    return {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
 
 def test_evaluate_measures_what_fit_reported(run: Path, text: Path, capsys: pytest.CaptureFixture[str]) -> None:

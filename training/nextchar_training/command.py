@@ -27,9 +27,10 @@ from nextchar_training.checkpoint import Checkpoint, CheckpointError, TrainingRe
 from nextchar_training.corpus import Corpus, CorpusError, read_corpus
 from nextchar_training.evaluation import NetworkScorer, bits, evaluate, stateful_loss
 from nextchar_training.export import ExportError, export
-from nextchar_training.fit import EVALUATED_CHARACTERS, fit
+from nextchar_training.fit import EVALUATED_CHARACTERS, Job, fit, follow
 from nextchar_training.model_file import ModelFileError, TrainingSummary
 from nextchar_training.network import Architecture, ArchitectureError
+from nextchar_training.processes import ProcessesError, joined
 from nextchar_training.run_folder import RunFolder, RunFolderError
 from nextchar_training.runner import Runner
 from nextchar_training.sampling import SamplingError, sample
@@ -48,6 +49,7 @@ _ERRORS = (
     CorpusError,
     ExportError,
     ModelFileError,
+    ProcessesError,
     RunFolderError,
     SamplingError,
     TextTooShortError,
@@ -61,11 +63,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and gives its exit code."""
     argv = sys.argv[1:] if argv is None else argv
     command_line = shlex.join(["nextchar-train", *argv])
-    arguments = _parser().parse_args(argv, argparse.Namespace(command_line=command_line))
+    arguments = _parser().parse_args(argv, argparse.Namespace(command_line=command_line, argv=argv))
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         return int(arguments.run(arguments))
     except _ERRORS as error:
+        if _rank() > 0 and isinstance(error, (ProcessesError, TrainingError)):
+            return 2  # which rank 0 tells
         message = str(error)
         if isinstance(error, OSError) and error.filename is not None:
             message = f"{error.filename}: {error.strerror}"
@@ -109,8 +113,17 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--sequence-length", type=int, default=64, help="characters a sequence (%(default)s)")
     command.add_argument("--learning-rate", type=float, default=3e-3, help="highest learning rate (%(default)s)")
     command.add_argument("--dropout", type=float, default=0.3, help="dropout of a layer's output (%(default)s)")
+    command.add_argument("--input-dropout", type=float, default=0.1, help="dropout of the embedding (%(default)s)")
     command.add_argument("--seed", type=int, default=1, help="seed of weights, dropout and text offsets (%(default)s)")
-    command.add_argument("--threads", type=_threads, help="threads of torch (one a core of the machine)")
+    command.add_argument("--patience", type=int, help="end after so many of the 25 evaluations without a better loss")
+    command.add_argument(
+        "--processes",
+        type=_at_least_1,
+        default=1,
+        help="processes that share each batch; 2 of 1 thread beat 1 of 2 threads (%(default)s)",
+    )
+    command.add_argument("--threads", type=_at_least_1, help="threads of each process (the cores, divided)")
+    command.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to train (%(default)s)")
 
     command = commands.add_parser("resume", help="go on with a run that was stopped or killed", epilog=_EXIT_CODES)
     command.set_defaults(run=_resume)
@@ -149,17 +162,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _threads(text: str) -> int:
-    threads = int(text)
-    if threads < 1:
+def _at_least_1(text: str) -> int:
+    number = int(text)
+    if number < 1:
         raise ValueError
-    return threads
+    return number
 
 
 def _fit(arguments: argparse.Namespace) -> int:
-    if arguments.threads is not None:
-        torch.set_num_threads(arguments.threads)
-    folder = RunFolder(arguments.out, overwrite=arguments.overwrite)
     settings = Settings(
         minutes=arguments.minutes,
         epochs=arguments.epochs,
@@ -167,8 +177,14 @@ def _fit(arguments: argparse.Namespace) -> int:
         sequence_length=arguments.sequence_length,
         learning_rate=arguments.learning_rate,
         dropout=arguments.dropout,
+        input_dropout=arguments.input_dropout,
         seed=arguments.seed,
+        patience=arguments.patience,
     )
+    if arguments.processes > 1 and "-" in arguments.corpus:
+        raise CorpusError("standard input is read once, which several processes cannot: write it to a file first")
+    folder = RunFolder(arguments.out, overwrite=arguments.overwrite or _rank() > 0)
+    device = _device(arguments.device)
     corpus = read_corpus(arguments.corpus)
     alphabet = Alphabet.of(corpus.text)
     architecture = Architecture(
@@ -177,7 +193,9 @@ def _fit(arguments: argparse.Namespace) -> int:
         layers=arguments.layers,
         embedding_size=arguments.embedding_size,
     )
-    return _finish(folder, fit(corpus, alphabet, architecture, settings, folder, arguments.command_line))
+    torch.set_num_threads(arguments.threads or max(1, torch.get_num_threads() // arguments.processes))
+    job = Job(corpus, alphabet, architecture, settings, arguments.command_line, device)
+    return _train(job, folder, arguments)
 
 
 def _resume(arguments: argparse.Namespace) -> int:
@@ -189,9 +207,47 @@ def _resume(arguments: argparse.Namespace) -> int:
     stopped = load_stopped_run(folder.stopped)
     corpus = _read_again(stopped.sources, stopped.corpus_sha256, "start anew with fit --overwrite")
     torch.set_num_threads(stopped.threads)
-    alphabet = Alphabet.of(corpus.text)
-    best = fit(corpus, alphabet, stopped.architecture, stopped.settings, folder, stopped.command, stopped)
+    arguments.processes = stopped.processes
+    job = Job(
+        corpus,
+        Alphabet.of(corpus.text),
+        stopped.architecture,
+        stopped.settings,
+        stopped.command,
+        _device(stopped.device),
+        stopped,
+    )
+    return _train(job, folder, arguments)
+
+
+def _train(job: Job, folder: RunFolder, arguments: argparse.Namespace) -> int:
+    with joined(arguments.processes, job.device, arguments.argv) as processes:
+        if processes.rank > 0:
+            follow(job, processes)
+            return 0
+        best = fit(job, folder, processes)
     return _finish(folder, best)
+
+
+def _rank() -> int:
+    """Which of several processes this one is (see ``processes``)."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def _device(kind: str) -> torch.device:
+    """The device to train on. Raises ``TrainingError`` where this machine has none of that kind."""
+    if kind == "cpu":
+        return torch.device("cpu")
+    number = int(os.environ.get("LOCAL_RANK", "0"))
+    if not torch.cuda.is_available():
+        reason = "finds no GPU" if torch.version.cuda else "is built without CUDA"
+        raise TrainingError(f"device cuda cannot be had: torch {torch.__version__} {reason}; --device cpu trains here")
+    if number >= torch.cuda.device_count():
+        raise TrainingError(
+            f"device cuda:{number} cannot be had: there are {torch.cuda.device_count()} GPUs, one a process"
+        )
+    torch.cuda.set_device(number)
+    return torch.device("cuda", number)
 
 
 def _finish(folder: RunFolder, best: Checkpoint) -> int:

@@ -64,14 +64,15 @@ class NetworkScorer:
     @torch.no_grad()
     def score(self, last_id: Ids, ids: NDArray[np.int64], state: State) -> tuple[NDArray[np.float32], State]:
         """Dropout is off while it scores, whatever mode the network is in."""
-        targets = torch.from_numpy(ids)  # (T, B)
-        inputs = torch.cat([torch.from_numpy(last_id)[None], targets[:-1]])
+        device = next(self.network.parameters()).device
+        targets = torch.from_numpy(ids).to(device)  # (T, B)
+        inputs = torch.cat([torch.from_numpy(last_id).to(device)[None], targets[:-1]])
         training = self.network.training
         self.network.eval()
         logits, state = self.network(inputs, state)  # (T, B, V)
         self.network.train(training)
         loss: Tensor = functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none")
-        return -loss.view(targets.shape).numpy(), state
+        return -loss.view(targets.shape).cpu().numpy(), state
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,9 @@ import os
 import platform
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
@@ -25,6 +24,7 @@ from nextchar_training.corpus import Corpus
 from nextchar_training.display import Display
 from nextchar_training.evaluation import NetworkScorer, bits, evaluate
 from nextchar_training.network import Architecture, Network
+from nextchar_training.processes import Processes
 from nextchar_training.run_folder import LossRow, RunFolder, draw_losses
 from nextchar_training.sampling import sample
 from nextchar_training.stopped_run import StoppedRun, save_stopped_run
@@ -33,40 +33,55 @@ from nextchar_training.trainer import Settings, Trainer, has_fast_bf16
 EVALUATED_CHARACTERS = 2**17
 """Held-out characters that the final figures are of, at most: character by character takes a while."""
 
-_SECONDS_AT_RISK = 60.0
-"""Most work that a killed run has to do again."""
-
 _SAMPLE_CHARACTERS = 500
 _SAMPLE_TEMPERATURES = (0.5, 0.8, 1.0)
 
 
-def fit(
-    corpus: Corpus,
-    alphabet: Alphabet,
-    architecture: Architecture,
-    settings: Settings,
-    folder: RunFolder,
-    command: str,
-    stopped: StoppedRun | None = None,
-) -> Checkpoint:
-    """Trains and fills ``folder``; gives the best checkpoint. Goes on from ``stopped`` where one is given.
+@dataclass(frozen=True)
+class Job:
+    """What is to be trained, on what, how, and where; ``stopped`` is the run to go on with, where there is one."""
+
+    corpus: Corpus
+    alphabet: Alphabet
+    architecture: Architecture
+    settings: Settings
+    command: str
+    device: torch.device
+    stopped: StoppedRun | None = None
+
+    def trainer(self, processes: Processes) -> tuple[Network, Trainer]:
+        """The network and its trainer, where the stopped run left them or with first weights."""
+        torch.manual_seed(self.settings.seed)  # of the first weights
+        network = Network(self.architecture, dropout=self.settings.dropout, input_dropout=self.settings.input_dropout)
+        if self.stopped is not None:
+            network.load_state_dict(self.stopped.weights)
+        network.to(self.device)
+        position = None if self.stopped is None else self.stopped.position
+        return network, Trainer(network, self.corpus, self.alphabet, self.settings, position, processes)
+
+
+def follow(job: Job, processes: Processes) -> None:
+    """Trains beside rank 0, which alone knows of files, signals and people."""
+    _, trainer = job.trainer(processes)
+    for progress in trainer.steps(threading.Event()):
+        if progress.keep:
+            _ = trainer.position
+
+
+def fit(job: Job, folder: RunFolder, processes: Processes) -> Checkpoint:
+    """Trains as rank 0 and fills ``folder``; gives the best checkpoint.
 
     SIGINT and SIGTERM stop the training. A stopped run keeps its checkpoints and gets its samples and its
     report, but not the losses under both protocols, which take a while.
     """
-    torch.manual_seed(settings.seed)  # of the first weights
-    network = Network(architecture, dropout=settings.dropout, input_dropout=settings.input_dropout)
-    corpus_sha256 = corpus.sha256
+    network, trainer = job.trainer(processes)
+    corpus_sha256 = job.corpus.sha256
     rows: list[LossRow] = []  # of the scheduled evaluations
     recent: list[float] = []  # training losses since the last of them
-    position = None
-    if stopped is not None:
-        network.load_state_dict(stopped.weights)
-        rows, recent, position = list(stopped.losses), list(stopped.training_losses), stopped.position
+    if job.stopped is not None:
+        rows, recent = list(job.stopped.losses), list(job.stopped.training_losses)
         folder.write_losses(rows)
-    trainer = Trainer(network, corpus, alphabet, settings, position)
     last = rows[-1] if rows else None
-    saved = 0.0  # when the run was last written, by ``time.monotonic``
     with _stop_on_signals() as stop, Display() as display:
         for progress in trainer.steps(stop):
             if progress.step == 1:
@@ -84,20 +99,9 @@ def fit(
                     validation_loss=progress.validation_loss,
                 )
                 folder.add_losses(last)
-                record = TrainingRecord(
-                    corpus=corpus.name,
-                    sources=corpus.sources,
-                    corpus_sha256=corpus_sha256,
-                    characters=len(corpus.text),
-                    command=command,
-                    seed=settings.seed,
-                    step=last.step,
-                    epoch=last.epoch,
-                    seconds=last.seconds,
-                    training_loss=last.training_loss,
-                    validation_loss=last.validation_loss,
+                checkpoint = Checkpoint(
+                    job.architecture, job.alphabet, network.state_dict(), _record(job, corpus_sha256, last)
                 )
-                checkpoint = Checkpoint(architecture, alphabet, network.state_dict(), record)
                 save_checkpoint(checkpoint, folder.last)
                 # What a stop brings is not the best of a run that goes on later, which would not have had it.
                 if not rows or (progress.scheduled and last.validation_loss < min(r.validation_loss for r in rows)):
@@ -105,40 +109,65 @@ def fit(
                 if progress.scheduled:
                     rows.append(last)
                     recent.clear()
-            if progress.validation_loss is not None or time.monotonic() > saved + _SECONDS_AT_RISK:
+            if progress.keep:
                 run = StoppedRun(
-                    command,
-                    corpus.sources,
-                    corpus_sha256,
-                    torch.get_num_threads(),
-                    architecture,
-                    settings,
-                    network.state_dict(),
-                    trainer.position,
-                    rows,
-                    recent,
+                    command=job.command,
+                    sources=job.corpus.sources,
+                    corpus_sha256=corpus_sha256,
+                    device=job.device.type,
+                    processes=processes.size,
+                    threads=torch.get_num_threads(),
+                    architecture=job.architecture,
+                    settings=job.settings,
+                    weights=network.state_dict(),
+                    position=trainer.position,
+                    losses=rows,
+                    training_losses=recent,
                 )
                 save_stopped_run(run, folder.stopped)
-                saved = time.monotonic()
     assert last is not None
     best = load_checkpoint(folder.best)
     if not stop.is_set():
-        print(f"evaluating the best checkpoint on {_held_out(corpus)} characters", flush=True)
-        with suppress(KeyboardInterrupt):
-            held_out = alphabet.encode(corpus.validation[:EVALUATED_CHARACTERS])
-            evaluation = evaluate(NetworkScorer(best.network()), held_out)
-            record = replace(best.record, stateful_loss=evaluation.stateful, windows_loss=evaluation.windows)
-            best = replace(best, record=record)
-            save_checkpoint(best, folder.best)
+        best = _evaluated(best, job.corpus)
+        save_checkpoint(best, folder.best)
+    architecture = job.architecture
     draw_losses(
         rows if last in rows else [*rows, last],
         folder.curve,
-        f"{corpus.name}, {architecture.layers} x {architecture.hidden_size}",
+        f"{job.corpus.name}, {architecture.layers} x {architecture.hidden_size}",
     )
     folder.samples.write_text(_samples(best), encoding="utf-8")
-    folder.report.write_text(_report(best, corpus, settings, last), encoding="utf-8")
+    folder.report.write_text(_report(best, job, processes, last), encoding="utf-8")
     if best.record.stateful_loss is not None:
         folder.stopped.unlink(missing_ok=True)  # the run is complete
+    return best
+
+
+def _record(job: Job, corpus_sha256: str, row: LossRow) -> TrainingRecord:
+    return TrainingRecord(
+        corpus=job.corpus.name,
+        sources=job.corpus.sources,
+        corpus_sha256=corpus_sha256,
+        characters=len(job.corpus.text),
+        command=job.command,
+        seed=job.settings.seed,
+        step=row.step,
+        epoch=row.epoch,
+        seconds=row.seconds,
+        training_loss=row.training_loss,
+        validation_loss=row.validation_loss,
+    )
+
+
+def _evaluated(best: Checkpoint, corpus: Corpus) -> Checkpoint:
+    """``best`` with its losses under both protocols, or without them where Ctrl-C ends the wait."""
+    print(f"evaluating the best checkpoint on {_held_out(corpus)} characters", flush=True)
+    with suppress(KeyboardInterrupt):
+        held_out = best.alphabet.encode(corpus.validation[:EVALUATED_CHARACTERS])
+        evaluation = evaluate(NetworkScorer(best.network()), held_out)
+        return replace(
+            best, record=replace(best.record, stateful_loss=evaluation.stateful, windows_loss=evaluation.windows)
+        )
     return best
 
 
@@ -177,11 +206,15 @@ def _held_out(corpus: Corpus) -> str:
     return f"the first {EVALUATED_CHARACTERS:,} of {len(corpus.validation):,} held-out"
 
 
-def _report(best: Checkpoint, corpus: Corpus, settings: Settings, last: LossRow) -> str:
+def _report(best: Checkpoint, job: Job, processes: Processes, last: LossRow) -> str:
     architecture, record = best.architecture, best.record
+    corpus, settings = job.corpus, job.settings
     parameters = sum(weight.numel() for weight in best.weights.values())
     budget = f"{settings.minutes:g} minutes" if settings.epochs is None else f"{settings.epochs} epochs"
-    precision = "bfloat16 autocast" if has_fast_bf16() else "float32 (this CPU has neither AMX nor AVX512-BF16)"
+    precision = "bfloat16 autocast" if has_fast_bf16(job.device) else "float32 (no bfloat16 here)"
+    used = f"{processes.size} {'process' if processes.size == 1 else 'processes'} of {torch.get_num_threads()} threads"
+    if job.device.type == "cuda":
+        used = f"{processes.size} x {torch.cuda.get_device_name(job.device)}, {used}"
     if record.stateful_loss is None or record.windows_loss is None:
         losses = (
             "The run was stopped, so it was not evaluated: "
@@ -227,7 +260,7 @@ seed {settings.seed}
 
 ## Machine
 
-- {_processor()}, {os.cpu_count()} processors seen, {torch.get_num_threads()} threads used
+- {_processor()}, {os.cpu_count()} processors seen, {used}
 - Python {platform.python_version()}, torch {torch.__version__}, nextchar {version("nextchar")}, \
 {platform.system()} {platform.machine()}
 """

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 Cell = Literal["lstm"]
 """The recurrent cells that a network can have."""
 
-State = tuple[tuple[Tensor, Tensor], ...]
+State = tuple[tuple[Tensor, ...], ...]
 """One (hidden, cell) a layer, each of shape (1, B, H)."""
 
 
@@ -73,7 +73,7 @@ class Network(nn.Module):
         ``ids`` is int64 (T, B); the logits are float (T, B, V).
         """
         x = _locked_dropout(self.embedding(ids), self.input_dropout, self.training)  # (T, B, E)
-        after: list[tuple[Tensor, Tensor]] = []
+        after: list[tuple[Tensor, ...]] = []
         for layer, before in zip(self.layers, state, strict=True):
             x, pair = layer(x, before)  # (T, B, H)
             x = _locked_dropout(x, self.dropout, self.training)
@@ -83,12 +83,12 @@ class Network(nn.Module):
 
 def restarted(state: State, begins: Tensor) -> State:
     """``state`` with zero for the sequences that begin a document, a bool (B, 1)."""
-    return tuple((hidden.masked_fill(begins, 0.0), cell.masked_fill(begins, 0.0)) for hidden, cell in state)
+    return tuple(tuple(one.masked_fill(begins, 0.0) for one in layer) for layer in state)
 
 
 def detached(state: State) -> State:
     """``state`` without the graph that it came from: no gradient goes past it."""
-    return tuple((hidden.detach(), cell.detach()) for hidden, cell in state)
+    return tuple(tuple(one.detach() for one in layer) for layer in state)
 
 
 def _lstm(inputs: int, H: int) -> nn.LSTM:

@@ -17,18 +17,20 @@ from nextchar_training.run_folder import LossRow
 from nextchar_training.trainer import Position, Settings
 
 _FORMAT = "nextchar stopped run"
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
 class StoppedRun:
     """A run at one moment. ``losses`` are the scheduled evaluations so far; ``training_losses`` those of the steps
-    since the last of them. ``threads`` are torch's: another number adds in another order.
+    since the last of them. Other ``processes``, or other ``threads`` of each, would add in another order.
     """
 
     command: str
     sources: tuple[str, ...]
     corpus_sha256: str
+    device: str
+    processes: int
     threads: int
     architecture: Architecture
     settings: Settings

@@ -2,6 +2,7 @@
 
 Takes a network and a corpus and gives ``Progress`` after every step. It writes no files:
 who runs it decides what to keep, its position too, from which it goes on as if it had never stopped.
+Several processes that run one training each have a trainer, which take every step together.
 
 Truncated back-propagation through time: the state goes on from step to step (see ``batches``), the gradient does not.
 
@@ -28,11 +29,13 @@ from nextchar_training.batches import Batches
 from nextchar_training.corpus import Corpus
 from nextchar_training.evaluation import WINDOW, NetworkScorer, windows_loss
 from nextchar_training.network import Network, State, detached, restarted
+from nextchar_training.processes import Processes
 
 VALIDATION_CHARACTERS = 64 * WINDOW
 """Characters of the validation text that are evaluated during training."""
 
 _VALIDATIONS = 25  # evaluations a training
+_SECONDS_AT_RISK = 60.0  # most work that a killed training has to do again
 _BETAS = (0.9, 0.99)
 _WEIGHT_DECAY = 0.05  # of matrices only
 _WARM_UP = 0.05  # of the budget
@@ -55,11 +58,13 @@ class Settings:
     dropout: float = 0.3
     input_dropout: float = 0.1
     seed: int = 1
+    patience: int | None = None
+    """Evaluations without a better loss that end the training early; None: it uses its whole budget."""
 
     def __post_init__(self) -> None:
         if (self.minutes is None) == (self.epochs is None):
             raise TrainingError("the budget is either minutes or epochs")
-        for name in ("minutes", "epochs", "batch_size", "sequence_length", "learning_rate"):
+        for name in ("minutes", "epochs", "batch_size", "sequence_length", "learning_rate", "patience"):
             number = getattr(self, name)
             if number is not None and not (0 < number < math.inf):
                 raise TrainingError(f"{name} is {number}; it must be above 0")
@@ -78,7 +83,8 @@ class Progress:
     ``training_loss`` the loss of this step with dropout, in nats a character. ``validation_loss`` is
     there at the steps that were evaluated: windows of 256 characters, over at most
     ``VALIDATION_CHARACTERS``. ``scheduled`` tells the evaluations that every training with this budget has
-    from the one that a stop brings.
+    from the one that a stop brings. ``keep`` says that it is time to keep the position: at evaluations, and once a
+    minute.
     """
 
     step: int
@@ -90,6 +96,7 @@ class Progress:
     training_loss: float
     validation_loss: float | None
     scheduled: bool
+    keep: bool
 
 
 @dataclass(frozen=True)
@@ -100,11 +107,15 @@ class Position:
     seconds: float
     fraction: float
     evaluations: int
+    best_loss: float
+    """Lowest validation loss of the scheduled evaluations so far."""
+    stale: int
+    """Scheduled evaluations since that one."""
     optimizer: dict[str, Any]
     state: State
     """Recurrent state of the streams."""
     random: Tensor
-    """State of torch's generator, which dropout draws from."""
+    """State of torch's generators, which dropout draws from, uint8 [processes, bytes]."""
 
 
 class Trainer:
@@ -117,13 +128,21 @@ class Trainer:
         alphabet: Alphabet,
         settings: Settings,
         position: Position | None = None,
+        processes: Processes | None = None,
     ) -> None:
-        """Trains ``network``, whose weights are those of ``position`` where one is given.
+        """Trains ``network``, on its device; its weights are those of ``position`` where one is given.
 
-        Raises ``TextTooShortError`` for a text shorter than one batch.
+        Raises ``TextTooShortError`` for a text shorter than one batch, ``TrainingError`` for a batch that the
+        processes cannot divide among themselves.
         """
         self._network = network
         self._settings = settings
+        self._processes = processes or Processes()
+        self._device = next(network.parameters()).device
+        if settings.batch_size % self._processes.size:
+            raise TrainingError(
+                f"batch_size is {settings.batch_size}; {self._processes.size} processes cannot divide it evenly"
+            )
         self._validation = alphabet.encode(corpus.validation)[:VALIDATION_CHARACTERS]
         self._batches = Batches(
             alphabet.encode(corpus.training),
@@ -133,90 +152,127 @@ class Trainer:
             seed=settings.seed,
         )
         self._optimizer = _optimizer(network, settings.learning_rate)
-        self._bf16 = has_fast_bf16()
+        self._bf16 = has_fast_bf16(self._device)
         if position is None:
-            torch.manual_seed(settings.seed)  # of dropout
-            self._step, self._evaluations = 0, 0
-            self._seconds, self._fraction = 0.0, 0.0
-            self._state = network.initial_state(settings.batch_size)
+            self._generator.manual_seed((settings.seed + self._processes.rank) % 2**64)
+            self._step, self._evaluations, self._stale = 0, 0, 0
+            self._seconds, self._fraction, self._best_loss = 0.0, 0.0, math.inf
+            self._state = network.initial_state(settings.batch_size // self._processes.size)
         else:
-            self._step, self._evaluations = position.step, position.evaluations
-            self._seconds, self._fraction = position.seconds, position.fraction
-            self._state = position.state
+            self._step, self._evaluations, self._stale = position.step, position.evaluations, position.stale
+            self._seconds, self._fraction, self._best_loss = position.seconds, position.fraction, position.best_loss
+            self._state = tuple(
+                tuple(self._processes.part(one, 1).to(self._device) for one in layer) for layer in position.state
+            )
             self._optimizer.load_state_dict(position.optimizer)
-            torch.set_rng_state(position.random)
+            self._generator.set_state(position.random[self._processes.rank].clone())
             self._batches.skip(position.step)
 
     @property
     def position(self) -> Position:
-        """Where the training stands, between two steps."""
+        """Where the training stands, between two steps. All its processes have to ask for it at once."""
+        gather = self._processes.gather
         return Position(
-            self._step,
-            self._seconds,
-            self._fraction,
-            self._evaluations,
-            self._optimizer.state_dict(),
-            self._state,
-            torch.get_rng_state(),
+            step=self._step,
+            seconds=self._seconds,
+            fraction=self._fraction,
+            evaluations=self._evaluations,
+            best_loss=self._best_loss,
+            stale=self._stale,
+            optimizer=self._optimizer.state_dict(),
+            state=tuple(tuple(gather(one, 1) for one in layer) for layer in self._state),
+            random=gather(self._generator.get_state()[None], 0),
         )
+
+    @property
+    def _generator(self) -> torch.Generator:
+        """The one that dropout draws from."""
+        if self._device.type == "cuda":
+            return torch.cuda.default_generators[self._device.index or 0]
+        return torch.default_generator
 
     def steps(self, stop: threading.Event) -> Iterator[Progress]:
         """Trains until the budget is spent or ``stop`` is set; gives ``Progress`` after every step.
 
-        Evaluates from time to time and after the last step, always. With ``epochs``, one thread and the
-        same network, corpus and settings, every run takes the same steps, bit for bit, and so does one that goes on
-        from a position. Raises ``TrainingError`` for a loss that is not finite.
+        Evaluates from time to time and after the last step, always. With ``epochs``, on a CPU, with one thread a
+        process, as many processes, and the same network, corpus and settings, every run takes the same steps, bit
+        for bit, and so does one that goes on from a position. Raises ``TrainingError`` for a loss that is not finite.
         """
         settings, network = self._settings, self._network
-        B, T = settings.batch_size, settings.sequence_length
+        shared = self._processes.share(network)
         network.train()
         started = time.perf_counter() - self._seconds
+        kept = time.monotonic()
         while self._fraction < 1.0:
             batch = next(self._batches)
+            inputs, targets, begins = (
+                self._processes.part(whole, axis).to(self._device)
+                for whole, axis in ((batch.inputs, 1), (batch.targets, 1), (batch.begins, 0))
+            )
             self._step += 1
             learning_rate = settings.learning_rate * _schedule(self._fraction)
             for group in self._optimizer.param_groups:
                 group["lr"] = learning_rate
 
-            with torch.autocast("cpu", torch.bfloat16, enabled=self._bf16):
-                logits, state = network(batch.inputs, restarted(self._state, batch.begins))  # (T, B, V)
-            loss = functional.cross_entropy(logits.float().flatten(0, 1), batch.targets.flatten())
+            with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
+                logits, state = shared(inputs, restarted(self._state, begins))  # (T, B, V)
+            loss = functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
             self._optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(network.parameters(), _CLIP_NORM)
             self._optimizer.step()
             self._state = detached(state)
 
-            if not math.isfinite(loss.item()):
-                raise TrainingError(f"the loss is {loss.item()} at step {self._step}: lower the learning rate")
-            if settings.epochs is not None:
-                self._fraction = self._step / (settings.epochs * self._batches.steps_per_epoch)
-            elif settings.minutes is not None:
-                self._fraction = min(1.0, (time.perf_counter() - started) / (settings.minutes * 60))
+            training_loss = self._processes.mean(loss.detach()).item()
+            if not math.isfinite(training_loss):
+                raise TrainingError(f"the loss is {training_loss} at step {self._step}: lower the learning rate")
+            spent = self._spent(time.perf_counter() - started)
+            at_risk = time.monotonic() > kept + _SECONDS_AT_RISK
+            self._fraction, stopped, keep = self._processes.agree([spent, stop.is_set(), at_risk])
             scheduled = self._fraction >= 1.0 or self._fraction * _VALIDATIONS >= self._evaluations + 1
-            stopped = stop.is_set()
             validation_loss = None
             if scheduled or stopped:
                 validation_loss = windows_loss(NetworkScorer(network), self._validation)
                 self._evaluations = int(self._fraction * _VALIDATIONS)
+                keep = True
+            if scheduled and validation_loss is not None:
+                self._stale = 0 if validation_loss < self._best_loss else self._stale + 1
+                self._best_loss = min(validation_loss, self._best_loss)
+                if self._stale == settings.patience:
+                    self._fraction = 1.0
+            if keep:
+                kept = time.monotonic()
             self._seconds = time.perf_counter() - started
             yield Progress(
                 step=self._step,
                 epoch=self._step / self._batches.steps_per_epoch,
                 fraction=self._fraction,
                 seconds=self._seconds,
-                characters=self._step * B * T,
+                characters=self._step * batch.targets.numel(),
                 learning_rate=learning_rate,
-                training_loss=loss.item(),
+                training_loss=training_loss,
                 validation_loss=validation_loss,
                 scheduled=scheduled,
+                keep=bool(keep),
             )
             if stopped:
                 return
 
+    def _spent(self, seconds: float) -> float:
+        """The fraction of the budget that is spent."""
+        if self._settings.epochs is not None:
+            return self._step / (self._settings.epochs * self._batches.steps_per_epoch)
+        assert self._settings.minutes is not None
+        return min(1.0, seconds / (self._settings.minutes * 60))
 
-def has_fast_bf16() -> bool:
-    """Whether this CPU multiplies in bfloat16 (AMX or AVX512-BF16); on others it is slower than float32."""
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether ``device`` multiplies in bfloat16; where it does not, that is slower than float32.
+
+    On a CPU, AMX or AVX512-BF16; on a GPU, compute capability 8.0 or later.
+    """
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return platform.machine() in ("x86_64", "AMD64") and bool(
         torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
     )

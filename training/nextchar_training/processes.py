@@ -1,0 +1,156 @@
+"""Processes: a training shared by several of them, each of which reads its part of every batch.
+
+Two processes of one thread use two cores better than two threads of one process do. Rank 0 is the process that was
+started: it keeps the clock, shows the progress and writes the files; the others do its steps with it. They are
+started here, or by ``torchrun``, on any number of machines (gloo between CPUs, NCCL between GPUs).
+
+What always holds: after every step all processes have the same weights, and stand at the same fraction of the budget.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+_FIRST = "127.0.0.1"
+_PATIENCE = 10.0  # seconds for the others to end once rank 0 has
+
+M = TypeVar("M", bound=nn.Module)
+
+
+class ProcessesError(Exception):
+    """The processes of a training cannot be joined, or one of them is gone."""
+
+
+class Processes:
+    """The processes of a training, as one of them sees them; just itself, by default."""
+
+    rank = 0
+    size = 1
+
+    def share(self, network: nn.Module) -> nn.Module:
+        """``network`` with gradients that are the mean of all processes."""
+        return network
+
+    def agree(self, values: Sequence[float]) -> list[float]:
+        """The ``values`` of rank 0, in all processes."""
+        return list(values)
+
+    def mean(self, value: Tensor) -> Tensor:
+        """The mean of a ``value`` that every process has."""
+        return value
+
+    def gather(self, part: Tensor, axis: int) -> Tensor:
+        """The parts of all processes, one after another along ``axis``, on the CPU."""
+        return part.cpu()
+
+    def part(self, whole: Tensor, axis: int) -> Tensor:
+        """This process's part of ``whole``, one of ``size`` equal parts along ``axis``."""
+        return whole.chunk(self.size, axis)[self.rank]
+
+
+class _Joined(Processes):
+    """Several processes, joined by torch's collective operations."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self.rank, self.size = distributed.get_rank(), distributed.get_world_size()
+
+    def share(self, network: nn.Module) -> nn.Module:
+        return nn.parallel.DistributedDataParallel(network)
+
+    def agree(self, values: Sequence[float]) -> list[float]:
+        shared = torch.tensor(values, dtype=torch.float64, device=self._device)
+        distributed.broadcast(shared, src=0)
+        return shared.tolist()
+
+    def mean(self, value: Tensor) -> Tensor:
+        total = value.clone()
+        distributed.all_reduce(total)
+        return total / self.size
+
+    def gather(self, part: Tensor, axis: int) -> Tensor:
+        part = part.to(self._device).contiguous()
+        parts = [torch.empty_like(part) for _ in range(self.size)]
+        distributed.all_gather(parts, part)
+        return torch.cat(parts, axis).cpu()
+
+
+@contextmanager
+def joined(count: int, device: torch.device, arguments: Sequence[str]) -> Iterator[Processes]:
+    """Joins ``count`` processes, of which the others run ``nextchar-train`` with the same ``arguments``.
+
+    Where ``torchrun`` started this process, its number of processes counts. Raises ``ProcessesError`` where a
+    process cannot be joined or is lost on the way.
+    """
+    if "WORLD_SIZE" in os.environ:  # torchrun's, or a process that rank 0 started
+        with _group(device):
+            yield _Joined(device)
+    elif count == 1:
+        yield Processes()
+    else:
+        with _started(count, arguments), _group(device):
+            yield _Joined(device)
+
+
+@contextmanager
+def _group(device: torch.device) -> Iterator[None]:
+    if os.environ.get("RANK") != "0":
+        # Who stops a training tells rank 0, or all at once: the others end when it has kept everything.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        try:
+            yield
+        finally:
+            distributed.destroy_process_group()
+    except RuntimeError as error:
+        if not _is_lost(error):
+            raise
+        raise ProcessesError(f"a process of the training is lost: {str(error).splitlines()[0]}") from error
+
+
+def _is_lost(error: RuntimeError) -> bool:
+    """Whether a collective operation failed because another process is gone; gloo has no class of its own."""
+    return isinstance(error, distributed.DistError) or "gloo" in str(error)
+
+
+@contextmanager
+def _started(count: int, arguments: Sequence[str]) -> Iterator[None]:
+    """Starts the ranks from 1 on as torchrun would, and waits for their end."""
+    store = TCPStore(_FIRST, 0, is_master=True, wait_for_workers=False)  # at a free port
+    environment = {
+        "MASTER_ADDR": _FIRST,
+        "MASTER_PORT": str(store.port),
+        "WORLD_SIZE": str(count),
+        "TORCHELASTIC_USE_AGENT_STORE": str(True),  # the store is there already, for rank 0 too
+        **({"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {}),  # not what the host's name resolves to
+    }
+    command = [sys.executable, "-m", "nextchar_training", *arguments]
+    others: list[subprocess.Popen[bytes]] = []
+    before = dict(os.environ)
+    try:
+        for rank in range(1, count):
+            own = {**os.environ, **environment, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+            others.append(subprocess.Popen(command, env=own, stdout=subprocess.DEVNULL))  # noqa: S603 - itself
+        os.environ.update(environment, RANK="0", LOCAL_RANK="0")
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        for other in others:
+            try:
+                other.wait(_PATIENCE)
+            except subprocess.TimeoutExpired:
+                other.kill()
+                other.wait()
