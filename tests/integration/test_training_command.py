@@ -86,6 +86,32 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
 
+def test_compare_puts_runs_side_by_side(
+    run: Path, text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other"
+    assert main(["fit", str(text), "--out", str(other), "--epochs", "1", *SMALL]) == 0
+    capsys.readouterr()
+    assert main(["compare", str(run), str(other), "--out", str(tmp_path / "curves.png")]) == 0
+    output = capsys.readouterr().out
+    for folder in (run, other):
+        record = load_checkpoint(folder / "best.pt").record
+        assert any(
+            f"{record.validation_loss:.4f} │   {record.stateful_loss:.4f} │  {record.windows_loss:.4f}" in line
+            for line in output.splitlines()
+        )
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("folders", "message"), [(["text"], "holds no run"), (["run", "run"], "named twice")])
+def test_compare_says_what_is_no_run(
+    run: Path, text: Path, folders: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = {"run": str(run), "text": str(text.parent)}
+    assert main(["compare", *(paths[name] for name in folders)]) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_evaluate_measures_what_fit_reported(run: Path, text: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(run / "best.pt"), str(text), "--split", "validation"]) == 0
     record = load_checkpoint(run / "best.pt").record

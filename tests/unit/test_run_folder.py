@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from nextchar_training.run_folder import LossRow, RunFolder, RunFolderError, draw_losses
+from nextchar_training.curves import draw_losses
+from nextchar_training.run_folder import LossRow, RunFolder, RunFolderError
 
 
 def row(step: int) -> LossRow:
@@ -29,8 +30,24 @@ def test_losses_are_a_table_with_a_head(tmp_path: Path) -> None:
     assert [float(one["validation_loss"]) for one in rows] == [3.0, 2.9]
 
 
+def test_losses_are_read_as_they_were_written(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.start()
+    folder.add_losses(row(1))
+    folder.add_losses(row(2))
+    assert folder.read_losses() == [row(1), row(2)]
+
+
+def test_folder_without_a_run_and_a_damaged_table_are_named(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match=r"run: holds no run \(loss.csv: No such file or directory\)"):
+        RunFolder(tmp_path / "run").read_losses()
+    (tmp_path / "loss.csv").write_text("step,epoch\n1,x\n")
+    with pytest.raises(RunFolderError, match=r"loss.csv: damaged"):
+        RunFolder(tmp_path, overwrite=True).read_losses()
+
+
 def test_curve_is_a_png(tmp_path: Path) -> None:
-    draw_losses([row(1), row(2)], tmp_path / "loss.png", "title")
+    draw_losses({"run": [row(1), row(2)]}, tmp_path / "loss.png", "title")
     assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
 
 

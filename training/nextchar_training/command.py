@@ -1,4 +1,4 @@
-"""The command ``nextchar-train``: fit, resume, export, evaluate and sample.
+"""The command ``nextchar-train``: fit, resume, export, evaluate, compare and sample.
 
 Thin: it reads the options, calls the library and turns every error that a user can cause into one line.
 """
@@ -20,11 +20,14 @@ from typing import NoReturn
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import torch
+from rich.console import Console
 
 from nextchar_training.alphabet import Alphabet, UnknownCharacterError
 from nextchar_training.batches import TextTooShortError
 from nextchar_training.checkpoint import Checkpoint, CheckpointError, TrainingRecord, load_checkpoint
+from nextchar_training.comparison import read_runs, tabulated
 from nextchar_training.corpus import Corpus, CorpusError, read_corpus
+from nextchar_training.curves import draw_losses
 from nextchar_training.evaluation import NetworkScorer, bits, evaluate, stateful_loss
 from nextchar_training.export import ExportError, export
 from nextchar_training.fit import EVALUATED_CHARACTERS, Job, fit, follow
@@ -151,6 +154,11 @@ def _parser() -> argparse.ArgumentParser:
         default="all",
         help="the whole text, or the last tenth, which fit holds out (%(default)s)",
     )
+
+    command = commands.add_parser("compare", help="put runs side by side", epilog=_EXIT_CODES)
+    command.set_defaults(run=_compare)
+    command.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run")
+    command.add_argument("--out", type=Path, metavar="FILE", help="draw their loss curves into this file (.png)")
 
     command = commands.add_parser("sample", help="write text with a checkpoint", epilog=_EXIT_CODES)
     command.set_defaults(run=_sample)
@@ -311,6 +319,15 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     print(f"{result.characters:,} characters of {corpus.name}")
     _print_loss("stateful", result.stateful)
     _print_loss("windows", result.windows)
+    return 0
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    runs = read_runs(arguments.runs)
+    Console(highlight=False).print(tabulated(arguments.runs, runs))
+    if arguments.out is not None:
+        draw_losses(runs, arguments.out, "loss curves")
+        print(arguments.out)
     return 0
 
 

@@ -21,11 +21,12 @@ import torch
 from nextchar_training.alphabet import Alphabet
 from nextchar_training.checkpoint import Checkpoint, TrainingRecord, load_checkpoint, save_checkpoint
 from nextchar_training.corpus import Corpus
+from nextchar_training.curves import draw_losses
 from nextchar_training.display import Display
 from nextchar_training.evaluation import NetworkScorer, bits, evaluate
 from nextchar_training.network import Architecture, Network
 from nextchar_training.processes import Processes
-from nextchar_training.run_folder import LossRow, RunFolder, draw_losses
+from nextchar_training.run_folder import LossRow, RunFolder
 from nextchar_training.sampling import sample
 from nextchar_training.stopped_run import StoppedRun, save_stopped_run
 from nextchar_training.trainer import Settings, Trainer, has_fast_bf16
@@ -48,6 +49,12 @@ class Job:
     command: str
     device: torch.device
     stopped: StoppedRun | None = None
+
+    @property
+    def title(self) -> str:
+        """What the run is, in a few words."""
+        architecture = self.architecture
+        return f"{self.corpus.name}, {architecture.cell} {architecture.layers} x {architecture.hidden_size}"
 
     def trainer(self, processes: Processes) -> tuple[Network, Trainer]:
         """The network and its trainer, where the stopped run left them or with first weights."""
@@ -130,12 +137,7 @@ def fit(job: Job, folder: RunFolder, processes: Processes) -> Checkpoint:
     if not stop.is_set():
         best = _evaluated(best, job.corpus)
         save_checkpoint(best, folder.best)
-    architecture = job.architecture
-    draw_losses(
-        rows if last in rows else [*rows, last],
-        folder.curve,
-        f"{job.corpus.name}, {architecture.layers} x {architecture.hidden_size}",
-    )
+    draw_losses({folder.path.name: rows if last in rows else [*rows, last]}, folder.curve, job.title)
     folder.samples.write_text(_samples(best), encoding="utf-8")
     folder.report.write_text(_report(best, job, processes, last), encoding="utf-8")
     if best.record.stateful_loss is not None:

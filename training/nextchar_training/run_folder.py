@@ -15,11 +15,9 @@ A folder holds one run. It is made or emptied after the first step, when a train
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-
-from matplotlib.figure import Figure
 
 
 class RunFolderError(ValueError):
@@ -73,24 +71,29 @@ class RunFolder:
             csv.writer(losses).writerow(field.name for field in fields(LossRow))
             csv.writer(losses).writerows(map(astuple, rows))
 
+    def read_losses(self) -> list[LossRow]:
+        """The rows of ``loss.csv``. Raises ``RunFolderError`` for a folder that holds no run."""
+        try:
+            with self.losses.open(encoding="utf-8", newline="") as losses:
+                return [_row(row) for row in csv.DictReader(losses)]
+        except OSError as error:
+            raise RunFolderError(f"{self.path}: holds no run ({self.losses.name}: {error.strerror})") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunFolderError(f"{self.losses}: damaged: {error}") from error
+
     def add_losses(self, row: LossRow) -> None:
         """Adds a line to ``loss.csv``."""
         with self.losses.open("a", encoding="utf-8", newline="") as losses:
             csv.writer(losses).writerow(astuple(row))
 
 
-def draw_losses(rows: list[LossRow], path: Path, title: str) -> None:
-    """Draws the losses along the way as a PNG."""
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.add_subplot()
-    millions = [row.characters / 1e6 for row in rows]
-    axes.plot(millions, [row.training_loss for row in rows], marker=".", label="training (with dropout)")
-    best = min(row.validation_loss for row in rows)
-    label = f"validation (256-character windows), best {best:.4f}"
-    axes.plot(millions, [row.validation_loss for row in rows], marker=".", label=label)
-    axes.set_xlabel("characters read (millions)")
-    axes.set_ylabel("loss (nats per character)")
-    axes.set_title(title)
-    axes.grid(alpha=0.3)
-    axes.legend()
-    figure.savefig(path, dpi=120)
+def _row(written: Mapping[str, str]) -> LossRow:
+    return LossRow(
+        step=int(written["step"]),
+        epoch=float(written["epoch"]),
+        seconds=float(written["seconds"]),
+        characters=int(written["characters"]),
+        learning_rate=float(written["learning_rate"]),
+        training_loss=float(written["training_loss"]),
+        validation_loss=float(written["validation_loss"]),
+    )
