@@ -126,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
         help="processes that share each batch; 2 of 1 thread beat 1 of 2 threads (%(default)s)",
     )
     command.add_argument("--threads", type=_at_least_1, help="threads of each process (the cores, divided)")
+    command.add_argument("--tensorboard", action="store_true", help="write what TensorBoard shows into the folder too")
     command.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to train (%(default)s)")
 
     command = commands.add_parser("resume", help="go on with a run that was stopped or killed", epilog=_EXIT_CODES)
@@ -202,7 +203,7 @@ def _fit(arguments: argparse.Namespace) -> int:
         embedding_size=arguments.embedding_size,
     )
     torch.set_num_threads(arguments.threads or max(1, torch.get_num_threads() // arguments.processes))
-    job = Job(corpus, alphabet, architecture, settings, arguments.command_line, device)
+    job = Job(corpus, alphabet, architecture, settings, arguments.command_line, device, arguments.tensorboard)
     return _train(job, folder, arguments)
 
 
@@ -223,6 +224,7 @@ def _resume(arguments: argparse.Namespace) -> int:
         stopped.settings,
         stopped.command,
         _device(stopped.device),
+        bool(folder.boards),
         stopped,
     )
     return _train(job, folder, arguments)

@@ -1,6 +1,7 @@
 """The display: a training's progress on standard output.
 
-A live bar where standard output is a terminal, a line for every evaluation where it is not.
+Where standard output is a terminal, it is live: a bar, the losses, and the beginning of what the network writes now.
+Where it is not, a line for every evaluation.
 """
 
 from __future__ import annotations
@@ -9,47 +10,84 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
-from rich.progress import BarColumn, TaskProgressColumn, TextColumn
-from rich.progress import Progress as Bar
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
 from nextchar_training.trainer import Progress
 
+SAMPLE_CHARACTERS = 240
+"""Characters of a sample: enough to see what the network knows by now."""
+
+_SAMPLE_LINES = 6
+
 
 class Display:
-    """Shows each ``Progress`` that it is given. A context manager: the bar lives inside it."""
+    """Shows each ``Progress`` that it is given. A context manager: what is live lives inside it."""
 
-    def __init__(self) -> None:
-        console = Console(highlight=False)
-        self._live = console.is_terminal
-        columns = (BarColumn(bar_width=12), TaskProgressColumn(), TextColumn("{task.description}", style="none"))
-        self._bar = Bar(*columns, console=console, disable=not self._live)  # fits into 80 columns
-        self._task = self._bar.add_task("", total=1.0)
-        self._validation_loss: float | None = None
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(highlight=False)
+        self._live = Live(console=self._console, auto_refresh=False, transient=False)
+        self._validation_losses: list[float] = []
+        self._sample: str | None = None
+
+    @property
+    def wants_sample(self) -> bool:
+        """Whether anybody would see what the network writes now."""
+        return self._console.is_terminal
 
     def __enter__(self) -> Self:
-        self._bar.start()
+        if self._console.is_terminal:
+            self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        self._live.stop()
 
-    def show(self, progress: Progress) -> None:
-        """Shows where the training stands."""
-        evaluated = progress.validation_loss is not None
-        if evaluated:
-            self._validation_loss = progress.validation_loss
-        if not (self._live or evaluated):
-            return
-        validation = "-" if self._validation_loss is None else f"{self._validation_loss:.3f}"
-        left = timedelta(seconds=round(progress.seconds * (1 / progress.fraction - 1)))
-        text = (
-            f"loss {progress.training_loss:.3f}  validation {validation}  "
-            f"{progress.characters / progress.seconds:,.0f} char/s  {left} left"
+    def show(self, progress: Progress, sample: str | None = None) -> None:
+        """Shows where the training stands; ``sample`` is what the network writes now, where that is new."""
+        if progress.validation_loss is not None:
+            self._validation_losses.append(progress.validation_loss)
+        self._sample = self._sample if sample is None else sample
+        if self._console.is_terminal:
+            self._live.update(self._view(progress), refresh=True)
+        elif progress.validation_loss is not None:
+            print(
+                f"{progress.fraction:4.0%}  epoch {progress.epoch:.1f}  loss {progress.training_loss:.3f}  "
+                f"validation {progress.validation_loss:.3f}  {_speed(progress)}  {_left(progress)} left",
+                flush=True,
+            )
+
+    def _view(self, progress: Progress) -> Group:
+        losses = self._validation_losses
+        figures = Table.grid(padding=(0, 2))
+        for name, value in (
+            ("step", f"{progress.step:,}, epoch {progress.epoch:.1f}"),
+            ("loss", f"{progress.training_loss:.4f} with dropout"),
+            ("validation", f"{losses[-1]:.4f}, best {min(losses):.4f}" if losses else "not yet"),
+            ("speed", _speed(progress)),
+        ):
+            figures.add_row(Text(name, style="dim"), value)
+        bar = Table.grid(padding=(0, 2))
+        bar.add_row(
+            ProgressBar(total=1.0, completed=progress.fraction, width=40),
+            f"{progress.fraction:4.0%}",
+            f"{_left(progress)} left",
         )
-        if self._live:
-            self._bar.update(self._task, completed=progress.fraction, description=text)
-        else:
-            print(f"{progress.fraction:4.0%}  epoch {progress.epoch:.1f}  {text}", flush=True)
+        if self._sample is None:
+            return Group(bar, figures)
+        text = Text("\n".join(self._sample.splitlines()[:_SAMPLE_LINES]), overflow="ellipsis", no_wrap=True)
+        return Group(bar, figures, Panel(text, title="what it writes now", title_align="left", border_style="dim"))
+
+
+def _speed(progress: Progress) -> str:
+    return f"{progress.characters / progress.seconds:,.0f} char/s"
+
+
+def _left(progress: Progress) -> timedelta:
+    return timedelta(seconds=round(progress.seconds * (1 / progress.fraction - 1)))

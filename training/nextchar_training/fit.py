@@ -10,7 +10,7 @@ import platform
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -19,10 +19,11 @@ from types import FrameType
 import torch
 
 from nextchar_training.alphabet import Alphabet
+from nextchar_training.board import Board
 from nextchar_training.checkpoint import Checkpoint, TrainingRecord, load_checkpoint, save_checkpoint
 from nextchar_training.corpus import Corpus
 from nextchar_training.curves import draw_losses
-from nextchar_training.display import Display
+from nextchar_training.display import SAMPLE_CHARACTERS, Display
 from nextchar_training.evaluation import NetworkScorer, bits, evaluate
 from nextchar_training.network import Architecture, Network
 from nextchar_training.processes import Processes
@@ -48,6 +49,8 @@ class Job:
     settings: Settings
     command: str
     device: torch.device
+    board: bool = False
+    """Whether TensorBoard is to see it."""
     stopped: StoppedRun | None = None
 
     @property
@@ -89,11 +92,19 @@ def fit(job: Job, folder: RunFolder, processes: Processes) -> Checkpoint:
         rows, recent = list(job.stopped.losses), list(job.stopped.training_losses)
         folder.write_losses(rows)
     last = rows[-1] if rows else None
-    with _stop_on_signals() as stop, Display() as display:
+    with (
+        _stop_on_signals() as stop,
+        Display() as display,
+        Board(folder.path) if job.board else nullcontext() as board,
+    ):
         for progress in trainer.steps(stop):
             if progress.step == 1:
                 folder.start()  # now that nothing is wrong with the text and the settings
-            display.show(progress)
+            wants_sample = progress.validation_loss is not None and (job.board or display.wants_sample)
+            text = _sample(network, job.alphabet) if wants_sample else None
+            display.show(progress, text)
+            if board is not None:
+                board.show(progress, text)
             recent.append(progress.training_loss)
             if progress.validation_loss is not None:
                 last = LossRow(
@@ -189,6 +200,13 @@ def _stop_on_signals() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _sample(network: Network, alphabet: Alphabet) -> str:
+    """What ``network``, in the middle of its training, writes: always with the same random numbers."""
+    text = "".join(sample(network, alphabet, "", characters=SAMPLE_CHARACTERS, seed=1, temperature=0.8))
+    network.train()
+    return text
 
 
 def _samples(checkpoint: Checkpoint) -> str:

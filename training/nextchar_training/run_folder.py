@@ -7,6 +7,7 @@
 | ``stopped.pt`` | while the run is not complete: what ``nextchar-train resume`` goes on from |
 | ``loss.csv``, ``loss.png`` | the losses along the way |
 | ``samples.txt`` | texts that the best checkpoint writes |
+| ``events.out.tfevents.*`` | with ``--tensorboard``: its file |
 | ``report.md`` | command, corpus, machine, speed and losses |
 
 A folder holds one run. It is made or emptied after the first step, when a training has shown that it can run.
@@ -55,8 +56,13 @@ class RunFolder:
             hint = f", nextchar-train resume {path} goes on with it" if self.stopped.exists() else ""
             raise RunFolderError(f"{path}: already holds a run ({', '.join(held)}); --overwrite replaces it{hint}")
 
+    @property
+    def boards(self) -> tuple[Path, ...]:
+        """TensorBoard's files."""
+        return tuple(self.path.glob("events.out.tfevents.*"))
+
     def _files(self) -> tuple[Path, ...]:
-        return (self.best, self.last, self.stopped, self.losses, self.curve, self.samples, self.report)
+        return (self.best, self.last, self.stopped, self.losses, self.curve, self.samples, self.report, *self.boards)
 
     def start(self) -> None:
         """Makes the folder and removes the run that it held; other files in it stay."""
