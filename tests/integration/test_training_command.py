@@ -112,6 +112,21 @@ def test_compare_says_what_is_no_run(
     assert message in capsys.readouterr().err
 
 
+def test_gates_draws_what_a_network_does_in_a_text(
+    run: Path, text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "gates"
+    assert main(["gates", str(run / "best.pt"), str(text), "--out", str(out), "--characters", "300"]) == 0
+    output = capsys.readouterr().out
+    assert "in 300 characters of" in output
+    assert {file.name for file in out.iterdir()} == {"gates.csv", "gates.png", "cell.png", "cell.html"}
+    assert len((out / "gates.csv").read_text().splitlines()) == 1 + 4 * 16
+    for name in ("gates.png", "cell.png"):
+        assert (out / name).read_bytes().startswith(b"\x89PNG")
+    assert main(["gates", str(run / "best.pt"), str(text), "--out", str(out), "--unit", "16"]) == 2
+    assert "unit 16 is not there; a layer has units 0 to 15" in capsys.readouterr().err
+
+
 def test_evaluate_measures_what_fit_reported(run: Path, text: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(run / "best.pt"), str(text), "--split", "validation"]) == 0
     record = load_checkpoint(run / "best.pt").record

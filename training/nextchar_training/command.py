@@ -1,4 +1,4 @@
-"""The command ``nextchar-train``: fit, resume, export, evaluate, compare and sample.
+"""The command ``nextchar-train``: fit, resume, export, evaluate, compare, gates and sample.
 
 Thin: it reads the options, calls the library and turns every error that a user can cause into one line.
 """
@@ -22,6 +22,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import torch
 from rich.console import Console
 
+from nextchar_training import gates
 from nextchar_training.alphabet import Alphabet, UnknownCharacterError
 from nextchar_training.batches import TextTooShortError
 from nextchar_training.checkpoint import Checkpoint, CheckpointError, TrainingRecord, load_checkpoint
@@ -31,6 +32,7 @@ from nextchar_training.curves import draw_losses
 from nextchar_training.evaluation import NetworkScorer, bits, evaluate, stateful_loss
 from nextchar_training.export import ExportError, export
 from nextchar_training.fit import EVALUATED_CHARACTERS, Job, fit, follow
+from nextchar_training.gates import GatesError
 from nextchar_training.model_file import ModelFileError, TrainingSummary
 from nextchar_training.network import Architecture, ArchitectureError
 from nextchar_training.processes import ProcessesError, joined
@@ -51,6 +53,7 @@ _ERRORS = (
     CheckpointError,
     CorpusError,
     ExportError,
+    GatesError,
     ModelFileError,
     ProcessesError,
     RunFolderError,
@@ -160,6 +163,15 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_compare)
     command.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run")
     command.add_argument("--out", type=Path, metavar="FILE", help="draw their loss curves into this file (.png)")
+
+    command = commands.add_parser("gates", help="show what an LSTM's gates and cells do in a text", epilog=_EXIT_CODES)
+    command.set_defaults(run=_gates)
+    command.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a checkpoint (.pt)")
+    command.add_argument("text", nargs="+", metavar="TEXT", help=_CORPUS)
+    command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder for the pictures")
+    command.add_argument("--characters", type=_at_least_1, default=2000, help="how much of the text (%(default)s)")
+    command.add_argument("--layer", type=int, default=0, help="layer of the cell that colours the text (%(default)s)")
+    command.add_argument("--unit", type=int, help="unit of that cell (one that holds something for long)")
 
     command = commands.add_parser("sample", help="write text with a checkpoint", epilog=_EXIT_CODES)
     command.set_defaults(run=_sample)
@@ -330,6 +342,27 @@ def _compare(arguments: argparse.Namespace) -> int:
     if arguments.out is not None:
         draw_losses(runs, arguments.out, "loss curves")
         print(arguments.out)
+    return 0
+
+
+def _gates(arguments: argparse.Namespace) -> int:
+    checkpoint = load_checkpoint(arguments.checkpoint)
+    corpus = read_corpus(arguments.text)
+    text = corpus.text[: arguments.characters]
+    reading = gates.read(checkpoint.network(), checkpoint.alphabet.encode(text))
+    unit = gates.unit_of(reading, arguments.layer, arguments.unit)
+    values = reading.cells[arguments.layer, :, unit]
+    title = f"cell {unit} of layer {arguments.layer} in {corpus.name}"
+    folder: Path = arguments.out
+    folder.mkdir(parents=True, exist_ok=True)
+    gates.write_saturation(reading, folder / "gates.csv")
+    gates.draw_saturation(reading, folder / "gates.png", f"saturation of the gates in {corpus.name}")
+    gates.draw_text(text, values, folder / "cell.png", title)
+    gates.write_text(text, values, folder / "cell.html", title)
+    print(f"mean over all units, in {len(text):,} characters of {corpus.name}")
+    for name, shut, open_ in gates.means(reading):
+        print(f"{name:9}  shut {shut:4.0%} of the text, open {open_:4.0%}")
+    print("\n".join(str(folder / name) for name in ("gates.csv", "gates.png", "cell.png", "cell.html")))
     return 0
 
 
