@@ -9,10 +9,10 @@ PROTO := nextchar/v1/generation.proto
 export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install proto proto-check format lint types test demo train serve up bench check clean
+.PHONY: help install proto proto-check format lint types test demo train serve up bench bench-training check clean
 
 help: ## List the verbs
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
 
 install: $(STAMP) ## Make .venv with everything, at the versions of constraints.txt
 
@@ -59,6 +59,9 @@ up: ## Build and start the containers: server and Prometheus
 
 bench: $(STAMP) ## Measure everything, or one part: ONLY=kernel, limits, served or scale; writes benchmarks/results.md
 	$(BIN)/python -m benchmarks $(ONLY)
+
+bench-training: $(STAMP) ## Measure training, alone on two cores: 70 minutes; writes benchmarks/results.md
+	$(BIN)/python -m benchmarks training
 
 check: lint types proto-check test ## All that CI runs
 

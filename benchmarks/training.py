@@ -1,0 +1,126 @@
+"""Training: the loss that a budget of minutes reaches on two cores, and characters a second beside a plain loop.
+
+Not a part of ``make bench``, which it would make an hour longer: ``make bench-training`` runs it. Every run is
+``nextchar-train fit`` as the README shows it, on Tiny Shakespeare with its last tenth held out; installation, reading
+the text and the final evaluation are not in its minutes.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, median
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from benchmarks.report import Claim, claims, table
+from nextchar_training.checkpoint import load_checkpoint
+from nextchar_training.run_folder import RunFolder
+
+TITLE = "Training"
+CORPUS = "tinyshakespeare"
+CORES = 2
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Some minutes, the recipe for them, how often they are spent, and the losses that are wanted."""
+
+    minutes: int
+    seeds: int
+    options: Sequence[str]
+    stateful: float
+    windows: float
+
+
+BUDGETS = (
+    Budget(5, 3, (), stateful=1.43, windows=1.455),
+    Budget(10, 2, (), stateful=1.41, windows=1.435),
+    Budget(30, 1, (), stateful=1.39, windows=1.42),
+)
+
+_SPEED_MINUTES = 0.5
+_SPEED_ROUNDS = 3
+_PLAIN_SECONDS = 20.0
+
+
+def measure(folder: Path) -> str:
+    """The section of the results."""
+    plain, ours = _speeds(folder)
+    rows: list[list[object]] = []
+    wanted = [Claim("characters a second, against a plain fp32 loop of two threads", 5, ours / plain)]
+    for budget in BUDGETS:
+        results = []
+        for seed in range(1, budget.seeds + 1):
+            best, speed = _fit(folder, budget.minutes, seed, budget.options)
+            results.append(best)
+            options = " ".join(budget.options) or "defaults"
+            rows.append([budget.minutes, seed, options, f"{speed:,.0f}", *(f"{loss:.4f}" for loss in best)])
+        stateful, windows = (mean(losses) for losses in zip(*results, strict=True))
+        of = f"mean of {budget.seeds} seeds" if budget.seeds > 1 else "one seed"
+        for protocol, reached, limit in (("stateful", stateful, budget.stateful), ("windows", windows, budget.windows)):
+            wanted.append(
+                Claim(f"{budget.minutes} minutes, {protocol}, {of}", limit, reached, at_most=True, unit="nats")
+            )
+    return "\n\n".join(
+        [
+            claims(wanted),
+            f"A plain loop over `nn.LSTM` in fp32 on {CORES} threads reads {plain:,.0f} characters a second, "
+            f"`nextchar-train fit` with {CORES} processes {ours:,.0f}, its evaluations included "
+            f"(medians of {_SPEED_ROUNDS} rounds in turn; 1 x 512, batches of 64 x 64 a core).",
+            table(["minutes", "seed", "options", "characters/s", "stateful", "windows"], rows),
+        ]
+    )
+
+
+def _fit(folder: Path, minutes: float, seed: int, options: Sequence[str]) -> tuple[tuple[float, float], float]:
+    """The losses of one run, stateful and in windows, and the characters that it read in a second."""
+    run = RunFolder(folder / "run", overwrite=True)
+    subprocess.run(
+        [
+            *(Path(sys.executable).with_name("nextchar-train"), "fit", CORPUS, "--out", run.path, "--overwrite"),
+            *("--minutes", str(minutes), "--seed", str(seed), "--processes", str(CORES), "--threads=1", *options),
+        ],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    record, last = load_checkpoint(run.best).record, run.read_losses()[-1]
+    assert record.stateful_loss is not None
+    assert record.windows_loss is not None
+    return (record.stateful_loss, record.windows_loss), last.characters / last.seconds
+
+
+def _speeds(folder: Path) -> tuple[float, float]:
+    """Characters a second of the plain loop and of ``fit``, in turn, so that other work hits both."""
+    plain, ours = [], []
+    for seed in range(1, _SPEED_ROUNDS + 1):
+        plain.append(_plain_speed())
+        ours.append(_fit(folder, _SPEED_MINUTES, seed, ())[1])
+    return median(plain), median(ours)
+
+
+def _plain_speed() -> float:
+    """Characters a second of the loop that a tutorial would show: the same network in fp32, a thread a core."""
+    B, T, V, E, H = 64, 64, 66, 128, 512
+    torch.set_num_threads(CORES)
+    embedding, lstm, readout = nn.Embedding(V, E), nn.LSTM(E, H), nn.Linear(H, V)
+    parameters = [weight for module in (embedding, lstm, readout) for weight in module.parameters()]
+    optimizer = torch.optim.AdamW(parameters)
+    ids = torch.randint(V, (T + 1, B))
+    steps = 0
+    started = time.perf_counter()
+    while (seconds := time.perf_counter() - started) < _PLAIN_SECONDS:
+        hidden, _ = lstm(embedding(ids[:-1]))
+        loss = functional.cross_entropy(readout(hidden).flatten(0, 1), ids[1:].flatten())
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        steps += 1
+    return steps * B * T / seconds
