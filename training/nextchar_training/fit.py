@@ -134,7 +134,7 @@ def fit(job: Job, folder: RunFolder, processes: Processes) -> Checkpoint:
     draw_losses(
         rows if last in rows else [*rows, last],
         folder.curve,
-        f"{job.corpus.name}, {architecture.layers} x {architecture.hidden_size}",
+        f"{job.corpus.name}, {architecture.cell} {architecture.layers} x {architecture.hidden_size}",
     )
     folder.samples.write_text(_samples(best), encoding="utf-8")
     folder.report.write_text(_report(best, job, processes, last), encoding="utf-8")
