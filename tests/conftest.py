@@ -1,7 +1,9 @@
-"""One tiny real model a session, exported in both precisions, for every test that needs one."""
+"""Tiny real models, one of each cell a session, exported in both precisions, for every test that needs one."""
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import torch
 from hypothesis import HealthCheck, settings
 
 from nextchar_training.alphabet import Alphabet
+from nextchar_training.cell import Cell
 from nextchar_training.export import export
 from nextchar_training.model_file import TrainingSummary
 from nextchar_training.network import Architecture, Network
@@ -58,16 +61,27 @@ def one_thread() -> None:
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
-    torch.manual_seed(0)
-    text = make_text(400)
-    alphabet = Alphabet.of(text)
-    network = Network(Architecture(alphabet.size, hidden_size=48, layers=2, embedding_size=16))
-    with torch.no_grad():
-        network.readout.weight.mul_(8)  # a distribution that is not flat, so that a wrong bit shows
-        network.readout.bias[0] = -50.0  # no document ends by itself, but where all else is biased down
-    folder = tmp_path_factory.mktemp("tiny")
-    summary = TrainingSummary("random weights", len(text), "none", 0, 0.0, 0, 0.0)
-    for precision in ("int8", "fp32"):
-        export(network, alphabet, summary, folder / f"{precision}.onnx", precision=precision, text=text)
-    return TinyModel(network, alphabet, text, folder / "int8.onnx", folder / "fp32.onnx")
+def tiny_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Cell], TinyModel]:
+    """The tiny model of each cell."""
+
+    @cache
+    def make(cell: Cell) -> TinyModel:
+        torch.manual_seed(0)
+        text = make_text(400)
+        alphabet = Alphabet.of(text)
+        network = Network(Architecture(alphabet.size, hidden_size=48, layers=2, embedding_size=16, cell=cell))
+        with torch.no_grad():
+            network.readout.weight.mul_(8)  # a distribution that is not flat, so that a wrong bit shows
+            network.readout.bias[0] = -50.0  # no document ends by itself, but where all else is biased down
+        folder = tmp_path_factory.mktemp("tiny")
+        summary = TrainingSummary("random weights", len(text), "none", 0, 0.0, 0, 0.0)
+        for precision in ("int8", "fp32"):
+            export(network, alphabet, summary, folder / f"{precision}.onnx", precision=precision, text=text)
+        return TinyModel(network, alphabet, text, folder / "int8.onnx", folder / "fp32.onnx")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_of: Callable[[Cell], TinyModel]) -> TinyModel:
+    return tiny_of("lstm")

@@ -6,6 +6,7 @@ import itertools
 import pytest
 
 from nextchar.v1 import generation_pb2 as pb
+from nextchar_training.runner import Runner
 
 from .conftest import Serve, Serving
 
@@ -88,6 +89,23 @@ async def test_a_text_does_not_depend_on_lanes_threads_batch_or_turn_budget(tiny
             both = await asyncio.gather(*(serving.text("the sun", seed=7, max_characters=300) for _ in range(2)))
             texts |= set(both)
     assert len(texts) == 1
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+async def test_a_model_of_any_cell_streams_what_the_runner_generates(tiny_of, serve: Serve, cell, precision):
+    tiny = tiny_of(cell)
+    path = getattr(tiny, precision)
+    prompt, seeds, count = "the sun", range(8), 200
+    runner = Runner(path)
+    expected = [
+        tiny.alphabet.decode(runner.generate(prompt, seed, count).ids[len(prompt) :, 0].tolist()) for seed in seeds
+    ]
+    async with serve(path, lanes=2, turn_budget=1e-6) as serving:
+        texts = await asyncio.gather(*(serving.text(prompt, seed=seed, max_characters=count) for seed in seeds))
+        model = (await serving.stub.GetModel(pb.GetModelRequest())).model
+    assert texts == expected
+    assert (model.cell, model.precision, model.replay) == (cell, precision, pb.REPLAY_EXACT)
 
 
 async def test_int8_and_fp32_are_served_side_by_side_by_name(tiny, serve: Serve):

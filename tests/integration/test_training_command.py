@@ -146,6 +146,26 @@ def test_exported_file_loses_next_to_nothing(
     assert losses(capsys.readouterr().out) == pytest.approx([record.stateful_loss, record.windows_loss], abs=tolerance)
 
 
+@pytest.mark.parametrize("layers", ["1", "2"])
+@pytest.mark.parametrize("cell", ["rnn", "gru"])
+def test_a_network_of_any_cell_is_trained_sampled_exported_and_evaluated(
+    cell: str, layers: str, text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, file = tmp_path / "run", tmp_path / "m.onnx"
+    options = ["--cell", cell, "--layers", layers, "--epochs=3", "--learning-rate=0.02", *SMALL]
+    assert main(["fit", str(text), "--out", str(run), *options]) == 0
+    assert f"- {cell}, {layers} x 16," in (run / "report.md").read_text()
+    checkpoint = load_checkpoint(run / "best.pt")
+    assert checkpoint.architecture.cell == cell
+    expected = [checkpoint.record.stateful_loss, checkpoint.record.windows_loss]
+    for precision, tolerance in (("fp32", 2e-4), ("int8", 1e-2)):
+        assert main(["export", str(run / "best.pt"), "--out", str(file), "--precision", precision]) == 0
+        capsys.readouterr()
+        assert main(["evaluate", str(file), str(text), "--split", "validation"]) == 0
+        assert losses(capsys.readouterr().out) == pytest.approx(expected, abs=tolerance)
+        assert Runner(file).replay().exact
+
+
 def test_exported_file_says_how_it_was_trained(run: Path, tmp_path: Path) -> None:
     assert main(["export", str(run / "best.pt"), "--out", str(tmp_path / "m.onnx")]) == 0
     record, training = load_checkpoint(run / "best.pt").record, Runner(tmp_path / "m.onnx").description.training
@@ -174,9 +194,12 @@ def test_sample_writes_as_many_characters_as_asked_for(run: Path, capsys: pytest
     assert len(capsys.readouterr().out) == 30 + 1
 
 
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 def test_sample_and_the_exported_file_write_the_same_text(
-    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    cell: str, text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    run = tmp_path / "run"
+    assert main(["fit", str(text), "--out", str(run), "--cell", cell, "--epochs=1", *SMALL]) == 0
     assert main(["export", str(run / "best.pt"), "--out", str(tmp_path / "m.onnx"), "--precision", "fp32"]) == 0
     capsys.readouterr()
     assert main(["sample", str(run / "best.pt"), "--prompt", "The ", "--characters", "50", "--seed", "3"]) == 0

@@ -8,16 +8,20 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from nextchar_training.cell import GATES, Cell
 from nextchar_training.graph import Weights, advance
-from nextchar_training.model_file import Precision
+from nextchar_training.model_file import Precision, has_cell
 from nextchar_training.runner import SAMPLE, Settings
 
 Array = NDArray[np.generic]
 
 
-def random_weights(V: int, E: int, H: int, L: int, seed: int = 0) -> dict[str, NDArray[np.float32]]:
+def random_weights(
+    V: int, E: int, H: int, L: int, seed: int = 0, cell: Cell = "lstm"
+) -> dict[str, NDArray[np.float32]]:
     """Weights of a network that makes up its mind: distributions that are neither flat nor certain."""
     random = np.random.default_rng(seed)
+    G = GATES[cell]
 
     def normal(scale: float, *shape: int) -> NDArray[np.float32]:
         return (random.standard_normal(shape) * scale).astype(np.float32)
@@ -25,13 +29,28 @@ def random_weights(V: int, E: int, H: int, L: int, seed: int = 0) -> dict[str, N
     weights = {"embedding.weight": normal(1.0, V, E)}
     for n in range(L):
         inputs = E if n == 0 else H
-        weights[f"layers.{n}.weight_ih_l0"] = normal(1.0 / inputs**0.5, 4 * H, inputs)
-        weights[f"layers.{n}.weight_hh_l0"] = normal(1.0 / H**0.5, 4 * H, H)
-        weights[f"layers.{n}.bias_ih_l0"] = normal(0.2, 4 * H)
-        weights[f"layers.{n}.bias_hh_l0"] = normal(0.2, 4 * H)
+        weights[f"layers.{n}.weight_ih_l0"] = normal(1.0 / inputs**0.5, G * H, inputs)
+        weights[f"layers.{n}.weight_hh_l0"] = normal(1.0 / H**0.5, G * H, H)
+        weights[f"layers.{n}.bias_ih_l0"] = normal(0.2, G * H)
+        weights[f"layers.{n}.bias_hh_l0"] = normal(0.2, G * H)
     weights["readout.weight"] = normal(4.0 / H**0.5, V, H)
     weights["readout.bias"] = normal(0.5, V)
     return weights
+
+
+def exact_in_int8(weights: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+    """``weights`` rounded so that int8 can hold them: whole multiples of each row's largest / 127.
+
+    Each row's largest is a power of two, in all matrices of a layer the same, so that they share a scale; the largest
+    embedding is 1.
+    """
+    rounded = dict(weights)
+    for name, matrix in weights.items():
+        if matrix.ndim == 2:
+            steps = np.rint(matrix / np.abs(matrix).max(axis=1, keepdims=True) * 127)
+            rounded[name] = (steps / 127 / 4).astype(np.float32)
+    rounded["embedding.weight"] = rounded["embedding.weight"] * 4
+    return rounded
 
 
 def constant_weights(logits: Sequence[float]) -> dict[str, NDArray[np.float32]]:
@@ -62,31 +81,34 @@ class State:
 class Graph:
     """The graph ``advance`` in a session of its own."""
 
-    def __init__(self, weights: Weights, *, precision: Precision = "fp32", threads: int = 1) -> None:
+    def __init__(
+        self, weights: Weights, *, cell: Cell = "lstm", precision: Precision = "fp32", threads: int = 1
+    ) -> None:
         self.weights = weights
+        self.cell = cell
         self.precision = precision
         self.V, self.H = weights["readout.weight"].shape
         self.L = sum(name.endswith("weight_hh_l0") for name in weights)
+        self.C = self.L if has_cell(cell, precision) else 0
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         self._session = onnxruntime.InferenceSession(
-            advance(weights, layers=self.L, precision=precision).SerializeToString(), options
+            advance(weights, cell=cell, layers=self.L, precision=precision).SerializeToString(), options
         )
 
     def zero(self, B: int) -> State:
         """The state before a document."""
         shape = (self.L, B, self.H)
         hidden = np.full(shape, 128, np.uint8) if self.precision == "int8" else np.zeros(shape, np.float32)
-        return State(hidden, np.zeros(shape, np.float32))
+        return State(hidden, np.zeros((self.C, B, self.H), np.float32))
 
     def random_state(self, B: int, seed: int = 1) -> State:
         """A state in which every number is another one."""
         random = np.random.default_rng(seed)
-        shape = (self.L, B, self.H)
-        hidden = random.uniform(-0.9, 0.9, shape).astype(np.float32)
-        if self.precision == "int8":
-            hidden = np.rint(hidden * 127 + 128).astype(np.uint8)
-        return State(hidden, random.uniform(-2, 2, shape).astype(np.float32))
+        exact = random.uniform(-0.9, 0.9, (self.L, B, self.H)).astype(np.float32)
+        hidden = np.rint(exact * 127 + 128).astype(np.uint8) if self.precision == "int8" else exact
+        cell = exact if self.cell == "gru" else random.uniform(-2, 2, exact.shape).astype(np.float32)
+        return State(hidden, cell[: self.C])
 
     @cached_property
     def free(self) -> NDArray[np.int32]:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from nextchar_training.alphabet import Alphabet
+from nextchar_training.cell import Cell
 from nextchar_training.checkpoint import (
     Checkpoint,
     CheckpointError,
@@ -31,14 +32,18 @@ RECORD = TrainingRecord(
 )
 
 
-def make(*, layers: int = 2) -> Checkpoint:
+CELLS = pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+
+
+def make(*, layers: int = 2, cell: Cell = "lstm") -> Checkpoint:
     alphabet = Alphabet.of("abcé\n")
-    architecture = Architecture(alphabet.size, hidden_size=8, layers=layers, embedding_size=4)
+    architecture = Architecture(alphabet.size, hidden_size=8, layers=layers, embedding_size=4, cell=cell)
     return Checkpoint(architecture, alphabet, Network(architecture).state_dict(), RECORD)
 
 
-def test_checkpoint_gives_back_all_that_was_saved(tmp_path: Path) -> None:
-    saved = make()
+@CELLS
+def test_checkpoint_gives_back_all_that_was_saved(tmp_path: Path, cell: Cell) -> None:
+    saved = make(cell=cell)
     save_checkpoint(saved, tmp_path / "c.pt")
     loaded = load_checkpoint(tmp_path / "c.pt")
     assert (loaded.architecture, loaded.alphabet, loaded.record) == (saved.architecture, saved.alphabet, saved.record)
@@ -46,9 +51,10 @@ def test_checkpoint_gives_back_all_that_was_saved(tmp_path: Path) -> None:
     assert all(torch.equal(loaded.weights[name], weight) for name, weight in saved.weights.items())
 
 
+@CELLS
 @torch.no_grad()
-def test_loaded_network_computes_what_the_saved_one_did(tmp_path: Path) -> None:
-    saved = make()
+def test_loaded_network_computes_what_the_saved_one_did(tmp_path: Path, cell: Cell) -> None:
+    saved = make(cell=cell)
     save_checkpoint(saved, tmp_path / "c.pt")
     ids = torch.tensor([[0], [1], [2]])
     networks = [saved.network(), load_checkpoint(tmp_path / "c.pt").network()]

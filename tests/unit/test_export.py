@@ -1,5 +1,6 @@
 """Export: a file that is off is never written, and what was there before stays whole."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from tests.conftest import TinyModel, make_text
 
 from nextchar_training.alphabet import Alphabet, UnknownCharacterError
+from nextchar_training.cell import Cell
 from nextchar_training.export import MAX_LOSS_INCREASE, MIN_CHARACTERS, ExportError, export
 from nextchar_training.model_file import Precision, TrainingSummary
 from nextchar_training.network import Architecture, Network
@@ -17,6 +19,7 @@ from nextchar_training.runner import Runner
 SUMMARY = TrainingSummary("random weights", 400, "none", 0, 0.0, 0, 0.0)
 TEXT = make_text(100)
 ALPHABET = Alphabet.of(TEXT)
+CELLS = pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 PRECISIONS = pytest.mark.parametrize("precision", ["int8", "fp32"])
 
 
@@ -90,15 +93,27 @@ def test_the_description_that_is_returned_is_the_one_in_the_file(
     assert description.parameters == sum(parameter.numel() for parameter in network.parameters())
 
 
-def test_an_alphabet_larger_than_the_network_is_exported_too(path: Path) -> None:
+@CELLS
+@pytest.mark.parametrize("layers", [1, 2])
+def test_an_alphabet_larger_than_the_network_is_exported_too(path: Path, cell: Cell, layers: int) -> None:
     text = "".join(map(chr, range(0xAC00, 0xAC00 + 300)))
     alphabet = Alphabet.of(text)
-    network = Network(Architecture(alphabet.size, hidden_size=24, layers=2, embedding_size=8))
+    network = Network(Architecture(alphabet.size, hidden_size=24, layers=layers, embedding_size=8, cell=cell))
     export(network, alphabet, SUMMARY, path, precision="int8", text=text)
     assert Runner(path).replay().exact
 
 
-def test_the_measured_figures_are_in_the_file(tiny: TinyModel) -> None:
+@CELLS
+@PRECISIONS
+def test_the_description_says_which_cell(
+    tiny_of: Callable[[Cell], TinyModel], cell: Cell, precision: Precision
+) -> None:
+    assert Runner(getattr(tiny_of(cell), precision)).description.cell == cell
+
+
+@CELLS
+def test_the_measured_figures_are_in_the_file(tiny_of: Callable[[Cell], TinyModel], cell: Cell) -> None:
+    tiny = tiny_of(cell)
     fp32, int8 = (Runner(path).description.checks for path in (tiny.fp32, tiny.int8))
     assert 0 < fp32.logit_difference <= 1e-4
     assert fp32.loss_increase == 0
@@ -149,7 +164,7 @@ def test_a_graph_that_is_off_pytorch_is_refused(network: Network, path: Path, pr
     assert_untouched(path)
 
 
-def test_a_graph_whose_cell_is_off_pytorch_only_after_a_while_is_refused(network: Network, path: Path) -> None:
+def test_a_graph_whose_state_is_off_pytorch_only_after_a_while_is_refused(network: Network, path: Path) -> None:
     (layer,) = network.layers
     layer.register_forward_hook(lambda module, inputs, outputs: (outputs[0], (outputs[1][0], outputs[1][1] * 1.01)))
     with pytest.raises(ExportError, match="fp32 graph is off PyTorch"):

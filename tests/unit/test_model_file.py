@@ -62,9 +62,23 @@ def test_the_same_description_is_always_the_same_text() -> None:
     assert again.to_metadata() == DESCRIPTION.to_metadata()
 
 
-@pytest.mark.parametrize(("precision", "size"), [("int8", 2 * 48 * 5), ("fp32", 2 * 48 * 8)])
-def test_a_state_is_hidden_and_cell_of_each_layer(precision: Any, size: int) -> None:
-    assert replace(DESCRIPTION, precision=precision).state_bytes == size
+@pytest.mark.parametrize(
+    ("cell", "precision", "bytes_a_unit"),
+    [
+        ("lstm", "int8", 1 + 4),
+        ("lstm", "fp32", 4 + 4),
+        ("gru", "int8", 1 + 4),  # the state that moves by less than a step of int8
+        ("gru", "fp32", 4),
+        ("rnn", "int8", 1),
+        ("rnn", "fp32", 4),
+    ],
+)
+def test_a_state_is_hidden_and_where_there_is_one_cell_of_each_layer(
+    cell: Any, precision: Any, bytes_a_unit: int
+) -> None:
+    description = replace(DESCRIPTION, cell=cell, precision=precision)
+    assert description.state_bytes == 2 * 48 * bytes_a_unit
+    assert ModelDescription.from_metadata(description.to_metadata(), PATH) == description
 
 
 def test_a_foreign_file_is_named_as_one() -> None:
@@ -112,7 +126,7 @@ def test_a_missing_field_of_a_part_is_refused_and_named(part: str) -> None:
         (lambda document: document.update(hidden_size="48"), "hidden_size"),
         (lambda document: document.update(embedding_size=1.5), "embedding_size"),
         (lambda document: document.update(parameters=-1), "parameters"),
-        (lambda document: document.update(cell="gru"), "cell"),
+        (lambda document: document.update(cell="qrnn"), "rnn, gru, lstm"),
         (lambda document: document.update(precision="fp64"), "precision"),
         (lambda document: document.update(surprise=1), "surprise"),
         (lambda document: document["training"].update(validation_loss=None), "validation_loss"),

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 from tests.conftest import TinyModel
 
+from nextchar_training.cell import Cell
 from nextchar_training.runner import MAX_ROWS, SAMPLE, Batch, ProviderError, Runner, Settings, Steps
 from nextchar_training.uniform import uniform
 
@@ -20,9 +21,13 @@ NO_CUDA = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(params=["int8", "fp32"])
-def runner(tiny: TinyModel, request: pytest.FixtureRequest) -> Runner:
-    return Runner(getattr(tiny, request.param))
+MODELS = [(cell, precision) for cell in ("lstm", "gru", "rnn") for precision in ("int8", "fp32")]
+
+
+@pytest.fixture(params=MODELS, ids=" ".join)
+def runner(tiny_of: Callable[[Cell], TinyModel], request: pytest.FixtureRequest) -> Runner:
+    cell, precision = request.param
+    return Runner(getattr(tiny_of(cell), precision))
 
 
 def sample(runner: Runner, batch: Batch, steps: int, first: int, seeds: Sequence[int]) -> Steps:
@@ -48,6 +53,7 @@ def test_a_row_starts_at_the_boundary_with_a_state_of_zero(runner: Runner) -> No
     batch = runner.start([Settings(), Settings()])
     assert batch.last_id.tolist() == [0, 0]
     assert (batch.cell == 0).all()
+    assert batch.cell.shape == (runner.description.cell_layers, 2, runner.description.hidden_size)
     zero = 128 if runner.description.precision == "int8" else 0
     assert (batch.hidden == zero).all()
     size = batch.cell.nbytes + batch.hidden.nbytes
@@ -111,9 +117,11 @@ def test_a_row_that_left_and_came_back_goes_on_where_it_was(runner: Runner) -> N
     assert bits([first, second], 1) == alone(runner, 2, Settings(top_p=0.8))
 
 
-@pytest.mark.parametrize("precision", ["int8", "fp32"])
-def test_two_threads_a_step_give_the_bits_of_one(tiny: TinyModel, precision: str) -> None:
-    one, two = (Runner(getattr(tiny, precision), threads=threads) for threads in (1, 2))
+@pytest.mark.parametrize(("cell", "precision"), MODELS)
+def test_two_threads_a_step_give_the_bits_of_one(
+    tiny_of: Callable[[Cell], TinyModel], cell: Cell, precision: str
+) -> None:
+    one, two = (Runner(getattr(tiny_of(cell), precision), threads=threads) for threads in (1, 2))
     batches = [runner.start([Settings()] * 33) for runner in (one, two)]
     seeds = list(range(33))
     first, second = (sample(runner, batch, COUNT, 0, seeds) for runner, batch in zip((one, two), batches, strict=True))

@@ -2,6 +2,7 @@ import math
 import threading
 from dataclasses import dataclass
 from itertools import islice, pairwise
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,8 +10,10 @@ from torch import Tensor, nn
 
 from nextchar_training.alphabet import BOUNDARY, Alphabet
 from nextchar_training.batches import TextTooShortError
+from nextchar_training.cell import Cell
 from nextchar_training.corpus import Corpus
 from nextchar_training.network import Architecture, Network
+from nextchar_training.stopped_run import StoppedRun, load_stopped_run, save_stopped_run
 from nextchar_training.trainer import Position, Progress, Settings, Trainer, TrainingError
 
 B, T = 4, 8
@@ -32,10 +35,12 @@ class Training:
         settings: Settings,
         stop: threading.Event | None = None,
         position: Position | None = None,
+        cell: Cell = "lstm",
     ) -> None:
         self.alphabet = Alphabet.of(text)
         torch.manual_seed(0)
-        self.network = Network(Architecture(self.alphabet.size, hidden_size=16, embedding_size=8), dropout=0.1)
+        architecture = Architecture(self.alphabet.size, hidden_size=16, embedding_size=8, cell=cell)
+        self.network = Network(architecture, dropout=0.1)
         self.trainer = Trainer(self.network, Corpus("text", text, ()), self.alphabet, settings, position)
         self.progress = self.trainer.steps(stop or threading.Event())
 
@@ -43,8 +48,12 @@ class Training:
         return [weight.flatten().tolist() for weight in self.network.parameters()]
 
 
-def test_training_learns_a_repeating_text() -> None:
-    *_, last = Training(PATTERN * 60, settings(epochs=12)).progress
+CELLS = pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+
+
+@CELLS
+def test_training_learns_a_repeating_text(cell: Cell) -> None:
+    *_, last = Training(PATTERN * 60, settings(epochs=12), cell=cell).progress
     assert last.validation_loss is not None
     assert last.validation_loss < 0.3 * math.log(Alphabet.of(PATTERN).size)
 
@@ -98,6 +107,24 @@ def test_training_that_goes_on_from_a_position_takes_the_steps_of_one_that_never
     second.network.load_state_dict(weights)
     losses += [progress.training_loss for progress in second.progress]
     assert losses == expected
+    assert second.weights() == whole.weights()
+
+
+@CELLS
+def test_training_goes_on_from_a_file_as_if_it_had_never_stopped(cell: Cell, tmp_path: Path) -> None:
+    text, wanted = PATTERN * 30, settings(epochs=3)
+    whole = Training(text, wanted, cell=cell)
+    expected = [progress.training_loss for progress in whole.progress]
+    first = Training(text, wanted, cell=cell)
+    losses = [progress.training_loss for progress in islice(first.progress, 17)]
+    weights, architecture = first.network.state_dict(), first.network.architecture
+    run = StoppedRun("", (), "", "cpu", 1, 1, architecture, wanted, weights, first.trainer.position, [], losses)
+    save_stopped_run(run, tmp_path / "stopped.pt")
+    stopped = load_stopped_run(tmp_path / "stopped.pt")
+    assert stopped.architecture.cell == cell
+    second = Training(text, stopped.settings, position=stopped.position, cell=stopped.architecture.cell)
+    second.network.load_state_dict(stopped.weights)
+    assert [*stopped.training_losses, *(progress.training_loss for progress in second.progress)] == expected
     assert second.weights() == whole.weights()
 
 

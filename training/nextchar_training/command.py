@@ -25,6 +25,7 @@ from rich.console import Console
 from nextchar_training import gates
 from nextchar_training.alphabet import Alphabet, UnknownCharacterError
 from nextchar_training.batches import TextTooShortError
+from nextchar_training.cell import GATES
 from nextchar_training.checkpoint import Checkpoint, CheckpointError, TrainingRecord, load_checkpoint
 from nextchar_training.comparison import read_runs, tabulated
 from nextchar_training.corpus import Corpus, CorpusError, read_corpus
@@ -112,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     budget = command.add_mutually_exclusive_group(required=True)
     budget.add_argument("--minutes", type=float, help="train for this long")
     budget.add_argument("--epochs", type=int, help="train for this many passes over the text")
+    command.add_argument("--cell", choices=tuple(GATES), default="lstm", help="kind of recurrent layer (%(default)s)")
     command.add_argument("--hidden-size", type=int, default=512, help="units of a layer (%(default)s)")
     command.add_argument("--layers", type=int, default=1, help="recurrent layers (%(default)s)")
     command.add_argument("--embedding-size", type=int, default=128, help="size of an embedding (%(default)s)")
@@ -213,6 +215,7 @@ def _fit(arguments: argparse.Namespace) -> int:
         hidden_size=arguments.hidden_size,
         layers=arguments.layers,
         embedding_size=arguments.embedding_size,
+        cell=arguments.cell,
     )
     torch.set_num_threads(arguments.threads or max(1, torch.get_num_threads() // arguments.processes))
     job = Job(corpus, alphabet, architecture, settings, arguments.command_line, device, arguments.tensorboard)

@@ -85,7 +85,7 @@ def export(
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         # The fp32 graph is the reference, whichever precision is asked for.
         file = Path(folder) / "fp32.onnx"
-        graph = advance(weights, layers=architecture.layers, precision="fp32")
+        graph = advance(weights, cell=architecture.cell, layers=architecture.layers, precision="fp32")
         _write(graph, description, file)
         reference = Runner(file)
         difference = _compare(network, reference, ids)
@@ -98,7 +98,7 @@ def export(
         runner = reference
         if precision == "int8":
             file = Path(folder) / "int8.onnx"
-            graph = advance(weights, layers=architecture.layers, precision="int8")
+            graph = advance(weights, cell=architecture.cell, layers=architecture.layers, precision="int8")
             description = replace(description, precision="int8")
             _write(graph, description, file)
             runner = Runner(file)

@@ -27,7 +27,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from nextchar_training.model_file import Precision
+from nextchar_training.cell import Cell
+from nextchar_training.model_file import Precision, has_cell
 from nextchar_training.uniform import DRAW_COLUMNS, MAX_FLAT_DRAW
 
 Weights = Mapping[str, NDArray[np.float32]]
@@ -38,7 +39,7 @@ OPSET = 20
 """From 21 on, releases of onnxruntime ran some control-flow operators on the CPU beside the CUDA provider."""
 
 HIDDEN_SCALE = np.float32(1 / 127)
-"""A hidden state o·tanh(c) lies in (-1, 1), so one fixed scale fits every one: nothing to calibrate, and no
+"""Every cell's hidden state lies in (-1, 1), so one fixed scale fits every one: nothing to calibrate, and no
 dependence on batch-mates as with dynamic quantization."""
 
 HIDDEN_ZERO = np.uint8(128)
@@ -46,38 +47,41 @@ HIDDEN_ZERO = np.uint8(128)
 takes unsigned activations and signed weights."""
 
 
-def advance(weights: Weights, *, layers: int, precision: Precision) -> onnx.ModelProto:
-    """The graph ``advance`` of a network of ``layers`` LSTM layers, without metadata.
+def advance(weights: Weights, *, cell: Cell, layers: int, precision: Precision) -> onnx.ModelProto:
+    """The graph ``advance`` of a network of ``layers`` layers of ``cell``, without metadata.
 
     The inputs and outputs are described at ``Runner``. Raises ``onnx.checker.ValidationError`` where the
     result is no valid model.
     """
     V, H = weights["readout.weight"].shape
     writer = _Int8Writer() if precision == "int8" else _Fp32Writer()
-    recurrence = _recurrence(writer, weights, layers)
+    recurrence = _recurrence(writer, weights, cell, layers)
     readout = writer.product("logits", f"out_hidden_{layers - 1}", weights["readout.weight"], weights["readout.bias"])
-    types = [f"{writer.state_type}[B, {H}]"] * layers + [f"float[B, {H}]"] * layers
-    state = [f"{kind}_{n}" for kind in ("hidden", "cell") for n in range(layers)]
+    kinds = {"hidden": writer.state_type, **({"cell": "float"} if has_cell(cell, precision) else {})}
+    types = [f"{kinds[kind]}[B, {H}]" for kind in kinds for _ in range(layers)]
+    state = [f"{kind}_{n}" for kind in kinds for n in range(layers)]
     text = _ADVANCE.format(
         ir_version=IR_VERSION,
         opset=OPSET,
         V=V,
         H=H,
         L=layers,
+        C=layers if "cell" in kinds else 0,
         state_type=writer.state_type,
         reading=_indented(6, recurrence),
         network=_indented(6, [*recurrence, *readout]),
         restricted_draw=_indented(10, _draw("restricted", V)),
         free_draw=_indented(10, _draw("free", V)),
         unstack="\n  ".join(
-            f"{kind}_{n} = Gather <axis = 0> ({kind}, layer_{n})" for kind in ("hidden", "cell") for n in range(layers)
+            f"{kind}_{n} = Gather <axis = 0> ({kind}, layer_{n})" for kind in kinds for n in range(layers)
         ),
         state=", ".join(state),
         state_in=", ".join(f"{type_} in_{name}" for type_, name in zip(types, state, strict=True)),
         state_out=", ".join(f"{type_} out_{name}" for type_, name in zip(types, state, strict=True)),
         state_begin=", ".join(f"begin_{name}" for name in state),
         state_after=", ".join(f"after_{name}" for name in state),
-        stack="\n  ".join(line for kind in ("hidden", "cell") for line in _stack(kind, layers)),
+        stack="\n  ".join(line for kind in kinds for line in _stack(kind, layers)),
+        rest="" if "cell" in kinds else "new_cell = Identity (cell)  # of no layers",
     )
     constants: dict[str, NDArray[np.generic]] = {
         "zero": np.array(0, np.float32),
@@ -114,10 +118,10 @@ advance (
   int64[B] last_id, int64[R, B] read, int64[K, B] forced, float[K, B] uniform,
   float[B] temperature, int64[B] top_k, float[B] top_p, float[B] min_p, float[B, {V}] bias,
   int32[S, {V}] transitions, int32[B] automaton_state, int64[1] alternatives,
-  {state_type}[{L}, B, {H}] hidden, float[{L}, B, {H}] cell
+  {state_type}[{L}, B, {H}] hidden, float[{C}, B, {H}] cell
 ) => (
   int64[K, B] ids, float[K, B] logprob, int64[K, B, N] top_ids, float[K, B, N] top_logprobs,
-  int32[B] new_automaton_state, {state_type}[{L}, B, {H}] new_hidden, float[{L}, B, {H}] new_cell
+  int32[B] new_automaton_state, {state_type}[{L}, B, {H}] new_hidden, float[{C}, B, {H}] new_cell
 ) {{
   # Temperature 0 is one so low that only the likeliest are left, and the draw 0 takes the first of them.
   magnitude = Abs (temperature)  # of -0 too
@@ -241,6 +245,7 @@ advance (
   final_automaton_row = Squeeze (final_automaton, axis_1)
   new_automaton_state = Cast <to = 6> (final_automaton_row)
   {stack}
+  {rest}
 }}
 """
 
@@ -317,48 +322,112 @@ def _stack(kind: str, layers: int) -> list[str]:
     return [*lines, f"new_{kind} = Concat <axis = 0> ({rows})"]
 
 
-def _recurrence(writer: _Writer, weights: Weights, layers: int) -> list[str]:
-    """The steps from ``id``, ``in_hidden_n`` and ``in_cell_n`` to ``out_hidden_n`` and ``out_cell_n``."""
+def _recurrence(writer: _Writer, weights: Weights, cell: Cell, layers: int) -> list[str]:
+    """The steps from ``id`` and the state ``in_…_n`` of each layer to its state ``out_…_n``."""
+    steps = {"rnn": _rnn, "gru": _gru, "lstm": _lstm}[cell]
     lines: list[str] = []
-    embedding = weights["embedding.weight"]
-    V, H = weights["readout.weight"].shape
     for n in range(layers):
-        below, previous = weights[f"layers.{n}.weight_ih_l0"], weights[f"layers.{n}.weight_hh_l0"]
-        bias = weights[f"layers.{n}.bias_ih_l0"] + weights[f"layers.{n}.bias_hh_l0"]
-        if n == 0 and V <= H:
-            # One-hot times matrix is a look-up: row `id` of embedding · W_ihᵀ + b.
-            lines += writer.row("rows", (embedding @ below.T + bias).astype(np.float32))
-            lines += writer.product("gates_0", "in_hidden_0", previous, "rows")
-        elif n == 0:
+        layer = _Layer(writer, weights, n)
+        lines += [*layer.begin, *steps(layer)]
+    return lines
+
+
+def _rnn(layer: _Layer) -> list[str]:
+    n = layer.n
+    return [*layer.sums(f"sum_{n}"), *layer.writer.state(f"out_hidden_{n}", f"Tanh (sum_{n})")]
+
+
+def _gru(layer: _Layer) -> list[str]:
+    n, H, writer = layer.n, layer.H, layer.writer
+    # Where the update gate is nearly 1, a state in steps of 1/127 would stand still: what it moves by is rounded away.
+    # So it is remembered in float, and products read what it rounds to.
+    before = f"in_{writer.exact}_{n}"
+    return [
+        *layer.sums(f"gates_{n}", slice(0, 2 * H)),
+        *layer.input_sums(f"candidate_input_{n}", slice(2 * H, None)),
+        *layer.hidden_sums(f"candidate_memory_{n}", slice(2 * H, None)),
+        f"open_{n} = Sigmoid (gates_{n})",
+        f"reset_gate_{n}, update_gate_{n} = Split <axis = 1, num_outputs = 2> (open_{n})",
+        f"let_in_{n} = Mul (reset_gate_{n}, candidate_memory_{n})",
+        f"candidate_sum_{n} = Add (candidate_input_{n}, let_in_{n})",
+        f"candidate_{n} = Tanh (candidate_sum_{n})",
+        f"difference_{n} = Sub ({before}, candidate_{n})",
+        f"remembered_{n} = Mul (update_gate_{n}, difference_{n})",
+        *writer.state(f"out_hidden_{n}", f"Add (candidate_{n}, remembered_{n})", f"out_cell_{n}"),
+    ]
+
+
+def _lstm(layer: _Layer) -> list[str]:
+    n = layer.n
+    return [
+        *layer.sums(f"gates_{n}"),
+        f"i_{n}, f_{n}, g_{n}, o_{n} = Split <axis = 1, num_outputs = 4> (gates_{n})",
+        f"input_gate_{n} = Sigmoid (i_{n})",
+        f"forget_gate_{n} = Sigmoid (f_{n})",
+        f"candidate_{n} = Tanh (g_{n})",
+        f"output_gate_{n} = Sigmoid (o_{n})",
+        f"remembered_{n} = Mul (forget_gate_{n}, in_cell_{n})",
+        f"added_{n} = Mul (input_gate_{n}, candidate_{n})",
+        f"out_cell_{n} = Add (remembered_{n}, added_{n})",
+        f"squashed_{n} = Tanh (out_cell_{n})",
+        *layer.writer.state(f"out_hidden_{n}", f"Mul (output_gate_{n}, squashed_{n})"),
+    ]
+
+
+class _Layer:
+    """The weights of layer ``n``, and their products with its input x and its hidden state h.
+
+    ``gates`` are the rows of the weights that a product takes, all of them where it is not given.
+    """
+
+    def __init__(self, writer: _Writer, weights: Weights, n: int) -> None:
+        V, self.H = weights["readout.weight"].shape
+        self.writer, self.n = writer, n
+        self._below, self._previous = weights[f"layers.{n}.weight_ih_l0"], weights[f"layers.{n}.weight_hh_l0"]
+        self._input_bias, self._hidden_bias = weights[f"layers.{n}.bias_ih_l0"], weights[f"layers.{n}.bias_hh_l0"]
+        self._embedding = weights["embedding.weight"]
+        self._is_table = n == 0 and self.H >= V
+        self._x = "embedded" if n == 0 else f"out_hidden_{n - 1}"
+        self.begin: list[str] = []
+        """The steps that come before any product."""
+        if n == 0 and not self._is_table:
             # A large alphabet's table would outgrow the weights: it keeps its embedding, scaled into the
             # hidden state's range, so that one product serves both.
-            largest = np.abs(embedding).max()
-            lines += writer.row("embedded", writer.as_state(embedding / largest))
-            lines += ["input_0 = Concat <axis = 1> (embedded, in_hidden_0)"]
-            lines += writer.product("gates_0", "input_0", np.hstack([below * largest, previous]), bias)
-        else:
-            lines += [f"input_{n} = Concat <axis = 1> (out_hidden_{n - 1}, in_hidden_{n})"]
-            lines += writer.product(f"gates_{n}", f"input_{n}", np.hstack([below, previous]), bias)
-        # PyTorch's order of the gates: input, forget, candidate, output.
-        lines += [
-            f"i_{n}, f_{n}, g_{n}, o_{n} = Split <axis = 1, num_outputs = 4> (gates_{n})",
-            f"input_gate_{n} = Sigmoid (i_{n})",
-            f"forget_gate_{n} = Sigmoid (f_{n})",
-            f"candidate_{n} = Tanh (g_{n})",
-            f"output_gate_{n} = Sigmoid (o_{n})",
-            f"remembered_{n} = Mul (forget_gate_{n}, in_cell_{n})",
-            f"added_{n} = Mul (input_gate_{n}, candidate_{n})",
-            f"out_cell_{n} = Add (remembered_{n}, added_{n})",
-            f"squashed_{n} = Tanh (out_cell_{n})",
-            *writer.state(f"out_hidden_{n}", f"output_gate_{n}", f"squashed_{n}"),
+            largest = np.abs(self._embedding).max()
+            self.begin = writer.row("embedded", writer.as_state(self._embedding / largest))
+            self._below = self._below * largest
+
+    def sums(self, name: str, gates: slice = slice(None)) -> list[str]:
+        """``name`` is W·x + U·h and both biases."""
+        below, previous, n = self._below[gates], self._previous[gates], self.n
+        bias = self._input_bias[gates] + self._hidden_bias[gates]
+        if self._is_table:
+            # One-hot times matrix is a look-up: row `id` of embedding · Wᵀ + b.
+            rows = self.writer.row("rows", (self._embedding @ below.T + bias).astype(np.float32))
+            return [*rows, *self.writer.product(name, f"in_hidden_{n}", previous, "rows")]
+        return [
+            f"input_{n} = Concat <axis = 1> ({self._x}, in_hidden_{n})",
+            *self.writer.product(name, f"input_{n}", np.hstack([below, previous]), bias),
         ]
-    return lines
+
+    def input_sums(self, name: str, gates: slice) -> list[str]:
+        """``name`` is W·x and its bias."""
+        below, bias = self._below[gates], self._input_bias[gates]
+        if self._is_table:
+            return self.writer.row(name, (self._embedding @ below.T + bias).astype(np.float32))
+        return self.writer.product(name, self._x, below, bias)
+
+    def hidden_sums(self, name: str, gates: slice) -> list[str]:
+        """``name`` is U·h and its bias."""
+        return self.writer.product(name, f"in_hidden_{self.n}", self._previous[gates], self._hidden_bias[gates])
 
 
 class _Writer(ABC):
     """Writes the steps whose form depends on the precision, and gathers the constants that they need."""
 
     state_type: str
+    exact: str
+    """The part of a layer's state that holds its hidden state as it was before it took the form of ``state``."""
 
     def __init__(self) -> None:
         self.constants: dict[str, NDArray[np.generic]] = {}
@@ -373,8 +442,11 @@ class _Writer(ABC):
         """``values`` in [-1, 1] in the form of a hidden state."""
 
     @abstractmethod
-    def state(self, name: str, gate: str, value: str) -> list[str]:
-        """``name`` is gate · value, in (-1, 1), in the form of a hidden state."""
+    def state(self, name: str, operation: str, exact: str | None = None) -> list[str]:
+        """``name`` is what ``operation`` gives, in (-1, 1), in the form of a hidden state.
+
+        ``exact`` names what it gives where that has another form.
+        """
 
     @abstractmethod
     def product(self, name: str, x: str, weight: NDArray[np.float32], addend: NDArray[np.float32] | str) -> list[str]:
@@ -389,6 +461,7 @@ class _Int8Writer(_Writer):
     """Weights in int8 with one scale an output, states in uint8 with ``HIDDEN_SCALE``; sums in int32."""
 
     state_type = "uint8"
+    exact = "cell"
 
     def __init__(self) -> None:
         super().__init__()
@@ -401,11 +474,9 @@ class _Int8Writer(_Writer):
     def as_state(self, values: NDArray[np.float32]) -> NDArray[np.generic]:
         return np.asarray(np.rint(values / HIDDEN_SCALE) + HIDDEN_ZERO, dtype=np.uint8)
 
-    def state(self, name: str, gate: str, value: str) -> list[str]:
-        return [
-            f"{name}_exposed = Mul ({gate}, {value})",
-            f"{name} = QuantizeLinear ({name}_exposed, hidden_scale, hidden_zero)",
-        ]
+    def state(self, name: str, operation: str, exact: str | None = None) -> list[str]:
+        exact = exact or f"{name}_exposed"
+        return [f"{exact} = {operation}", f"{name} = QuantizeLinear ({exact}, hidden_scale, hidden_zero)"]
 
     def product(self, name: str, x: str, weight: NDArray[np.float32], addend: NDArray[np.float32] | str) -> list[str]:
         scale = np.maximum(np.abs(weight).max(axis=1) / 127, np.finfo(np.float32).tiny).astype(np.float32)
@@ -425,12 +496,13 @@ class _Fp32Writer(_Writer):
     """Everything in float: the reference."""
 
     state_type = "float"
+    exact = "hidden"
 
     def as_state(self, values: NDArray[np.float32]) -> NDArray[np.generic]:
         return values
 
-    def state(self, name: str, gate: str, value: str) -> list[str]:
-        return [f"{name} = Mul ({gate}, {value})"]
+    def state(self, name: str, operation: str, exact: str | None = None) -> list[str]:
+        return [f"{name} = {operation}"]
 
     def product(self, name: str, x: str, weight: NDArray[np.float32], addend: NDArray[np.float32] | str) -> list[str]:
         self.constants[f"{name}_weight"] = np.ascontiguousarray(weight.T)

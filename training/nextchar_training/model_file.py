@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from nextchar_training.alphabet import Alphabet, AlphabetError
+from nextchar_training.cell import GATES, Cell
 
 FORMAT_VERSION = 2
 """Version of the description and of the graph's inputs and outputs. A reader takes its own version only."""
@@ -25,6 +26,13 @@ METADATA_KEY = "nextchar"
 _TYPES: dict[str, type | tuple[type, ...]] = {"int": int, "float": (int, float), "str": str}  # of fields, in JSON
 
 Precision = Literal["int8", "fp32"]
+
+
+def has_cell(cell: Cell, precision: Precision) -> bool:
+    """Whether a layer remembers more than the hidden state that products read: an LSTM its cell, and an int8 GRU its
+    hidden state in float, which moves by less than a step of the quantized one (see ``graph``).
+    """
+    return cell == "lstm" or (cell == "gru" and precision == "int8")
 
 
 class ModelFileError(ValueError):
@@ -79,7 +87,7 @@ class ModelDescription:
     """All that a model file says beside its graph."""
 
     alphabet: Alphabet
-    cell: Literal["lstm"]
+    cell: Cell
     layers: int
     hidden_size: int
     embedding_size: int
@@ -91,9 +99,14 @@ class ModelDescription:
     test_vector: TestVector
 
     @property
+    def cell_layers(self) -> int:
+        """Layers that carry a ``cell`` beside their hidden state: all, or none."""
+        return self.layers if has_cell(self.cell, self.precision) else 0
+
+    @property
     def state_bytes(self) -> int:
         """Size of the recurrent state of one row: hidden states, quantized with int8, and float cells."""
-        return self.layers * self.hidden_size * ((1 if self.precision == "int8" else 4) + 4)
+        return self.hidden_size * (self.layers * (1 if self.precision == "int8" else 4) + self.cell_layers * 4)
 
     def to_metadata(self) -> dict[str, str]:
         """The metadata of the model file."""
@@ -143,8 +156,8 @@ class ModelDescription:
         for name in ("layers", "hidden_size", "embedding_size", "parameters"):
             if (size := getattr(self, name)) < 1:
                 raise ValueError(f"{name} is {size}, not a positive number")
-        if self.cell != "lstm":
-            raise ValueError(f"cell {self.cell!r} is not known; this version knows 'lstm'")
+        if self.cell not in GATES:
+            raise ValueError(f"cell {self.cell!r} is not known; this version knows {', '.join(GATES)}")
         if self.precision not in ("int8", "fp32"):
             raise ValueError(f"precision {self.precision!r} is neither 'int8' nor 'fp32'")
         vector = self.test_vector

@@ -9,15 +9,13 @@ Shapes: B sequences, T characters, V ids in the alphabet, E embedding size, H hi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 from torch import Tensor, nn
 
-Cell = Literal["lstm"]
-"""The recurrent cells that a network can have."""
+from nextchar_training.cell import GATES, Cell
 
 State = tuple[tuple[Tensor, ...], ...]
-"""One (hidden, cell) a layer, each of shape (1, B, H)."""
+"""One tuple a layer, (hidden, cell) of an LSTM, (hidden,) of an RNN and a GRU, each of shape (1, B, H)."""
 
 
 class ArchitectureError(ValueError):
@@ -39,15 +37,15 @@ class Architecture:
             size = getattr(self, name)
             if not isinstance(size, int) or size < 1:
                 raise ArchitectureError(f"{name} is {size!r}; it must be a whole number of at least 1")
-        if self.cell not in get_args(Cell):
-            raise ArchitectureError(f"cell {self.cell!r} is not known; this version knows {', '.join(get_args(Cell))}")
+        if self.cell not in GATES:
+            raise ArchitectureError(f"cell {self.cell!r} is not known; this version knows {', '.join(GATES)}")
 
 
 class Network(nn.Module):
-    """Embedding, then single-layer LSTMs (Hochreiter & Schmidhuber 1997), then a linear readout.
+    """Embedding, then recurrent layers of one kind of ``cell``, then a linear readout.
 
     Dropout is locked: one mask a sequence and layer, the same at all its characters (Gal & Ghahramani
-    2016). It sits on the embedding and on the output of each LSTM, never on the recurrent state.
+    2016). It sits on the embedding and on the output of each layer, never on the recurrent state.
     The layers are single ones because dropout inside a multi-layer ``nn.LSTM`` leaves the fused path.
     """
 
@@ -58,14 +56,17 @@ class Network(nn.Module):
         self.input_dropout = input_dropout
         V, E, H = architecture.alphabet_size, architecture.embedding_size, architecture.hidden_size
         self.embedding = nn.Embedding(V, E)
-        self.layers = nn.ModuleList(_lstm(E if n == 0 else H, H) for n in range(architecture.layers))
+        self.layers = nn.ModuleList(
+            _layer(architecture.cell, E if n == 0 else H, H) for n in range(architecture.layers)
+        )
         self.readout = nn.Linear(H, V)
         nn.init.zeros_(self.readout.bias)
 
     def initial_state(self, batch: int) -> State:
         """The state of ``batch`` sequences before a document: zero."""
         zero = self.readout.weight.new_zeros(1, batch, self.architecture.hidden_size)
-        return tuple((zero.clone(), zero.clone()) for _ in self.layers)
+        tensors = 2 if self.architecture.cell == "lstm" else 1
+        return tuple(tuple(zero.clone() for _ in range(tensors)) for _ in self.layers)
 
     def forward(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
         """Logits of the id after each of ``ids``, and the state after the last.
@@ -75,9 +76,10 @@ class Network(nn.Module):
         x = _locked_dropout(self.embedding(ids), self.input_dropout, self.training)  # (T, B, E)
         after: list[tuple[Tensor, ...]] = []
         for layer, before in zip(self.layers, state, strict=True):
-            x, pair = layer(x, before)  # (T, B, H)
+            # PyTorch's LSTM takes and gives a pair, its RNN and GRU the hidden state alone.
+            x, state_after = layer(x, before if len(before) == 2 else before[0])  # (T, B, H)
             x = _locked_dropout(x, self.dropout, self.training)
-            after.append(pair)
+            after.append(state_after if len(before) == 2 else (state_after,))
         return self.readout(x), tuple(after)
 
 
@@ -91,16 +93,16 @@ def detached(state: State) -> State:
     return tuple(tuple(one.detach() for one in layer) for layer in state)
 
 
-def _lstm(inputs: int, H: int) -> nn.LSTM:
+def _layer(cell: Cell, inputs: int, H: int) -> nn.RNNBase:
     """One layer whose weights are drawn gate by gate: recurrent ones orthogonal (Saxe et al. 2014), input ones by
     Glorot & Bengio (2010); biases 0.
 
-    Not the forget-gate bias of 1 that is often advised: against embeddings of unit variance cells grew three times
-    as large with it, and the same training ended 0.06 nats higher.
+    Not the forget-gate bias of 1 that is often advised for LSTMs: against embeddings of unit variance cells grew three
+    times as large with it, and the same training ended 0.06 nats higher.
     """
-    layer = nn.LSTM(inputs, H)
+    layer: nn.RNNBase = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[cell](inputs, H)
     input_weight, recurrent_weight, input_bias, recurrent_bias = layer.parameters()
-    for gate in range(4):
+    for gate in range(GATES[cell]):
         rows = slice(gate * H, (gate + 1) * H)
         nn.init.xavier_uniform_(input_weight.data[rows])
         nn.init.orthogonal_(recurrent_weight.data[rows])

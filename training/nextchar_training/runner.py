@@ -66,7 +66,10 @@ class Settings:
 
 @dataclass
 class Batch:
-    """B rows: the settings and the state of each, arrays whose first axis (second, of hidden and cell) is B."""
+    """B rows: the settings and the state of each, arrays whose first axis (second, of hidden and cell) is B.
+
+    ``cell`` is [0, B, H] where the model has none.
+    """
 
     last_id: Ids
     hidden: NDArray[np.generic]
@@ -141,7 +144,7 @@ class Replay:
 
 @dataclass(frozen=True)
 class State:
-    """The recurrent state of B rows, [L, B, H] each, and what the graph takes with it."""
+    """The recurrent state of B rows, [L, B, H] each; ``cell`` is [0, B, H] where the model has none."""
 
     hidden: NDArray[np.generic]
     cell: NDArray[np.float32]
@@ -200,8 +203,9 @@ class Runner:
 
     def initial_state(self, batch: int) -> State:
         """The state of ``batch`` rows before a document: zero."""
-        shape = (self.description.layers, batch, self.description.hidden_size)
-        return State(np.full(shape, self._hidden_zero), np.zeros(shape, np.float32))
+        L, H = self.description.layers, self.description.hidden_size
+        cell = np.zeros((self.description.cell_layers, batch, H), np.float32)
+        return State(np.full((L, batch, H), self._hidden_zero), cell)
 
     def start(self, settings: Sequence[Settings]) -> Batch:
         """A batch at the start of a document, a row for each of ``settings``."""
@@ -315,7 +319,11 @@ def _inputs(description: ModelDescription) -> dict[str, tuple[str, list[int | st
     """Type and shape of the graph's inputs that depend on the model."""
     hidden = "tensor(uint8)" if description.precision == "int8" else "tensor(float)"
     L, H = description.layers, description.hidden_size
-    return {"bias": ("tensor(float)", ["B", description.alphabet.size]), "hidden": (hidden, [L, "B", H])}
+    return {
+        "bias": ("tensor(float)", ["B", description.alphabet.size]),
+        "hidden": (hidden, [L, "B", H]),
+        "cell": ("tensor(float)", [description.cell_layers, "B", H]),
+    }
 
 
 def _cuda_session(content: bytes, precision: Precision, threads: int) -> onnxruntime.InferenceSession:

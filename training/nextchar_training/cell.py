@@ -1,0 +1,23 @@
+"""The cell: what a recurrent layer computes at each character.
+
+Named by the network, the graph and the model file alike, so free of torch. x is the layer's input, h its hidden state,
+W, U and b the weights and biases of the gate that they are named after; σ is the sigmoid, ⊙ the product of each with
+each.
+
+- ``rnn`` (Elman 1990): h' = tanh(W·x + U·h + b)
+- ``gru`` (Cho et al. 2014), in the form that cuDNN and PyTorch compute, the reset gate after the product:
+  r = σ(Wr·x + Ur·h + br), z = σ(Wz·x + Uz·h + bz), n = tanh(Wn·x + bn + r⊙(Un·h + dn)), h' = n + z⊙(h - n)
+- ``lstm`` (Hochreiter & Schmidhuber 1997, the forget gate of Gers et al. 2000):
+  i, f, o = σ(W·x + U·h + b), g = tanh(Wg·x + Ug·h + bg), c' = f⊙c + i⊙g, h' = o⊙tanh(c')
+
+What always holds: a hidden state lies in (-1, 1).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Cell = Literal["rnn", "gru", "lstm"]
+
+GATES: dict[Cell, int] = {"rnn": 1, "gru": 3, "lstm": 4}
+"""Blocks of H rows in a layer's weights, in PyTorch's order: the one sum; r, z, n; i, f, g, o."""
