@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from nextchar.v1 import generation_pb2 as pb
 from nextchar_server.errors import InvalidArgumentError, NotServedError, shown
-from nextchar_training.alphabet import Alphabet, Ids, Unknown, UnknownCharacterError, normalize
+from nextchar_training.alphabet import Alphabet, Spelling, Unknown, UnknownCharacterError, normalize
 from nextchar_training.runner import Settings
 
 DEFAULT_MAX_CHARACTERS = 256
@@ -48,7 +48,7 @@ class Limits:
 class Generation:
     """A text to generate."""
 
-    prompt: Ids
+    prompt: Spelling
     max_characters: int
     settings: Settings
     seed: int
@@ -62,7 +62,7 @@ class Generation:
 class Scoring:
     """A text to score."""
 
-    text: Ids
+    text: Spelling
     top_logprobs: int
 
 
@@ -82,9 +82,9 @@ def generation(
             "parameters.max_characters", f"{max_characters} is not between 1 and {limits.max_characters}"
         )
     prompt = _ids(request.prompt, "prompt", alphabet, limits, parameters, "parameters.")
-    top_logprobs = _top_logprobs(parameters, "parameters.") if parameters.HasField("top_logprobs") else None
+    top_logprobs = _top_logprobs(parameters, "parameters.", alphabet) if parameters.HasField("top_logprobs") else None
     if isinstance(request, pb.GenerateRequest) and top_logprobs is not None:
-        echoed = len(prompt) if parameters.echo else 0
+        echoed = len(prompt.text) if parameters.echo else 0
         _check_answer(echoed + max_characters, top_logprobs, "parameters.top_logprobs")
     return Generation(
         prompt=prompt,
@@ -107,10 +107,10 @@ def generation(
 def scoring(request: pb.ScoreRequest, alphabet: Alphabet, limits: Limits) -> Scoring:
     """What ``request`` asks of a model with ``alphabet``. Raises ``RequestError``."""
     text = _ids(request.text, "text", alphabet, limits, request, "")
-    if len(text) == 0:
+    if not text.text:
         raise InvalidArgumentError("text", "there is no character to score")
-    top_logprobs = _top_logprobs(request, "")
-    _check_answer(len(text), top_logprobs, "top_logprobs")
+    top_logprobs = _top_logprobs(request, "", alphabet)
+    _check_answer(len(text.text), top_logprobs, "top_logprobs")
     return Scoring(text, top_logprobs)
 
 
@@ -121,7 +121,7 @@ def _ids(
     limits: Limits,
     parameters: pb.GenerationParameters | pb.ScoreRequest,
     prefix: str,
-) -> Ids:
+) -> Spelling:
     most = limits.max_prompt_characters
     text = _composed(text, field, most)
     if len(text) > most:
@@ -133,12 +133,12 @@ def _ids(
     name = f"{prefix}replacement_character"
     replacement = _composed(parameters.replacement_character, name, 1)
     if unknown == "replace":
-        if len(replacement) != 1 or replacement not in alphabet.symbols:
+        if len(replacement) != 1 or not alphabet.knows(replacement):
             raise InvalidArgumentError(name, f"{shown(replacement)} is not one character of the model's alphabet")
     elif parameters.HasField("replacement_character"):
         raise InvalidArgumentError(name, "only goes with UNKNOWN_CHARACTERS_REPLACE")
     try:
-        return alphabet.encode(text, unknown=unknown, replacement=replacement)
+        return alphabet.spell(text, unknown=unknown, replacement=replacement)
     except UnknownCharacterError as error:
         raise InvalidArgumentError(field, str(error)) from error
 
@@ -192,13 +192,18 @@ def _bias(parameters: pb.GenerationParameters, alphabet: Alphabet) -> NDArray[np
     for key, value in parameters.character_bias.items():
         field = f"parameters.character_bias[{shown(key)}]"
         symbol = _composed(key, field, 1)
-        if len(symbol) != 1 or symbol not in alphabet.symbols:
+        if len(symbol) != 1 or not alphabet.knows(symbol):
             raise InvalidArgumentError(field, "the key is not one character of the model's alphabet")
+        ids = alphabet.encode(symbol)
+        if len(ids) > 1:
+            raise InvalidArgumentError(
+                field, f"the model's alphabet ({alphabet.kind}) spells it with {len(ids)} symbols; a bias is of one"
+            )
         if not abs(value) <= MAX_BIAS:  # NaN is refused too
             raise InvalidArgumentError(field, f"{value:g} is not between {-MAX_BIAS:g} and {MAX_BIAS:g}")
         if symbol != key and symbol in parameters.character_bias:
             raise InvalidArgumentError(field, f"is the same character as {symbol!r}, which is given too")
-        bias[alphabet.encode(symbol)[0]] = value
+        bias[ids[0]] = value
     return bias
 
 
@@ -221,9 +226,15 @@ def _stop_sequences(parameters: pb.GenerationParameters, alphabet: Alphabet) -> 
     return tuple(stop_sequences)
 
 
-def _top_logprobs(parameters: pb.GenerationParameters | pb.ScoreRequest, prefix: str) -> int:
+def _top_logprobs(parameters: pb.GenerationParameters | pb.ScoreRequest, prefix: str, alphabet: Alphabet) -> int:
     if parameters.top_logprobs > MAX_TOP_LOGPROBS:
         raise InvalidArgumentError(
             f"{prefix}top_logprobs", f"{parameters.top_logprobs} is not between 0 and {MAX_TOP_LOGPROBS}"
+        )
+    if parameters.top_logprobs and alphabet.kind != "characters":
+        raise InvalidArgumentError(
+            f"{prefix}top_logprobs",
+            f"the model's alphabet ({alphabet.kind}) spells characters with several symbols, so the likeliest "
+            "characters are not known; 0 gives each character's own log-probability",
         )
     return int(parameters.top_logprobs)

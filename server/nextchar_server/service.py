@@ -22,7 +22,8 @@ from nextchar_server.interceptor import Context, request_id
 from nextchar_server.metrics import Metrics
 from nextchar_server.served import ServedModel, ServedModels
 from nextchar_server.stream import Chunk, End, Stream
-from nextchar_server.text import CharacterLogprob, Piece, TextBuilder, piece_of
+from nextchar_server.text import CharacterLogprob, Characters, Piece, TextBuilder
+from nextchar_training.decoder import max_ids
 
 _LAST_WORDS = 1.0
 """Seconds that ended streams get to tell their readers so."""
@@ -68,22 +69,24 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
         """Scores a text."""
         model = self._models.get(request.model)
         scoring = requests.scoring(request, model.alphabet, model.limits)
-        stream = Stream(read=scoring.text, count=0, alternatives=scoring.top_logprobs, reports_reading=True)
+        stream = Stream(read=scoring.text.ids, count=0, alternatives=scoring.top_logprobs, reports_reading=True)
         chunk = Chunk()
         with self._submitted(model, stream):
             while isinstance(taken := await model.engine.take(stream), Chunk):
                 chunk.extend(taken)
         if taken is End.DRAINED:
             raise DrainingError
-        self._metrics.prompt_characters.labels(model.name).inc(len(chunk.ids))
+        self._metrics.prompt_characters.labels(model.name).inc(len(scoring.text.text))
         total = math.fsum(chunk.logprobs)
+        characters = Characters(model.alphabet)
+        piece = characters.feed(chunk).joined(characters.flush())
         return pb.ScoreResponse(
             request_id=request_id(),
             model=model.name,
             model_digest=model.runner.digest,
-            characters=map(_logprob_message, piece_of(model.alphabet, chunk).logprobs),
+            characters=map(_logprob_message, piece.logprobs),
             total_logprob=total,
-            bits_per_character=-total / math.log(2) / len(chunk.ids),
+            bits_per_character=-total / math.log(2) / len(scoring.text.text),
         )
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:
@@ -137,14 +140,17 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
         model = self._models.get(request.model)
         generation = requests.generation(request, model.alphabet, model.limits)
         stream = Stream(
-            read=generation.prompt,
-            count=generation.max_characters,
+            read=generation.prompt.ids,
+            count=max_ids(model.alphabet, generation.max_characters),
             settings=generation.settings,
             seed=generation.seed,
             alternatives=generation.top_logprobs,
             reports_reading=generation.echo,
         )
-        builder = TextBuilder(model.alphabet, generation.stop_sequences, generation.include_stop_sequence)
+        builder = TextBuilder(
+            model.alphabet, generation.max_characters, generation.stop_sequences, generation.include_stop_sequence
+        )
+        prompt = Characters(model.alphabet)
         times = _Times(self._metrics, model.name, arrived)
         offset = 0
 
@@ -166,29 +172,35 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
                     )
                 )
             )
-            echo_left = len(generation.prompt) if generation.echo else 0
-            reason = pb.FINISH_REASON_STOP_SEQUENCE
-            while not builder.stopped_by:
+            echo_left = len(generation.prompt.ids) if generation.echo else 0
+            end = End.COUNT
+            while not builder.is_complete:
                 taken = await model.engine.take(stream)
                 if isinstance(taken, End):
-                    reason = _FINISH_REASONS[taken]
-                    await send_piece(builder.flush())
-                    break
-                echoed, generated = taken.split(echo_left)
-                echo_left -= len(echoed.ids)
-                await send_piece(piece_of(model.alphabet, echoed))
-                before = builder.generated
-                piece = builder.feed(generated)
+                    end = taken
+                    before, piece = builder.generated, builder.end(broken_off=end is End.DRAINED)
+                else:
+                    echoed, generated = taken.split(echo_left)
+                    if echo_left:
+                        echo_left -= len(echoed.ids)
+                        await send_piece(prompt.feed(echoed))
+                        if not echo_left:
+                            await send_piece(prompt.flush())
+                    before, piece = builder.generated, builder.feed(generated)
                 times.came(builder.generated - before, stream)
                 await send_piece(piece)
-            self._metrics.prompt_characters.labels(model.name).inc(stream.read_count)
+                if isinstance(taken, End):
+                    break
+            reason = pb.FINISH_REASON_STOP_SEQUENCE if builder.stopped_by else _FINISH_REASONS[end]
+            prompt_characters = generation.prompt.characters_in(stream.read_count)
+            self._metrics.prompt_characters.labels(model.name).inc(prompt_characters)
             self._metrics.finished.labels(model.name, pb.FinishReason.Name(reason)).inc()
             await send(
                 pb.GenerateStreamResponse(
                     finished=pb.Finished(
                         finish_reason=reason,
                         stop_sequence=builder.stopped_by,
-                        usage=pb.Usage(prompt_characters=stream.read_count, generated_characters=builder.generated),
+                        usage=pb.Usage(prompt_characters=prompt_characters, generated_characters=builder.generated),
                     )
                 )
             )

@@ -5,12 +5,18 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from nextchar_training.alphabet import BOUNDARY, Ids
+from nextchar_training.alphabet import BOUNDARY, Ids, Spelling
 from nextchar_training.evaluation import WINDOW, NetworkScorer, bits, evaluate, stateful_loss, windows_loss
 from nextchar_training.network import Architecture, Network
 
 V = 6
 TEXT: Ids = np.random.default_rng(3).integers(1, V, size=5 * WINDOW + 17)  # more than a chunk, and a last window cut
+
+
+def spelled(ids: Ids, lengths: Ids | None = None) -> Spelling:
+    """A text of ``ids``, one a character unless ``lengths`` says otherwise."""
+    lengths = np.ones(len(ids), np.int64) if lengths is None else lengths
+    return Spelling("x" * len(lengths), ids, lengths)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +42,7 @@ def naive_loss(network: Network, before: int, text: Ids) -> float:
 
 def test_stateful_loss_is_that_of_one_pass_from_the_boundary(network: Network) -> None:
     expected = naive_loss(network, BOUNDARY, TEXT) / len(TEXT)
-    assert stateful_loss(NetworkScorer(network), TEXT) == pytest.approx(expected, abs=1e-6)
+    assert stateful_loss(NetworkScorer(network), spelled(TEXT)) == pytest.approx(expected, abs=1e-6)
 
 
 def test_windows_loss_is_that_of_windows_from_state_zero_after_the_character_before(network: Network) -> None:
@@ -44,11 +50,25 @@ def test_windows_loss_is_that_of_windows_from_state_zero_after_the_character_bef
     for start in range(0, len(TEXT), WINDOW):
         before = BOUNDARY if start == 0 else int(TEXT[start - 1])
         total += naive_loss(network, before, TEXT[start : start + WINDOW])
-    assert windows_loss(NetworkScorer(network), TEXT) == pytest.approx(total / len(TEXT), abs=1e-6)
+    assert windows_loss(NetworkScorer(network), spelled(TEXT)) == pytest.approx(total / len(TEXT), abs=1e-6)
+
+
+def test_losses_and_windows_are_of_characters_whatever_their_ids(network: Network) -> None:
+    lengths = np.random.default_rng(4).integers(1, 4, len(TEXT) // 3)
+    lengths = lengths[lengths.cumsum() <= len(TEXT)]
+    ids = TEXT[: lengths.sum()]
+    ends = [0, *lengths.cumsum()[WINDOW - 1 :: WINDOW].tolist()]
+    total = 0.0
+    for start, end in zip(ends, [*ends[1:], len(ids)], strict=True):
+        total += naive_loss(network, BOUNDARY if start == 0 else int(ids[start - 1]), ids[start:end])
+    text = spelled(ids, lengths)
+    assert windows_loss(NetworkScorer(network), text) == pytest.approx(total / len(lengths), abs=1e-6)
+    expected = naive_loss(network, BOUNDARY, ids) / len(lengths)
+    assert stateful_loss(NetworkScorer(network), text) == pytest.approx(expected, abs=1e-6)
 
 
 def test_protocols_agree_on_a_text_of_one_window(network: Network) -> None:
-    result = evaluate(NetworkScorer(network), TEXT[:WINDOW])
+    result = evaluate(NetworkScorer(network), spelled(TEXT[:WINDOW]))
     assert result.characters == WINDOW
     assert result.stateful == pytest.approx(result.windows, abs=1e-6)
 
@@ -73,7 +93,7 @@ def test_every_character_is_predicted_exactly_once(loss: object, length: int) ->
     recorder = Recorder()
     places = np.arange(1, length + 1)
     assert callable(loss)
-    assert loss(recorder, places) == pytest.approx(math.log(V), rel=1e-6)
+    assert loss(recorder, spelled(places)) == pytest.approx(math.log(V), rel=1e-6)
     assert sorted(place for place in recorder.predicted if place != BOUNDARY) == places.tolist()
 
 
@@ -81,7 +101,7 @@ def test_scoring_leaves_a_network_in_training_and_uses_no_dropout() -> None:
     torch.manual_seed(0)
     network = Network(Architecture(V, hidden_size=8, embedding_size=4), dropout=0.5).train()
     scorer = NetworkScorer(network)
-    assert stateful_loss(scorer, TEXT[:50]) == stateful_loss(scorer, TEXT[:50])
+    assert stateful_loss(scorer, spelled(TEXT[:50])) == stateful_loss(scorer, spelled(TEXT[:50]))
     assert network.training
 
 

@@ -51,7 +51,7 @@ def refusal(ask: Callable[[], object]) -> tuple[str, str]:
 def test_a_request_without_parameters_has_the_defaults_of_the_protocol() -> None:
     asked = generation()
     settings = asked.settings
-    assert asked.prompt.tolist() == []
+    assert asked.prompt.ids.tolist() == []
     assert asked.max_characters == 256
     assert (settings.temperature, settings.top_k, settings.top_p, settings.min_p) == (1.0, 0, 1.0, 0.0)
     assert settings.bias is None
@@ -102,7 +102,7 @@ def test_what_is_given_is_taken() -> None:
         top_logprobs=20,
     )
     settings = asked.settings
-    assert asked.prompt.tolist() == ALPHABET.encode("ab").tolist()
+    assert asked.prompt.ids.tolist() == ALPHABET.encode("ab").tolist()
     assert asked.max_characters == 7
     assert (settings.temperature, settings.top_k, settings.top_p, settings.min_p) == (0.5, 3, 0.25, 0.125)
     assert asked.stop_sequences == ("a", "bc")
@@ -180,11 +180,11 @@ def test_a_character_beyond_the_basic_plane_has_its_code_point() -> None:
 
 
 def test_a_decomposed_prompt_is_composed() -> None:
-    assert generation(unicodedata.normalize("NFD", "é가")).prompt.tolist() == ALPHABET.encode("é가").tolist()
+    assert generation(unicodedata.normalize("NFD", "é가")).prompt.ids.tolist() == ALPHABET.encode("é가").tolist()
 
 
 def test_a_prompt_may_be_as_long_as_the_limit_in_composed_characters() -> None:
-    assert len(generation(unicodedata.normalize("NFD", "가" * 50)).prompt) == 50
+    assert len(generation(unicodedata.normalize("NFD", "가" * 50)).prompt.text) == 50
 
 
 def test_a_prompt_that_is_too_long_is_refused() -> None:
@@ -193,12 +193,12 @@ def test_a_prompt_that_is_too_long_is_refused() -> None:
 
 def test_unknown_characters_are_left_out_where_asked_for() -> None:
     asked = generation("azbz", unknown_characters=pb.UNKNOWN_CHARACTERS_SKIP)
-    assert asked.prompt.tolist() == ALPHABET.encode("ab").tolist()
+    assert asked.prompt.ids.tolist() == ALPHABET.encode("ab").tolist()
 
 
 def test_unknown_characters_are_replaced_where_asked_for() -> None:
     asked = generation("azbz", unknown_characters=pb.UNKNOWN_CHARACTERS_REPLACE, replacement_character="?")
-    assert asked.prompt.tolist() == ALPHABET.encode("a?b?").tolist()
+    assert asked.prompt.ids.tolist() == ALPHABET.encode("a?b?").tolist()
 
 
 @pytest.mark.parametrize("unknown", [pb.UNKNOWN_CHARACTERS_UNSPECIFIED, pb.UNKNOWN_CHARACTERS_ERROR])
@@ -228,7 +228,7 @@ def test_a_decomposed_replacement_is_composed() -> None:
         unknown_characters=pb.UNKNOWN_CHARACTERS_REPLACE,
         replacement_character=unicodedata.normalize("NFD", "가"),
     )
-    assert asked.prompt.tolist() == ALPHABET.encode("가").tolist()
+    assert asked.prompt.ids.tolist() == ALPHABET.encode("가").tolist()
 
 
 @pytest.mark.parametrize("unknown", [None, pb.UNKNOWN_CHARACTERS_ERROR, pb.UNKNOWN_CHARACTERS_SKIP])
@@ -312,7 +312,7 @@ def test_a_bias_out_of_its_range_is_refused(value: float, named: str) -> None:
 
 def test_a_text_to_score_is_taken() -> None:
     asked = scoring("ab", top_logprobs=3)
-    assert asked.text.tolist() == ALPHABET.encode("ab").tolist()
+    assert asked.text.ids.tolist() == ALPHABET.encode("ab").tolist()
     assert asked.top_logprobs == 3
 
 

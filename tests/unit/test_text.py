@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nextchar_server.stream import Chunk
-from nextchar_server.text import CharacterLogprob, Piece, TextBuilder, piece_of
-from nextchar_training.alphabet import Alphabet
+from nextchar_server.text import CharacterLogprob, Characters, Piece, TextBuilder
+from nextchar_training.alphabet import Alphabet, Kind
 
 ALPHABET = Alphabet.of("\nabcdé가😀")
 
@@ -25,9 +25,9 @@ def pieces(
     chunks: Sequence[str], stops: Sequence[str], *, include: bool = False, flush: bool = True
 ) -> tuple[list[str], str]:
     """The pieces of text that ``chunks`` give, one after another, and the stop sequence that was found."""
-    builder = TextBuilder(ALPHABET, stops, include)
+    builder = TextBuilder(ALPHABET, 1000, stops, include)
     given = [builder.feed(Chunk(chunk_of(text).ids)).text for text in chunks]
-    return [*given, builder.flush().text] if flush else given, builder.stopped_by
+    return [*given, builder.end().text] if flush else given, builder.stopped_by
 
 
 def expected(text: str, stops: Sequence[str], include: bool) -> tuple[str, str, int]:
@@ -53,20 +53,20 @@ STOPS = st.lists(st.text("abc", min_size=1, max_size=5), max_size=4)
 
 @given(chunks=cut_texts(), stops=STOPS, include=st.booleans())
 def test_text_and_stop_do_not_depend_on_how_the_ids_are_cut(chunks: list[str], stops: list[str], include: bool) -> None:
-    builder = TextBuilder(ALPHABET, stops, include)
-    text = "".join([builder.feed(chunk_of(chunk)).text for chunk in chunks] + [builder.flush().text])
+    builder = TextBuilder(ALPHABET, 1000, stops, include)
+    text = "".join([builder.feed(chunk_of(chunk)).text for chunk in chunks] + [builder.end().text])
     assert (text, builder.stopped_by, builder.generated) == expected("".join(chunks), stops, include)
 
 
 @given(chunks=cut_texts(), stops=STOPS, include=st.booleans())
 def test_log_probabilities_stay_beside_their_characters(chunks: list[str], stops: list[str], include: bool) -> None:
-    builder = TextBuilder(ALPHABET, stops, include)
+    builder = TextBuilder(ALPHABET, 1000, stops, include)
     text, logprobs, fed = "", [], 0
     for chunk in chunks:
         piece = builder.feed(chunk_of(chunk, fed))
         assert len(piece.logprobs) == len(piece.text)
         text, logprobs, fed = text + piece.text, [*logprobs, *piece.logprobs], fed + len(chunk)
-    piece = builder.flush()
+    piece = builder.end()
     text, logprobs = text + piece.text, [*logprobs, *piece.logprobs]
     assert "".join(entry.character for entry in logprobs) == text
     assert [entry.logprob for entry in logprobs] == [-float(n) for n in range(len(text))]
@@ -75,7 +75,7 @@ def test_log_probabilities_stay_beside_their_characters(chunks: list[str], stops
 
 @given(chunks=cut_texts(), stops=STOPS)
 def test_what_was_given_is_never_part_of_the_stop_sequence(chunks: list[str], stops: list[str]) -> None:
-    builder = TextBuilder(ALPHABET, stops)
+    builder = TextBuilder(ALPHABET, 1000, stops)
     given_ = ""
     for chunk in chunks:
         given_ += builder.feed(chunk_of(chunk)).text
@@ -85,7 +85,7 @@ def test_what_was_given_is_never_part_of_the_stop_sequence(chunks: list[str], st
 
 @given(chunks=cut_texts(), stops=STOPS)
 def test_no_more_is_held_back_than_may_be_a_stop_sequence(chunks: list[str], stops: list[str]) -> None:
-    builder = TextBuilder(ALPHABET, stops)
+    builder = TextBuilder(ALPHABET, 1000, stops)
     fed = given_ = ""
     for chunk in chunks:
         fed, given_ = fed + chunk, given_ + builder.feed(chunk_of(chunk)).text
@@ -135,22 +135,22 @@ def test_a_stop_sequence_that_is_the_whole_text_leaves_none() -> None:
 
 
 def test_after_a_stop_sequence_nothing_comes_any_more() -> None:
-    builder = TextBuilder(ALPHABET, ["b"])
+    builder = TextBuilder(ALPHABET, 1000, ["b"])
     builder.feed(chunk_of("abc"))
     assert builder.feed(chunk_of("ab")) == Piece()
-    assert builder.flush() == Piece()
+    assert builder.end() == Piece()
     assert builder.generated == 2
 
 
 def test_flushing_twice_gives_it_once() -> None:
-    builder = TextBuilder(ALPHABET, ["ab"])
+    builder = TextBuilder(ALPHABET, 1000, ["ab"])
     builder.feed(chunk_of("a"))
-    assert [builder.flush().text, builder.flush().text] == ["a", ""]
+    assert [builder.end().text, builder.end().text] == ["a", ""]
 
 
 @pytest.mark.parametrize(("include", "text"), [(False, "a"), (True, "abc")])
 def test_the_stop_sequence_counts_as_generated_and_what_follows_does_not(include: bool, text: str) -> None:
-    builder = TextBuilder(ALPHABET, ["bc"], include)
+    builder = TextBuilder(ALPHABET, 1000, ["bc"], include)
     assert builder.feed(chunk_of("abcddd")).text == text
     assert builder.generated == 3
 
@@ -161,7 +161,7 @@ def test_characters_of_any_plane_are_one_each() -> None:
 
 def test_a_piece_has_each_character_and_its_alternatives() -> None:
     a, b = (int(id_) for id_ in ALPHABET.encode("ab"))
-    piece = piece_of(ALPHABET, Chunk([a, b], [-0.1, -0.2], [[(b, -1.0), (0, -2.0)], []]))
+    piece = Characters(ALPHABET).feed(Chunk([a, b], [-0.1, -0.2], [[(b, -1.0), (0, -2.0)], []]))
     assert piece == Piece(
         "ab",
         [CharacterLogprob("a", -0.1, (("b", -1.0), ("", -2.0))), CharacterLogprob("b", -0.2, ())],
@@ -169,4 +169,54 @@ def test_a_piece_has_each_character_and_its_alternatives() -> None:
 
 
 def test_a_piece_without_log_probabilities_has_none() -> None:
-    assert piece_of(ALPHABET, Chunk(chunk_of("ab").ids)) == Piece("ab", ())
+    assert Characters(ALPHABET).feed(Chunk(chunk_of("ab").ids)) == Piece("ab", ())
+
+
+@given(chunks=cut_texts(), stops=STOPS, most=st.integers(1, 20))
+def test_a_text_has_as_many_characters_as_asked_for_and_what_it_held_back(
+    chunks: list[str], stops: list[str], most: int
+) -> None:
+    builder = TextBuilder(ALPHABET, most, stops)
+    text = "".join([builder.feed(chunk_of(chunk)).text for chunk in chunks] + [builder.end().text])
+    assert (text, builder.stopped_by, builder.generated) == expected("".join(chunks)[:most], stops, include=False)
+    assert builder.is_complete == (builder.stopped_by != "" or len("".join(chunks)) >= most)
+
+
+# Alphabets whose characters are several symbols.
+
+KOREAN = "가방에 값이 없다. ㅋㅋ é"
+
+
+@pytest.mark.parametrize("kind", ["jamo", "bytes"])
+@given(data=st.data(), stops=st.lists(st.text("가값다 é", min_size=1, max_size=3), max_size=3))
+def test_limits_stops_and_log_probabilities_are_of_characters(
+    kind: Kind, data: st.DataObject, stops: list[str]
+) -> None:
+    alphabet = Alphabet.of(KOREAN, kind)
+    text = data.draw(st.text(KOREAN, max_size=20))
+    spelling, most = alphabet.spell(text), data.draw(st.integers(1, 20))
+    builder = TextBuilder(alphabet, most, stops)
+    whole, logprobs = "", []
+    for n, id_ in enumerate(spelling.ids.tolist()):
+        piece = builder.feed(Chunk([id_], [-float(n)], [[]]))
+        whole, logprobs = whole + piece.text, [*logprobs, *piece.logprobs]
+    piece = builder.end()
+    whole, logprobs = whole + piece.text, [*logprobs, *piece.logprobs]
+    assert (whole, builder.stopped_by, builder.generated) == expected(text[:most], stops, include=False)
+    ends = spelling.lengths.cumsum().tolist()
+    of_characters = [-float(sum(range(end - length, end))) for end, length in zip(ends, spelling.lengths, strict=True)]
+    assert [entry.logprob for entry in logprobs] == of_characters[: len(whole)]
+    assert "".join(entry.character for entry in logprobs) == whole
+
+
+@pytest.mark.parametrize("kind", ["jamo", "bytes"])
+def test_a_text_that_was_broken_off_ends_with_a_whole_character(kind: Kind) -> None:
+    alphabet = Alphabet.of(KOREAN, kind)
+    ids = alphabet.encode("가방").tolist()
+    for broken_off, last in (
+        (True, {"jamo": "바", "bytes": ""}[kind]),
+        (False, {"jamo": "바", "bytes": "\ufffd"}[kind]),
+    ):
+        builder = TextBuilder(alphabet, 10)
+        text = builder.feed(Chunk(ids[:-1])).text + builder.end(broken_off=broken_off).text
+        assert text == "가" + last

@@ -118,7 +118,9 @@ def test_training_goes_on_from_a_file_as_if_it_had_never_stopped(cell: Cell, tmp
     first = Training(text, wanted, cell=cell)
     losses = [progress.training_loss for progress in islice(first.progress, 17)]
     weights, architecture = first.network.state_dict(), first.network.architecture
-    run = StoppedRun("", (), "", "cpu", 1, 1, architecture, wanted, weights, first.trainer.position, [], losses)
+    run = StoppedRun(
+        "", (), "", "cpu", 1, 1, "characters", architecture, wanted, weights, first.trainer.position, [], losses
+    )
     save_stopped_run(run, tmp_path / "stopped.pt")
     stopped = load_stopped_run(tmp_path / "stopped.pt")
     assert stopped.architecture.cell == cell

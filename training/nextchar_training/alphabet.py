@@ -1,8 +1,16 @@
-"""The alphabet: where text becomes ids, and ids become text.
+"""The alphabet: where text becomes ids.
 
 First stage of the flow. Training, the model file and the server all use this one class, so a text has
 the same ids everywhere. Id 0 is the document boundary, which is no character; ids from 1 on are the
-symbols in the order of their code points.
+symbols in the order of their code points. A character, in nextchar, is a code point of text in Unicode normalization
+form C (UAX #15); how many symbols spell it depends on the kind of the alphabet:
+
+- ``characters``: a character is a symbol;
+- ``jamo``: a character is spelled by its canonical decomposition, so a Hangul syllable by its two or three jamo
+  (The Unicode Standard, section 3.12);
+- ``bytes``: a character is spelled by its bytes in UTF-8. Every text has ids.
+
+The way back, from ids to text as it comes, is ``decoder``.
 """
 
 from __future__ import annotations
@@ -10,7 +18,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +28,15 @@ BOUNDARY = 0
 """The id that starts every document, and with which the model ends one."""
 
 Ids = NDArray[np.int64]
-"""Ids of a text, of shape [characters]."""
+"""Ids of a text, of shape [symbols]."""
+
+Kind = Literal["characters", "jamo", "bytes"]
 
 Unknown = Literal["error", "skip", "replace"]
-"""What happens to characters that the alphabet lacks."""
+"""What happens to characters that the alphabet cannot spell."""
+
+_BYTES = tuple(map(chr, range(256)))
+_NONE = -1  # fills the spellings of characters up to the longest
 
 
 class AlphabetError(ValueError):
@@ -30,7 +44,7 @@ class AlphabetError(ValueError):
 
 
 class UnknownCharacterError(ValueError):
-    """A text holds a character that the alphabet lacks.
+    """A text holds a character that the alphabet cannot spell.
 
     ``character`` is the first such character, ``offset`` its place in NFC characters.
     """
@@ -44,18 +58,34 @@ class UnknownCharacterError(ValueError):
 
 
 @dataclass(frozen=True)
-class Alphabet:
-    """The symbols of a model, for texts in Unicode normalization form C (UAX #15).
+class Spelling:
+    """A text and its ids. ``lengths`` [characters] has the number of ids of each of its characters."""
 
-    ``symbols[n]`` is the symbol of id ``n + 1``: single code points in ascending order.
+    text: str
+    ids: Ids
+    lengths: Ids
+
+    def characters_in(self, ids: int) -> int:
+        """How many characters the first so many ``ids`` spell."""
+        return int(np.searchsorted(np.cumsum(self.lengths), ids, side="right"))
+
+
+@dataclass(frozen=True)
+class Alphabet:
+    """The symbols of a model.
+
+    ``symbols[n]`` is the symbol of id ``n + 1``: single code points in ascending order. Those of ``bytes`` are the
+    256 code points from U+0000 on, each standing for the byte of its number.
     """
 
     symbols: tuple[str, ...]
-    kind: Literal["characters"] = "characters"
+    kind: Kind = "characters"
 
     def __post_init__(self) -> None:
-        if self.kind != "characters":
-            raise AlphabetError(f"alphabet kind {self.kind!r} is not known; this version knows 'characters'")
+        if self.kind not in get_args(Kind):
+            raise AlphabetError(
+                f"alphabet kind {self.kind!r} is not known; this version knows {', '.join(get_args(Kind))}"
+            )
         for symbol in self.symbols:
             if not isinstance(symbol, str) or len(symbol) != 1:
                 raise AlphabetError(f"symbol {symbol!r} is not one code point")
@@ -63,11 +93,16 @@ class Alphabet:
             raise AlphabetError("an alphabet needs at least one symbol")
         if list(self.symbols) != sorted(set(self.symbols)):
             raise AlphabetError("the symbols are not in ascending order, each once")
+        if self.kind == "bytes" and self.symbols != _BYTES:
+            raise AlphabetError("the symbols of bytes are the 256 values of a byte")
 
     @classmethod
-    def of(cls, text: str) -> Alphabet:
-        """The alphabet of all characters in ``text``."""
-        return cls(tuple(sorted(set(normalize(text)))))
+    def of(cls, text: str, kind: Kind = "characters") -> Alphabet:
+        """The alphabet of ``kind`` that spells all characters of ``text``."""
+        if kind == "bytes":
+            return cls(_BYTES, kind)
+        characters = set(normalize(text))
+        return cls(tuple(sorted(characters if kind == "characters" else set(_decomposed("".join(characters))))), kind)
 
     @property
     def size(self) -> int:
@@ -75,40 +110,77 @@ class Alphabet:
         return len(self.symbols) + 1
 
     def encode(self, text: str, *, unknown: Unknown = "error", replacement: str = "") -> Ids:
-        """The ids of ``text`` after NFC, of shape [characters].
+        """The ids of ``text``, of shape [symbols]; see ``spell``."""
+        return self.spell(text, unknown=unknown, replacement=replacement).ids
 
-        ``unknown`` says what happens to a character that the alphabet lacks: ``"error"`` raises
-        ``UnknownCharacterError``, ``"skip"`` leaves it out, ``"replace"`` puts ``replacement``, a
-        character of the alphabet, in its place.
+    def spell(self, text: str, *, unknown: Unknown = "error", replacement: str = "") -> Spelling:
+        """``text`` after NFC and its ids.
+
+        ``unknown`` says what happens to a character that the alphabet cannot spell: ``"error"`` raises
+        ``UnknownCharacterError``, ``"skip"`` leaves it out, ``"replace"`` puts ``replacement``, a character that it
+        can spell, in its place.
         """
         text = normalize(text)
-        codes = _codes(text)
-        known = _codes("".join(self.symbols))
-        places: NDArray[np.int64] = np.minimum(np.searchsorted(known, codes), len(known) - 1)
-        ids = places.astype(np.int64) + 1
-        missing: NDArray[np.bool_] = known[places] != codes
-        if not missing.any():
-            return ids
-        if unknown == "skip":
-            return ids[~missing]
-        if unknown == "replace":
-            ids[missing] = self.encode(replacement)[0]
-            return ids
-        offset = int(np.argmax(missing))
-        raise UnknownCharacterError(text[offset], offset)
+        codes, places = np.unique(_codes(text), return_inverse=True)
+        spelled = [self._spelled(chr(code)) for code in codes.tolist()]
+        known = np.array([ids is not None for ids in spelled], dtype=bool)
+        if not known.all():
+            missing = ~known[places]
+            if unknown == "error":
+                offset = int(np.argmax(missing))
+                raise UnknownCharacterError(text[offset], offset)
+            filler = replacement if unknown == "replace" else ""
+            if filler:
+                self.spell(filler)  # which it has to know
+            # What stands side by side now may compose, so all of it is looked at again.
+            kept = (filler if gone else character for character, gone in zip(text, missing.tolist(), strict=True))
+            return self.spell("".join(kept), unknown=unknown, replacement=replacement)
+        longest = max(map(len, filter(None, spelled)), default=0)
+        table = np.full((len(spelled), longest), _NONE, np.int64)
+        for row, ids in zip(table, spelled, strict=True):
+            assert ids is not None
+            row[: len(ids)] = ids
+        rows = table[places]  # (characters, longest)
+        return Spelling(text, rows[rows != _NONE], (table != _NONE).sum(axis=1)[places])
+
+    def knows(self, character: str) -> bool:
+        """Whether it can spell ``character``."""
+        return self._spelled(character) is not None
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of ``ids``; a boundary is no text."""
-        return "".join(self.symbols[i - 1] for i in ids if i != BOUNDARY)
+        """The text of ``ids``, in NFC; a boundary is no text. As they come one by one, see ``decoder``."""
+        from nextchar_training.decoder import Decoder  # which is the later stage
+
+        decoder = Decoder(self)
+        return decoder.feed([id_ for id_ in ids if id_ != BOUNDARY])[0] + decoder.flush()[0]
 
     def symbol(self, id: int) -> str:  # noqa: A002 - an id is what the field calls it
-        """The text of one id; empty for the boundary."""
+        """The symbol of one id; empty for the boundary."""
         return "" if id == BOUNDARY else self.symbols[id - 1]
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {symbol: n for n, symbol in enumerate(self.symbols, start=1)}
+
+    def _spelled(self, character: str) -> list[int] | None:
+        """The ids of an NFC character, or None where a symbol is missing."""
+        if self.kind == "bytes":
+            try:
+                return [byte + 1 for byte in character.encode()]
+            except UnicodeEncodeError:  # half of a surrogate pair
+                return None
+        symbols = character if self.kind == "characters" else _decomposed(character)
+        ids = [self._ids.get(symbol) for symbol in symbols]
+        return None if None in ids else [id_ for id_ in ids if id_ is not None]
 
 
 def normalize(text: str) -> str:
     """``text`` in Unicode normalization form C, the form in which nextchar counts characters."""
     return text if unicodedata.is_normalized("NFC", text) else unicodedata.normalize("NFC", text)
+
+
+def _decomposed(text: str) -> str:
+    return unicodedata.normalize("NFD", text)
 
 
 def _codes(text: str) -> NDArray[np.uint32]:

@@ -13,17 +13,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import NoReturn, get_args
 
 # Threads that spin while they wait for each other starve one another as soon as anything else runs: training with
 # two threads on two cores fell to a tenth. OpenMP reads this when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+import numpy as np
 import torch
 from rich.console import Console
 
 from nextchar_training import gates
-from nextchar_training.alphabet import Alphabet, UnknownCharacterError
+from nextchar_training.alphabet import Alphabet, Kind, UnknownCharacterError
 from nextchar_training.batches import TextTooShortError
 from nextchar_training.cell import GATES
 from nextchar_training.checkpoint import Checkpoint, CheckpointError, TrainingRecord, load_checkpoint
@@ -114,6 +115,12 @@ def _parser() -> argparse.ArgumentParser:
     budget.add_argument("--minutes", type=float, help="train for this long")
     budget.add_argument("--epochs", type=int, help="train for this many passes over the text")
     command.add_argument("--cell", choices=tuple(GATES), default="lstm", help="kind of recurrent layer (%(default)s)")
+    command.add_argument(
+        "--alphabet",
+        choices=get_args(Kind),
+        default="characters",
+        help="symbols that spell the characters: themselves, decomposed (Hangul: jamo), or UTF-8 (%(default)s)",
+    )
     command.add_argument("--hidden-size", type=int, default=512, help="units of a layer (%(default)s)")
     command.add_argument("--layers", type=int, default=1, help="recurrent layers (%(default)s)")
     command.add_argument("--embedding-size", type=int, default=128, help="size of an embedding (%(default)s)")
@@ -209,7 +216,7 @@ def _fit(arguments: argparse.Namespace) -> int:
     folder = RunFolder(arguments.out, overwrite=arguments.overwrite or _rank() > 0)
     device = _device(arguments.device)
     corpus = read_corpus(arguments.corpus)
-    alphabet = Alphabet.of(corpus.text)
+    alphabet = Alphabet.of(corpus.text, arguments.alphabet)
     architecture = Architecture(
         alphabet_size=alphabet.size,
         hidden_size=arguments.hidden_size,
@@ -234,7 +241,7 @@ def _resume(arguments: argparse.Namespace) -> int:
     arguments.processes = stopped.processes
     job = Job(
         corpus,
-        Alphabet.of(corpus.text),
+        Alphabet.of(corpus.text, stopped.alphabet_kind),
         stopped.architecture,
         stopped.settings,
         stopped.command,
@@ -291,7 +298,7 @@ def _export(arguments: argparse.Namespace) -> int:
     network, record = checkpoint.network(), checkpoint.record
     loss = record.stateful_loss
     if loss is None:  # the training was stopped
-        loss = stateful_loss(NetworkScorer(network), checkpoint.alphabet.encode(text[:EVALUATED_CHARACTERS]))
+        loss = stateful_loss(NetworkScorer(network), checkpoint.alphabet.spell(text[:EVALUATED_CHARACTERS]))
     training = TrainingSummary(
         corpus=record.corpus,
         corpus_characters=record.characters,
@@ -329,10 +336,10 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     text = corpus.text if arguments.split == "all" else corpus.validation
     if arguments.model.suffix == ".onnx":
         runner = Runner(arguments.model)
-        result = evaluate(runner, runner.description.alphabet.encode(text))
+        result = evaluate(runner, runner.description.alphabet.spell(text))
     else:
         checkpoint = load_checkpoint(arguments.model)
-        result = evaluate(NetworkScorer(checkpoint.network()), checkpoint.alphabet.encode(text))
+        result = evaluate(NetworkScorer(checkpoint.network()), checkpoint.alphabet.spell(text))
     print(f"{result.characters:,} characters of {corpus.name}")
     _print_loss("stateful", result.stateful)
     _print_loss("windows", result.windows)
@@ -352,9 +359,10 @@ def _gates(arguments: argparse.Namespace) -> int:
     checkpoint = load_checkpoint(arguments.checkpoint)
     corpus = read_corpus(arguments.text)
     text = corpus.text[: arguments.characters]
-    reading = gates.read(checkpoint.network(), checkpoint.alphabet.encode(text))
+    spelling = checkpoint.alphabet.spell(text)
+    reading = gates.read(checkpoint.network(), spelling.ids)
     unit = gates.unit_of(reading, arguments.layer, arguments.unit)
-    values = reading.cells[arguments.layer, :, unit]
+    values = reading.cells[arguments.layer, np.cumsum(spelling.lengths) - 1, unit]  # after each character
     title = f"cell {unit} of layer {arguments.layer} in {corpus.name}"
     folder: Path = arguments.out
     folder.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ Used by the trainer on its own network, and by ``nextchar-train evaluate`` on ch
 files alike: whatever implements ``Scorer`` is evaluated in the same way.
 
 A text is a document: the boundary comes before its first character. Both protocols predict every
-character of the text exactly once, so their figures compare:
+character of the text exactly once, so their figures compare, and those of alphabets that spell characters differently:
 
 - *stateful*: one pass, the state carried from the first character to the last;
 - *windows*: the text is cut into windows of 256 characters, the last one may be shorter. Each window
@@ -24,13 +24,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from nextchar_training.alphabet import BOUNDARY, Ids
+from nextchar_training.alphabet import BOUNDARY, Ids, Spelling
 from nextchar_training.network import Network, State
 
 WINDOW = 256
 """Characters of a window."""
 
-_CHUNK = 1024  # characters scored at a time, so that memory stays bounded
+_CHUNK = 1024  # ids scored at a time, so that memory stays bounded
 _BATCH = 64  # windows scored at a time
 
 S = TypeVar("S")
@@ -84,40 +84,38 @@ class Evaluation:
     windows: float
 
 
-def evaluate(scorer: Scorer[S], ids: Ids) -> Evaluation:
-    """The loss on ``ids``, at least one, under both protocols."""
-    return Evaluation(len(ids), stateful_loss(scorer, ids), windows_loss(scorer, ids))
+def evaluate(scorer: Scorer[S], text: Spelling) -> Evaluation:
+    """The loss on ``text``, at least one character, under both protocols."""
+    return Evaluation(len(text.text), stateful_loss(scorer, text), windows_loss(scorer, text))
 
 
-def stateful_loss(scorer: Scorer[S], ids: Ids) -> float:
+def stateful_loss(scorer: Scorer[S], text: Spelling) -> float:
     """The loss in nats a character, the state carried over the whole text."""
     state = scorer.initial_state(1)
     last_id = np.array([BOUNDARY])
     total = 0.0
-    for chunk in np.split(ids[:, None], range(_CHUNK, len(ids), _CHUNK)):  # each (T, 1)
+    for chunk in np.split(text.ids[:, None], range(_CHUNK, len(text.ids), _CHUNK)):  # each (T, 1)
         logprob, state = scorer.score(last_id, chunk, state)
         last_id = chunk[-1]
         total -= float(logprob.sum(dtype=np.float64))
-    return total / len(ids)
+    return total / len(text.text)
 
 
-def windows_loss(scorer: Scorer[S], ids: Ids) -> float:
+def windows_loss(scorer: Scorer[S], text: Spelling) -> float:
     """The loss in nats a character, in windows of 256 characters, each from state zero."""
-    count = math.ceil(len(ids) / WINDOW)
-    padded = np.zeros(count * WINDOW, dtype=np.int64)
-    padded[: len(ids)] = ids
-    windows = padded.reshape(count, WINDOW)
-    last_ids = np.concatenate([[BOUNDARY], windows[:-1, -1]])
-    real = np.arange(count * WINDOW).reshape(count, WINDOW) < len(ids)
+    lengths = np.add.reduceat(text.lengths, np.arange(0, len(text.text), WINDOW))  # ids of each window
+    ends = np.cumsum(lengths)
+    places = (ends - lengths)[:, None] + np.arange(lengths.max())  # of the ids of each window, and beyond its end
+    real = places < ends[:, None]
+    windows = np.where(real, text.ids[np.minimum(places, len(text.ids) - 1)], BOUNDARY)
+    last_ids = np.concatenate([[BOUNDARY], text.ids[ends[:-1] - 1]])
     total = 0.0
-    for start in range(0, count, _BATCH):
+    for start in range(0, len(windows), _BATCH):
         rows = slice(start, start + _BATCH)
-        B = len(windows[rows])
-        logprob, _ = scorer.score(
-            last_ids[rows], np.ascontiguousarray(windows[rows].T), scorer.initial_state(B)
-        )  # (T, B)
+        state = scorer.initial_state(len(windows[rows]))
+        logprob, _ = scorer.score(last_ids[rows], np.ascontiguousarray(windows[rows].T), state)  # (T, B)
         total -= float(logprob.T[real[rows]].sum(dtype=np.float64))
-    return total / len(ids)
+    return total / len(text.text)
 
 
 def bits(nats: float) -> float:

@@ -63,9 +63,10 @@ def export(
     ``text`` is the validation text, of which the first ``MAX_CHARACTERS`` are used; ``say`` hears of each check.
     Raises ``ExportError`` where a check fails, ``OSError`` where the file can't be written.
     """
-    ids = alphabet.encode(text)[:MAX_CHARACTERS]
-    if len(ids) < MIN_CHARACTERS:
-        raise ExportError(f"the text to check on has {len(ids)} characters; it takes at least {MIN_CHARACTERS}")
+    checked = alphabet.spell(text[:MAX_CHARACTERS])
+    characters = len(checked.text)
+    if characters < MIN_CHARACTERS:
+        raise ExportError(f"the text to check on has {characters} characters; it takes at least {MIN_CHARACTERS}")
     if not path.parent.is_dir():
         raise ExportError(f"{path.parent} is not a folder")
     architecture = network.architecture
@@ -79,7 +80,7 @@ def export(
         precision="fp32",
         parameters=sum(value.size for value in weights.values()),
         training=training,
-        checks=ExportChecks(0.0, 0.0, 0.0, len(ids)),
+        checks=ExportChecks(0.0, 0.0, 0.0, characters),
         test_vector=TestVector("", 0, (), ()),
     )
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
@@ -88,13 +89,13 @@ def export(
         graph = advance(weights, cell=architecture.cell, layers=architecture.layers, precision="fp32")
         _write(graph, description, file)
         reference = Runner(file)
-        difference = _compare(network, reference, ids)
+        difference = _compare(network, reference, checked.ids)
         say(f"fp32 graph against PyTorch: log-probabilities differ by at most {difference:.1e} nats")
         if not difference <= MAX_LOGIT_DIFFERENCE:
             raise ExportError(
                 f"the fp32 graph is off PyTorch by {difference:.1e} nats; at most {MAX_LOGIT_DIFFERENCE:.0e} is right"
             )
-        loss = reference_loss = stateful_loss(reference, ids)
+        loss = reference_loss = stateful_loss(reference, checked)
         runner = reference
         if precision == "int8":
             file = Path(folder) / "int8.onnx"
@@ -102,16 +103,16 @@ def export(
             description = replace(description, precision="int8")
             _write(graph, description, file)
             runner = Runner(file)
-            loss = stateful_loss(runner, ids)
-        say(f"{precision} loss {loss:.4f} nats, fp32 loss {reference_loss:.4f} nats, on {len(ids):,} characters")
+            loss = stateful_loss(runner, checked)
+        say(f"{precision} loss {loss:.4f} nats, fp32 loss {reference_loss:.4f} nats, on {characters:,} characters")
         if not loss - reference_loss <= MAX_LOSS_INCREASE:
             raise ExportError(
                 f"{precision} costs {loss - reference_loss:.4f} nats a character; at most {MAX_LOSS_INCREASE} is right"
             )
         description = replace(
             description,
-            checks=ExportChecks(difference, loss, loss - reference_loss, len(ids)),
-            test_vector=_vector(runner, alphabet.decode(ids[:_VECTOR_CHARACTERS])),
+            checks=ExportChecks(difference, loss, loss - reference_loss, characters),
+            test_vector=_vector(runner, checked.text[:_VECTOR_CHARACTERS]),
         )
         _write(graph, description, file)
         replay = Runner(file).replay()
@@ -158,5 +159,5 @@ def _compare(network: Network, runner: Runner, ids: Ids) -> float:
 
 def _vector(runner: Runner, text: str) -> TestVector:
     steps = runner.generate(text, _VECTOR_SEED, _VECTOR_CHARACTERS)
-    ids = tuple(int(id_) for id_ in steps.ids[len(text) :, 0])
+    ids = tuple(int(id_) for id_ in steps.ids[-_VECTOR_CHARACTERS:, 0])
     return TestVector(text, _VECTOR_SEED, ids, tuple(float(value) for value in steps.logprob[:, 0]))

@@ -134,6 +134,7 @@ def fit(job: Job, folder: RunFolder, processes: Processes) -> Checkpoint:
                     corpus_sha256=corpus_sha256,
                     device=job.device.type,
                     processes=processes.size,
+                    alphabet_kind=job.alphabet.kind,
                     threads=torch.get_num_threads(),
                     architecture=job.architecture,
                     settings=job.settings,
@@ -176,7 +177,7 @@ def _evaluated(best: Checkpoint, corpus: Corpus) -> Checkpoint:
     """``best`` with its losses under both protocols, or without them where Ctrl-C ends the wait."""
     print(f"evaluating the best checkpoint on {_held_out(corpus)} characters", flush=True)
     with suppress(KeyboardInterrupt):
-        held_out = best.alphabet.encode(corpus.validation[:EVALUATED_CHARACTERS])
+        held_out = best.alphabet.spell(corpus.validation[:EVALUATED_CHARACTERS])
         evaluation = evaluate(NetworkScorer(best.network()), held_out)
         return replace(
             best, record=replace(best.record, stateful_loss=evaluation.stateful, windows_loss=evaluation.windows)
@@ -265,7 +266,7 @@ the best of the run; {last.validation_loss:.4f} at the last step, {last.step:,}.
 
 - {record.corpus}: {record.characters:,} characters, of which the first {len(corpus.training):,} were trained on
 - SHA-256 of the text: {record.corpus_sha256}
-- alphabet: {len(best.alphabet.symbols)} {best.alphabet.kind} and the document boundary
+- alphabet: {best.alphabet.kind}, {len(best.alphabet.symbols)} symbols and the document boundary
 
 ## Network and training
 

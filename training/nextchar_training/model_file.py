@@ -79,7 +79,7 @@ class TestVector:
     ids: tuple[int, ...]
     """Ids generated after ``text`` at temperature 1."""
     logprobs: tuple[float, ...]
-    """Log-probabilities in nats: of each character of ``text``, then of each of ``ids``."""
+    """Log-probabilities in nats: of each id of ``text``, then of each of ``ids``."""
 
 
 @dataclass(frozen=True)
@@ -161,8 +161,8 @@ class ModelDescription:
         if self.precision not in ("int8", "fp32"):
             raise ValueError(f"precision {self.precision!r} is neither 'int8' nor 'fp32'")
         vector = self.test_vector
-        if len(vector.logprobs) != len(vector.text) + len(vector.ids):
-            raise ValueError(f"the test vector has {len(vector.logprobs)} log-probabilities, not one a character")
+        if len(vector.logprobs) != len(self.alphabet.encode(vector.text)) + len(vector.ids):
+            raise ValueError(f"the test vector has {len(vector.logprobs)} log-probabilities, not one an id")
 
 
 def _test_vector(text: str, seed: int, ids: list[int], logprobs: list[float]) -> TestVector:

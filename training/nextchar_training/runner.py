@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextchar_training.alphabet import BOUNDARY, Ids
+from nextchar_training.decoder import continuing
 from nextchar_training.model_file import ModelDescription, ModelFileError, Precision
 from nextchar_training.uniform import uniform
 
@@ -62,6 +63,8 @@ class Settings:
     min_p: float = 0.0
     bias: NDArray[np.float32] | None = None
     """Added to the log-probabilities before anything else, [V]; None adds nothing."""
+    begins: bool = True
+    """Whether what is sampled begins with a new character, and not with a part of what was read."""
 
 
 @dataclass
@@ -199,7 +202,10 @@ class Runner:
                     raise ProviderError(f"{path}: {error}") from error
                 self.provider_reason = str(error)
         self._hidden_zero = np.uint8(128) if self.description.precision == "int8" else np.float32(0)
-        self._unconstrained = np.zeros((1, self.description.alphabet.size), np.int32)
+        # State 0 of the automaton allows every id; state 1, before the first sampled one, those that begin a character.
+        begins = np.where(continuing(self.description.alphabet), -1, 0)
+        self._transitions = np.zeros((1 + bool(begins.any()), self.description.alphabet.size), np.int32)
+        self._transitions[1:] = begins
 
     def initial_state(self, batch: int) -> State:
         """The state of ``batch`` rows before a document: zero."""
@@ -219,7 +225,7 @@ class Runner:
             last_id=np.full(B, BOUNDARY, np.int64),
             hidden=state.hidden,
             cell=state.cell,
-            automaton_state=np.zeros(B, np.int32),
+            automaton_state=np.array([one.begins for one in settings], np.int32) * (len(self._transitions) - 1),
             temperature=np.array([one.temperature for one in settings], np.float32),
             top_k=np.array([one.top_k for one in settings], np.int64),
             top_p=np.array([one.top_p for one in settings], np.float32),
@@ -268,7 +274,7 @@ class Runner:
                 "read": read,
                 "forced": forced,
                 "uniform": draws,
-                "transitions": self._unconstrained,
+                "transitions": self._transitions,
                 "alternatives": np.array([min(alternatives, self.description.alphabet.size)]),
                 **vars(batch),
             },
@@ -282,7 +288,7 @@ class Runner:
 
         Returns the log-probability of each id in nats, [T, B], and the state before the last id is read.
         """
-        batch = self.start([Settings()] * len(last_id))
+        batch = self.start([Settings(begins=False)] * len(last_id))
         batch.last_id, batch.hidden, batch.cell = last_id, state.hidden, state.cell
         steps = self.advance(batch, ids, np.zeros(ids.shape, np.float32))
         return steps.logprob, State(batch.hidden, batch.cell)

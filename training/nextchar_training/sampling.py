@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from nextchar_training.alphabet import BOUNDARY, Alphabet
+from nextchar_training.decoder import Decoder, continuing, max_ids
 from nextchar_training.network import Network
 from nextchar_training.uniform import draw_order, uniform
 
@@ -28,7 +29,7 @@ def sample(
 ) -> Iterator[str]:
     """The characters that follow ``prompt``, at most ``characters``; the boundary ends the text.
 
-    The n-th character, from 0, is chosen by ``uniform(seed, n)``. Temperature 0 takes the likeliest.
+    The n-th id, from 0, is chosen by ``uniform(seed, n)``. Temperature 0 takes the likeliest.
     Raises ``UnknownCharacterError`` for a prompt that the alphabet lacks, ``SamplingError`` for a number that
     cannot be.
     """
@@ -41,11 +42,17 @@ def sample(
     read = torch.from_numpy(np.concatenate([[BOUNDARY], alphabet.encode(prompt)]))[:, None]  # (T, 1)
     network.eval()
     logits, state = network(read, network.initial_state(1))
-    for number in uniform(seed, 0, characters):
-        chosen = choose(logits[-1, 0].numpy(), number, temperature)
-        if chosen == BOUNDARY:
+    decoder = Decoder(alphabet)
+    forbidden = np.where(continuing(alphabet), -np.inf, 0).astype(np.float32)  # by the prompt's last character
+    left = characters
+    for number in uniform(seed, 0, max_ids(alphabet, characters)):
+        chosen = choose(logits[-1, 0].numpy() + forbidden, number, temperature)
+        forbidden[:] = 0
+        text, _ = decoder.flush() if chosen == BOUNDARY else decoder.feed([chosen])
+        yield from text[:left]
+        left -= len(text)
+        if chosen == BOUNDARY or left <= 0:
             return
-        yield alphabet.symbol(chosen)
         logits, state = network(torch.tensor([[chosen]]), state)
 
 

@@ -11,13 +11,14 @@ from pathlib import Path
 
 from torch import Tensor
 
+from nextchar_training.alphabet import Kind
 from nextchar_training.checkpoint import CheckpointError, read_whole, write_whole
 from nextchar_training.network import Architecture
 from nextchar_training.run_folder import LossRow
 from nextchar_training.trainer import Position, Settings
 
 _FORMAT = "nextchar stopped run"
-_VERSION = 2
+_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class StoppedRun:
     device: str
     processes: int
     threads: int
+    alphabet_kind: Kind
     architecture: Architecture
     settings: Settings
     weights: dict[str, Tensor]

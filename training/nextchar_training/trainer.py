@@ -143,10 +143,12 @@ class Trainer:
             raise TrainingError(
                 f"batch_size is {settings.batch_size}; {self._processes.size} processes cannot divide it evenly"
             )
-        self._validation = alphabet.encode(corpus.validation)[:VALIDATION_CHARACTERS]
+        self._validation = alphabet.spell(corpus.validation[:VALIDATION_CHARACTERS])
+        training = alphabet.spell(corpus.training)
+        self._characters_an_id = len(training.text) / len(training.ids)
         self._batches = Batches(
-            alphabet.encode(corpus.training),
-            int(alphabet.encode("\n")[0]) if "\n" in alphabet.symbols else None,
+            training.ids,
+            int(alphabet.encode("\n")[0]) if alphabet.knows("\n") else None,
             batch_size=settings.batch_size,
             sequence_length=settings.sequence_length,
             seed=settings.seed,
@@ -223,7 +225,7 @@ class Trainer:
             self._optimizer.step()
             self._state = detached(state)
 
-            training_loss = self._processes.mean(loss.detach()).item()
+            training_loss = self._processes.mean(loss.detach()).item() / self._characters_an_id
             if not math.isfinite(training_loss):
                 raise TrainingError(f"the loss is {training_loss} at step {self._step}: lower the learning rate")
             spent = self._spent(time.perf_counter() - started)
@@ -248,7 +250,7 @@ class Trainer:
                 epoch=self._step / self._batches.steps_per_epoch,
                 fraction=self._fraction,
                 seconds=self._seconds,
-                characters=self._step * batch.targets.numel(),
+                characters=round(self._step * batch.targets.numel() * self._characters_an_id),
                 learning_rate=learning_rate,
                 training_loss=training_loss,
                 validation_loss=validation_loss,

@@ -1,0 +1,166 @@
+"""Korean in each alphabet: streamed as it comes, it is the text that is generated whole, and nothing is broken."""
+
+import asyncio
+import unicodedata
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nextchar.v1 import generation_pb2 as pb
+from nextchar_training.alphabet import BOUNDARY, Alphabet, Kind
+from nextchar_training.decoder import Decoder, continuing
+from nextchar_training.export import export
+from nextchar_training.model_file import TrainingSummary
+from nextchar_training.network import Architecture, Network
+from nextchar_training.runner import SAMPLE, Runner, Settings
+from nextchar_training.sampling import sample
+from nextchar_training.uniform import uniform
+
+from .conftest import Serve, failure
+
+KINDS: tuple[Kind, ...] = ("characters", "jamo", "bytes")
+TEXT = "서울특별시 강남구 테헤란로 값 없는 물건, 밟고 읽는 책들. ㅋㅋㅋ ㅠㅠ Café née! 12동 503호\n" * 8
+SEEDS, IDS, ROWS = 10_000, 40, 250
+
+Models = Callable[[Kind], Path]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
+    """A tiny model of random weights in each alphabet: it writes what a trained one never would, too."""
+
+    @cache
+    def make(kind: Kind) -> Path:
+        torch.manual_seed(0)
+        alphabet = Alphabet.of(TEXT, kind)
+        network = Network(Architecture(alphabet.size, hidden_size=32, embedding_size=8))
+        with torch.no_grad():
+            network.readout.weight.mul_(6)
+            if kind == "bytes":  # mostly those of Hangul, so that some bytes are characters
+                network.readout.bias[1:] -= 3.0
+                for id_ in alphabet.encode(TEXT).tolist():
+                    network.readout.bias[id_] = 1.0
+        path = tmp_path_factory.mktemp("korean") / f"{kind}.onnx"
+        summary = TrainingSummary("random weights", len(TEXT), "none", 0, 0.0, 0, 0.0)
+        export(network, alphabet, summary, path, precision="int8", text=TEXT)
+        return path
+
+    return make
+
+
+def raw(alphabet: Alphabet, ids: list[int]) -> str:
+    """The text of ``ids`` before it is composed."""
+    if alphabet.kind == "bytes":
+        return bytes(id_ - 1 for id_ in ids).decode(errors="replace")
+    return "".join(alphabet.symbols[id_ - 1] for id_ in ids)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_ten_thousand_texts_are_the_same_one_id_at_a_time_and_whole(models: Models, kind: Kind) -> None:
+    runner = Runner(models(kind))
+    alphabet = runner.description.alphabet
+    texts = set()
+    for first in range(0, SEEDS, ROWS):
+        draws = np.stack([uniform(seed, 0, IDS) for seed in range(first, first + ROWS)], axis=1)
+        steps = runner.advance(runner.start([Settings(temperature=1.2)] * ROWS), np.full((IDS, ROWS), SAMPLE), draws)
+        for row in steps.ids.T.tolist():
+            ids = row[: row.index(BOUNDARY)] if BOUNDARY in row else row
+            decoder = Decoder(alphabet)
+            pieces = [decoder.feed([id_])[0] for id_ in ids] + [decoder.flush()[0]]
+            text = "".join(pieces)
+            assert text == alphabet.decode(ids) == unicodedata.normalize("NFC", raw(alphabet, ids))
+            assert all(unicodedata.is_normalized("NFC", piece) for piece in pieces)
+            texts.add(text)
+    assert len(texts) > 0.9 * SEEDS
+    assert sum("가" <= character <= "힣" for text in texts for character in text) > SEEDS / 4
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_is_streamed_is_what_the_runner_samples_in_whole_characters(
+    models: Models, serve: Serve, kind: Kind
+) -> None:
+    runner = Runner(models(kind))
+    alphabet = runner.description.alphabet
+    prompt = "서울 밟"
+    most = 30
+    async with serve(models(kind)) as serving:
+
+        async def stream(seed: int) -> None:
+            events = [event async for event in serving.stream(prompt, seed=seed, max_characters=most, top_logprobs=0)]
+            deltas = [event.delta for event in events if event.HasField("delta")]
+            text = "".join(delta.text for delta in deltas)
+            assert all(unicodedata.is_normalized("NFC", delta.text) for delta in deltas)
+            assert unicodedata.is_normalized("NFC", prompt + text)
+            steps = runner.generate(prompt, seed, 4 * most)
+            read = len(alphabet.encode(prompt))
+            ids = steps.ids[read:, 0].tolist()
+            ended = BOUNDARY in ids
+            decoder = Decoder(alphabet)
+            expected, lengths = decoder.feed(ids[: ids.index(BOUNDARY)] if ended else ids)
+            if ended:
+                rest, more = decoder.flush()
+                expected, lengths = expected + rest, lengths + more
+            assert text == expected[:most]
+            usage = events[-1].finished.usage
+            assert (usage.prompt_characters, usage.generated_characters) == (len(prompt), len(text))
+            assert [delta.offset for delta in deltas] == [
+                sum(len(before.text) for before in deltas[:n]) for n in range(len(deltas))
+            ]
+            logprobs = [entry.logprob for delta in deltas for entry in delta.logprobs]
+            of_ids = iter(steps.logprob[read:, 0].tolist())
+            assert logprobs == pytest.approx([sum(next(of_ids) for _ in range(n)) for n in lengths[:most]], abs=1e-5)
+
+        await asyncio.gather(*(stream(seed) for seed in range(100)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_echo_score_and_stop_sequences_are_of_characters(models: Models, serve: Serve, kind: Kind) -> None:
+    async with serve(models(kind)) as serving:
+        texts = [await serving.text("서울", seed=seed, max_characters=60) for seed in range(30)]
+        plain = max(texts, key=len)
+        seed = texts.index(plain)
+        assert len(plain) > 40
+        assert await serving.text("서울", seed=seed, max_characters=60, echo=True) == "서울" + plain
+        stop = plain[20:22]
+        end = plain.index(stop)
+        assert await serving.text("서울", seed=seed, max_characters=60, stop_sequences=[stop]) == plain[:end]
+        scored = await serving.stub.Score(pb.ScoreRequest(text="값 없는 Café"))
+        assert "".join(entry.character for entry in scored.characters) == "값 없는 Café"
+        assert sum(entry.logprob for entry in scored.characters) == pytest.approx(scored.total_logprob, abs=1e-4)
+        description = (await serving.stub.GetModel(pb.GetModelRequest())).model
+        assert description.alphabet_kind == kind
+
+
+@pytest.mark.parametrize("kind", ["jamo", "bytes"])
+async def test_what_only_single_symbols_have_is_refused(models: Models, serve: Serve, kind: Kind) -> None:
+    async with serve(models(kind)) as serving:
+        for parameters, message in (
+            ({"top_logprobs": 1}, f"the model's alphabet ({kind}) spells characters with several symbols"),
+            ({"character_bias": {"값": 1.0}}, f"the model's alphabet ({kind}) spells it with 3 symbols"),
+        ):
+            error = await failure(serving.stream("서울", **parameters))
+            assert message in error.details()
+        assert await serving.text("서울", seed=1, max_characters=5, character_bias={"1": 50.0}) == "11111"
+        if kind == "jamo":
+            error = await failure(serving.stream("서을밯"))
+            assert "character '밯' (U+BC2F) at offset 2 is not in the model's alphabet" in error.details()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pytorch_samples_what_the_file_samples(models: Models, kind: Kind) -> None:
+    runner = Runner(models(kind))
+    alphabet = runner.description.alphabet
+    forbidden = continuing(alphabet)
+    assert forbidden.any() == (kind != "characters")
+    read = len(alphabet.encode("밟"))
+    firsts = {int(runner.generate("밟", seed, 1).ids[read, 0]) for seed in range(300)}
+    assert not forbidden[list(firsts)].any()  # a prompt's last character is not added to
+    torch.manual_seed(0)
+    network = Network(Architecture(alphabet.size, hidden_size=32, embedding_size=8)).eval()
+    text = "".join(sample(network, alphabet, "밟", characters=20, seed=3, temperature=1.0))
+    assert len(text) == 20
+    assert unicodedata.is_normalized("NFC", "밟" + text)
