@@ -14,6 +14,7 @@ import torch
 
 from nextchar_training.alphabet import Alphabet
 from nextchar_training.checkpoint import Checkpoint, TrainingRecord, save_checkpoint
+from nextchar_training.dataset import Rules
 from nextchar_training.export import MIN_CHARACTERS, export
 from nextchar_training.model_file import Precision, TrainingSummary
 from nextchar_training.network import Architecture, Network
@@ -64,7 +65,7 @@ def model_file(folder: Path, architecture: Architecture, precision: Precision = 
 def checkpoint_file(folder: Path, architecture: Architecture) -> Path:
     """The same network as a checkpoint in ``folder``."""
     path = folder / f"{name_of(architecture)}-{architecture.alphabet_size}.pt"
-    record = TrainingRecord("random weights", (), "", 0, "benchmarks", 0, 0, 0.0, 0.0, 0.0, 0.0)
+    record = TrainingRecord("random weights", (), "", Rules(), 0, "benchmarks", 0, 0, 0.0, 0.0, 0.0, 0.0)
     weights = network_of(architecture).state_dict()
     save_checkpoint(Checkpoint(architecture, alphabet_of(architecture.alphabet_size), weights, record), path)
     return path

@@ -127,6 +127,20 @@ def test_gates_draws_what_a_network_does_in_a_text(
     assert "unit 16 is not there; a layer has units 0 to 15" in capsys.readouterr().err
 
 
+def test_gradients_compares_the_cells(text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "gradients"
+    options = ["--epochs=1", "--hidden-size=8", "--batch-size=8", "--sequence-length=16"]
+    assert main(["gradients", str(text), "--out", str(out), *options]) == 0
+    output = capsys.readouterr().out
+    assert all(cell in output for cell in ("RNN", "GRU", "LSTM"))
+    rows = (out / "gradients.csv").read_text().splitlines()
+    assert rows[0] == "cell,weights,state,k,norm"
+    assert len(rows) == 1 + 2 * 4 * 101  # before and after; an LSTM has two parts
+    assert (out / "gradients.png").read_bytes().startswith(b"\x89PNG")
+    assert main(["gradients", str(text), "--out", str(out), *options]) == 2
+    assert "already holds gradients.csv, gradients.png; --overwrite replaces it" in capsys.readouterr().err
+
+
 def test_evaluate_measures_what_fit_reported(run: Path, text: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(run / "best.pt"), str(text), "--split", "validation"]) == 0
     record = load_checkpoint(run / "best.pt").record

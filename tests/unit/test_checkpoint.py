@@ -15,12 +15,14 @@ from nextchar_training.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from nextchar_training.dataset import Rules
 from nextchar_training.network import Architecture, Network
 
 RECORD = TrainingRecord(
     corpus="a b",
     sources=("a", "b"),
     corpus_sha256="0" * 64,
+    rules=Rules(documents="line", alphabet="jamo", minimum_count=2),
     characters=100,
     command="nextchar-train fit a b",
     seed=1,
@@ -136,7 +138,7 @@ def change(path: Path, key: str, value: object) -> None:
 def test_another_version_is_named(tmp_path: Path) -> None:
     save_checkpoint(make(), tmp_path / "c.pt")
     change(tmp_path / "c.pt", "version", 99)
-    with pytest.raises(CheckpointError, match="checkpoint version 99; this release reads 1"):
+    with pytest.raises(CheckpointError, match="checkpoint version 99; this release reads 2"):
         load_checkpoint(tmp_path / "c.pt")
 
 

@@ -1,15 +1,21 @@
+import gzip
 import hashlib
 import io
 import sys
+import tempfile
 import threading
+import unicodedata
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nextchar_training import corpus
-from nextchar_training.corpus import CORPUS_DIR, Corpus, CorpusError, read_corpus
+from nextchar_training.corpus import CORPUS_DIR, CorpusError, read_corpus
 
 
 def write(path: Path, text: str) -> str:
@@ -54,16 +60,6 @@ def test_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_text_is_normalized(tmp_path: Path) -> None:
     assert read_corpus([write(tmp_path / "a", "e\u0301")]).text == "\u00e9"
-
-
-def test_last_tenth_is_held_out() -> None:
-    corpus = Corpus("digits", "0123456789" * 10, ())
-    assert corpus.training + corpus.validation == corpus.text
-    assert len(corpus.validation) == 10
-
-
-def test_shortest_text_still_has_a_held_out_part() -> None:
-    assert Corpus("letter", "a", ()).validation == "a"
 
 
 def test_stdlib_is_megabytes_of_plain_python() -> None:
@@ -164,11 +160,54 @@ def test_empty_file_is_named(tmp_path: Path) -> None:
         read_corpus([write(tmp_path / "empty.txt", "")])
 
 
-def test_empty_file_of_a_folder_is_named(tmp_path: Path) -> None:
+def test_empty_files_of_a_folder_are_left_out_and_named(tmp_path: Path) -> None:
     write(tmp_path / "a.txt", "a")
     write(tmp_path / "b.txt", "")
-    with pytest.raises(CorpusError, match=r"b\.txt: empty"):
-        read_corpus([str(tmp_path)])
+    corpus = read_corpus([str(tmp_path)])
+    assert corpus.text == "a"
+    assert corpus.left_out == (f"{tmp_path / 'b.txt'} (empty)",)
+
+
+def test_pattern_is_the_files_that_it_matches_in_the_order_of_their_paths(tmp_path: Path) -> None:
+    write(tmp_path / "b" / "c" / "two.txt", "2\n")
+    write(tmp_path / "a" / "one.txt", "1\n")
+    write(tmp_path / "a" / "one.md", "no\n")
+    assert read_corpus([f"{tmp_path}/**/*.txt"]).text == "1\n2\n"
+    with pytest.raises(CorpusError, match=r"\*\.rst: matches no file"):
+        read_corpus([f"{tmp_path}/*.rst"])
+
+
+def test_gzip_is_unpacked_and_damage_is_named(tmp_path: Path) -> None:
+    packed = gzip.compress("한글\n".encode() * 1000)
+    (tmp_path / "a.txt.gz").write_bytes(packed)
+    assert read_corpus([str(tmp_path / "a.txt.gz")]).text == "한글\n" * 1000
+    (tmp_path / "a.txt.gz").write_bytes(packed[:-20])
+    with pytest.raises(CorpusError, match=r"a\.txt\.gz: not gzip, damaged or cut off"):
+        _ = read_corpus([str(tmp_path)]).text
+    (tmp_path / "a.txt.gz").write_bytes(gzip.compress(b"ab\xff"))
+    with pytest.raises(CorpusError, match=r"a\.txt\.gz: its text is not UTF-8: byte 0xff at offset 2"):
+        _ = read_corpus([str(tmp_path)]).text
+
+
+def test_files_that_are_not_utf8_are_left_out_where_asked_for(tmp_path: Path) -> None:
+    write(tmp_path / "a.txt", "a")
+    (tmp_path / "b.bin").write_bytes(b"\xff\xfe")
+    with pytest.raises(CorpusError, match=r"b\.bin: not UTF-8: byte 0xff at offset 0; .*--skip-undecodable"):
+        _ = read_corpus([str(tmp_path)]).text
+    corpus = read_corpus([str(tmp_path)], skip_undecodable=True)
+    assert corpus.text == "a"
+    assert corpus.left_out == (f"{tmp_path / 'b.bin'} (not UTF-8)",)
+
+
+@pytest.mark.parametrize("piece", [1, 2, 3, 7])
+@given(text=st.text(st.sampled_from("a\r\ne\u0301\u0323é가\u1100\u1161\u11a8각न\u093cक\u0958\U0001d160"), max_size=30))
+def test_pieces_are_normalized_as_the_whole_is(text: str, piece: int) -> None:
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        patch.setattr(corpus, "_PIECE", piece)
+        read = read_corpus([write(Path(folder) / "a", text + "x")])
+        pieces = [part for _, part in read.read()]
+        assert "".join(pieces) == unicodedata.normalize("NFC", text + "x")
+        assert not any(part.endswith("\r") and after.startswith("\n") for part, after in pairwise(pieces))
 
 
 def test_folder_without_files_is_named(tmp_path: Path) -> None:
@@ -186,16 +225,16 @@ def test_empty_standard_input_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_file_that_is_not_utf8_is_named_with_the_byte_offset(tmp_path: Path) -> None:
     (tmp_path / "latin.txt").write_bytes("é".encode() + b"abc\xe9 rest")
     with pytest.raises(CorpusError, match=r"latin\.txt: not UTF-8: byte 0xe9 at offset 5"):
-        read_corpus([str(tmp_path)])
+        _ = read_corpus([str(tmp_path)]).text
 
 
 def test_character_cut_off_at_the_end_is_not_utf8(tmp_path: Path) -> None:
     (tmp_path / "cut.txt").write_bytes(b"abc\xe2\x82")
     with pytest.raises(CorpusError, match=r"cut\.txt: not UTF-8: byte 0xe2 at offset 3"):
-        read_corpus([str(tmp_path / "cut.txt")])
+        _ = read_corpus([str(tmp_path / "cut.txt")]).text
 
 
 def test_standard_input_that_is_not_utf8_is_named_with_the_byte_offset(monkeypatch: pytest.MonkeyPatch) -> None:
     give_standard_input(monkeypatch, b"ab\xff")
     with pytest.raises(CorpusError, match="standard input: not UTF-8: byte 0xff at offset 2"):
-        read_corpus(["-"])
+        _ = read_corpus(["-"]).text

@@ -42,7 +42,7 @@ def naive_loss(network: Network, before: int, text: Ids) -> float:
 
 def test_stateful_loss_is_that_of_one_pass_from_the_boundary(network: Network) -> None:
     expected = naive_loss(network, BOUNDARY, TEXT) / len(TEXT)
-    assert stateful_loss(NetworkScorer(network), spelled(TEXT)) == pytest.approx(expected, abs=1e-6)
+    assert stateful_loss(NetworkScorer(network), [spelled(TEXT)]) == pytest.approx(expected, abs=1e-6)
 
 
 def test_windows_loss_is_that_of_windows_from_state_zero_after_the_character_before(network: Network) -> None:
@@ -50,7 +50,7 @@ def test_windows_loss_is_that_of_windows_from_state_zero_after_the_character_bef
     for start in range(0, len(TEXT), WINDOW):
         before = BOUNDARY if start == 0 else int(TEXT[start - 1])
         total += naive_loss(network, before, TEXT[start : start + WINDOW])
-    assert windows_loss(NetworkScorer(network), spelled(TEXT)) == pytest.approx(total / len(TEXT), abs=1e-6)
+    assert windows_loss(NetworkScorer(network), [spelled(TEXT)]) == pytest.approx(total / len(TEXT), abs=1e-6)
 
 
 def test_losses_and_windows_are_of_characters_whatever_their_ids(network: Network) -> None:
@@ -61,14 +61,31 @@ def test_losses_and_windows_are_of_characters_whatever_their_ids(network: Networ
     total = 0.0
     for start, end in zip(ends, [*ends[1:], len(ids)], strict=True):
         total += naive_loss(network, BOUNDARY if start == 0 else int(ids[start - 1]), ids[start:end])
-    text = spelled(ids, lengths)
+    text = [spelled(ids, lengths)]
     assert windows_loss(NetworkScorer(network), text) == pytest.approx(total / len(lengths), abs=1e-6)
     expected = naive_loss(network, BOUNDARY, ids) / len(lengths)
     assert stateful_loss(NetworkScorer(network), text) == pytest.approx(expected, abs=1e-6)
 
 
+def test_documents_begin_at_zero_and_their_ends_are_predicted(network: Network) -> None:
+    random = np.random.default_rng(5)
+    texts = [random.integers(1, V, size) for size in (3, WINDOW, 1, 2 * WINDOW + 5, WINDOW + 1)]
+    documents = [Spelling("x" * len(text), np.append(text, BOUNDARY), np.ones(len(text), np.int64)) for text in texts]
+    characters = sum(map(len, texts))
+    expected = sum(naive_loss(network, BOUNDARY, document.ids) for document in documents) / characters
+    assert stateful_loss(NetworkScorer(network), documents) == pytest.approx(expected, abs=1e-6)
+    total = 0.0
+    for document in documents:
+        starts = range(0, len(document.text), WINDOW)
+        for start in starts:
+            end = len(document.ids) if start == starts[-1] else start + WINDOW
+            before = BOUNDARY if start == 0 else int(document.ids[start - 1])
+            total += naive_loss(network, before, document.ids[start:end])
+    assert windows_loss(NetworkScorer(network), documents) == pytest.approx(total / characters, abs=1e-6)
+
+
 def test_protocols_agree_on_a_text_of_one_window(network: Network) -> None:
-    result = evaluate(NetworkScorer(network), spelled(TEXT[:WINDOW]))
+    result = evaluate(NetworkScorer(network), [spelled(TEXT[:WINDOW])])
     assert result.characters == WINDOW
     assert result.stateful == pytest.approx(result.windows, abs=1e-6)
 
@@ -93,7 +110,7 @@ def test_every_character_is_predicted_exactly_once(loss: object, length: int) ->
     recorder = Recorder()
     places = np.arange(1, length + 1)
     assert callable(loss)
-    assert loss(recorder, spelled(places)) == pytest.approx(math.log(V), rel=1e-6)
+    assert loss(recorder, [spelled(places)]) == pytest.approx(math.log(V), rel=1e-6)
     assert sorted(place for place in recorder.predicted if place != BOUNDARY) == places.tolist()
 
 
@@ -101,7 +118,7 @@ def test_scoring_leaves_a_network_in_training_and_uses_no_dropout() -> None:
     torch.manual_seed(0)
     network = Network(Architecture(V, hidden_size=8, embedding_size=4), dropout=0.5).train()
     scorer = NetworkScorer(network)
-    assert stateful_loss(scorer, spelled(TEXT[:50])) == stateful_loss(scorer, spelled(TEXT[:50]))
+    assert stateful_loss(scorer, [spelled(TEXT[:50])]) == stateful_loss(scorer, [spelled(TEXT[:50])])
     assert network.training
 
 

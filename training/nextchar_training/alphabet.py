@@ -18,7 +18,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Literal, get_args
 
 import numpy as np
@@ -29,6 +29,9 @@ BOUNDARY = 0
 
 Ids = NDArray[np.int64]
 """Ids of a text, of shape [symbols]."""
+
+VOWEL_JAMO, FINAL_JAMO = range(0x1161, 0x1176), range(0x11A8, 0x11C3)
+"""Code points of the Hangul vowels and final consonants that compose."""
 
 Kind = Literal["characters", "jamo", "bytes"]
 
@@ -59,7 +62,10 @@ class UnknownCharacterError(ValueError):
 
 @dataclass(frozen=True)
 class Spelling:
-    """A text and its ids. ``lengths`` [characters] has the number of ids of each of its characters."""
+    """A text and its ids. ``lengths`` [characters] has the number of ids of each of its characters.
+
+    Where the text's end belongs to it, the boundary follows as a last id.
+    """
 
     text: str
     ids: Ids
@@ -177,6 +183,25 @@ class Alphabet:
 def normalize(text: str) -> str:
     """``text`` in Unicode normalization form C, the form in which nextchar counts characters."""
     return text if unicodedata.is_normalized("NFC", text) else unicodedata.normalize("NFC", text)
+
+
+def joins(code_point: str) -> bool:
+    """Whether NFC may join ``code_point`` to, or sort it among, what stands before it."""
+    if code_point < "\u0300":
+        return False
+    first = _decomposed(code_point)[0]
+    return unicodedata.combining(first) != 0 or first in second_halves()
+
+
+@cache
+def second_halves() -> frozenset[str]:
+    """The code points that are the second half of a canonical composite, Hangul's jamo among them."""
+    halves = set(map(chr, (*VOWEL_JAMO, *FINAL_JAMO)))
+    for code in range(0xC0, 0x2FA1E):
+        parts = unicodedata.decomposition(chr(code)).split()
+        if len(parts) == 2 and not parts[0].startswith("<"):
+            halves.add(chr(int(parts[1], 16)))
+    return frozenset(halves)
 
 
 def _decomposed(text: str) -> str:

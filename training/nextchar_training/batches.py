@@ -1,30 +1,41 @@
 """Batches: how a training reads its text.
 
-B streams read passages of the text side by side, T characters a step, from the first character of a passage to its
-last. Every epoch cuts the passages anew at a random offset and shuffles them. Like any document, a passage begins
-with state zero and the boundary, and with a line where one is near, so that the model learns what the beginning of a
-text looks like. Streams begin at different steps, and in a large text passages are much shorter than an epoch: a
-short training sees beginnings all along.
+B streams read passages of the text side by side, T ids a step, from the first id of a passage to its last. Every epoch
+cuts the passages anew at a random offset and shuffles them. Like any document, a passage begins with state zero and
+the boundary; and where a document begins near it, or else a line, it begins there, so that the model learns what the
+beginning of a text looks like. Streams begin at different steps, and in a large text passages are much shorter than an
+epoch: a short training sees beginnings all along.
+
+Where a stream reads at a step follows from the step, so batches are left out without reading them, and of a text of
+any size only what a step reads is in memory.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from nextchar_training.alphabet import BOUNDARY, Ids
+from nextchar_training.alphabet import BOUNDARY
 
 _PASSAGE_STEPS = 256  # at most
 
 
 class TextTooShortError(ValueError):
     """A text has not even one batch."""
+
+
+class Text(Protocol):
+    """The ids of a text, in memory or not: an array is one, and so is ``dataset.IdFile``."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> NDArray[np.int64]: ...
 
 
 @dataclass(frozen=True)
@@ -42,10 +53,10 @@ class Batch:
 class Batches:
     """The batches of a training, without end: the same ones for the same text, sizes and seed."""
 
-    def __init__(self, ids: Ids, line_end: int | None, *, batch_size: int, sequence_length: int, seed: int) -> None:
+    def __init__(self, ids: Text, line_end: int | None, *, batch_size: int, sequence_length: int, seed: int) -> None:
         """Reads ``ids``, in which lines end with ``line_end``. Raises ``TextTooShortError``."""
         self._ids = ids
-        self._lines = _line_starts(ids, line_end)
+        self._line_end = line_end
         self._B, self._T = batch_size, sequence_length
         of_all = len(ids) // (batch_size * sequence_length)
         if of_all == 0:
@@ -57,7 +68,14 @@ class Batches:
         # The fewest rounds of B passages an epoch that keep passages short.
         self._rounds = math.ceil(of_all / _PASSAGE_STEPS)
         self._steps = of_all // self._rounds  # of a passage
-        self._batches = self._read(np.random.default_rng(seed))
+        # First passages of different lengths: from then on, streams begin at different steps.
+        self._first_steps = 1 + np.arange(batch_size) * self._steps // batch_size
+        self._step = 0
+        self._random = np.random.default_rng(seed)
+        self._epochs: dict[int, NDArray[np.int64]] = {}  # where the passages begin of the last epochs drawn
+        self._drawn = 0  # epochs
+        self._round = np.full(batch_size, -1)  # of the passage that each stream reads
+        self._begin = np.zeros(batch_size, dtype=np.int64)  # of that passage
 
     @property
     def steps_per_epoch(self) -> int:
@@ -65,45 +83,40 @@ class Batches:
         return self._rounds * self._steps
 
     def __next__(self) -> Batch:
-        return next(self._batches)
+        B, T = self._B, self._T
+        since = self._step - self._first_steps  # steps since the end of each stream's first passage
+        rounds = np.where(since < 0, 0, 1 + since // self._steps)
+        steps = np.where(since < 0, self._step, since % self._steps)  # of its passage that each stream has read
+        for stream in np.flatnonzero(rounds != self._round):
+            self._begin[stream] = self._passage(int(rounds[stream]), int(stream))
+        self._round = rounds
+        read = np.full((B, T + 1), BOUNDARY, dtype=np.int64)
+        for row, place, begins in zip(read, (self._begin + steps * T).tolist(), (steps == 0).tolist(), strict=True):
+            if begins:
+                row[1:] = self._ids[place : place + T]
+            else:
+                row[:] = self._ids[place - 1 : place + T]
+        ids = torch.from_numpy(np.ascontiguousarray(read.T))  # (T + 1, B)
+        self._step += 1
+        return Batch(ids[:-1], ids[1:], torch.from_numpy(steps[:, None] == 0))
 
     def skip(self, count: int) -> None:
         """Leaves ``count`` batches out."""
-        for _ in islice(self._batches, count):
-            pass
+        self._step += count
 
-    def _read(self, random: np.random.Generator) -> Iterator[Batch]:
-        B, T = self._B, self._T
-        passages = self._passages(random)
-        places = np.zeros(B, dtype=np.int64)  # of each stream's next character
-        last = np.zeros(B, dtype=np.int64)  # each stream's character before it
-        # First passages of different lengths: from then on, streams begin at different steps.
-        steps_left = 1 + np.arange(B) * self._steps // B
-        begins = np.ones(B, dtype=bool)
-        while True:
-            places[begins] = list(islice(passages, int(begins.sum())))
-            last[begins] = BOUNDARY
-            targets = self._ids[places + np.arange(T)[:, None]]  # (T, B)
-            inputs = np.concatenate([last[None], targets[:-1]])
-            yield Batch(torch.from_numpy(inputs), torch.from_numpy(targets), torch.from_numpy(begins[:, None].copy()))
-            places += T
-            last = targets[-1].copy()
-            steps_left -= 1
-            begins = steps_left == 0
-            steps_left[begins] = self._steps
-
-    def _passages(self, random: np.random.Generator) -> Iterator[int]:
-        """Where passages begin, without end: all of one epoch, shuffled, then all of the next."""
-        length = self._steps * self._T
-        count = self._rounds * self._B
-        while True:
-            starts = random.integers(len(self._ids) - count * length + 1) + random.permutation(count) * length
-            lines = self._lines[np.searchsorted(self._lines, starts, side="right") - 1]
-            yield from np.where(starts - lines < self._T, lines, starts).tolist()
-
-
-def _line_starts(ids: Ids, line_end: int | None) -> Ids:
-    """Where the lines of ``ids`` begin, in ascending order; the first is 0."""
-    if line_end is None:
-        return np.array([0])
-    return np.concatenate([[0], np.flatnonzero(ids[:-1] == line_end) + 1])
+    def _passage(self, number: int, stream: int) -> int:
+        """Where a stream's passage of this number begins: at the document or line near the place that was drawn."""
+        epoch, number = divmod(number, self._rounds)
+        while epoch >= self._drawn:
+            length, count = self._steps * self._T, self._rounds * self._B
+            offset = self._random.integers(len(self._ids) - count * length + 1)
+            self._epochs[self._drawn] = offset + self._random.permutation(count) * length
+            self._epochs.pop(self._drawn - 2, None)  # streams are less than an epoch apart
+            self._drawn += 1
+        start = int(self._epochs[epoch][number * self._B + stream])
+        # A line that begins less than T ids before: the end of the one before it is at most T ids before.
+        near = self._ids[max(start - self._T, 0) : start]
+        for end in (BOUNDARY, self._line_end):
+            if len(ends := np.flatnonzero(near == end)):
+                return start - len(near) + int(ends[-1]) + 1
+        return 0 if start < self._T else start

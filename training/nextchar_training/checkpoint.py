@@ -19,10 +19,11 @@ import torch
 from torch import Tensor
 
 from nextchar_training.alphabet import Alphabet
+from nextchar_training.dataset import Rules
 from nextchar_training.network import Architecture, Network
 
 _FORMAT = "nextchar checkpoint"
-_VERSION = 1
+_VERSION = 2
 
 
 class CheckpointError(ValueError):
@@ -33,16 +34,17 @@ class CheckpointError(ValueError):
 class TrainingRecord:
     """How a network came to be.
 
-    ``sources`` are the corpus as it was given, to read it again; ``corpus_sha256`` tells whether it is still
-    the same text. The losses are in nats a character. ``training_loss`` is with dropout, the mean since the evaluation
-    before; ``validation_loss`` is the one watched during training (see ``trainer.Progress``).
-    ``stateful_loss`` and ``windows_loss`` are of the held-out text (see ``evaluation``); ``None``
-    if the training has not ended, or was stopped.
+    ``sources`` are the corpus as it was given, to read it again, and ``rules`` how it became a dataset;
+    ``corpus_sha256`` tells whether it is still the same text. The losses are in nats a character. ``training_loss`` is
+    with dropout, the mean since the evaluation before; ``validation_loss`` is the one watched during training (see
+    ``trainer.Progress``). ``stateful_loss`` and ``windows_loss`` are of the held-out text (see ``evaluation``);
+    ``None`` if the training has not ended, or was stopped.
     """
 
     corpus: str
     sources: tuple[str, ...]
     corpus_sha256: str
+    rules: Rules
     characters: int
     command: str
     seed: int
@@ -119,7 +121,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
             Architecture(**content["architecture"]),
             Alphabet(tuple(alphabet["symbols"]), alphabet["kind"]),
             content["weights"],
-            TrainingRecord(**{**content["record"], "sources": tuple(content["record"]["sources"])}),
+            TrainingRecord(
+                **{
+                    **content["record"],
+                    "sources": tuple(content["record"]["sources"]),
+                    "rules": Rules(**content["record"]["rules"]),
+                }
+            ),
         )
         checkpoint.network()
     except (KeyError, TypeError, ValueError) as error:

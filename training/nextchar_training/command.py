@@ -1,4 +1,4 @@
-"""The command ``nextchar-train``: fit, resume, export, evaluate, compare, gates and sample.
+"""The command ``nextchar-train``: fit, resume, export, evaluate, compare, gates, gradients and sample.
 
 Thin: it reads the options, calls the library and turns every error that a user can cause into one line.
 """
@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn, get_args
+from typing import Any, NoReturn, get_args
 
 # Threads that spin while they wait for each other starve one another as soon as anything else runs: training with
 # two threads on two cores fell to a tenth. OpenMP reads this when torch is imported.
@@ -23,15 +23,26 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from nextchar_training import gates
-from nextchar_training.alphabet import Alphabet, Kind, UnknownCharacterError
+from nextchar_training import gates, gradients
+from nextchar_training.alphabet import Kind, UnknownCharacterError
 from nextchar_training.batches import TextTooShortError
 from nextchar_training.cell import GATES
-from nextchar_training.checkpoint import Checkpoint, CheckpointError, TrainingRecord, load_checkpoint
+from nextchar_training.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from nextchar_training.comparison import read_runs, tabulated
-from nextchar_training.corpus import Corpus, CorpusError, read_corpus
+from nextchar_training.corpus import CorpusError, read_corpus
 from nextchar_training.curves import draw_losses
-from nextchar_training.evaluation import NetworkScorer, bits, evaluate, stateful_loss
+from nextchar_training.dataset import (
+    Dataset,
+    DatasetError,
+    Documents,
+    HoldOut,
+    Rare,
+    Rules,
+    default_cache,
+    prepare,
+)
+from nextchar_training.display import preparing, show_summary
+from nextchar_training.evaluation import NetworkScorer, Scorer, bits, evaluate, stateful_loss
 from nextchar_training.export import ExportError, export
 from nextchar_training.fit import EVALUATED_CHARACTERS, Job, fit, follow
 from nextchar_training.gates import GatesError
@@ -42,18 +53,19 @@ from nextchar_training.run_folder import RunFolder, RunFolderError
 from nextchar_training.runner import Runner
 from nextchar_training.sampling import SamplingError, sample
 from nextchar_training.stopped_run import load_stopped_run
-from nextchar_training.trainer import Settings, TrainingError
+from nextchar_training.trainer import Lesson, Settings, TrainingError
 
 _EXIT_CODES = """\
 exit codes: 0 done; 2 an error, told in one line on standard error; 130 stopped by Ctrl-C or SIGTERM, \
 with everything kept that was reached"""
 
-_CORPUS = "a file, a folder, - for standard input, or a name: stdlib, tinyshakespeare"
+_CORPUS = "a file, a folder, a pattern, - for standard input, or a name: stdlib, tinyshakespeare; .gz is unpacked"
 
 _ERRORS = (
     ArchitectureError,
     CheckpointError,
     CorpusError,
+    DatasetError,
     ExportError,
     GatesError,
     ModelFileError,
@@ -109,18 +121,13 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("fit", help="train a model on a corpus", epilog=_EXIT_CODES)
     command.set_defaults(run=_fit)
     command.add_argument("corpus", nargs="+", metavar="CORPUS", help=_CORPUS)
+    _add_rules(command)
     command.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder for the run")
     command.add_argument("--overwrite", action="store_true", help="replace the run that the folder holds")
     budget = command.add_mutually_exclusive_group(required=True)
     budget.add_argument("--minutes", type=float, help="train for this long")
     budget.add_argument("--epochs", type=int, help="train for this many passes over the text")
     command.add_argument("--cell", choices=tuple(GATES), default="lstm", help="kind of recurrent layer (%(default)s)")
-    command.add_argument(
-        "--alphabet",
-        choices=get_args(Kind),
-        default="characters",
-        help="symbols that spell the characters: themselves, decomposed (Hangul: jamo), or UTF-8 (%(default)s)",
-    )
     command.add_argument("--hidden-size", type=int, default=512, help="units of a layer (%(default)s)")
     command.add_argument("--layers", type=int, default=1, help="recurrent layers (%(default)s)")
     command.add_argument("--embedding-size", type=int, default=128, help="size of an embedding (%(default)s)")
@@ -165,8 +172,9 @@ def _parser() -> argparse.ArgumentParser:
         "--split",
         choices=("all", "validation"),
         default="all",
-        help="the whole text, or the last tenth, which fit holds out (%(default)s)",
+        help="all of it, or what fit holds out by the same rules (%(default)s)",
     )
+    _add_rules(command)
 
     command = commands.add_parser("compare", help="put runs side by side", epilog=_EXIT_CODES)
     command.set_defaults(run=_compare)
@@ -182,6 +190,30 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--layer", type=int, default=0, help="layer of the cell that colours the text (%(default)s)")
     command.add_argument("--unit", type=int, help="unit of that cell (one that holds something for long)")
 
+    command = commands.add_parser(
+        "gradients", help="show how far back the error of each cell's network reaches", epilog=_EXIT_CODES
+    )
+    command.set_defaults(run=_gradients)
+    command.add_argument("corpus", nargs="+", metavar="CORPUS", help=_CORPUS)
+    command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="for gradients.csv, gradients.png")
+    command.add_argument("--overwrite", action="store_true", help="replace what the folder holds of these")
+    budget = command.add_mutually_exclusive_group(required=True)
+    budget.add_argument("--minutes", type=float, help="train each network for this long")
+    budget.add_argument("--epochs", type=int, help="train each network for this many passes over the text")
+    command.add_argument(
+        "--cell",
+        nargs="+",
+        choices=tuple(GATES),
+        default=list(GATES),
+        help="kinds of recurrent layer to compare (all)",
+    )
+    command.add_argument("--hidden-size", type=int, default=128, help="units of the layer (%(default)s)")
+    command.add_argument("--batch-size", type=int, default=64, help="sequences a step (%(default)s)")
+    command.add_argument("--sequence-length", type=int, default=64, help="characters a sequence (%(default)s)")
+    command.add_argument("--seed", type=int, default=1, help="seed of weights and text offsets (%(default)s)")
+    command.add_argument("--threads", type=_at_least_1, help="threads of torch (one a core of the machine)")
+    _add_rules(command)
+
     command = commands.add_parser("sample", help="write text with a checkpoint", epilog=_EXIT_CODES)
     command.set_defaults(run=_sample)
     command.add_argument("model", type=Path, metavar="MODEL", help="a checkpoint (.pt)")
@@ -190,6 +222,57 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--seed", type=int, default=1, help="seed of the random numbers (%(default)s)")
     command.add_argument("--temperature", type=float, default=1.0, help="0 takes the likeliest (%(default)s)")
     return parser
+
+
+def _add_rules(command: argparse.ArgumentParser) -> None:
+    """Adds the options that say how a corpus becomes a dataset."""
+    group = command.add_argument_group("how the corpus is read")
+    group.add_argument(
+        "--alphabet",
+        choices=get_args(Kind),
+        default="characters",
+        help="symbols that spell the characters: themselves, decomposed (Hangul: jamo), or UTF-8 (%(default)s)",
+    )
+    group.add_argument(
+        "--documents",
+        choices=get_args(Documents),
+        default="corpus",
+        help="what is a document, with a beginning and an end: all of it, a file or a line (%(default)s)",
+    )
+    group.add_argument(
+        "--hold-out",
+        choices=get_args(HoldOut),
+        help="what is never trained on: the last tenth, or one of every ten documents (where there are several)",
+    )
+    group.add_argument(
+        "--minimum-count", type=_at_least_1, default=1, metavar="N", help="characters that occur less often are rare"
+    )
+    group.add_argument(
+        "--rare",
+        choices=get_args(Rare),
+        default="drop",
+        help="leave rare characters out, or put --replacement in their place (%(default)s)",
+    )
+    group.add_argument("--replacement", default="\ufffd", metavar="C", help="what stands for rare ones (U+FFFD)")
+    group.add_argument("--skip-undecodable", action="store_true", help="leave files out that are not UTF-8")
+    group.add_argument("--cache", type=Path, default=default_cache(), metavar="DIR", help="for ids (%(default)s)")
+
+
+def _dataset(arguments: argparse.Namespace, sources: Sequence[str], rules: Rules | None = None) -> Dataset:
+    """The dataset of ``sources``, by the options' rules unless others are given."""
+    if rules is None:
+        rules = Rules(
+            documents=arguments.documents,
+            hold_out=arguments.hold_out,
+            alphabet=arguments.alphabet,
+            minimum_count=arguments.minimum_count,
+            rare=arguments.rare,
+            replacement=arguments.replacement,
+            skip_undecodable=arguments.skip_undecodable,
+        )
+    with preparing() as show:
+        corpus = read_corpus(sources, skip_undecodable=rules.skip_undecodable)
+        return prepare(corpus, rules, getattr(arguments, "cache", default_cache()), show)
 
 
 def _at_least_1(text: str) -> int:
@@ -215,17 +298,18 @@ def _fit(arguments: argparse.Namespace) -> int:
         raise CorpusError("standard input is read once, which several processes cannot: write it to a file first")
     folder = RunFolder(arguments.out, overwrite=arguments.overwrite or _rank() > 0)
     device = _device(arguments.device)
-    corpus = read_corpus(arguments.corpus)
-    alphabet = Alphabet.of(corpus.text, arguments.alphabet)
+    dataset = _dataset(arguments, arguments.corpus)
     architecture = Architecture(
-        alphabet_size=alphabet.size,
+        alphabet_size=dataset.alphabet.size,
         hidden_size=arguments.hidden_size,
         layers=arguments.layers,
         embedding_size=arguments.embedding_size,
         cell=arguments.cell,
     )
     torch.set_num_threads(arguments.threads or max(1, torch.get_num_threads() // arguments.processes))
-    job = Job(corpus, alphabet, architecture, settings, arguments.command_line, device, arguments.tensorboard)
+    if _rank() == 0:
+        show_summary(dataset)
+    job = Job(dataset, architecture, settings, arguments.command_line, device, arguments.tensorboard)
     return _train(job, folder, arguments)
 
 
@@ -236,12 +320,12 @@ def _resume(arguments: argparse.Namespace) -> int:
             raise RunFolderError(f"{folder.path}: the run is complete; there is nothing to go on with")
         raise RunFolderError(f"{folder.path}: holds no stopped run ({folder.stopped.name})")
     stopped = load_stopped_run(folder.stopped)
-    corpus = _read_again(stopped.sources, stopped.corpus_sha256, "start anew with fit --overwrite")
+    remedy = "start anew with fit --overwrite"
+    dataset = _dataset_again(arguments, stopped.sources, stopped.rules, stopped.corpus_sha256, remedy)
     torch.set_num_threads(stopped.threads)
     arguments.processes = stopped.processes
     job = Job(
-        corpus,
-        Alphabet.of(corpus.text, stopped.alphabet_kind),
+        dataset,
         stopped.architecture,
         stopped.settings,
         stopped.command,
@@ -294,11 +378,16 @@ def _finish(folder: RunFolder, best: Checkpoint) -> int:
 
 def _export(arguments: argparse.Namespace) -> int:
     checkpoint = load_checkpoint(arguments.checkpoint)
-    text = _held_out(checkpoint.record) if arguments.text is None else read_corpus(arguments.text).text
-    network, record = checkpoint.network(), checkpoint.record
+    network, record, alphabet = checkpoint.network(), checkpoint.record, checkpoint.alphabet
+    if arguments.text is not None:
+        documents = [alphabet.spell(read_corpus(arguments.text).text)]
+    else:
+        remedy = "give a text to check the file on with --text"
+        dataset = _dataset_again(arguments, record.sources, record.rules, record.corpus_sha256, remedy)
+        documents = dataset.documents(dataset.validation, alphabet, EVALUATED_CHARACTERS)
     loss = record.stateful_loss
     if loss is None:  # the training was stopped
-        loss = stateful_loss(NetworkScorer(network), checkpoint.alphabet.spell(text[:EVALUATED_CHARACTERS]))
+        loss = stateful_loss(NetworkScorer(network), documents)
     training = TrainingSummary(
         corpus=record.corpus,
         corpus_characters=record.characters,
@@ -308,39 +397,39 @@ def _export(arguments: argparse.Namespace) -> int:
         seed=record.seed,
         validation_loss=loss,
     )
-    export(network, checkpoint.alphabet, training, arguments.out, precision=arguments.precision, text=text, say=print)
+    text = "".join(document.text for document in documents)
+    export(network, alphabet, training, arguments.out, precision=arguments.precision, text=text, say=print)
     print(arguments.out)
     return 0
 
 
-def _held_out(record: TrainingRecord) -> str:
-    """The validation text of a training, whose corpus must still be what it was."""
-    return _read_again(record.sources, record.corpus_sha256, "give a text to check the file on with --text").validation
-
-
-def _read_again(sources: Sequence[str], sha256: str, remedy: str) -> Corpus:
-    """The corpus of a training. Raises ``CorpusError``, with the ``remedy``, where it is no longer what it was."""
+def _dataset_again(
+    arguments: argparse.Namespace, sources: Sequence[str], rules: Rules, sha256: str, remedy: str
+) -> Dataset:
+    """The dataset of a training. Raises ``CorpusError``, with the ``remedy``, where it is no longer what it was."""
     if "-" in sources:
         raise CorpusError(f"the model was trained on standard input, which is gone: {remedy}")
     try:
-        corpus = read_corpus(sources)
-    except CorpusError as error:
+        dataset = _dataset(arguments, sources, rules)
+    except (CorpusError, DatasetError) as error:
         raise CorpusError(f"the corpus of the training cannot be read again: {error}; {remedy}") from error
-    if corpus.sha256 != sha256:
-        raise CorpusError(f"{corpus.name} is no longer the text that the model was trained on: {remedy}")
-    return corpus
+    if dataset.facts.sha256 != sha256:
+        raise CorpusError(f"{dataset.corpus.name} is no longer the text that the model was trained on: {remedy}")
+    return dataset
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    corpus = read_corpus(arguments.text)
-    text = corpus.text if arguments.split == "all" else corpus.validation
+    scorer: Scorer[Any]
     if arguments.model.suffix == ".onnx":
         runner = Runner(arguments.model)
-        result = evaluate(runner, runner.description.alphabet.spell(text))
+        scorer, alphabet = runner, runner.description.alphabet
     else:
         checkpoint = load_checkpoint(arguments.model)
-        result = evaluate(NetworkScorer(checkpoint.network()), checkpoint.alphabet.spell(text))
-    print(f"{result.characters:,} characters of {corpus.name}")
+        scorer, alphabet = NetworkScorer(checkpoint.network()), checkpoint.alphabet
+    dataset = _dataset(arguments, arguments.text)
+    documents = dataset.documents(dataset.ids if arguments.split == "all" else dataset.validation, alphabet)
+    result = evaluate(scorer, documents)
+    print(f"{result.characters:,} characters of {dataset.corpus.name}")
     _print_loss("stateful", result.stateful)
     _print_loss("windows", result.windows)
     return 0
@@ -393,4 +482,36 @@ def _sample(arguments: argparse.Namespace) -> int:
     ):
         print(character, end="", flush=True)
     print()
+    return 0
+
+
+def _gradients(arguments: argparse.Namespace) -> int:
+    table, picture = (arguments.out / f"gradients.{suffix}" for suffix in ("csv", "png"))
+    if not arguments.overwrite and (held := [file.name for file in (table, picture) if file.exists()]):
+        raise RunFolderError(f"{arguments.out}: already holds {', '.join(held)}; --overwrite replaces it")
+    if arguments.threads is not None:
+        torch.set_num_threads(arguments.threads)
+    settings = Settings(
+        minutes=arguments.minutes,
+        epochs=arguments.epochs,
+        batch_size=arguments.batch_size,
+        sequence_length=arguments.sequence_length,
+        dropout=0.0,
+        input_dropout=0.0,
+        seed=arguments.seed,
+    )
+    dataset = _dataset(arguments, arguments.corpus)
+    lesson = Lesson.of(dataset)
+    rows: list[gradients.GradientRow] = []
+    for cell in dict.fromkeys(arguments.cell):
+        print(f"{cell}: training, then measuring", flush=True)
+        architecture = Architecture(dataset.alphabet.size, arguments.hidden_size, cell=cell)
+        rows += gradients.measure(lesson, architecture, settings)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    gradients.write(rows, table)
+    budget = f"{settings.minutes:g} minutes" if settings.epochs is None else f"{settings.epochs} epochs"
+    setting = f"{dataset.corpus.name}, {arguments.hidden_size} units, {budget} of training each"
+    gradients.draw(rows, picture, setting)
+    Console(highlight=False).print(gradients.table(rows))
+    print(table, picture, sep="\n")
     return 0

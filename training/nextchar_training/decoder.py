@@ -19,14 +19,14 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from nextchar_training.alphabet import Alphabet
+from nextchar_training.alphabet import FINAL_JAMO, VOWEL_JAMO, Alphabet, joins, second_halves
 
 MAX_SEGMENT = 31
 """Code points that wait for each other at most: a base and 30 marks."""
 
 _JOINER, _REPLACEMENT = "\u034f", "\ufffd"
 _FIRST_SYLLABLE, _FINALS = 0xAC00, 28
-_INITIALS, _VOWELS, _FINAL_JAMO = range(0x1100, 0x1113), range(0x1161, 0x1176), range(0x11A8, 0x11C3)
+_INITIALS = range(0x1100, 0x1113)
 
 Finished = tuple[str, list[int]]
 """Some text in NFC, and how many ids made each of its characters."""
@@ -98,7 +98,7 @@ class Decoder:
     def _compose(self, code_point: str, count: int) -> list[Finished]:
         """What is finished now that ``code_point``, made by ``count`` ids, follows the segment."""
         finished = []
-        if self._segment and not _composes_backwards(code_point):
+        if self._segment and not joins(code_point):
             finished.append(self._finish())
         elif len(self._segment) >= MAX_SEGMENT:
             finished.append(self._finish())
@@ -117,7 +117,7 @@ class Decoder:
         if last in _INITIALS:
             return self._vowels
         place = last - _FIRST_SYLLABLE
-        return self._finals and 0 <= place < len(_INITIALS) * len(_VOWELS) * _FINALS and place % _FINALS == 0
+        return self._finals and 0 <= place < len(_INITIALS) * len(VOWEL_JAMO) * _FINALS and place % _FINALS == 0
 
     def _finish(self) -> Finished:
         """The segment."""
@@ -147,7 +147,7 @@ def continuing(alphabet: Alphabet) -> NDArray[np.bool_]:
     """The ids that belong to the character before them, [V]: with none of them a text goes on after a whole one."""
     if alphabet.kind == "bytes":
         return np.array([False, *(0x80 <= byte < 0xC0 for byte in range(256))])
-    return np.array([False, *(symbol in _second_halves() for symbol in alphabet.symbols)])
+    return np.array([False, *(symbol in second_halves() for symbol in alphabet.symbols)])
 
 
 def is_one_to_one(alphabet: Alphabet) -> bool:
@@ -168,25 +168,6 @@ def _composing(alphabet: Alphabet) -> tuple[bool, bool, bool]:
     """Whether the alphabet has marks, vowel jamo and final jamo that compose with what stands before them."""
     if alphabet.kind == "bytes":
         return True, True, True
-    codes = {ord(symbol) for symbol in alphabet.symbols if _composes_backwards(symbol)}
-    vowels, finals = codes.intersection(_VOWELS), codes.intersection(_FINAL_JAMO)
+    codes = {ord(symbol) for symbol in alphabet.symbols if joins(symbol)}
+    vowels, finals = codes.intersection(VOWEL_JAMO), codes.intersection(FINAL_JAMO)
     return codes > vowels | finals, bool(vowels), bool(finals)
-
-
-def _composes_backwards(code_point: str) -> bool:
-    """Whether NFC may join ``code_point`` to, or sort it among, what stands before it."""
-    if code_point < "\u0300":
-        return False
-    first = unicodedata.normalize("NFD", code_point)[0]
-    return unicodedata.combining(first) != 0 or first in _second_halves()
-
-
-@cache
-def _second_halves() -> frozenset[str]:
-    """The code points that are the second half of a canonical composite, Hangul's jamo among them."""
-    halves = set(map(chr, (*_VOWELS, *_FINAL_JAMO)))
-    for code in range(0xC0, 0x2FA1E):
-        parts = unicodedata.decomposition(chr(code)).split()
-        if len(parts) == 2 and not parts[0].startswith("<"):
-            halves.add(chr(int(parts[1], 16)))
-    return frozenset(halves)

@@ -6,6 +6,8 @@ Where it is not, a line for every evaluation.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from types import TracebackType
 from typing import Self
@@ -13,16 +15,20 @@ from typing import Self
 from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
+from rich.progress import Progress as Bar
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from nextchar_training.dataset import Dataset
+from nextchar_training.summary import summarized
 from nextchar_training.trainer import Progress
 
 SAMPLE_CHARACTERS = 240
 """Characters of a sample: enough to see what the network knows by now."""
 
 _SAMPLE_LINES = 6
+_SETTLED = 10  # steps after which the speed tells how long it will take
 
 
 class Display:
@@ -33,6 +39,7 @@ class Display:
         self._live = Live(console=self._console, auto_refresh=False, transient=False)
         self._validation_losses: list[float] = []
         self._sample: str | None = None
+        self._expected = "known in a moment"
 
     @property
     def wants_sample(self) -> bool:
@@ -54,6 +61,11 @@ class Display:
         if progress.validation_loss is not None:
             self._validation_losses.append(progress.validation_loss)
         self._sample = self._sample if sample is None else sample
+        if progress.step == _SETTLED:
+            epochs, seconds = progress.epoch / progress.fraction, round(progress.seconds / progress.fraction)
+            self._expected = f"{epochs:.1f} epochs in {timedelta(seconds=seconds)}"
+            if not self._console.is_terminal:
+                print(f"expected: {self._expected}", flush=True)
         if self._console.is_terminal:
             self._live.update(self._view(progress), refresh=True)
         elif progress.validation_loss is not None:
@@ -71,6 +83,7 @@ class Display:
             ("loss", f"{progress.training_loss:.4f} with dropout"),
             ("validation", f"{losses[-1]:.4f}, best {min(losses):.4f}" if losses else "not yet"),
             ("speed", _speed(progress)),
+            ("expected", self._expected),
         ):
             figures.add_row(Text(name, style="dim"), value)
         bar = Table.grid(padding=(0, 2))
@@ -83,6 +96,23 @@ class Display:
             return Group(bar, figures)
         text = Text("\n".join(self._sample.splitlines()[:_SAMPLE_LINES]), overflow="ellipsis", no_wrap=True)
         return Group(bar, figures, Panel(text, title="what it writes now", title_align="left", border_style="dim"))
+
+
+def show_summary(dataset: Dataset, console: Console | None = None) -> None:
+    """Shows what a training is about to read."""
+    table = Table.grid(padding=(0, 2))
+    for name, value in summarized(dataset):
+        table.add_row(Text(name, style="dim"), Text(value, overflow="fold"))
+    (console or Console(highlight=False)).print(table)
+
+
+@contextmanager
+def preparing() -> Iterator[Callable[[str, float], None]]:
+    """Shows how far the reading of a corpus is, where standard error is a terminal and it takes a while."""
+    console = Console(stderr=True, highlight=False)
+    with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=1.0)
+        yield lambda what, fraction: bar.update(task, description=what, completed=fraction)
 
 
 def _speed(progress: Progress) -> str:

@@ -3,11 +3,12 @@
 Used by the trainer on its own network, and by ``nextchar-train evaluate`` on checkpoints and exported
 files alike: whatever implements ``Scorer`` is evaluated in the same way.
 
-A text is a document: the boundary comes before its first character. Both protocols predict every
-character of the text exactly once, so their figures compare, and those of alphabets that spell characters differently:
+What is evaluated are documents, each from state zero and the boundary on. Both protocols predict every character
+exactly once, and the end of a document where it is known, so their figures compare, and those of alphabets that spell
+characters differently:
 
-- *stateful*: one pass, the state carried from the first character to the last;
-- *windows*: the text is cut into windows of 256 characters, the last one may be shorter. Each window
+- *stateful*: one pass over a document, the state carried from its first character to its last;
+- *windows*: a document is cut into windows of 256 characters, the last one may be shorter. Each window
   starts from state zero, is given the character before it (the boundary, before the first window), and
   predicts its own characters. The context is 1 to 256 characters, as with a transformer of block 256.
 """
@@ -15,8 +16,9 @@ character of the text exactly once, so their figures compare, and those of alpha
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -31,7 +33,7 @@ WINDOW = 256
 """Characters of a window."""
 
 _CHUNK = 1024  # ids scored at a time, so that memory stays bounded
-_BATCH = 64  # windows scored at a time
+_BATCH = 64  # passages scored at a time
 
 S = TypeVar("S")
 
@@ -84,38 +86,48 @@ class Evaluation:
     windows: float
 
 
-def evaluate(scorer: Scorer[S], text: Spelling) -> Evaluation:
-    """The loss on ``text``, at least one character, under both protocols."""
-    return Evaluation(len(text.text), stateful_loss(scorer, text), windows_loss(scorer, text))
+def evaluate(scorer: Scorer[Any], documents: Sequence[Spelling]) -> Evaluation:
+    """The loss on ``documents``, at least one character, under both protocols."""
+    characters = sum(len(document.text) for document in documents)
+    return Evaluation(characters, stateful_loss(scorer, documents), windows_loss(scorer, documents))
 
 
-def stateful_loss(scorer: Scorer[S], text: Spelling) -> float:
-    """The loss in nats a character, the state carried over the whole text."""
-    state = scorer.initial_state(1)
-    last_id = np.array([BOUNDARY])
-    total = 0.0
-    for chunk in np.split(text.ids[:, None], range(_CHUNK, len(text.ids), _CHUNK)):  # each (T, 1)
-        logprob, state = scorer.score(last_id, chunk, state)
-        last_id = chunk[-1]
-        total -= float(logprob.sum(dtype=np.float64))
-    return total / len(text.text)
+def stateful_loss(scorer: Scorer[S], documents: Sequence[Spelling]) -> float:
+    """The loss in nats a character, the state carried over each document."""
+    return _loss(scorer, documents, [(BOUNDARY, document.ids) for document in documents])
 
 
-def windows_loss(scorer: Scorer[S], text: Spelling) -> float:
+def windows_loss(scorer: Scorer[S], documents: Sequence[Spelling]) -> float:
     """The loss in nats a character, in windows of 256 characters, each from state zero."""
-    lengths = np.add.reduceat(text.lengths, np.arange(0, len(text.text), WINDOW))  # ids of each window
-    ends = np.cumsum(lengths)
-    places = (ends - lengths)[:, None] + np.arange(lengths.max())  # of the ids of each window, and beyond its end
-    real = places < ends[:, None]
-    windows = np.where(real, text.ids[np.minimum(places, len(text.ids) - 1)], BOUNDARY)
-    last_ids = np.concatenate([[BOUNDARY], text.ids[ends[:-1] - 1]])
+    windows: list[tuple[int, Ids]] = []
+    for document in documents:
+        ends = np.cumsum(document.lengths)[WINDOW - 1 :: WINDOW]
+        before = BOUNDARY
+        for ids in np.split(document.ids, ends[ends < document.lengths.sum()]):
+            windows.append((before, ids))
+            before = int(ids[-1])
+    return _loss(scorer, documents, windows)
+
+
+def _loss(scorer: Scorer[S], documents: Sequence[Spelling], passages: list[tuple[int, Ids]]) -> float:
+    """The loss in nats a character of ``documents`` of the ids of ``passages``, each after an id and state zero."""
+    passages = sorted(passages, key=lambda passage: len(passage[1]))  # few of a batch end much before the others
     total = 0.0
-    for start in range(0, len(windows), _BATCH):
-        rows = slice(start, start + _BATCH)
-        state = scorer.initial_state(len(windows[rows]))
-        logprob, _ = scorer.score(last_ids[rows], np.ascontiguousarray(windows[rows].T), state)  # (T, B)
-        total -= float(logprob.T[real[rows]].sum(dtype=np.float64))
-    return total / len(text.text)
+    for start in range(0, len(passages), _BATCH):
+        batch = passages[start : start + _BATCH]
+        lengths = np.array([len(ids) for _, ids in batch])
+        padded = np.full((lengths.max(), len(batch)), BOUNDARY, np.int64)  # (T, B)
+        for row, (_, ids) in enumerate(batch):
+            padded[: len(ids), row] = ids
+        state = scorer.initial_state(len(batch))
+        last_id = np.array([before for before, _ in batch])
+        for first in range(0, len(padded), _CHUNK):
+            chunk = padded[first : first + _CHUNK]
+            logprob, state = scorer.score(last_id, chunk, state)
+            last_id = chunk[-1]
+            real = np.arange(first, first + len(chunk))[:, None] < lengths
+            total -= float(logprob[real].sum(dtype=np.float64))
+    return total / sum(len(document.text) for document in documents)
 
 
 def bits(nats: float) -> float:

@@ -95,7 +95,7 @@ def export(
             raise ExportError(
                 f"the fp32 graph is off PyTorch by {difference:.1e} nats; at most {MAX_LOGIT_DIFFERENCE:.0e} is right"
             )
-        loss = reference_loss = stateful_loss(reference, checked)
+        loss = reference_loss = stateful_loss(reference, [checked])
         runner = reference
         if precision == "int8":
             file = Path(folder) / "int8.onnx"
@@ -103,7 +103,7 @@ def export(
             description = replace(description, precision="int8")
             _write(graph, description, file)
             runner = Runner(file)
-            loss = stateful_loss(runner, checked)
+            loss = stateful_loss(runner, [checked])
         say(f"{precision} loss {loss:.4f} nats, fp32 loss {reference_loss:.4f} nats, on {characters:,} characters")
         if not loss - reference_loss <= MAX_LOSS_INCREASE:
             raise ExportError(

@@ -21,8 +21,8 @@ import torch
 from nextchar_training.alphabet import Alphabet
 from nextchar_training.board import Board
 from nextchar_training.checkpoint import Checkpoint, TrainingRecord, load_checkpoint, save_checkpoint
-from nextchar_training.corpus import Corpus
 from nextchar_training.curves import draw_losses
+from nextchar_training.dataset import Dataset
 from nextchar_training.display import SAMPLE_CHARACTERS, Display
 from nextchar_training.evaluation import NetworkScorer, bits, evaluate
 from nextchar_training.network import Architecture, Network
@@ -30,7 +30,8 @@ from nextchar_training.processes import Processes
 from nextchar_training.run_folder import LossRow, RunFolder
 from nextchar_training.sampling import sample
 from nextchar_training.stopped_run import StoppedRun, save_stopped_run
-from nextchar_training.trainer import Settings, Trainer, has_fast_bf16
+from nextchar_training.summary import summarized
+from nextchar_training.trainer import Lesson, Settings, Trainer, has_fast_bf16
 
 EVALUATED_CHARACTERS = 2**17
 """Held-out characters that the final figures are of, at most: character by character takes a while."""
@@ -43,8 +44,7 @@ _SAMPLE_TEMPERATURES = (0.5, 0.8, 1.0)
 class Job:
     """What is to be trained, on what, how, and where; ``stopped`` is the run to go on with, where there is one."""
 
-    corpus: Corpus
-    alphabet: Alphabet
+    dataset: Dataset
     architecture: Architecture
     settings: Settings
     command: str
@@ -57,7 +57,7 @@ class Job:
     def title(self) -> str:
         """What the run is, in a few words."""
         architecture = self.architecture
-        return f"{self.corpus.name}, {architecture.cell} {architecture.layers} x {architecture.hidden_size}"
+        return f"{self.dataset.corpus.name}, {architecture.cell} {architecture.layers} x {architecture.hidden_size}"
 
     def trainer(self, processes: Processes) -> tuple[Network, Trainer]:
         """The network and its trainer, where the stopped run left them or with first weights."""
@@ -67,7 +67,7 @@ class Job:
             network.load_state_dict(self.stopped.weights)
         network.to(self.device)
         position = None if self.stopped is None else self.stopped.position
-        return network, Trainer(network, self.corpus, self.alphabet, self.settings, position, processes)
+        return network, Trainer(network, Lesson.of(self.dataset), self.settings, position, processes)
 
 
 def follow(job: Job, processes: Processes) -> None:
@@ -85,7 +85,6 @@ def fit(job: Job, folder: RunFolder, processes: Processes) -> Checkpoint:
     report, but not the losses under both protocols, which take a while.
     """
     network, trainer = job.trainer(processes)
-    corpus_sha256 = job.corpus.sha256
     rows: list[LossRow] = []  # of the scheduled evaluations
     recent: list[float] = []  # training losses since the last of them
     if job.stopped is not None:
@@ -101,7 +100,7 @@ def fit(job: Job, folder: RunFolder, processes: Processes) -> Checkpoint:
             if progress.step == 1:
                 folder.start()  # now that nothing is wrong with the text and the settings
             wants_sample = progress.validation_loss is not None and (job.board or display.wants_sample)
-            text = _sample(network, job.alphabet) if wants_sample else None
+            text = _sample(network, job.dataset.alphabet) if wants_sample else None
             display.show(progress, text)
             if board is not None:
                 board.show(progress, text)
@@ -118,7 +117,7 @@ def fit(job: Job, folder: RunFolder, processes: Processes) -> Checkpoint:
                 )
                 folder.add_losses(last)
                 checkpoint = Checkpoint(
-                    job.architecture, job.alphabet, network.state_dict(), _record(job, corpus_sha256, last)
+                    job.architecture, job.dataset.alphabet, network.state_dict(), _record(job, last)
                 )
                 save_checkpoint(checkpoint, folder.last)
                 # What a stop brings is not the best of a run that goes on later, which would not have had it.
@@ -130,11 +129,11 @@ def fit(job: Job, folder: RunFolder, processes: Processes) -> Checkpoint:
             if progress.keep:
                 run = StoppedRun(
                     command=job.command,
-                    sources=job.corpus.sources,
-                    corpus_sha256=corpus_sha256,
+                    sources=job.dataset.corpus.sources,
+                    corpus_sha256=job.dataset.facts.sha256,
+                    rules=job.dataset.rules,
                     device=job.device.type,
                     processes=processes.size,
-                    alphabet_kind=job.alphabet.kind,
                     threads=torch.get_num_threads(),
                     architecture=job.architecture,
                     settings=job.settings,
@@ -147,7 +146,7 @@ def fit(job: Job, folder: RunFolder, processes: Processes) -> Checkpoint:
     assert last is not None
     best = load_checkpoint(folder.best)
     if not stop.is_set():
-        best = _evaluated(best, job.corpus)
+        best = _evaluated(best, job.dataset)
         save_checkpoint(best, folder.best)
     draw_losses({folder.path.name: rows if last in rows else [*rows, last]}, folder.curve, job.title)
     folder.samples.write_text(_samples(best), encoding="utf-8")
@@ -157,12 +156,14 @@ def fit(job: Job, folder: RunFolder, processes: Processes) -> Checkpoint:
     return best
 
 
-def _record(job: Job, corpus_sha256: str, row: LossRow) -> TrainingRecord:
+def _record(job: Job, row: LossRow) -> TrainingRecord:
+    dataset = job.dataset
     return TrainingRecord(
-        corpus=job.corpus.name,
-        sources=job.corpus.sources,
-        corpus_sha256=corpus_sha256,
-        characters=len(job.corpus.text),
+        corpus=dataset.corpus.name,
+        sources=dataset.corpus.sources,
+        corpus_sha256=dataset.facts.sha256,
+        rules=dataset.rules,
+        characters=dataset.facts.characters,
         command=job.command,
         seed=job.settings.seed,
         step=row.step,
@@ -173,12 +174,12 @@ def _record(job: Job, corpus_sha256: str, row: LossRow) -> TrainingRecord:
     )
 
 
-def _evaluated(best: Checkpoint, corpus: Corpus) -> Checkpoint:
+def _evaluated(best: Checkpoint, dataset: Dataset) -> Checkpoint:
     """``best`` with its losses under both protocols, or without them where Ctrl-C ends the wait."""
-    print(f"evaluating the best checkpoint on {_held_out(corpus)} characters", flush=True)
+    documents = dataset.documents(dataset.validation, best.alphabet, EVALUATED_CHARACTERS)
+    print(f"evaluating the best checkpoint on {_evaluated_part(dataset)}", flush=True)
     with suppress(KeyboardInterrupt):
-        held_out = best.alphabet.spell(corpus.validation[:EVALUATED_CHARACTERS])
-        evaluation = evaluate(NetworkScorer(best.network()), held_out)
+        evaluation = evaluate(NetworkScorer(best.network()), documents)
         return replace(
             best, record=replace(best.record, stateful_loss=evaluation.stateful, windows_loss=evaluation.windows)
         )
@@ -221,18 +222,21 @@ def _samples(checkpoint: Checkpoint) -> str:
     return "\n".join(texts)
 
 
-def _held_out(corpus: Corpus) -> str:
-    if len(corpus.validation) <= EVALUATED_CHARACTERS:
-        return f"the {len(corpus.validation):,} held-out"
-    return f"the first {EVALUATED_CHARACTERS:,} of {len(corpus.validation):,} held-out"
+def _evaluated_part(dataset: Dataset) -> str:
+    """What the final figures are of, in words."""
+    characters = round(len(dataset.validation) * dataset.characters_an_id)
+    if characters <= EVALUATED_CHARACTERS:
+        return "all that was held out"
+    return f"the first {EVALUATED_CHARACTERS:,} held-out characters"
 
 
 def _report(best: Checkpoint, job: Job, processes: Processes, last: LossRow) -> str:
     architecture, record = best.architecture, best.record
-    corpus, settings = job.corpus, job.settings
+    dataset, settings = job.dataset, job.settings
     parameters = sum(weight.numel() for weight in best.weights.values())
     budget = f"{settings.minutes:g} minutes" if settings.epochs is None else f"{settings.epochs} epochs"
     precision = "bfloat16 autocast" if has_fast_bf16(job.device) else "float32 (no bfloat16 here)"
+    summary = "\n".join(f"- {name}: {value}" for name, value in summarized(dataset))
     used = f"{processes.size} {'process' if processes.size == 1 else 'processes'} of {torch.get_num_threads()} threads"
     if job.device.type == "cuda":
         used = f"{processes.size} x {torch.cuda.get_device_name(job.device)}, {used}"
@@ -254,7 +258,7 @@ def _report(best: Checkpoint, job: Job, processes: Processes, last: LossRow) -> 
 
     {record.command}
 
-## Loss of the best checkpoint on {_held_out(corpus)} characters
+## Loss of the best checkpoint on {_evaluated_part(dataset)}
 
 {losses}
 Watched during training, on the first part of them: {record.validation_loss:.4f} nats at step {record.step:,}, \
@@ -264,9 +268,8 @@ the best of the run; {last.validation_loss:.4f} at the last step, {last.step:,}.
 
 ## Corpus
 
-- {record.corpus}: {record.characters:,} characters, of which the first {len(corpus.training):,} were trained on
+{summary}
 - SHA-256 of the text: {record.corpus_sha256}
-- alphabet: {best.alphabet.kind}, {len(best.alphabet.symbols)} symbols and the document boundary
 
 ## Network and training
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from nextchar_training.alphabet import Kind
 from nextchar_training.checkpoint import CheckpointError, read_whole, write_whole
+from nextchar_training.dataset import Rules
 from nextchar_training.network import Architecture
 from nextchar_training.run_folder import LossRow
 from nextchar_training.trainer import Position, Settings
@@ -30,10 +30,10 @@ class StoppedRun:
     command: str
     sources: tuple[str, ...]
     corpus_sha256: str
+    rules: Rules
     device: str
     processes: int
     threads: int
-    alphabet_kind: Kind
     architecture: Architecture
     settings: Settings
     weights: dict[str, Tensor]
@@ -48,6 +48,7 @@ def save_stopped_run(run: StoppedRun, path: Path) -> None:
         "format": _FORMAT,
         "version": _VERSION,
         **vars(run),
+        "rules": asdict(run.rules),
         "architecture": asdict(run.architecture),
         "settings": asdict(run.settings),
         "position": vars(run.position),
@@ -61,6 +62,7 @@ def load_stopped_run(path: Path) -> StoppedRun:
     content = read_whole(path, _FORMAT, _VERSION, "stopped run")
     try:
         del content["format"], content["version"]
+        content["rules"] = Rules(**content["rules"])
         content["architecture"] = Architecture(**content["architecture"])
         content["settings"] = Settings(**content["settings"])
         content["position"] = Position(**content["position"])

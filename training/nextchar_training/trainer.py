@@ -1,6 +1,6 @@
 """The trainer: the loop that fits a network to a text.
 
-Takes a network and a corpus and gives ``Progress`` after every step. It writes no files:
+Takes a network and a text and gives ``Progress`` after every step. It writes no files:
 who runs it decides what to keep, its position too, from which it goes on as if it had never stopped.
 Several processes that run one training each have a trainer, which take every step together.
 
@@ -16,7 +16,7 @@ import math
 import platform
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,9 +24,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nextchar_training.alphabet import Alphabet
-from nextchar_training.batches import Batches
-from nextchar_training.corpus import Corpus
+from nextchar_training.alphabet import Spelling
+from nextchar_training.batches import Batches, Text
+from nextchar_training.dataset import Dataset
 from nextchar_training.evaluation import WINDOW, NetworkScorer, windows_loss
 from nextchar_training.network import Network, State, detached, restarted
 from nextchar_training.processes import Processes
@@ -118,14 +118,38 @@ class Position:
     """State of torch's generators, which dropout draws from, uint8 [processes, bytes]."""
 
 
+@dataclass(frozen=True)
+class Lesson:
+    """What is trained on and what is evaluated, as ids."""
+
+    training: Text
+    validation: Sequence[Spelling]
+    """Documents: those of the first ``VALIDATION_CHARACTERS`` that were held out."""
+    line_end: int | None
+    """The id with which a line ends."""
+    characters_an_id: float = 1.0
+    """Characters that an id spells, in the mean."""
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Lesson:
+        """What ``dataset`` trains on and holds out."""
+        alphabet = dataset.alphabet
+        has_lines = dataset.rules.documents != "line" and alphabet.knows("\n")
+        return cls(
+            training=dataset.training,
+            validation=dataset.documents(dataset.validation, alphabet, VALIDATION_CHARACTERS),
+            line_end=int(alphabet.encode("\n")[0]) if has_lines else None,
+            characters_an_id=dataset.characters_an_id,
+        )
+
+
 class Trainer:
     """A training, from where it stands to the end of its budget."""
 
     def __init__(
         self,
         network: Network,
-        corpus: Corpus,
-        alphabet: Alphabet,
+        lesson: Lesson,
         settings: Settings,
         position: Position | None = None,
         processes: Processes | None = None,
@@ -143,12 +167,10 @@ class Trainer:
             raise TrainingError(
                 f"batch_size is {settings.batch_size}; {self._processes.size} processes cannot divide it evenly"
             )
-        self._validation = alphabet.spell(corpus.validation[:VALIDATION_CHARACTERS])
-        training = alphabet.spell(corpus.training)
-        self._characters_an_id = len(training.text) / len(training.ids)
+        self._lesson = lesson
         self._batches = Batches(
-            training.ids,
-            int(alphabet.encode("\n")[0]) if alphabet.knows("\n") else None,
+            lesson.training,
+            lesson.line_end,
             batch_size=settings.batch_size,
             sequence_length=settings.sequence_length,
             seed=settings.seed,
@@ -225,7 +247,7 @@ class Trainer:
             self._optimizer.step()
             self._state = detached(state)
 
-            training_loss = self._processes.mean(loss.detach()).item() / self._characters_an_id
+            training_loss = self._processes.mean(loss.detach()).item() / self._lesson.characters_an_id
             if not math.isfinite(training_loss):
                 raise TrainingError(f"the loss is {training_loss} at step {self._step}: lower the learning rate")
             spent = self._spent(time.perf_counter() - started)
@@ -234,7 +256,7 @@ class Trainer:
             scheduled = self._fraction >= 1.0 or self._fraction * _VALIDATIONS >= self._evaluations + 1
             validation_loss = None
             if scheduled or stopped:
-                validation_loss = windows_loss(NetworkScorer(network), self._validation)
+                validation_loss = windows_loss(NetworkScorer(network), self._lesson.validation)
                 self._evaluations = int(self._fraction * _VALIDATIONS)
                 keep = True
             if scheduled and validation_loss is not None:
@@ -250,7 +272,7 @@ class Trainer:
                 epoch=self._step / self._batches.steps_per_epoch,
                 fraction=self._fraction,
                 seconds=self._seconds,
-                characters=round(self._step * batch.targets.numel() * self._characters_an_id),
+                characters=round(self._step * batch.targets.numel() * self._lesson.characters_an_id),
                 learning_rate=learning_rate,
                 training_loss=training_loss,
                 validation_loss=validation_loss,
