@@ -95,9 +95,29 @@ def test_files_are_documents(tmp_path: Path) -> None:
     assert dataset.facts.held_out_documents == 3
 
 
-def test_a_single_document_of_many_cannot_be_held_out(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"text\.txt: 1 documents, of which none can be held out"):
-        made(tmp_path, "one line", documents="line")
+def test_of_a_single_document_of_many_nothing_is_held_out(tmp_path: Path) -> None:
+    dataset = made(tmp_path, "one line", documents="line")
+    assert texts(dataset, dataset.ids) == ["one line"]
+    with pytest.raises(DatasetError, match=r"text\.txt: a single document, and nothing is held out"):
+        _ = dataset.validation
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_characters_that_would_compose_side_by_side_stay_themselves(tmp_path: Path, kind: Kind) -> None:
+    text = "a zebra x\u0301, \u1112 and \u1161\n" * 9  # z and U+0301 compose, and so do the two jamo
+    dataset = made(tmp_path, text, alphabet=kind)
+    assert texts(dataset, dataset.ids) == [text]
+    assert dataset.facts.characters == len(text)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_composes_where_a_rare_character_was_left_out_is_still_spelled(tmp_path: Path, kind: Kind) -> None:
+    text = "ab x\u0301 e\n" * 5 + "e\u034f\u0301\n"
+    dataset = made(tmp_path, text, alphabet=kind, minimum_count=2)
+    assert texts(dataset, dataset.ids) == ["ab x\u0301 e\n" * 5 + "\u00e9\n"]
+    (document,) = dataset.documents(dataset.ids, dataset.alphabet)
+    assert document.ids.tolist() == dataset.ids[: len(dataset.ids)].tolist()
+    assert document.lengths.sum() == len(document.ids)
 
 
 @pytest.mark.parametrize("kind", KINDS)

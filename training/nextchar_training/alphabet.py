@@ -128,7 +128,7 @@ class Alphabet:
         """
         text = normalize(text)
         codes, places = np.unique(_codes(text), return_inverse=True)
-        spelled = [self._spelled(chr(code)) for code in codes.tolist()]
+        spelled = [self.spelled(chr(code)) for code in codes.tolist()]
         known = np.array([ids is not None for ids in spelled], dtype=bool)
         if not known.all():
             missing = ~known[places]
@@ -151,7 +151,7 @@ class Alphabet:
 
     def knows(self, character: str) -> bool:
         """Whether it can spell ``character``."""
-        return self._spelled(character) is not None
+        return self.spelled(character) is not None
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ``ids``, in NFC; a boundary is no text. As they come one by one, see ``decoder``."""
@@ -168,7 +168,7 @@ class Alphabet:
     def _ids(self) -> dict[str, int]:
         return {symbol: n for n, symbol in enumerate(self.symbols, start=1)}
 
-    def _spelled(self, character: str) -> list[int] | None:
+    def spelled(self, character: str) -> list[int] | None:
         """The ids of an NFC character, or None where a symbol is missing."""
         if self.kind == "bytes":
             try:

@@ -19,14 +19,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import tempfile
 import time
 import unicodedata
 import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -35,8 +34,9 @@ import numpy as np
 import pooch
 from numpy.typing import NDArray
 
-from nextchar_training.alphabet import BOUNDARY, Alphabet, Ids, Kind, Spelling
+from nextchar_training.alphabet import BOUNDARY, Alphabet, Ids, Kind, Spelling, Unknown
 from nextchar_training.corpus import Corpus, CorpusError
+from nextchar_training.decoder import Decoder
 
 _VERSION = 1
 _IDS, _FACTS = "ids.npy", "dataset.json"
@@ -175,7 +175,12 @@ class Dataset:
 
     @property
     def validation(self) -> IdFile:
-        """What is held out."""
+        """What is held out. Raises ``DatasetError`` where that is nothing."""
+        if self.facts.held_out_from == len(self.ids):
+            raise DatasetError(
+                f"{self.corpus.name}: a single document, and nothing is held out: "
+                "--documents corpus holds out the last tenth of it"
+            )
         return self.ids.part(self.facts.held_out_from)
 
     @property
@@ -188,26 +193,37 @@ class Dataset:
         """Characters that an id spells, in the mean: 1 unless the alphabet spells some with several."""
         return self.facts.characters / self.facts.ids
 
-    def documents(self, ids: IdFile, alphabet: Alphabet, characters: int | None = None) -> list[Spelling]:
+    def documents(
+        self, ids: IdFile, alphabet: Alphabet, characters: int | None = None, unknown: Unknown = "error"
+    ) -> list[Spelling]:
         """The documents of some of the dataset's ``ids``, as ``alphabet`` spells them.
 
         Of the first so many ``characters`` only, where they are given. The boundary belongs to a document whose end is
-        among them. Raises ``UnknownCharacterError``.
+        among them. ``unknown`` says what happens to a character that ``alphabet`` cannot spell. Raises
+        ``UnknownCharacterError``.
         """
-        left = math.inf if characters is None else characters
+        left = len(ids) if characters is None else characters
         # More ids than such characters take; where they are fewer than all, the last document is cut off.
         head = ids[: len(ids) if characters is None else round(1.5 * characters / self.characters_an_id) + 64]
         documents = []
         for part in np.split(head, np.flatnonzero(head == BOUNDARY) + 1):
-            text = self.alphabet.decode(part.tolist())
-            if not text or left <= 0:
+            end = part[-1:][part[-1:] == BOUNDARY]
+            spelling = self._spelled(part[: len(part) - len(end)])
+            if not spelling.text or left <= 0:
                 continue
-            spelling = alphabet.spell(text[: int(min(left, len(text)))])
-            left -= len(text)
-            if part[-1] == BOUNDARY and left >= 0:
-                spelling = replace(spelling, ids=np.append(spelling.ids, BOUNDARY))
-            documents.append(spelling)
+            if alphabet != self.alphabet:
+                spelling = alphabet.spell(spelling.text, unknown=unknown, replacement=self.rules.replacement)
+            text, lengths = spelling.text[:left], spelling.lengths[:left]
+            left -= len(spelling.text)
+            spelled = spelling.ids[: lengths.sum()]
+            documents.append(Spelling(text, spelled if left < 0 else np.concatenate([spelled, end]), lengths))
         return documents
+
+    def _spelled(self, ids: Ids) -> Spelling:
+        """The document of ``ids``, which stay as they are, also where characters now meet that compose."""
+        decoder = Decoder(self.alphabet)
+        (text, lengths), (rest, last) = decoder.feed(ids.tolist()), decoder.flush()
+        return Spelling(text + rest, ids, np.array(lengths + last, dtype=np.int64))
 
 
 def default_cache() -> Path:
@@ -282,8 +298,8 @@ class _Maker:
         kept_text = "".join(map(chr, kept.tolist()))
         if len(rare) and self._rules.rare == "replace":
             kept_text += self._rules.replacement
-        alphabet = Alphabet.of(kept_text, self._rules.alphabet)
-        self._speller = _Speller(alphabet, rare.tolist(), self._rules)
+        self._speller = _Speller(kept_text, rare, self._rules)
+        alphabet = self._speller.alphabet
         self._characters = int(self._counts[kept if self._rules.rare == "drop" else slice(None)].sum())
         partial = self._scratch / "dataset"
         partial.mkdir()
@@ -450,11 +466,9 @@ class _Maker:
             yield rest
 
     def _held_out(self, count: int, sizes: NDArray[np.int64] | None = None) -> NDArray[np.bool_]:
-        """Which of ``count`` documents, of ``sizes`` characters or about the same, are held out."""
+        """Which of ``count`` documents are held out, none of a single one. Without ``sizes`` all count the same."""
         if count < 2:
-            raise DatasetError(
-                f"{self._corpus.name}: {count} documents, of which none can be held out: give --documents corpus"
-            )
+            return np.zeros(count, dtype=np.bool_)
         if self._rules.held_out == "documents":
             chosen = self._random.integers(10, size=-(-count // 10), dtype=np.uint8)
             chosen[-1] %= (count - 1) % 10 + 1  # the last ten may be fewer
@@ -470,41 +484,35 @@ class _Maker:
 
 
 class _Speller:
-    """Spells a corpus: rare characters as the rules say, and the ends of lines that are documents as boundaries."""
+    """Spells a corpus by look-up: rare characters as the rules say, and the ends of lines that are documents as
+    boundaries. A row of the table has the ids of one code point, and ``_none`` where it has no more.
+    """
 
-    def __init__(self, alphabet: Alphabet, rare: list[int], rules: Rules) -> None:
-        self._by_lines = rules.documents == "line"
-        self._rare: dict[int, str] = dict.fromkeys(rare, rules.replacement if rules.rare == "replace" else "")
-        self._alphabet = alphabet
-        if self._by_lines and not alphabet.knows("\n"):
-            self._alphabet = Alphabet(tuple(sorted([*alphabet.symbols, "\n"])), alphabet.kind)
-        self._own = self._alphabet is alphabet
-        self._line_end = int(self._alphabet.encode("\n")[0]) if self._by_lines else BOUNDARY
-        self.type = np.min_scalar_type(self._alphabet.size)
-        self._table: NDArray[Any] | None = None
-        if alphabet.kind == "characters":  # an id a character: a look-up spells many at once
-            self._left_out = self._alphabet.size
-            self._table = np.full(_CODES, self._left_out, dtype=self.type)
-            for id_, symbol in enumerate(alphabet.symbols, start=1):
-                self._table[ord(symbol)] = id_
-            if self._rare and rules.rare == "replace":
-                self._table[rare] = alphabet.encode(rules.replacement)[0]
-            if self._by_lines:
-                self._table[_LINE_END] = BOUNDARY
+    def __init__(self, kept: str, rare: NDArray[np.int64], rules: Rules) -> None:
+        """Spells the characters in ``kept``, which are not one text: none composes with its neighbour."""
+        symbols = {symbol for character in kept for symbol in Alphabet.of(character, rules.alphabet).symbols}
+        self.alphabet = Alphabet(tuple(sorted(symbols)), rules.alphabet)
+        self._none = self.alphabet.size
+        self.type = np.min_scalar_type(self._none)
+        spelled = {character: self.alphabet.spelled(character) or [] for character in kept}
+        self._table = np.full((_CODES, max(map(len, spelled.values()))), self._none, dtype=self.type)
+        for character, ids in spelled.items():
+            self._table[ord(character), : len(ids)] = ids
+        if rules.rare == "replace" and len(rare):
+            self._table[rare] = self._table[ord(rules.replacement)]
+        if rules.documents == "line":
+            self._table[_LINE_END, 0] = BOUNDARY
 
     def spell(self, text: str) -> tuple[NDArray[Any], Ids | None]:
-        """The ids of ``text``, and how many spell each character; None: one."""
-        if self._table is not None:
-            ids = self._table[_code_points(text)]
-            return ids[ids != self._left_out], None
-        spelling = self._alphabet.spell(text.translate(self._rare) if self._rare else text)
-        ids = spelling.ids
-        if self._by_lines:
-            if not self._own:  # ids beyond the line end are one less in the alphabet
-                ids = np.where(ids > self._line_end, ids - 1, np.where(ids == self._line_end, BOUNDARY, ids))
-            else:
-                ids = np.where(ids == self._line_end, BOUNDARY, ids)
-        return ids.astype(self.type), spelling.lengths
+        """The ids of ``text``, and how many spell each character that is left; None: one."""
+        codes = _code_points(text)
+        if self._table.shape[1] == 1:
+            ids = self._table[:, 0][codes]
+            return ids[ids != self._none], None
+        rows = self._table[codes]
+        there = rows != self._none
+        lengths = there.sum(axis=1)
+        return rows[there], lengths[lengths > 0]
 
 
 def _code_points(text: str) -> NDArray[np.uint8] | NDArray[np.uint32]:
