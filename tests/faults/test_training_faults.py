@@ -132,8 +132,9 @@ def training_process(
     arguments = [COMMAND, "fit", text, "--out", run, budget, f"--processes={processes}", *SMALL]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        for _ in range(2):
-            assert "validation" in process.stdout.readline()
+        evaluations = (line for line in process.stdout if "validation" in line)
+        next(evaluations)
+        next(evaluations)
         try:
             yield process
         finally:

@@ -100,10 +100,14 @@ class Display:
 
 def show_summary(dataset: Dataset, console: Console | None = None) -> None:
     """Shows what a training is about to read."""
+    console = console or Console(highlight=False)
+    if not console.is_terminal:
+        print("\n".join(f"{name}: {value}" for name, value in summarized(dataset)), flush=True)
+        return
     table = Table.grid(padding=(0, 2))
     for name, value in summarized(dataset):
         table.add_row(Text(name, style="dim"), Text(value, overflow="fold"))
-    (console or Console(highlight=False)).print(table)
+    console.print(table)
 
 
 @contextmanager
