@@ -1,5 +1,6 @@
 """Tiny real models, one of each cell a session, exported in both precisions, for every test that needs one."""
 
+import os
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from nextchar_training.alphabet import Alphabet
 from nextchar_training.cell import Cell
+from nextchar_training.dataset import CACHE_DIR
 from nextchar_training.export import export
 from nextchar_training.model_file import TrainingSummary
 from nextchar_training.network import Architecture, Network
@@ -52,6 +54,12 @@ class TinyModel:
 def make_text(words: int, seed: int = 0) -> str:
     """Some text of the tiny model's alphabet."""
     return " ".join(random.Random(seed).choices(WORDS, k=words))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Datasets of texts that only tests have are not left to the user."""
+    os.environ[CACHE_DIR] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -221,3 +221,84 @@ def test_sample_and_the_exported_file_write_the_same_text(
     runner = Runner(tmp_path / "m.onnx")
     ids = runner.generate("The ", 3, 50).ids[4:, 0]
     assert written == runner.description.alphabet.decode(takewhile(lambda id_: id_ != BOUNDARY, ids))
+
+
+NAMES = "".join(
+    f"{first}{last}\n" for first in ("An", "Bo", "Cla", "Da", "E") for last in ("na", "ra", "sa", "la", "ko", "mi")
+)
+
+
+@pytest.fixture(scope="module")
+def names(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("corpus") / "names.txt"
+    path.write_text(NAMES * 20 + "Zoë\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def names_run(names: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run whose documents are lines, one of which has two rare characters."""
+    folder = tmp_path_factory.mktemp("runs") / "names"
+    rules = ["--documents=line", "--minimum-count=2"]
+    assert main(["fit", str(names), "--out", str(folder), "--epochs=20", "--learning-rate=0.02", *rules, *SMALL]) == 0
+    return folder
+
+
+def test_what_a_model_writes_ends_where_documents_end(names_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sample", str(names_run / "best.pt"), "--characters=100", "--seed=2"]) == 0
+    assert 1 < len(capsys.readouterr().out) < 20
+
+
+def test_a_model_is_evaluated_by_the_rules_of_its_corpus(
+    names: Path, names_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = load_checkpoint(names_run / "best.pt").record
+    expected = [record.stateful_loss, record.windows_loss]
+    assert main(["evaluate", str(names_run / "best.pt"), str(names), "--split=validation"]) == 0
+    assert losses(capsys.readouterr().out) == pytest.approx(expected, abs=1e-4)
+    assert main(["export", str(names_run / "best.pt"), "--out", str(tmp_path / "m.onnx"), "--precision=fp32"]) == 2
+    assert "it takes at least 256" in capsys.readouterr().err  # a tenth of the names is little
+    arguments = ["export", str(names_run / "best.pt"), "--out", str(tmp_path / "m.onnx"), "--precision=fp32"]
+    assert main([*arguments, "--text", str(names)]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", str(tmp_path / "m.onnx"), str(names), "--split=validation"]) == 0
+    assert losses(capsys.readouterr().out) == pytest.approx(expected, abs=2e-4)
+
+
+def test_what_was_rare_is_left_out_of_another_text_too(
+    names_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "other.txt").write_text("Anna\nZoë\n")
+    assert main(["evaluate", str(names_run / "best.pt"), str(tmp_path / "other.txt")]) == 0
+    output = capsys.readouterr().out
+    assert "characters that the model cannot spell are left out, as rare ones were" in output
+    assert "5 characters of" in output  # Anna, and the o of Zoë
+    (tmp_path / "other.txt").write_text("Ë\n")
+    assert main(["evaluate", str(names_run / "best.pt"), str(tmp_path / "other.txt")]) == 2
+    assert "holds no character that the model can spell" in capsys.readouterr().err
+
+
+def test_evaluate_reads_as_much_as_asked_for(run: Path, text: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(run / "best.pt"), str(text), "--characters=300"]) == 0
+    assert "the first 300 characters of" in capsys.readouterr().out
+
+
+def test_a_replacement_without_its_rule_is_refused(
+    text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["fit", str(text), "--out", str(tmp_path / "run"), "--epochs=1", "--replacement=?", *SMALL]
+    assert main(arguments) == 2
+    assert "--replacement takes --rare replace" in capsys.readouterr().err
+
+
+def test_a_pipe_is_read_once_into_the_named_cache(tmp_path: Path) -> None:
+    pipe, cache = tmp_path / "pipe", tmp_path / "cache"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cp", "/dev/stdin", str(pipe)], stdin=subprocess.PIPE, text=True) as writer:
+        assert writer.stdin is not None
+        writer.stdin.write(TEXT)
+        writer.stdin.close()
+        arguments = ["fit", str(pipe), "--out", str(tmp_path / "run"), "--epochs=1", "--cache", str(cache), *SMALL]
+        assert main(arguments) == 0
+    assert load_checkpoint(tmp_path / "run" / "best.pt").record.characters == len(TEXT)
+    assert [path.name for path in (cache / "datasets").glob("*/*.npy")] == ["ids.npy"]

@@ -11,6 +11,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, get_args
@@ -24,7 +25,7 @@ import torch
 from rich.console import Console
 
 from nextchar_training import gates, gradients
-from nextchar_training.alphabet import Kind, UnknownCharacterError
+from nextchar_training.alphabet import Kind, Unknown, UnknownCharacterError
 from nextchar_training.batches import TextTooShortError
 from nextchar_training.cell import GATES
 from nextchar_training.checkpoint import Checkpoint, CheckpointError, load_checkpoint
@@ -43,7 +44,7 @@ from nextchar_training.dataset import (
 )
 from nextchar_training.display import preparing, show_summary
 from nextchar_training.evaluation import NetworkScorer, Scorer, bits, evaluate, stateful_loss
-from nextchar_training.export import ExportError, export
+from nextchar_training.export import MAX_CHARACTERS, ExportError, export
 from nextchar_training.fit import EVALUATED_CHARACTERS, Job, fit, follow
 from nextchar_training.gates import GatesError
 from nextchar_training.model_file import ModelFileError, TrainingSummary
@@ -121,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("fit", help="train a model on a corpus", epilog=_EXIT_CODES)
     command.set_defaults(run=_fit)
     command.add_argument("corpus", nargs="+", metavar="CORPUS", help=_CORPUS)
-    _add_rules(command)
+    _add_rules(command, "as one text, but for what is given here")
     command.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder for the run")
     command.add_argument("--overwrite", action="store_true", help="replace the run that the folder holds")
     budget = command.add_mutually_exclusive_group(required=True)
@@ -151,6 +152,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("resume", help="go on with a run that was stopped or killed", epilog=_EXIT_CODES)
     command.set_defaults(run=_resume)
     command.add_argument("run_folder", type=Path, metavar="RUN", help="folder of the run")
+    _add_cache(command)
 
     command = commands.add_parser("export", help="turn a checkpoint into a model file", epilog=_EXIT_CODES)
     command.set_defaults(run=_export)
@@ -163,6 +165,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="TEXT",
         help=f"what to check the file on: {_CORPUS} (what fit held out of its corpus, which is read again)",
     )
+    _add_cache(command)
 
     command = commands.add_parser("evaluate", help="measure a model's loss on a text", epilog=_EXIT_CODES)
     command.set_defaults(run=_evaluate)
@@ -174,7 +177,14 @@ def _parser() -> argparse.ArgumentParser:
         default="all",
         help="all of it, or what fit holds out by the same rules (%(default)s)",
     )
-    _add_rules(command)
+    command.add_argument(
+        "--characters",
+        type=_at_least_1,
+        default=EVALUATED_CHARACTERS,
+        metavar="N",
+        help="how much of it, at most, from the beginning (%(default)s)",
+    )
+    _add_rules(command, "as the model's own corpus was, but for what is given here")
 
     command = commands.add_parser("compare", help="put runs side by side", epilog=_EXIT_CODES)
     command.set_defaults(run=_compare)
@@ -212,7 +222,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--sequence-length", type=int, default=64, help="characters a sequence (%(default)s)")
     command.add_argument("--seed", type=int, default=1, help="seed of weights and text offsets (%(default)s)")
     command.add_argument("--threads", type=_at_least_1, help="threads of torch (one a core of the machine)")
-    _add_rules(command)
+    _add_rules(command, "as one text, but for what is given here")
 
     command = commands.add_parser("sample", help="write text with a checkpoint", epilog=_EXIT_CODES)
     command.set_defaults(run=_sample)
@@ -224,20 +234,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_rules(command: argparse.ArgumentParser) -> None:
-    """Adds the options that say how a corpus becomes a dataset."""
-    group = command.add_argument_group("how the corpus is read")
+def _add_rules(command: argparse.ArgumentParser, usual: str) -> None:
+    """Adds the options that say how a corpus becomes a dataset; ``usual`` is how, where one is not given."""
+    group = command.add_argument_group("how the corpus is read", usual)
     group.add_argument(
         "--alphabet",
         choices=get_args(Kind),
-        default="characters",
-        help="symbols that spell the characters: themselves, decomposed (Hangul: jamo), or UTF-8 (%(default)s)",
+        help="symbols that spell the characters: themselves (usual), decomposed (Hangul: jamo), or UTF-8",
     )
     group.add_argument(
         "--documents",
         choices=get_args(Documents),
-        default="corpus",
-        help="what is a document, with a beginning and an end: all of it, a file or a line (%(default)s)",
+        help="what is a document, with a beginning and an end: all of it (usual), a file or a line",
     )
     group.add_argument(
         "--hold-out",
@@ -245,34 +253,62 @@ def _add_rules(command: argparse.ArgumentParser) -> None:
         help="what is never trained on: the last tenth, or one of every ten documents (where there are several)",
     )
     group.add_argument(
-        "--minimum-count", type=_at_least_1, default=1, metavar="N", help="characters that occur less often are rare"
+        "--minimum-count", type=_at_least_1, metavar="N", help="characters that occur less often are rare (1: none)"
     )
     group.add_argument(
-        "--rare",
-        choices=get_args(Rare),
-        default="drop",
-        help="leave rare characters out, or put --replacement in their place (%(default)s)",
+        "--rare", choices=get_args(Rare), help="leave rare characters out (usual), or put --replacement in their place"
     )
-    group.add_argument("--replacement", default="\ufffd", metavar="C", help="what stands for rare ones (U+FFFD)")
-    group.add_argument("--skip-undecodable", action="store_true", help="leave files out that are not UTF-8")
-    group.add_argument("--cache", type=Path, default=default_cache(), metavar="DIR", help="for ids (%(default)s)")
+    group.add_argument("--replacement", metavar="C", help="what stands for rare ones with --rare replace (U+FFFD)")
+    group.add_argument(
+        "--skip-undecodable", action="store_true", default=None, help="leave files out that are not UTF-8"
+    )
+    _add_cache(group)
 
 
-def _dataset(arguments: argparse.Namespace, sources: Sequence[str], rules: Rules | None = None) -> Dataset:
-    """The dataset of ``sources``, by the options' rules unless others are given."""
-    if rules is None:
-        rules = Rules(
-            documents=arguments.documents,
-            hold_out=arguments.hold_out,
-            alphabet=arguments.alphabet,
-            minimum_count=arguments.minimum_count,
-            rare=arguments.rare,
-            replacement=arguments.replacement,
-            skip_undecodable=arguments.skip_undecodable,
-        )
+def _add_cache(command: argparse._ActionsContainer) -> None:
+    command.add_argument("--cache", type=Path, default=default_cache(), metavar="DIR", help="for ids (%(default)s)")
+
+
+def _rules(arguments: argparse.Namespace, usual: Rules) -> Rules:
+    """The rules that the options give, ``usual`` where they say nothing."""
+    given = {each.name: getattr(arguments, each.name) for each in fields(Rules)}
+    rules = replace(usual, **{name: value for name, value in given.items() if value is not None})
+    if arguments.replacement is not None and rules.rare != "replace":
+        raise DatasetError("--replacement takes --rare replace")
+    return rules
+
+
+def _rules_of(model: Path, training: TrainingSummary) -> Rules:
+    """The rules by which the corpus of a model file became a dataset."""
+    try:
+        return Rules(**training.rules)
+    except TypeError as error:
+        raise ModelFileError(f"{model}: its rules are not known to this version: {error}") from error
+
+
+def _dataset(arguments: argparse.Namespace, sources: Sequence[str], rules: Rules) -> Dataset:
+    """The dataset of ``sources``."""
     with preparing() as show:
-        corpus = read_corpus(sources, skip_undecodable=rules.skip_undecodable)
-        return prepare(corpus, rules, getattr(arguments, "cache", default_cache()), show)
+        corpus = read_corpus(sources, skip_undecodable=rules.skip_undecodable, scratch=arguments.cache)
+        return prepare(corpus, rules, arguments.cache, show)
+
+
+def _dataset_for(
+    arguments: argparse.Namespace, sources: Sequence[str], rules: Rules, sha256: str
+) -> tuple[Dataset, Unknown]:
+    """The dataset of a text for a model that learnt by ``rules`` from the text of ``sha256``.
+
+    Also says what happens to what the model cannot spell: in another text, that is what counts as rare.
+    """
+    unknown: Unknown = "error"
+    with preparing() as show:
+        corpus = read_corpus(sources, skip_undecodable=rules.skip_undecodable, scratch=arguments.cache)
+        if rules.minimum_count > 1 and corpus.sha256() != sha256:
+            unknown = "skip" if rules.rare == "drop" else "replace"
+            what = "left out" if rules.rare == "drop" else f"replaced by {rules.replacement!r}"
+            print(f"characters that the model cannot spell are {what}, as rare ones were")
+            rules = replace(rules, minimum_count=1)
+        return prepare(corpus, rules, arguments.cache, show), unknown
 
 
 def _at_least_1(text: str) -> int:
@@ -294,11 +330,14 @@ def _fit(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         patience=arguments.patience,
     )
-    if arguments.processes > 1 and "-" in arguments.corpus:
-        raise CorpusError("standard input is read once, which several processes cannot: write it to a file first")
+    if arguments.processes > 1:
+        for source in arguments.corpus:
+            if source == "-" or Path(source).is_fifo():
+                name = "standard input" if source == "-" else source
+                raise CorpusError(f"{name} is read once, which several processes cannot: write it to a file first")
     folder = RunFolder(arguments.out, overwrite=arguments.overwrite or _rank() > 0)
     device = _device(arguments.device)
-    dataset = _dataset(arguments, arguments.corpus)
+    dataset = _dataset(arguments, arguments.corpus, _rules(arguments, Rules()))
     architecture = Architecture(
         alphabet_size=dataset.alphabet.size,
         hidden_size=arguments.hidden_size,
@@ -379,15 +418,18 @@ def _finish(folder: RunFolder, best: Checkpoint) -> int:
 def _export(arguments: argparse.Namespace) -> int:
     checkpoint = load_checkpoint(arguments.checkpoint)
     network, record, alphabet = checkpoint.network(), checkpoint.record, checkpoint.alphabet
+    unknown: Unknown = "error"
     if arguments.text is not None:
-        documents = [alphabet.spell(read_corpus(arguments.text).text)]
+        dataset, unknown = _dataset_for(arguments, arguments.text, record.rules, record.corpus_sha256)
+        part = dataset.ids
     else:
         remedy = "give a text to check the file on with --text"
         dataset = _dataset_again(arguments, record.sources, record.rules, record.corpus_sha256, remedy)
-        documents = dataset.documents(dataset.validation, alphabet, EVALUATED_CHARACTERS)
+        part = dataset.validation
     loss = record.stateful_loss
     if loss is None:  # the training was stopped
-        loss = stateful_loss(NetworkScorer(network), documents)
+        evaluated = dataset.documents(part, alphabet, EVALUATED_CHARACTERS, unknown)
+        loss = stateful_loss(NetworkScorer(network), evaluated)
     training = TrainingSummary(
         corpus=record.corpus,
         corpus_characters=record.characters,
@@ -396,9 +438,11 @@ def _export(arguments: argparse.Namespace) -> int:
         seconds=record.seconds,
         seed=record.seed,
         validation_loss=loss,
+        corpus_sha256=record.corpus_sha256,
+        rules={name: value for name, value in asdict(record.rules).items() if value != getattr(Rules(), name)},
     )
-    text = "".join(document.text for document in documents)
-    export(network, alphabet, training, arguments.out, precision=arguments.precision, text=text, say=print)
+    documents = dataset.documents(part, alphabet, MAX_CHARACTERS, unknown)
+    export(network, alphabet, training, arguments.out, precision=arguments.precision, text=documents, say=print)
     print(arguments.out)
     return 0
 
@@ -422,14 +466,20 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     scorer: Scorer[Any]
     if arguments.model.suffix == ".onnx":
         runner = Runner(arguments.model)
-        scorer, alphabet = runner, runner.description.alphabet
+        scorer, alphabet, training = runner, runner.description.alphabet, runner.description.training
+        usual, sha256 = _rules_of(arguments.model, training), training.corpus_sha256
     else:
         checkpoint = load_checkpoint(arguments.model)
         scorer, alphabet = NetworkScorer(checkpoint.network()), checkpoint.alphabet
-    dataset = _dataset(arguments, arguments.text)
-    documents = dataset.documents(dataset.ids if arguments.split == "all" else dataset.validation, alphabet)
+        usual, sha256 = checkpoint.record.rules, checkpoint.record.corpus_sha256
+    dataset, unknown = _dataset_for(arguments, arguments.text, _rules(arguments, usual), sha256)
+    part = dataset.ids if arguments.split == "all" else dataset.validation
+    documents = dataset.documents(part, alphabet, arguments.characters, unknown)
+    if not documents:
+        raise DatasetError(f"{dataset.corpus.name}: holds no character that the model can spell")
     result = evaluate(scorer, documents)
-    print(f"{result.characters:,} characters of {dataset.corpus.name}")
+    first = "the first " if result.characters == arguments.characters else ""
+    print(f"{first}{result.characters:,} characters of {dataset.corpus.name}")
     _print_loss("stateful", result.stateful)
     _print_loss("windows", result.windows)
     return 0
@@ -447,7 +497,7 @@ def _compare(arguments: argparse.Namespace) -> int:
 def _gates(arguments: argparse.Namespace) -> int:
     checkpoint = load_checkpoint(arguments.checkpoint)
     corpus = read_corpus(arguments.text)
-    text = corpus.text[: arguments.characters]
+    text = corpus.head(arguments.characters)
     spelling = checkpoint.alphabet.spell(text)
     reading = gates.read(checkpoint.network(), spelling.ids)
     unit = gates.unit_of(reading, arguments.layer, arguments.unit)
@@ -500,7 +550,7 @@ def _gradients(arguments: argparse.Namespace) -> int:
         input_dropout=0.0,
         seed=arguments.seed,
     )
-    dataset = _dataset(arguments, arguments.corpus)
+    dataset = _dataset(arguments, arguments.corpus, _rules(arguments, Rules()))
     lesson = Lesson.of(dataset)
     rows: list[gradients.GradientRow] = []
     for cell in dict.fromkeys(arguments.cell):

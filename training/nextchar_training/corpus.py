@@ -121,6 +121,22 @@ class Corpus:
     files: tuple[TextFile, ...]
     left_out: tuple[str, ...] = ()
 
+    def sha256(self) -> str:
+        """SHA-256 of the text in UTF-8, in hexadecimal."""
+        digest = hashlib.sha256()
+        for _, text in self.read():
+            digest.update(text.encode())
+        return digest.hexdigest()
+
+    def head(self, characters: int) -> str:
+        """The first so many characters."""
+        text = ""
+        for _, piece in self.read():
+            text += piece
+            if len(text) >= characters:
+                break
+        return text[:characters]
+
     @property
     def text(self) -> str:
         """The whole text in normalization form C."""
@@ -224,6 +240,8 @@ def _identity(path: Path) -> tuple[str | int, ...]:
 
 
 def _spooled(name: str, pipe: BinaryIO, scratch: Path | None) -> TextFile:
+    if scratch is not None:
+        scratch.mkdir(parents=True, exist_ok=True)
     spool = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 - lives as long as the corpus
     digest, size = hashlib.sha256(), 0
     for piece in iter(functools.partial(pipe.read, _PIECE), b""):

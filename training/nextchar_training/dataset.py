@@ -38,6 +38,9 @@ from nextchar_training.alphabet import BOUNDARY, Alphabet, Ids, Kind, Spelling, 
 from nextchar_training.corpus import Corpus, CorpusError
 from nextchar_training.decoder import Decoder
 
+CACHE_DIR = "NEXTCHAR_CACHE_DIR"
+"""The environment variable that names another folder to keep datasets in than the platform's own."""
+
 _VERSION = 1
 _IDS, _FACTS = "ids.npy", "dataset.json"
 _CODES = 0x110000  # code points of Unicode
@@ -213,6 +216,8 @@ class Dataset:
                 continue
             if alphabet != self.alphabet:
                 spelling = alphabet.spell(spelling.text, unknown=unknown, replacement=self.rules.replacement)
+                if not spelling.text:
+                    continue
             text, lengths = spelling.text[:left], spelling.lengths[:left]
             left -= len(spelling.text)
             spelled = spelling.ids[: lengths.sum()]
@@ -228,7 +233,7 @@ class Dataset:
 
 def default_cache() -> Path:
     """Where datasets are kept, unless another folder is named."""
-    return Path(pooch.os_cache("nextchar"))
+    return Path(os.environ.get(CACHE_DIR) or pooch.os_cache("nextchar"))
 
 
 def prepare(

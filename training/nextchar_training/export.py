@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 import torch
 
-from nextchar_training.alphabet import Alphabet, Ids
+from nextchar_training.alphabet import Alphabet, Ids, Spelling
 from nextchar_training.evaluation import stateful_loss
 from nextchar_training.graph import advance
 from nextchar_training.model_file import ExportChecks, ModelDescription, Precision, TestVector, TrainingSummary
@@ -55,16 +55,17 @@ def export(
     path: Path,
     *,
     precision: Precision,
-    text: str,
+    text: str | Sequence[Spelling],
     say: Callable[[str], None] = lambda line: None,
 ) -> ModelDescription:
     """Writes ``network`` as the model file ``path``, after all checks passed on ``text``.
 
-    ``text`` is the validation text, of which the first ``MAX_CHARACTERS`` are used; ``say`` hears of each check.
+    ``text`` is the validation text, or documents of it as ``alphabet`` spells them: ``MAX_CHARACTERS`` are enough.
+    ``say`` hears of each check.
     Raises ``ExportError`` where a check fails, ``OSError`` where the file can't be written.
     """
-    checked = alphabet.spell(text[:MAX_CHARACTERS])
-    characters = len(checked.text)
+    documents = [alphabet.spell(text[:MAX_CHARACTERS])] if isinstance(text, str) else text
+    characters = sum(len(document.text) for document in documents)
     if characters < MIN_CHARACTERS:
         raise ExportError(f"the text to check on has {characters} characters; it takes at least {MIN_CHARACTERS}")
     if not path.parent.is_dir():
@@ -89,13 +90,13 @@ def export(
         graph = advance(weights, cell=architecture.cell, layers=architecture.layers, precision="fp32")
         _write(graph, description, file)
         reference = Runner(file)
-        difference = _compare(network, reference, checked.ids)
+        difference = _compare(network, reference, np.concatenate([document.ids for document in documents]))
         say(f"fp32 graph against PyTorch: log-probabilities differ by at most {difference:.1e} nats")
         if not difference <= MAX_LOGIT_DIFFERENCE:
             raise ExportError(
                 f"the fp32 graph is off PyTorch by {difference:.1e} nats; at most {MAX_LOGIT_DIFFERENCE:.0e} is right"
             )
-        loss = reference_loss = stateful_loss(reference, [checked])
+        loss = reference_loss = stateful_loss(reference, documents)
         runner = reference
         if precision == "int8":
             file = Path(folder) / "int8.onnx"
@@ -103,7 +104,7 @@ def export(
             description = replace(description, precision="int8")
             _write(graph, description, file)
             runner = Runner(file)
-            loss = stateful_loss(runner, [checked])
+            loss = stateful_loss(runner, documents)
         say(f"{precision} loss {loss:.4f} nats, fp32 loss {reference_loss:.4f} nats, on {characters:,} characters")
         if not loss - reference_loss <= MAX_LOSS_INCREASE:
             raise ExportError(
@@ -112,7 +113,7 @@ def export(
         description = replace(
             description,
             checks=ExportChecks(difference, loss, loss - reference_loss, characters),
-            test_vector=_vector(runner, checked.text[:_VECTOR_CHARACTERS]),
+            test_vector=_vector(runner, documents[0].text[:_VECTOR_CHARACTERS]),
         )
         _write(graph, description, file)
         replay = Runner(file).replay()

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from nextchar_training.alphabet import Alphabet, AlphabetError, UnknownCharacterError
 from nextchar_training.cell import GATES, Cell
@@ -52,6 +52,10 @@ class TrainingSummary:
     seed: int
     validation_loss: float
     """Nats a character on the validation text, state carried along, before export."""
+    corpus_sha256: str = ""
+    """SHA-256 of the corpus's text; empty in files of before it was kept."""
+    rules: dict[str, Any] = field(default_factory=dict)
+    """How the corpus became a dataset: the fields of ``dataset.Rules`` that are not the usual ones."""
 
 
 @dataclass(frozen=True)
@@ -149,10 +153,10 @@ class ModelDescription:
     def check(self) -> None:
         """Raises ``ValueError`` where a field's type or value can't be."""
         for part in (self, self.training, self.checks, self.test_vector):
-            for field in fields(part):
-                value = getattr(part, field.name)
-                if not isinstance(value, _TYPES.get(str(field.type), object)):
-                    raise ValueError(f"{field.name} is {value!r}, which is no {field.type}")
+            for each in fields(part):
+                value = getattr(part, each.name)
+                if not isinstance(value, _TYPES.get(str(each.type), object)):
+                    raise ValueError(f"{each.name} is {value!r}, which is no {each.type}")
         for name in ("layers", "hidden_size", "embedding_size", "parameters"):
             if (size := getattr(self, name)) < 1:
                 raise ValueError(f"{name} is {size}, not a positive number")
