@@ -54,7 +54,7 @@ class Settings:
     epochs: int | None = None
     batch_size: int = 64
     sequence_length: int = 64
-    learning_rate: float = 3e-3
+    learning_rate: float = 6e-3
     dropout: float = 0.3
     input_dropout: float = 0.1
     seed: int = 1
