@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from nextchar_training.alphabet import BOUNDARY, Ids
+from nextchar_training.alphabet import BOUNDARY, Alphabet, Ids
 from nextchar_training.batches import Batch, Batches
+from nextchar_training.decoder import continuing
 
 LINE_END = 1
 
@@ -96,3 +97,18 @@ def test_batches_go_on_behind_those_that_are_left_out(skipped: tuple[int, ...]) 
         assert torch.equal(given.inputs, batch.inputs)
         assert torch.equal(given.targets, batch.targets)
         assert torch.equal(given.begins, batch.begins)
+
+
+def test_passages_begin_with_a_whole_character() -> None:
+    text = "한글은 값진 것 각각 닭과 흙을 " * 200  # without lines
+    alphabet = Alphabet.of(text, "jamo")
+    inside = continuing(alphabet)
+    ids = alphabet.encode(text)
+    begun = []
+    for given in (inside, None):
+        batches = Batches(ids, None, batch_size=8, sequence_length=4, seed=1, continuing=given)
+        firsts = [batch.targets[0][batch.begins[:, 0]] for batch in (next(batches) for _ in range(1500))]
+        begun.append(inside[torch.cat(firsts).numpy()])
+    assert len(begun[0]) > 50
+    assert not begun[0].any()
+    assert begun[1].any()  # which it takes the array for

@@ -256,7 +256,7 @@ def test_passages_begin_with_a_line_where_one_is_near() -> None:
 
 
 def test_text_shorter_than_a_batch_is_refused_with_both_numbers() -> None:
-    with pytest.raises(TextTooShortError, match="27 characters, fewer than one batch of 4 x 8 = 32"):
+    with pytest.raises(TextTooShortError, match="27 ids, fewer than one batch of 4 x 8 = 32"):
         next(Training("a" * 30, settings()).progress)
 
 

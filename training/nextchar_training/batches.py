@@ -53,15 +53,28 @@ class Batch:
 class Batches:
     """The batches of a training, without end: the same ones for the same text, sizes and seed."""
 
-    def __init__(self, ids: Text, line_end: int | None, *, batch_size: int, sequence_length: int, seed: int) -> None:
-        """Reads ``ids``, in which lines end with ``line_end``. Raises ``TextTooShortError``."""
+    def __init__(
+        self,
+        ids: Text,
+        line_end: int | None,
+        *,
+        batch_size: int,
+        sequence_length: int,
+        seed: int,
+        continuing: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Reads ``ids``, in which lines end with ``line_end`` and the ``continuing`` ones, [V], begin no character.
+
+        Raises ``TextTooShortError``.
+        """
         self._ids = ids
         self._line_end = line_end
+        self._continuing = continuing
         self._B, self._T = batch_size, sequence_length
         of_all = len(ids) // (batch_size * sequence_length)
         if of_all == 0:
             raise TextTooShortError(
-                f"the training text has {len(ids):,} characters, fewer than one batch of {batch_size} x "
+                f"the training text has {len(ids):,} ids, fewer than one batch of {batch_size} x "
                 f"{sequence_length} = {batch_size * sequence_length:,}: "
                 "give more text, or a smaller batch size or sequence length"
             )
@@ -119,4 +132,9 @@ class Batches:
         for end in (BOUNDARY, self._line_end):
             if len(ends := np.flatnonzero(near == end)):
                 return start - len(near) + int(ends[-1]) + 1
-        return 0 if start < self._T else start
+        if start < self._T:
+            return 0
+        if self._continuing is not None:  # with a whole character
+            begins = np.flatnonzero(~self._continuing[self._ids[start - self._T : start + 1]])
+            start -= self._T - int(begins[-1]) if len(begins) else 0
+        return start

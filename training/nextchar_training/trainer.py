@@ -20,13 +20,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from nextchar_training.alphabet import Spelling
 from nextchar_training.batches import Batches, Text
 from nextchar_training.dataset import Dataset
+from nextchar_training.decoder import continuing
 from nextchar_training.evaluation import WINDOW, NetworkScorer, windows_loss
 from nextchar_training.network import Network, State, detached, restarted
 from nextchar_training.processes import Processes
@@ -129,6 +132,8 @@ class Lesson:
     """The id with which a line ends."""
     characters_an_id: float = 1.0
     """Characters that an id spells, in the mean."""
+    continuing: NDArray[np.bool_] | None = None
+    """The ids that begin no character, [V], where there are any."""
 
     @classmethod
     def of(cls, dataset: Dataset) -> Lesson:
@@ -140,6 +145,7 @@ class Lesson:
             validation=dataset.documents(dataset.validation, alphabet, VALIDATION_CHARACTERS),
             line_end=int(alphabet.encode("\n")[0]) if has_lines else None,
             characters_an_id=dataset.characters_an_id,
+            continuing=inside if (inside := continuing(alphabet)).any() else None,
         )
 
 
@@ -174,6 +180,7 @@ class Trainer:
             batch_size=settings.batch_size,
             sequence_length=settings.sequence_length,
             seed=settings.seed,
+            continuing=lesson.continuing,
         )
         self._optimizer = _optimizer(network, settings.learning_rate)
         self._bf16 = has_fast_bf16(self._device)
