@@ -39,21 +39,22 @@ def sample(
         raise SamplingError(f"seed is {seed}; it must be 0 to 2**64 - 1")
     if not 0 <= temperature < math.inf:
         raise SamplingError(f"temperature is {temperature}; it must be at least 0")
-    read = torch.from_numpy(np.concatenate([[BOUNDARY], alphabet.encode(prompt)]))[:, None]  # (T, 1)
+    device = next(network.parameters()).device
+    read = torch.from_numpy(np.concatenate([[BOUNDARY], alphabet.encode(prompt)])).to(device)[:, None]  # (T, 1)
     network.eval()
     logits, state = network(read, network.initial_state(1))
     decoder = Decoder(alphabet)
     forbidden = np.where(continuing(alphabet), -np.inf, 0).astype(np.float32)  # by the prompt's last character
     left = characters
     for number in uniform(seed, 0, max_ids(alphabet, characters)):
-        chosen = choose(logits[-1, 0].numpy() + forbidden, number, temperature)
+        chosen = choose(logits[-1, 0].cpu().numpy() + forbidden, number, temperature)
         forbidden[:] = 0
         text, _ = decoder.flush() if chosen == BOUNDARY else decoder.feed([chosen])
         yield from text[:left]
         left -= len(text)
         if chosen == BOUNDARY or left <= 0:
             return
-        logits, state = network(torch.tensor([[chosen]]), state)
+        logits, state = network(torch.tensor([[chosen]], device=device), state)
 
 
 def choose(logits: NDArray[np.float32], number: np.float32, temperature: float) -> int:
