@@ -126,7 +126,7 @@ def test_file_that_is_no_model_is_named(tmp_path: Path, text: Path, capsys: pyte
 
 @contextmanager
 def training_process(
-    text: Path, run: Path, budget: str = "--minutes=0.5", processes: int = 1
+    text: Path, run: Path, budget: str = "--epochs=200", processes: int = 1
 ) -> Iterator["subprocess.Popen[str]"]:
     """A real process that trains, given when it has evaluated twice, so that both checkpoints are there."""
     arguments = [COMMAND, "fit", text, "--out", run, budget, f"--processes={processes}", *SMALL]

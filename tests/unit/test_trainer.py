@@ -166,6 +166,12 @@ def test_evaluations_are_spread_over_the_budget_and_end_it() -> None:
     assert evaluated[-1] == 1.0
 
 
+def test_a_short_training_has_few_evaluations() -> None:
+    every = list(Training(PATTERN * 200, settings(epochs=None, minutes=0.02)).progress)
+    assert len(every) > 20
+    assert sum(progress.scheduled for progress in every) == 5
+
+
 def test_learning_rate_warms_up_and_falls_to_zero() -> None:
     rates = [progress.learning_rate for progress in Training(PATTERN * 100, settings(epochs=2)).progress]
     peak = rates.index(max(rates))

@@ -138,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--dropout", type=float, default=0.3, help="dropout of a layer's output (%(default)s)")
     command.add_argument("--input-dropout", type=float, default=0.1, help="dropout of the embedding (%(default)s)")
     command.add_argument("--seed", type=int, default=1, help="seed of weights, dropout and text offsets (%(default)s)")
-    command.add_argument("--patience", type=int, help="end after so many of the 25 evaluations without a better loss")
+    command.add_argument("--patience", type=int, help="end after so many evaluations without a better loss")
     command.add_argument(
         "--processes",
         type=_at_least_1,

@@ -37,6 +37,9 @@ _BATCH = 64  # passages scored at a time
 
 S = TypeVar("S")
 
+Passage = tuple[int, Ids]
+"""Some ids, and the id before them."""
+
 
 class Scorer(Protocol[S]):
     """A model that reads ids and says how likely each was. Its state ``S`` is its own affair."""
@@ -54,10 +57,11 @@ class Scorer(Protocol[S]):
 
 
 class NetworkScorer:
-    """A PyTorch network as a ``Scorer``."""
+    """A PyTorch network as a ``Scorer``, in float32 or with products in bfloat16."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, *, bf16: bool = False) -> None:
         self.network = network
+        self._bf16 = bf16
 
     def initial_state(self, batch: int) -> State:
         """Zero."""
@@ -71,7 +75,8 @@ class NetworkScorer:
         inputs = torch.cat([torch.from_numpy(last_id).to(device)[None], targets[:-1]])
         training = self.network.training
         self.network.eval()
-        logits, state = self.network(inputs, state)  # (T, B, V)
+        with torch.autocast(device.type, torch.bfloat16, enabled=self._bf16):
+            logits, state = self.network(inputs, state)  # (T, B, V)
         self.network.train(training)
         loss: Tensor = functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none")
         return -loss.view(targets.shape).cpu().numpy(), state
@@ -88,29 +93,33 @@ class Evaluation:
 
 def evaluate(scorer: Scorer[Any], documents: Sequence[Spelling]) -> Evaluation:
     """The loss on ``documents``, at least one character, under both protocols."""
-    characters = sum(len(document.text) for document in documents)
-    return Evaluation(characters, stateful_loss(scorer, documents), windows_loss(scorer, documents))
+    return Evaluation(_characters(documents), stateful_loss(scorer, documents), windows_loss(scorer, documents))
 
 
 def stateful_loss(scorer: Scorer[S], documents: Sequence[Spelling]) -> float:
     """The loss in nats a character, the state carried over each document."""
-    return _loss(scorer, documents, [(BOUNDARY, document.ids) for document in documents])
+    return nats(scorer, [(BOUNDARY, document.ids) for document in documents]) / _characters(documents)
 
 
 def windows_loss(scorer: Scorer[S], documents: Sequence[Spelling]) -> float:
     """The loss in nats a character, in windows of 256 characters, each from state zero."""
-    windows: list[tuple[int, Ids]] = []
+    return nats(scorer, windows(documents)) / _characters(documents)
+
+
+def windows(documents: Sequence[Spelling]) -> list[Passage]:
+    """The windows of 256 characters of ``documents``."""
+    found: list[Passage] = []
     for document in documents:
         ends = np.cumsum(document.lengths)[WINDOW - 1 :: WINDOW]
         before = BOUNDARY
         for ids in np.split(document.ids, ends[ends < document.lengths.sum()]):
-            windows.append((before, ids))
+            found.append((before, ids))
             before = int(ids[-1])
-    return _loss(scorer, documents, windows)
+    return found
 
 
-def _loss(scorer: Scorer[S], documents: Sequence[Spelling], passages: list[tuple[int, Ids]]) -> float:
-    """The loss in nats a character of ``documents`` of the ids of ``passages``, each after an id and state zero."""
+def nats(scorer: Scorer[S], passages: Sequence[Passage]) -> float:
+    """The loss in nats of all ids of ``passages``, each read from state zero."""
     passages = sorted(passages, key=lambda passage: len(passage[1]))  # few of a batch end much before the others
     total = 0.0
     for start in range(0, len(passages), _BATCH):
@@ -127,7 +136,11 @@ def _loss(scorer: Scorer[S], documents: Sequence[Spelling], passages: list[tuple
             last_id = chunk[-1]
             real = np.arange(first, first + len(chunk))[:, None] < lengths
             total -= float(logprob[real].sum(dtype=np.float64))
-    return total / sum(len(document.text) for document in documents)
+    return total
+
+
+def _characters(documents: Sequence[Spelling]) -> int:
+    return sum(len(document.text) for document in documents)
 
 
 def bits(nats: float) -> float:

@@ -30,14 +30,15 @@ from nextchar_training.alphabet import Spelling
 from nextchar_training.batches import Batches, Text
 from nextchar_training.dataset import Dataset
 from nextchar_training.decoder import continuing
-from nextchar_training.evaluation import WINDOW, NetworkScorer, windows_loss
+from nextchar_training.evaluation import WINDOW, NetworkScorer, nats, windows
 from nextchar_training.network import Network, State, detached, restarted
 from nextchar_training.processes import Processes
 
 VALIDATION_CHARACTERS = 64 * WINDOW
 """Characters of the validation text that are evaluated during training."""
 
-_VALIDATIONS = 25  # evaluations a training
+_MOST_VALIDATIONS, _LEAST_VALIDATIONS = 25, 5  # evaluations a training
+_SECONDS_A_VALIDATION = 20.0  # at least, between those; one and what is kept then takes a third of a second
 _SECONDS_AT_RISK = 60.0  # most work that a killed training has to do again
 _BETAS = (0.9, 0.99)
 _WEIGHT_DECAY = 0.05  # of matrices only
@@ -85,9 +86,9 @@ class Progress:
     ``fraction`` is the part of the budget that is spent, ``characters`` how many were read so far,
     ``training_loss`` the loss of this step with dropout, in nats a character. ``validation_loss`` is
     there at the steps that were evaluated: windows of 256 characters, over at most
-    ``VALIDATION_CHARACTERS``. ``scheduled`` tells the evaluations that every training with this budget has
-    from the one that a stop brings. ``keep`` says that it is time to keep the position: at evaluations, and once a
-    minute.
+    ``VALIDATION_CHARACTERS``, in the precision of the training. ``scheduled`` tells the evaluations that every
+    training with this budget has from the one that a stop brings. ``keep`` says that it is time to keep the position:
+    at evaluations, and once a minute.
     """
 
     step: int
@@ -174,6 +175,8 @@ class Trainer:
                 f"batch_size is {settings.batch_size}; {self._processes.size} processes cannot divide it evenly"
             )
         self._lesson = lesson
+        self._windows = windows(lesson.validation)
+        self._validations = _validations(settings)
         self._batches = Batches(
             lesson.training,
             lesson.line_end,
@@ -260,11 +263,11 @@ class Trainer:
             spent = self._spent(time.perf_counter() - started)
             at_risk = time.monotonic() > kept + _SECONDS_AT_RISK
             self._fraction, stopped, keep = self._processes.agree([spent, stop.is_set(), at_risk])
-            scheduled = self._fraction >= 1.0 or self._fraction * _VALIDATIONS >= self._evaluations + 1
+            scheduled = self._fraction >= 1.0 or self._fraction * self._validations >= self._evaluations + 1
             validation_loss = None
             if scheduled or stopped:
-                validation_loss = windows_loss(NetworkScorer(network), self._lesson.validation)
-                self._evaluations = int(self._fraction * _VALIDATIONS)
+                validation_loss = self._validate()
+                self._evaluations = int(self._fraction * self._validations)
                 keep = True
             if scheduled and validation_loss is not None:
                 self._stale = 0 if validation_loss < self._best_loss else self._stale + 1
@@ -289,6 +292,14 @@ class Trainer:
             if stopped:
                 return
 
+    def _validate(self) -> float:
+        """The validation loss, of which each process computes its part."""
+        scorer = NetworkScorer(self._network, bf16=self._bf16)
+        own = self._windows[self._processes.rank :: self._processes.size]
+        loss = torch.tensor(nats(scorer, own), dtype=torch.float64, device=self._device)
+        characters = sum(len(document.text) for document in self._lesson.validation)
+        return self._processes.mean(loss).item() * self._processes.size / characters
+
     def _spent(self, seconds: float) -> float:
         """The fraction of the budget that is spent."""
         if self._settings.epochs is not None:
@@ -307,6 +318,14 @@ def has_fast_bf16(device: torch.device) -> bool:
     return platform.machine() in ("x86_64", "AMD64") and bool(
         torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
     )
+
+
+def _validations(settings: Settings) -> int:
+    """How many evaluations a training has: few in a short one, which has better things to do."""
+    if settings.minutes is None:
+        return _MOST_VALIDATIONS
+    wanted = int(settings.minutes * 60 / _SECONDS_A_VALIDATION)
+    return min(max(wanted, _LEAST_VALIDATIONS), _MOST_VALIDATIONS)
 
 
 def _schedule(fraction: float) -> float:
