@@ -39,10 +39,12 @@ class Budget:
     windows: float
 
 
+_RECIPE = ("--sequence-length=32", "--dropout=0.4")
+
 BUDGETS = (
-    Budget(5, 3, (), stateful=1.43, windows=1.455),
-    Budget(10, 2, (), stateful=1.41, windows=1.435),
-    Budget(30, 1, (), stateful=1.39, windows=1.42),
+    Budget(5, 3, _RECIPE, stateful=1.43, windows=1.455),
+    Budget(10, 2, _RECIPE, stateful=1.41, windows=1.435),
+    Budget(30, 1, _RECIPE, stateful=1.39, windows=1.42),
 )
 
 _SPEED_MINUTES = 0.5

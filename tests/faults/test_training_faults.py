@@ -228,7 +228,8 @@ def test_a_run_that_was_stopped_twice_and_resumed_has_the_weights_of_one_that_ne
         process.send_signal(number)
         process.communicate()
     steps.append(load_checkpoint(run / "last.pt").record.step)
-    assert steps[0] < steps[1] < load_checkpoint(whole / "run" / "last.pt").record.step  # it was under way
+    # It was under way; it may have been killed before it got beyond where it was killed first.
+    assert steps[0] <= steps[1] < load_checkpoint(whole / "run" / "last.pt").record.step  # it was under way
     assert main(["resume", str(run)]) == 0
     capsys.readouterr()
     for name in ("last.pt", "best.pt"):

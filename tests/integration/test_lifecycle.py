@@ -45,6 +45,13 @@ async def metric(serving: Serving, name: str, **labels: str) -> float:
     )
 
 
+async def counted(serving: Serving, wanted: float, name: str, **labels: str) -> None:
+    """Returns once ``metric`` gives ``wanted``: a call is counted a moment after its caller hears of its end."""
+    async with asyncio.timeout(10):
+        while await metric(serving, name, **labels) != wanted:
+            await asyncio.sleep(0.01)
+
+
 @pytest.fixture
 async def serving(tiny, serve: Serve):
     async with serve(tiny.int8, max_characters=ENDLESS) as serving:
@@ -96,7 +103,8 @@ async def test_the_outbox_of_a_slow_reader_is_bounded(tiny, serve: Serve):
         await until(lambda: admission(serving).paused == 1)
         (engine,) = serving.server._engines
         (stream,) = engine._streams
-        assert OUTBOX_IDS <= sum(len(chunk.ids) for chunk in stream._outbox) <= OUTBOX_IDS + 256
+        # And what one turn adds, which is more on a faster machine.
+        assert OUTBOX_IDS <= sum(len(chunk.ids) for chunk in stream._outbox) <= 3 * OUTBOX_IDS
         slow.cancel()
         await until(lambda: admission(serving).paused == 0)
 
@@ -130,7 +138,7 @@ async def test_health_is_serving_for_the_server_and_the_service(serving: Serving
         assert response.status == health_pb2.HealthCheckResponse.SERVING
     error = await failure(stub.Check(health_pb2.HealthCheckRequest(service="other")))
     assert error.code() is grpc.StatusCode.NOT_FOUND
-    assert await metric(serving, "grpc_server_handled_total", grpc_code="NOT_FOUND") == 1
+    await counted(serving, 1, "grpc_server_handled_total", grpc_code="NOT_FOUND")
     assert await metric(serving, "grpc_server_handled_total", grpc_code="INTERNAL") == 0
 
 

@@ -1,5 +1,6 @@
 """Where the command ``nextchar-train`` begins: before its imports, of which the base install lacks some."""
 
+import os
 import sys
 
 
@@ -13,4 +14,9 @@ def main() -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
-    sys.exit(command.main())
+    code = command.main()
+    if code == 0 and os.environ.get("RANK", "0") != "0":
+        # One of several processes that trained beside rank 0 has nothing left to do or to tell. Its threads of
+        # torch.distributed were seen to abort it while the interpreter ended, which torchrun takes for a failure.
+        os._exit(0)
+    sys.exit(code)

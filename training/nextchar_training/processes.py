@@ -9,6 +9,7 @@ What always holds: after every step all processes have the same weights, and sta
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -113,6 +114,7 @@ def _group(device: torch.device) -> Iterator[None]:
         try:
             yield
         finally:
+            gc.collect()  # what still holds the group would outlive it, and its threads abort the process at its exit
             distributed.destroy_process_group()
     except RuntimeError as error:
         if not _is_lost(error):
