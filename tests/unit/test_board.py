@@ -3,22 +3,8 @@ from pathlib import Path
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from nextchar_training.board import Board
-from nextchar_training.trainer import Progress
 
-
-def progress(step: int, validation_loss: float | None) -> Progress:
-    return Progress(
-        step=step,
-        epoch=step / 100,
-        fraction=step / 400,
-        seconds=step * 0.5,
-        characters=step * 4096,
-        learning_rate=0.003,
-        training_loss=1.25 + step,
-        validation_loss=validation_loss,
-        scheduled=validation_loss is not None,
-        keep=validation_loss is not None,
-    )
+from .progress import progress
 
 
 def read(folder: Path) -> EventAccumulator:
@@ -33,9 +19,9 @@ def test_tensorboard_reads_losses_speed_and_samples(tmp_path: Path) -> None:
             board.show(progress(step, 1.5 if step == 30 else None), "ROMEO:\nO" if step == 30 else None)
     events = read(tmp_path)
     assert [(point.step, point.value) for point in events.Scalars("loss/training")] == [
-        (20, 21.25),
-        (30, 31.25),
-        (40, 41.25),
+        (20, 1.5625),
+        (30, 1.71875),
+        (40, 1.875),
     ]
     assert [(point.step, point.value) for point in events.Scalars("loss/validation")] == [(30, 1.5)]
     assert {point.value for point in events.Scalars("characters_per_second")} == {8192.0}

@@ -4,22 +4,8 @@ import pytest
 from rich.console import Console
 
 from nextchar_training.display import Display
-from nextchar_training.trainer import Progress
 
-
-def progress(step: int, validation_loss: float | None) -> Progress:
-    return Progress(
-        step=step,
-        epoch=step / 100,
-        fraction=step / 400,
-        seconds=step * 0.5,
-        characters=step * 4096,
-        learning_rate=0.003,
-        training_loss=1.25,
-        validation_loss=validation_loss,
-        scheduled=validation_loss is not None,
-        keep=validation_loss is not None,
-    )
+from .progress import progress
 
 
 def test_without_a_terminal_every_evaluation_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -28,8 +14,8 @@ def test_without_a_terminal_every_evaluation_is_a_line(capsys: pytest.CaptureFix
         for step, loss in ((1, None), (100, 1.5), (101, None), (200, 1.375)):
             display.show(progress(step, loss))
     assert capsys.readouterr().out == (
-        " 25%  epoch 1.0  loss 1.250  validation 1.500  8,192 char/s  0:02:30 left\n"
-        " 50%  epoch 2.0  loss 1.250  validation 1.375  8,192 char/s  0:01:40 left\n"
+        " 25%  epoch 1.0  loss 2.812  validation 1.500  8,192 char/s  0:02:30 left\n"
+        " 50%  epoch 2.0  loss 4.375  validation 1.375  8,192 char/s  0:01:40 left\n"
     )
 
 

@@ -336,7 +336,7 @@ def _fit(arguments: argparse.Namespace) -> int:
                 name = "standard input" if source == "-" else source
                 raise CorpusError(f"{name} is read once, which several processes cannot: write it to a file first")
     folder = RunFolder(arguments.out, overwrite=arguments.overwrite or _rank() > 0)
-    device = _device(arguments.device)
+    device = _device(arguments.device, arguments.processes)
     dataset = _dataset(arguments, arguments.corpus, _rules(arguments, Rules()))
     architecture = Architecture(
         alphabet_size=dataset.alphabet.size,
@@ -368,7 +368,7 @@ def _resume(arguments: argparse.Namespace) -> int:
         stopped.architecture,
         stopped.settings,
         stopped.command,
-        _device(stopped.device),
+        _device(stopped.device, stopped.processes),
         bool(folder.boards),
         stopped,
     )
@@ -377,6 +377,8 @@ def _resume(arguments: argparse.Namespace) -> int:
 
 def _train(job: Job, folder: RunFolder, arguments: argparse.Namespace) -> int:
     with joined(arguments.processes, job.device, arguments.argv) as processes:
+        if job.stopped is not None and processes.size != job.stopped.processes:
+            raise ProcessesError(f"the run had {job.stopped.processes} processes; it goes on with as many")
         if processes.rank > 0:
             follow(job, processes)
             return 0
@@ -389,17 +391,18 @@ def _rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
-def _device(kind: str) -> torch.device:
-    """The device to train on. Raises ``TrainingError`` where this machine has none of that kind."""
+def _device(kind: str, processes: int) -> torch.device:
+    """The device of this one of ``processes``. Raises ``TrainingError`` where this machine has none of that kind."""
     if kind == "cpu":
         return torch.device("cpu")
     number = int(os.environ.get("LOCAL_RANK", "0"))
     if not torch.cuda.is_available():
         reason = "finds no GPU" if torch.version.cuda else "is built without CUDA"
         raise TrainingError(f"device cuda cannot be had: torch {torch.__version__} {reason}; --device cpu trains here")
-    if number >= torch.cuda.device_count():
+    last = max(number, processes - 1)  # rank 0 says it before it waits for the others
+    if last >= torch.cuda.device_count():
         raise TrainingError(
-            f"device cuda:{number} cannot be had: there are {torch.cuda.device_count()} GPUs, one a process"
+            f"device cuda:{last} cannot be had: there are {torch.cuda.device_count()} GPUs, one a process"
         )
     torch.cuda.set_device(number)
     return torch.device("cuda", number)
@@ -559,8 +562,7 @@ def _gradients(arguments: argparse.Namespace) -> int:
         rows += gradients.measure(lesson, architecture, settings)
     arguments.out.mkdir(parents=True, exist_ok=True)
     gradients.write(rows, table)
-    budget = f"{settings.minutes:g} minutes" if settings.epochs is None else f"{settings.epochs} epochs"
-    setting = f"{dataset.corpus.name}, {arguments.hidden_size} units, {budget} of training each"
+    setting = f"{dataset.corpus.name}, {arguments.hidden_size} units, {settings.budget} of training each"
     gradients.draw(rows, picture, setting)
     Console(highlight=False).print(gradients.table(rows))
     print(table, picture, sep="\n")

@@ -234,7 +234,6 @@ def _report(best: Checkpoint, job: Job, processes: Processes, last: LossRow) -> 
     architecture, record = best.architecture, best.record
     dataset, settings = job.dataset, job.settings
     parameters = sum(weight.numel() for weight in best.weights.values())
-    budget = f"{settings.minutes:g} minutes" if settings.epochs is None else f"{settings.epochs} epochs"
     precision = "bfloat16 autocast" if has_fast_bf16(job.device) else "float32 (no bfloat16 here)"
     summary = "\n".join(f"- {name}: {value}" for name, value in summarized(dataset))
     used = f"{processes.size} {'process' if processes.size == 1 else 'processes'} of {torch.get_num_threads()} threads"
@@ -275,7 +274,7 @@ the best of the run; {last.validation_loss:.4f} at the last step, {last.step:,}.
 
 - {architecture.cell}, {architecture.layers} x {architecture.hidden_size}, embedding {architecture.embedding_size}: \
 {parameters:,} parameters
-- budget {budget}; batch {settings.batch_size} x {settings.sequence_length} characters; \
+- budget {settings.budget}; batch {settings.batch_size} x {settings.sequence_length} characters; \
 learning rate {settings.learning_rate:g}; dropout {settings.dropout:g}, on the input {settings.input_dropout:g}; \
 seed {settings.seed}
 - {last.step:,} steps, {last.epoch:.1f} epochs, {last.characters:,} characters in {last.seconds:,.0f} s: \

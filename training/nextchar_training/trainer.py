@@ -78,6 +78,12 @@ class Settings:
         if not 0 <= self.seed < 2**64:
             raise TrainingError(f"seed is {self.seed}; it must be 0 to 2**64 - 1")
 
+    @property
+    def budget(self) -> str:
+        """The budget in words."""
+        number, unit = (self.minutes, "minute") if self.epochs is None else (self.epochs, "epoch")
+        return f"{number:g} {unit}{'' if number == 1 else 's'}"
+
 
 @dataclass(frozen=True)
 class Progress:
