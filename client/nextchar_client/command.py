@@ -27,6 +27,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from enum import IntEnum
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn, cast, get_args
 
@@ -414,6 +415,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action="version", version=f"nextchar {version('nextchar')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     generate = _add_command(commands, "generate", _generate, "stream the text that follows a prompt, as it comes")

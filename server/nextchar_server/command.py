@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser
+from importlib.metadata import version
 from typing import Any
 
 import uvloop
@@ -19,10 +20,12 @@ from nextchar_training.runner import ProviderError
 
 def main() -> int:
     """Runs the server; gives 0 drained after a signal, 1 could not start, 2 wrong flag or variable."""
+    source = CliSettingsSource[Any](Config, add_argument_method=_add_argument)
+    source.root_parser.add_argument(
+        "--version", action="version", version=f"nextchar {version('nextchar')}", help="show the version and exit"
+    )
     try:
-        config = CliApp.run(
-            Config, cli_settings_source=CliSettingsSource[Any](Config, add_argument_method=_add_argument)
-        )
+        config = CliApp.run(Config, cli_settings_source=source)
     except ValidationError as error:
         for problem in error.errors():
             flag = str(problem["loc"][0]).replace("_", "-")

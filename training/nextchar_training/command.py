@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
+from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, get_args
@@ -117,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Train character-level recurrent models and export them to one ONNX file.",
         epilog=_EXIT_CODES,
     )
+    parser.add_argument("--version", action="version", version=f"nextchar {version('nextchar')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser("fit", help="train a model on a corpus", epilog=_EXIT_CODES)

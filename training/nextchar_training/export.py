@@ -105,7 +105,9 @@ def export(
             _write(graph, description, file)
             runner = Runner(file)
             loss = stateful_loss(runner, documents)
-        say(f"{precision} loss {loss:.4f} nats, fp32 loss {reference_loss:.4f} nats, on {characters:,} characters")
+            say(f"int8 loss {loss:.4f} nats, fp32 loss {reference_loss:.4f} nats, on {characters:,} characters")
+        else:
+            say(f"fp32 loss {loss:.4f} nats, on {characters:,} characters")
         if not loss - reference_loss <= MAX_LOSS_INCREASE:
             raise ExportError(
                 f"{precision} costs {loss - reference_loss:.4f} nats a character; at most {MAX_LOSS_INCREASE} is right"
