@@ -17,6 +17,7 @@ import torch
 
 from nextchar_training.checkpoint import load_checkpoint
 from nextchar_training.command import main
+from nextchar_training.processes import ProcessesError, joined
 
 COMMAND = Path(sys.executable).with_name("nextchar-train")
 TEXT = "".join(f"The {n}th line of a text that repeats itself.\n" for n in range(200))
@@ -279,6 +280,15 @@ def test_a_training_that_loses_a_process_says_so_and_can_be_resumed(text: Path, 
     assert errors.count("\n") == 1
     assert load_checkpoint(run / "last.pt").record.step > 0
     assert (run / "stopped.pt").exists()
+
+
+def test_a_process_that_ends_before_it_joins_is_told_at_once() -> None:
+    arguments = ["resume", "/dev/null/run"]  # which rank 1 refuses
+    with (
+        pytest.raises(ProcessesError, match="process 1 of the training ended with 2 before it joined the others"),
+        joined(2, torch.device("cpu"), arguments),
+    ):
+        pytest.fail("joined without the other process")
 
 
 def test_processes_end_with_a_training_that_is_killed(text: Path, tmp_path: Path) -> None:

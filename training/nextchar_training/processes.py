@@ -14,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
@@ -24,6 +25,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 _FIRST = "127.0.0.1"
 _PATIENCE = 10.0  # seconds for the others to end once rank 0 has
+_GLANCE = 0.05  # seconds between looks at whether they are here
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -109,6 +111,8 @@ def _group(device: torch.device) -> Iterator[None]:
         # Who stops a training tells rank 0, or all at once: the others end when it has kept everything.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
+        store.set(_here(int(os.environ["RANK"])), "")
     try:
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
         try:
@@ -120,6 +124,20 @@ def _group(device: torch.device) -> Iterator[None]:
         if not _is_lost(error):
             raise
         raise ProcessesError(f"a process of the training is lost: {str(error).splitlines()[0]}") from error
+
+
+def _meet(others: Sequence[subprocess.Popen[bytes]], store: TCPStore) -> None:
+    """Waits until the ranks from 1 on are here; one that ended before would be waited for until torch's time-out."""
+    for rank, other in enumerate(others, 1):
+        while not store.check([_here(rank)]):
+            if (code := other.poll()) is not None:
+                raise ProcessesError(f"process {rank} of the training ended with {code} before it joined the others")
+            time.sleep(_GLANCE)
+
+
+def _here(rank: int) -> str:
+    """The key with which a process says that it is about to join."""
+    return f"nextchar/here/{rank}"
 
 
 def _is_lost(error: RuntimeError) -> bool:
@@ -145,6 +163,7 @@ def _started(count: int, arguments: Sequence[str]) -> Iterator[None]:
         for rank in range(1, count):
             own = {**os.environ, **environment, "RANK": str(rank), "LOCAL_RANK": str(rank)}
             others.append(subprocess.Popen(command, env=own, stdout=subprocess.DEVNULL))  # noqa: S603 - itself
+        _meet(others, store)
         os.environ.update(environment, RANK="0", LOCAL_RANK="0")
         yield
     finally:
