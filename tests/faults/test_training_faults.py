@@ -127,10 +127,10 @@ def test_file_that_is_no_model_is_named(tmp_path: Path, text: Path, capsys: pyte
 
 @contextmanager
 def training_process(
-    text: Path, run: Path, budget: str = "--epochs=200", processes: int = 1
+    text: Path, run: Path, budget: str = "--epochs=200", processes: int = 1, *options: str
 ) -> Iterator["subprocess.Popen[str]"]:
     """A real process that trains, given when it has evaluated twice, so that both checkpoints are there."""
-    arguments = [COMMAND, "fit", text, "--out", run, budget, f"--processes={processes}", *SMALL]
+    arguments = [COMMAND, "fit", text, "--out", run, budget, f"--processes={processes}", *SMALL, *options]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         evaluations = (line for line in process.stdout if "validation" in line)
@@ -193,30 +193,39 @@ def losses_of(run: Path) -> list[list[str]]:
 
 
 @pytest.fixture(scope="module")
-def wholes(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
-    """Runs of one process and of two that never stopped, each with its text beside it."""
+def wholes(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[int, int], Path]:
+    """Runs that never stopped, of so many processes and such an averaging period, each with its text beside it."""
     folders = {}
-    for processes in (1, 2):
-        folder = folders[processes] = tmp_path_factory.mktemp("whole")
+    for processes, period in ((1, 1), (2, 1), (2, 3)):
+        folder = folders[processes, period] = tmp_path_factory.mktemp("whole")
         (folder / "text.txt").write_text(TEXT)
-        options = [f"--epochs={EPOCHS}", f"--processes={processes}", *SMALL]
+        options = [f"--epochs={EPOCHS}", f"--processes={processes}", f"--averaging-period={period}", *SMALL]
         assert main(fit(folder / "text.txt", out=folder / "run", options=options)) == 0
     return folders
 
 
 @pytest.mark.parametrize(
-    ("processes", "number"), [(1, signal.SIGKILL), (1, signal.SIGTERM), (1, signal.SIGINT), (2, signal.SIGKILL)]
+    ("processes", "period", "number"),
+    [
+        (1, 1, signal.SIGKILL),
+        (1, 1, signal.SIGTERM),
+        (1, 1, signal.SIGINT),
+        (2, 1, signal.SIGKILL),
+        (2, 3, signal.SIGKILL),
+        (2, 3, signal.SIGTERM),
+    ],
 )
 def test_a_run_that_was_stopped_twice_and_resumed_has_the_weights_of_one_that_never_stopped(
-    wholes: dict[int, Path],
+    wholes: dict[tuple[int, int], Path],
     tmp_path: Path,
     processes: int,
+    period: int,
     number: signal.Signals,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    whole = wholes[processes]
+    whole = wholes[processes, period]
     text, run = whole / "text.txt", tmp_path / "run"
-    with training_process(text, run, f"--epochs={EPOCHS}", processes) as process:
+    with training_process(text, run, f"--epochs={EPOCHS}", processes, f"--averaging-period={period}") as process:
         time.sleep(random.uniform(0, 0.3))
         process.send_signal(number)
         process.communicate()

@@ -14,6 +14,7 @@ def test_without_a_terminal_every_evaluation_is_a_line(capsys: pytest.CaptureFix
         for step, loss in ((1, None), (100, 1.5), (101, None), (200, 1.375)):
             display.show(progress(step, loss))
     assert capsys.readouterr().out == (
+        "expected: 4.0 epochs in 0:03:20\n"
         " 25%  epoch 1.0  loss 2.812  validation 1.500  8,192 char/s  0:02:30 left\n"
         " 50%  epoch 2.0  loss 4.375  validation 1.375  8,192 char/s  0:01:40 left\n"
     )

@@ -95,6 +95,11 @@ class Batches:
         """Batches in which the text is read once."""
         return self._rounds * self._steps
 
+    @property
+    def size(self) -> int:
+        """Ids of a batch, B x T."""
+        return self._B * self._T
+
     def __next__(self) -> Batch:
         B, T = self._B, self._T
         since = self._step - self._first_steps  # steps since the end of each stream's first passage

@@ -10,7 +10,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from nextchar_training.trainer import Progress
 
-_EVERY = 20  # steps from one point to the next of what every step has
+_EVERY = 20  # steps from one point to the next of what every step has, or a little more
 
 
 class Board:
@@ -19,6 +19,7 @@ class Board:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._writer: SummaryWriter | None = None
+        self._points = 0  # so many times ``_EVERY`` steps have their point
 
     def __enter__(self) -> Self:
         return self
@@ -34,8 +35,10 @@ class Board:
         if self._writer is None:
             # What a killed run wrote beyond the step from which this one goes on is hidden.
             self._writer = SummaryWriter(self._folder, purge_step=progress.step)
+            self._points = (progress.step - 1) // _EVERY
         evaluated = progress.validation_loss is not None
-        if evaluated or progress.step % _EVERY == 0:
+        if evaluated or progress.step // _EVERY > self._points:
+            self._points = progress.step // _EVERY
             scalars = {
                 "loss/training": progress.training_loss,
                 "learning_rate": progress.learning_rate,

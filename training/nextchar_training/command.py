@@ -139,6 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--learning-rate", type=float, default=6e-3, help="highest learning rate (%(default)s)")
     command.add_argument("--dropout", type=float, default=0.3, help="dropout of a layer's output (%(default)s)")
     command.add_argument("--input-dropout", type=float, default=0.1, help="dropout of the embedding (%(default)s)")
+    command.add_argument("--weight-drop", type=float, default=0.0, help="dropout of recurrent weights (%(default)s)")
     command.add_argument("--seed", type=int, default=1, help="seed of weights, dropout and text offsets (%(default)s)")
     command.add_argument("--patience", type=int, help="end after so many evaluations without a better loss")
     command.add_argument(
@@ -146,6 +147,14 @@ def _parser() -> argparse.ArgumentParser:
         type=_at_least_1,
         default=1,
         help="processes that share each batch; 2 of 1 thread beat 1 of 2 threads (%(default)s)",
+    )
+    command.add_argument(
+        "--averaging-period",
+        type=int,
+        default=1,
+        metavar="STEPS",
+        help="steps that each process takes for itself before their weights are averaged; 1: every step is shared, as "
+        "if there was one process (%(default)s)",
     )
     command.add_argument("--threads", type=_at_least_1, help="threads of each process (the cores, divided)")
     command.add_argument("--tensorboard", action="store_true", help="write what TensorBoard shows into the folder too")
@@ -329,7 +338,9 @@ def _fit(arguments: argparse.Namespace) -> int:
         learning_rate=arguments.learning_rate,
         dropout=arguments.dropout,
         input_dropout=arguments.input_dropout,
+        weight_drop=arguments.weight_drop,
         seed=arguments.seed,
+        averaging_period=arguments.averaging_period,
         patience=arguments.patience,
     )
     if arguments.processes > 1:

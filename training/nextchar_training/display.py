@@ -39,7 +39,7 @@ class Display:
         self._live = Live(console=self._console, auto_refresh=False, transient=False)
         self._validation_losses: list[float] = []
         self._sample: str | None = None
-        self._expected = "known in a moment"
+        self._expected: str | None = None
 
     @property
     def wants_sample(self) -> bool:
@@ -61,7 +61,7 @@ class Display:
         if progress.validation_loss is not None:
             self._validation_losses.append(progress.validation_loss)
         self._sample = self._sample if sample is None else sample
-        if progress.step == _SETTLED:
+        if self._expected is None and progress.step >= _SETTLED:
             epochs, seconds = progress.epoch / progress.fraction, round(progress.seconds / progress.fraction)
             self._expected = f"{epochs:.1f} epochs in {timedelta(seconds=seconds)}"
             if not self._console.is_terminal:
@@ -83,7 +83,7 @@ class Display:
             ("loss", f"{progress.training_loss:.4f} with dropout"),
             ("validation", f"{losses[-1]:.4f}, best {min(losses):.4f}" if losses else "not yet"),
             ("speed", _speed(progress)),
-            ("expected", self._expected),
+            ("expected", self._expected or "known in a moment"),
         ):
             figures.add_row(Text(name, style="dim"), value)
         bar = Table.grid(padding=(0, 2))

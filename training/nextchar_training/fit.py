@@ -62,7 +62,12 @@ class Job:
     def trainer(self, processes: Processes) -> tuple[Network, Trainer]:
         """The network and its trainer, where the stopped run left them or with first weights."""
         torch.manual_seed(self.settings.seed)  # of the first weights
-        network = Network(self.architecture, dropout=self.settings.dropout, input_dropout=self.settings.input_dropout)
+        network = Network(
+            self.architecture,
+            dropout=self.settings.dropout,
+            input_dropout=self.settings.input_dropout,
+            weight_drop=self.settings.weight_drop,
+        )
         if self.stopped is not None:
             network.load_state_dict(self.stopped.weights)
         network.to(self.device)
@@ -91,14 +96,16 @@ def fit(job: Job, folder: RunFolder, processes: Processes) -> Checkpoint:
         rows, recent = list(job.stopped.losses), list(job.stopped.training_losses)
         folder.write_losses(rows)
     last = rows[-1] if rows else None
+    started = job.stopped is not None
     with (
         _stop_on_signals() as stop,
         Display() as display,
         Board(folder.path) if job.board else nullcontext() as board,
     ):
         for progress in trainer.steps(stop):
-            if progress.step == 1:
+            if not started:
                 folder.start()  # now that nothing is wrong with the text and the settings
+                started = True
             wants_sample = progress.validation_loss is not None and (job.board or display.wants_sample)
             text = _sample(network, job.dataset.alphabet) if wants_sample else None
             display.show(progress, text)
@@ -275,8 +282,8 @@ the best of the run; {last.validation_loss:.4f} at the last step, {last.step:,}.
 - {architecture.cell}, {architecture.layers} x {architecture.hidden_size}, embedding {architecture.embedding_size}: \
 {parameters:,} parameters
 - budget {settings.budget}; batch {settings.batch_size} x {settings.sequence_length} characters; \
-learning rate {settings.learning_rate:g}; dropout {settings.dropout:g}, on the input {settings.input_dropout:g}; \
-seed {settings.seed}
+learning rate {settings.learning_rate:g}; seed {settings.seed}
+- dropout {settings.dropout:g}, on the input {settings.input_dropout:g}; weight drop {settings.weight_drop:g}
 - {last.step:,} steps, {last.epoch:.1f} epochs, {last.characters:,} characters in {last.seconds:,.0f} s: \
 {last.characters / last.seconds:,.0f} characters/s, evaluations included
 - precision: {precision}; the losses above are in float32

@@ -4,7 +4,8 @@ Two processes of one thread use two cores better than two threads of one process
 started: it keeps the clock, shows the progress and writes the files; the others do its steps with it. They are
 started here, or by ``torchrun``, on any number of machines (gloo between CPUs, NCCL between GPUs).
 
-What always holds: after every step all processes have the same weights, and stand at the same fraction of the budget.
+What always holds: whenever the processes meet, which is after every step or after a few, all have the same weights and
+stand at the same fraction of the budget.
 """
 
 from __future__ import annotations
@@ -52,6 +53,9 @@ class Processes:
         """The mean of a ``value`` that every process has."""
         return value
 
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        """Makes each of ``tensors`` the mean of those of all processes."""
+
     def gather(self, part: Tensor, axis: int) -> Tensor:
         """The parts of all processes, one after another along ``axis``, on the CPU."""
         return part.cpu()
@@ -80,6 +84,12 @@ class _Joined(Processes):
         total = value.clone()
         distributed.all_reduce(total)
         return total / self.size
+
+    @torch.no_grad()
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        together = self.mean(torch.cat([one.flatten() for one in tensors]))
+        for one, mean in zip(tensors, torch.split(together, [one.numel() for one in tensors]), strict=True):
+            one.copy_(mean.view_as(one))
 
     def gather(self, part: Tensor, axis: int) -> Tensor:
         part = part.to(self._device).contiguous()
