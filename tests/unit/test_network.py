@@ -12,18 +12,9 @@ V, E, H, L, B, T = 7, 5, 6, 2, 3, 9
 CELLS = pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 
 
-def make(
-    cell: Cell = "lstm",
-    *,
-    dropout: float = 0.0,
-    input_dropout: float = 0.0,
-    weight_drop: float = 0.0,
-    layers: int = L,
-    hidden: int = H,
-) -> Network:
+def make(cell: Cell = "lstm", *, dropout: float = 0.0, input_dropout: float = 0.0, layers: int = L) -> Network:
     torch.manual_seed(0)
-    architecture = Architecture(V, hidden, layers, E, cell)
-    return Network(architecture, dropout=dropout, input_dropout=input_dropout, weight_drop=weight_drop)
+    return Network(Architecture(V, H, layers, E, cell), dropout=dropout, input_dropout=input_dropout)
 
 
 def random_ids(T: int = T, B: int = B) -> Tensor:
@@ -124,31 +115,9 @@ def test_input_dropout_drops_features_of_the_embedding_along_a_sequence() -> Non
     assert torch.equal(dropped, dropped[:1].expand_as(dropped))
 
 
-@CELLS
-def test_weight_drop_leaves_recurrent_weights_out_for_a_step(cell: Cell) -> None:
-    """What a step with some of them dropped computes is what one computes whose weights they are."""
-    network, ids = make(cell, weight_drop=0.25, layers=1, hidden=33).train(), random_ids()  # 33: no multiple of eight
-    layer = network.layers[0]
-    weights = layer.get_parameter("weight_hh_l0")
-    seen: list[Tensor] = []
-    handle = layer.register_forward_pre_hook(lambda module, inputs: seen.append(module.weight_hh_l0.detach()))
-    logits = [network(ids, network.initial_state(B))[0] for _ in range(2)]
-    handle.remove()
-    for used, got in zip(seen, logits, strict=True):
-        dropped = used == 0
-        assert 0.2 < dropped.float().mean() < 0.3
-        torch.testing.assert_close(used[~dropped], weights.detach()[~dropped] / 0.75)
-        (gradient,) = torch.autograd.grad(got.square().sum(), weights)
-        assert torch.equal(gradient == 0, dropped)
-        plain = make(cell, layers=1, hidden=33).eval()
-        plain.layers[0].get_parameter("weight_hh_l0").data = used
-        torch.testing.assert_close(got, plain(ids, plain.initial_state(B))[0])
-    assert not torch.equal(*seen)
-
-
 @torch.no_grad()
 def test_no_dropout_in_evaluation() -> None:
-    network, ids = make(dropout=0.5, input_dropout=0.5, weight_drop=0.5).eval(), random_ids()
+    network, ids = make(dropout=0.5, input_dropout=0.5).eval(), random_ids()
     assert torch.equal(network(ids, network.initial_state(B))[0], network(ids, network.initial_state(B))[0])
 
 

@@ -139,7 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--learning-rate", type=float, default=6e-3, help="highest learning rate (%(default)s)")
     command.add_argument("--dropout", type=float, default=0.3, help="dropout of a layer's output (%(default)s)")
     command.add_argument("--input-dropout", type=float, default=0.1, help="dropout of the embedding (%(default)s)")
-    command.add_argument("--weight-drop", type=float, default=0.0, help="dropout of recurrent weights (%(default)s)")
+    command.add_argument("--weight-decay", type=float, default=0.2, help="weight decay of matrices (%(default)s)")
     command.add_argument("--seed", type=int, default=1, help="seed of weights, dropout and text offsets (%(default)s)")
     command.add_argument("--patience", type=int, help="end after so many evaluations without a better loss")
     command.add_argument(
@@ -338,7 +338,7 @@ def _fit(arguments: argparse.Namespace) -> int:
         learning_rate=arguments.learning_rate,
         dropout=arguments.dropout,
         input_dropout=arguments.input_dropout,
-        weight_drop=arguments.weight_drop,
+        weight_decay=arguments.weight_decay,
         seed=arguments.seed,
         averaging_period=arguments.averaging_period,
         patience=arguments.patience,

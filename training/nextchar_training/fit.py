@@ -62,12 +62,7 @@ class Job:
     def trainer(self, processes: Processes) -> tuple[Network, Trainer]:
         """The network and its trainer, where the stopped run left them or with first weights."""
         torch.manual_seed(self.settings.seed)  # of the first weights
-        network = Network(
-            self.architecture,
-            dropout=self.settings.dropout,
-            input_dropout=self.settings.input_dropout,
-            weight_drop=self.settings.weight_drop,
-        )
+        network = Network(self.architecture, dropout=self.settings.dropout, input_dropout=self.settings.input_dropout)
         if self.stopped is not None:
             network.load_state_dict(self.stopped.weights)
         network.to(self.device)
@@ -283,7 +278,7 @@ the best of the run; {last.validation_loss:.4f} at the last step, {last.step:,}.
 {parameters:,} parameters
 - budget {settings.budget}; batch {settings.batch_size} x {settings.sequence_length} characters; \
 learning rate {settings.learning_rate:g}; seed {settings.seed}
-- dropout {settings.dropout:g}, on the input {settings.input_dropout:g}; weight drop {settings.weight_drop:g}
+- dropout {settings.dropout:g}, on the input {settings.input_dropout:g}; weight decay {settings.weight_decay:g}
 - {last.step:,} steps, {last.epoch:.1f} epochs, {last.characters:,} characters in {last.seconds:,.0f} s: \
 {last.characters / last.seconds:,.0f} characters/s, evaluations included
 - precision: {precision}; the losses above are in float32

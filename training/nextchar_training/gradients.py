@@ -69,12 +69,7 @@ def measure(lesson: Lesson, architecture: Architecture, settings: Settings) -> l
     if len(held_out) < (least := WARM_UP + REACH + 2):
         raise TextTooShortError(f"what is held out has {len(held_out):,} ids; to measure gradients takes {least}")
     torch.manual_seed(settings.seed)  # of the first weights
-    network = Network(
-        architecture,
-        dropout=settings.dropout,
-        input_dropout=settings.input_dropout,
-        weight_drop=settings.weight_drop,
-    )
+    network = Network(architecture, dropout=settings.dropout, input_dropout=settings.input_dropout)
     trainer = Trainer(network, lesson, settings)
     rows = _rows(network, "initial", held_out)
     with Display() as display:

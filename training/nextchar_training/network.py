@@ -10,16 +10,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from nextchar_training.cell import GATES, Cell
 
 State = tuple[tuple[Tensor, ...], ...]
 """One tuple a layer, (hidden, cell) of an LSTM, (hidden,) of an RNN and a GRU, each of shape (1, B, H)."""
-
-_RECURRENT = "weight_hh_l0"  # PyTorch's name of the weights between hidden states
 
 
 class ArchitectureError(ValueError):
@@ -49,24 +45,15 @@ class Network(nn.Module):
     """Embedding, then recurrent layers of one kind of ``cell``, then a linear readout.
 
     Dropout is locked: one mask a sequence and layer, the same at all its characters (Gal & Ghahramani
-    2016). It sits on the embedding and on the output of each layer, never on the recurrent state: there, weight drop
-    leaves weights between hidden states out, the same ones at all characters of a step (Merity et al. 2018).
+    2016). It sits on the embedding and on the output of each layer, never on the recurrent state.
     The layers are single ones because dropout inside a multi-layer ``nn.LSTM`` leaves the fused path.
     """
 
-    def __init__(
-        self,
-        architecture: Architecture,
-        *,
-        dropout: float = 0.0,
-        input_dropout: float = 0.0,
-        weight_drop: float = 0.0,
-    ) -> None:
+    def __init__(self, architecture: Architecture, *, dropout: float = 0.0, input_dropout: float = 0.0) -> None:
         super().__init__()
         self.architecture = architecture
         self.dropout = dropout
         self.input_dropout = input_dropout
-        self.weight_drop = weight_drop
         V, E, H = architecture.alphabet_size, architecture.embedding_size, architecture.hidden_size
         self.embedding = nn.Embedding(V, E)
         self.layers = nn.ModuleList(
@@ -89,10 +76,8 @@ class Network(nn.Module):
         x = _locked_dropout(self.embedding(ids), self.input_dropout, self.training)  # (T, B, E)
         after: list[tuple[Tensor, ...]] = []
         for layer, before in zip(self.layers, state, strict=True):
-            recurrent = _weight_drop(layer.get_parameter(_RECURRENT), self.weight_drop, self.training)
             # PyTorch's LSTM takes and gives a pair, its RNN and GRU the hidden state alone.
-            arguments = (x, before if len(before) == 2 else before[0])
-            x, state_after = functional_call(layer, {_RECURRENT: recurrent}, arguments)  # (T, B, H)
+            x, state_after = layer(x, before if len(before) == 2 else before[0])  # (T, B, H)
             x = _locked_dropout(x, self.dropout, self.training)
             after.append(state_after if len(before) == 2 else (state_after,))
         return self.readout(x), tuple(after)
@@ -132,16 +117,3 @@ def _locked_dropout(x: Tensor, rate: float, training: bool) -> Tensor:
         return x
     keep = x.new_empty(1, *x.shape[1:]).bernoulli_(1.0 - rate)
     return x * (keep / (1.0 - rate))
-
-
-def _weight_drop(weights: Tensor, rate: float, training: bool) -> Tensor:
-    """Drops single weights, each with a probability of ``rate`` to the nearest 256th.
-
-    Eight of them take one random number: with one each, as in torch's dropout, this takes a tenth of a step.
-    """
-    dropped = min(round(256 * rate), 255)
-    if not training or dropped == 0:
-        return weights
-    numbers = torch.empty(-(-weights.numel() // 8), dtype=torch.int64, device=weights.device).random_(-(2**63), None)
-    keep = numbers.view(torch.uint8)[: weights.numel()].view_as(weights) >= dropped
-    return weights * keep * (256 / (256 - dropped))

@@ -42,7 +42,6 @@ _MOST_VALIDATIONS, _LEAST_VALIDATIONS = 25, 5  # evaluations a training
 _SECONDS_A_VALIDATION = 20.0  # at least, between those; one and what is kept then takes a third of a second
 _SECONDS_AT_RISK = 60.0  # most work that a killed training has to do again
 _BETAS = (0.9, 0.99)
-_WEIGHT_DECAY = 0.05  # of matrices only
 _WARM_UP = 0.05  # of the budget
 _CLIP_NORM = 1.0
 
@@ -62,7 +61,8 @@ class Settings:
     learning_rate: float = 6e-3
     dropout: float = 0.3
     input_dropout: float = 0.1
-    weight_drop: float = 0.0
+    weight_decay: float = 0.2
+    """Of matrices only, as AdamW does it: a step takes this, times the learning rate, of each weight."""
     seed: int = 1
     averaging_period: int = 1
     """Steps that several processes take each for itself before their weights are averaged; 1: they share every step."""
@@ -79,9 +79,11 @@ class Settings:
             number = getattr(self, name)
             if number is not None and not (0 < number < math.inf):
                 raise TrainingError(f"{name} is {number}; it must be above 0")
-        for name in ("dropout", "input_dropout", "weight_drop"):
+        for name in ("dropout", "input_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise TrainingError(f"{name} is {getattr(self, name)}; it must be at least 0 and below 1")
+        if not 0 <= self.weight_decay < math.inf:
+            raise TrainingError(f"weight_decay is {self.weight_decay}; it must be at least 0")
         if not 0 <= self.seed < 2**64:
             raise TrainingError(f"seed is {self.seed}; it must be 0 to 2**64 - 1")
 
@@ -198,7 +200,7 @@ class Trainer:
             seed=settings.seed,
             continuing=lesson.continuing,
         )
-        self._optimizer = _optimizer(network, settings.learning_rate)
+        self._optimizer = _optimizer(network, settings)
         self._bf16 = has_fast_bf16(self._device)
         self._period = settings.averaging_period if self._processes.size > 1 else 1
         if position is None:
@@ -369,14 +371,14 @@ def _schedule(fraction: float) -> float:
     return 0.5 * (1.0 + math.cos(math.pi * (fraction - _WARM_UP) / (1.0 - _WARM_UP)))
 
 
-def _optimizer(network: Network, learning_rate: float) -> torch.optim.Optimizer:
+def _optimizer(network: Network, settings: Settings) -> torch.optim.Optimizer:
     parameters = list(network.parameters())
     return torch.optim.AdamW(
         [
-            {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": _WEIGHT_DECAY},
+            {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": settings.weight_decay},
             {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
         ],
-        lr=learning_rate,
+        lr=settings.learning_rate,
         betas=_BETAS,
         fused=True,
     )
