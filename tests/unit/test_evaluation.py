@@ -6,7 +6,16 @@ import torch
 from numpy.typing import NDArray
 
 from nextchar_training.alphabet import BOUNDARY, Ids, Spelling
-from nextchar_training.evaluation import WINDOW, NetworkScorer, bits, evaluate, stateful_loss, windows_loss
+from nextchar_training.evaluation import (
+    WINDOW,
+    NetworkScorer,
+    bits,
+    evaluate,
+    spread,
+    stateful_loss,
+    windows,
+    windows_loss,
+)
 from nextchar_training.network import Architecture, Network
 
 V = 6
@@ -82,6 +91,18 @@ def test_documents_begin_at_zero_and_their_ends_are_predicted(network: Network) 
             before = BOUNDARY if start == 0 else int(document.ids[start - 1])
             total += naive_loss(network, before, document.ids[start:end])
     assert windows_loss(NetworkScorer(network), documents) == pytest.approx(total / characters, abs=1e-6)
+
+
+def test_some_windows_of_a_text_are_from_all_over_it() -> None:
+    documents = [spelled(np.full(length, 1)) for length in (100 * WINDOW + 7, 3, 20 * WINDOW)]
+    all_of_them = windows(documents)
+    assert sum(window.characters for window in all_of_them) == sum(len(document.text) for document in documents)
+    some = spread(all_of_them, 12 * WINDOW)
+    assert sum(window.characters for window in some) == pytest.approx(12 * WINDOW, rel=0.1)
+    places = [next(n for n, window in enumerate(all_of_them) if window is one) for one in some]
+    assert np.diff(places).tolist() == [10] * (len(some) - 1)
+    assert places[-1] > len(all_of_them) - 11
+    assert spread(all_of_them, 10**9) == all_of_them
 
 
 def test_protocols_agree_on_a_text_of_one_window(network: Network) -> None:

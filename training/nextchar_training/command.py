@@ -44,9 +44,16 @@ from nextchar_training.dataset import (
     prepare,
 )
 from nextchar_training.display import preparing, show_summary
-from nextchar_training.evaluation import NetworkScorer, Scorer, bits, evaluate, stateful_loss
+from nextchar_training.evaluation import (
+    EVALUATED_CHARACTERS,
+    NetworkScorer,
+    Scorer,
+    bits,
+    evaluate,
+    stateful_loss,
+)
 from nextchar_training.export import MAX_CHARACTERS, ExportError, export
-from nextchar_training.fit import EVALUATED_CHARACTERS, Job, fit, follow
+from nextchar_training.fit import Job, fit, follow
 from nextchar_training.gates import GatesError
 from nextchar_training.model_file import ModelFileError, TrainingSummary
 from nextchar_training.network import Architecture, ArchitectureError

@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -32,13 +32,21 @@ from nextchar_training.network import Network, State
 WINDOW = 256
 """Characters of a window."""
 
+EVALUATED_CHARACTERS = 2**17
+"""Characters of a text that are evaluated, at most, unless another number is asked for."""
+
 _CHUNK = 1024  # ids scored at a time, so that memory stays bounded
 _BATCH = 64  # passages scored at a time
 
 S = TypeVar("S")
 
-Passage = tuple[int, Ids]
-"""Some ids, and the id before them."""
+
+class Passage(NamedTuple):
+    """Some ids, which spell so many characters, and the id before them."""
+
+    before: int
+    ids: Ids
+    characters: int
 
 
 class Scorer(Protocol[S]):
@@ -93,17 +101,18 @@ class Evaluation:
 
 def evaluate(scorer: Scorer[Any], documents: Sequence[Spelling]) -> Evaluation:
     """The loss on ``documents``, at least one character, under both protocols."""
-    return Evaluation(_characters(documents), stateful_loss(scorer, documents), windows_loss(scorer, documents))
+    characters = sum(len(document.text) for document in documents)
+    return Evaluation(characters, stateful_loss(scorer, documents), windows_loss(scorer, documents))
 
 
 def stateful_loss(scorer: Scorer[S], documents: Sequence[Spelling]) -> float:
     """The loss in nats a character, the state carried over each document."""
-    return nats(scorer, [(BOUNDARY, document.ids) for document in documents]) / _characters(documents)
+    return _loss(scorer, [Passage(BOUNDARY, document.ids, len(document.text)) for document in documents])
 
 
 def windows_loss(scorer: Scorer[S], documents: Sequence[Spelling]) -> float:
     """The loss in nats a character, in windows of 256 characters, each from state zero."""
-    return nats(scorer, windows(documents)) / _characters(documents)
+    return _loss(scorer, windows(documents))
 
 
 def windows(documents: Sequence[Spelling]) -> list[Passage]:
@@ -112,24 +121,31 @@ def windows(documents: Sequence[Spelling]) -> list[Passage]:
     for document in documents:
         ends = np.cumsum(document.lengths)[WINDOW - 1 :: WINDOW]
         before = BOUNDARY
+        left = len(document.text)
         for ids in np.split(document.ids, ends[ends < document.lengths.sum()]):
-            found.append((before, ids))
+            found.append(Passage(before, ids, min(left, WINDOW)))
             before = int(ids[-1])
+            left -= WINDOW
     return found
+
+
+def spread(passages: Sequence[Passage], characters: int) -> list[Passage]:
+    """Every n-th of ``passages``, about so many ``characters``: the beginning of a text may not be like the rest."""
+    return list(passages[:: max(1, round(sum(passage.characters for passage in passages) / characters))])
 
 
 def nats(scorer: Scorer[S], passages: Sequence[Passage]) -> float:
     """The loss in nats of all ids of ``passages``, each read from state zero."""
-    passages = sorted(passages, key=lambda passage: len(passage[1]))  # few of a batch end much before the others
+    passages = sorted(passages, key=lambda passage: len(passage.ids))  # few of a batch end much before the others
     total = 0.0
     for start in range(0, len(passages), _BATCH):
         batch = passages[start : start + _BATCH]
-        lengths = np.array([len(ids) for _, ids in batch])
+        lengths = np.array([len(passage.ids) for passage in batch])
         padded = np.full((lengths.max(), len(batch)), BOUNDARY, np.int64)  # (T, B)
-        for row, (_, ids) in enumerate(batch):
-            padded[: len(ids), row] = ids
+        for row, passage in enumerate(batch):
+            padded[: len(passage.ids), row] = passage.ids
         state = scorer.initial_state(len(batch))
-        last_id = np.array([before for before, _ in batch])
+        last_id = np.array([passage.before for passage in batch])
         for first in range(0, len(padded), _CHUNK):
             chunk = padded[first : first + _CHUNK]
             logprob, state = scorer.score(last_id, chunk, state)
@@ -139,8 +155,8 @@ def nats(scorer: Scorer[S], passages: Sequence[Passage]) -> float:
     return total
 
 
-def _characters(documents: Sequence[Spelling]) -> int:
-    return sum(len(document.text) for document in documents)
+def _loss(scorer: Scorer[Any], passages: Sequence[Passage]) -> float:
+    return nats(scorer, passages) / sum(passage.characters for passage in passages)
 
 
 def bits(nats: float) -> float:

@@ -24,7 +24,7 @@ from nextchar_training.checkpoint import Checkpoint, TrainingRecord, load_checkp
 from nextchar_training.curves import draw_losses
 from nextchar_training.dataset import Dataset
 from nextchar_training.display import SAMPLE_CHARACTERS, Display
-from nextchar_training.evaluation import NetworkScorer, bits, evaluate
+from nextchar_training.evaluation import EVALUATED_CHARACTERS, NetworkScorer, bits, evaluate
 from nextchar_training.network import Architecture, Network
 from nextchar_training.processes import Processes
 from nextchar_training.run_folder import LossRow, RunFolder
@@ -32,9 +32,6 @@ from nextchar_training.sampling import sample
 from nextchar_training.stopped_run import StoppedRun, save_stopped_run
 from nextchar_training.summary import summarized
 from nextchar_training.trainer import Lesson, Settings, Trainer, has_fast_bf16
-
-EVALUATED_CHARACTERS = 2**17
-"""Held-out characters that the final figures are of, at most: character by character takes a while."""
 
 _SAMPLE_CHARACTERS = 500
 _SAMPLE_TEMPERATURES = (0.5, 0.8, 1.0)
@@ -262,7 +259,7 @@ def _report(best: Checkpoint, job: Job, processes: Processes, last: LossRow) -> 
 ## Loss of the best checkpoint on {_evaluated_part(dataset)}
 
 {losses}
-Watched during training, on the first part of them: {record.validation_loss:.4f} nats at step {record.step:,}, \
+Watched during training, on windows from all over them: {record.validation_loss:.4f} nats at step {record.step:,}, \
 the best of the run; {last.validation_loss:.4f} at the last step, {last.step:,}.
 
 ![The losses along the way](loss.png)

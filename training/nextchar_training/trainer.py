@@ -31,12 +31,12 @@ from nextchar_training.alphabet import Spelling
 from nextchar_training.batches import Batches, Text
 from nextchar_training.dataset import Dataset
 from nextchar_training.decoder import continuing
-from nextchar_training.evaluation import WINDOW, NetworkScorer, nats, windows
+from nextchar_training.evaluation import EVALUATED_CHARACTERS, WINDOW, NetworkScorer, nats, spread, windows
 from nextchar_training.network import Network, State, detached, restarted
 from nextchar_training.processes import Processes
 
 VALIDATION_CHARACTERS = 64 * WINDOW
-"""Characters of the validation text that are evaluated during training."""
+"""Characters of the validation text that are evaluated during training, about: windows from all over it."""
 
 _MOST_VALIDATIONS, _LEAST_VALIDATIONS = 25, 5  # evaluations a training
 _SECONDS_A_VALIDATION = 20.0  # at least, between those; one and what is kept then takes a third of a second
@@ -100,7 +100,7 @@ class Progress:
 
     ``fraction`` is the part of the budget that is spent, ``characters`` how many were read so far,
     ``training_loss`` the mean loss of the steps since the ``Progress`` before, with dropout, in nats a character.
-    ``validation_loss`` is there at the steps that were evaluated: windows of 256 characters, over at most
+    ``validation_loss`` is there at the steps that were evaluated: windows of 256 characters, about
     ``VALIDATION_CHARACTERS``, in the precision of the training. ``scheduled`` tells the evaluations that every
     training with this budget has from the one that a stop brings. ``keep`` says that it is time to keep the position:
     at evaluations, and once a minute.
@@ -143,7 +143,7 @@ class Lesson:
 
     training: Text
     validation: Sequence[Spelling]
-    """Documents: those of the first ``VALIDATION_CHARACTERS`` that were held out."""
+    """Documents: those of the first ``EVALUATED_CHARACTERS`` that were held out."""
     line_end: int | None
     """The id with which a line ends."""
     characters_an_id: float = 1.0
@@ -158,7 +158,7 @@ class Lesson:
         has_lines = dataset.rules.documents != "line" and alphabet.knows("\n")
         return cls(
             training=dataset.training,
-            validation=dataset.documents(dataset.validation, alphabet, VALIDATION_CHARACTERS),
+            validation=dataset.documents(dataset.validation, alphabet, EVALUATED_CHARACTERS),
             line_end=int(alphabet.encode("\n")[0]) if has_lines else None,
             characters_an_id=dataset.characters_an_id,
             continuing=inside if (inside := continuing(alphabet)).any() else None,
@@ -190,7 +190,7 @@ class Trainer:
                 f"batch_size is {settings.batch_size}; {self._processes.size} processes cannot divide it evenly"
             )
         self._lesson = lesson
-        self._windows = windows(lesson.validation)
+        self._windows = spread(windows(lesson.validation), VALIDATION_CHARACTERS)
         self._validations = _validations(settings)
         self._batches = Batches(
             lesson.training,
@@ -332,7 +332,7 @@ class Trainer:
         scorer = NetworkScorer(self._network, bf16=self._bf16)
         own = self._windows[self._processes.rank :: self._processes.size]
         loss = torch.tensor(nats(scorer, own), dtype=torch.float64, device=self._device)
-        characters = sum(len(document.text) for document in self._lesson.validation)
+        characters = sum(window.characters for window in self._windows)
         return self._processes.mean(loss).item() * self._processes.size / characters
 
     def _spent(self, seconds: float) -> float:
