@@ -49,7 +49,7 @@ demo: $(STAMP) ## Train for a minute, export, serve, stream text, show the metri
 	deploy/demo.sh $(BIN)
 
 train: $(STAMP) ## Train the packaged model again (15 minutes): CORPUS=tinyshakespeare OUT=runs/shakespeare
-	$(BIN)/nextchar-train fit $(or $(CORPUS),tinyshakespeare) --out $(or $(OUT),runs/shakespeare) --minutes $(or $(MINUTES),15) --threads $(or $(THREADS),1) --learning-rate $(or $(RATE),0.003)
+	$(BIN)/nextchar-train fit $(or $(CORPUS),tinyshakespeare) --out $(or $(OUT),runs/shakespeare) --minutes $(or $(MINUTES),15) --threads $(or $(THREADS),1) --learning-rate 0.003 --weight-decay 0.05
 
 serve: $(STAMP) ## Serve the packaged model, or MODEL=path
 	$(BIN)/nextchar-server $(if $(MODEL),--model $(MODEL))
