@@ -18,7 +18,7 @@ from nextchar_training.run_folder import LossRow
 from nextchar_training.trainer import Position, Settings
 
 _FORMAT = "nextchar stopped run"
-_VERSION = 4
+_VERSION = 5
 
 
 @dataclass(frozen=True)

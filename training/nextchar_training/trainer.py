@@ -2,8 +2,8 @@
 
 Takes a network and a text and gives ``Progress`` after every step or few. It writes no files:
 who runs it decides what to keep, its position too, from which it goes on as if it had never stopped.
-Several processes that run one training each have a trainer. They share every step, or else each takes some for itself
-before they average what they learned, which costs a tenth of the time (local SGD).
+Several processes that run one training each have a trainer. They share every step, or each takes some for itself
+before they average what they learned (local SGD): less travels between them, and less often.
 
 Truncated back-propagation through time: the state goes on from step to step (see ``batches``), the gradient does not.
 
