@@ -40,11 +40,12 @@ class Budget:
 
 
 _RECIPE = ("--averaging-period=16", "--sequence-length=32")
+_WIDE = ("--hidden-size=768", "--learning-rate=0.005", "--dropout=0.5", "--weight-decay=0.3")
 
 BUDGETS = (
     Budget(5, 3, (*_RECIPE, "--dropout=0.4"), stateful=1.43, windows=1.455),
     Budget(10, 2, (*_RECIPE, "--dropout=0.5"), stateful=1.41, windows=1.435),
-    Budget(30, 1, (*_RECIPE, "--dropout=0.5", "--weight-decay=0.3"), stateful=1.39, windows=1.42),
+    Budget(30, 1, (*_RECIPE, *_WIDE), stateful=1.39, windows=1.42),
 )
 
 _SPEED_MINUTES = 0.5
