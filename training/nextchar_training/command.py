@@ -55,6 +55,7 @@ from nextchar_training.evaluation import (
 from nextchar_training.export import MAX_CHARACTERS, ExportError, export
 from nextchar_training.fit import Job, fit, follow
 from nextchar_training.gates import GatesError
+from nextchar_training.memory import keep_freed_memory
 from nextchar_training.model_file import ModelFileError, TrainingSummary
 from nextchar_training.network import Architecture, ArchitectureError
 from nextchar_training.processes import ProcessesError, joined
@@ -396,6 +397,7 @@ def _resume(arguments: argparse.Namespace) -> int:
 
 
 def _train(job: Job, folder: RunFolder, arguments: argparse.Namespace) -> int:
+    keep_freed_memory()
     with joined(arguments.processes, job.device, arguments.argv) as processes:
         if job.stopped is not None and processes.size != job.stopped.processes:
             raise ProcessesError(f"the run had {job.stopped.processes} processes; it goes on with as many")
@@ -574,6 +576,7 @@ def _gradients(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
     )
     dataset = _dataset(arguments, arguments.corpus, _rules(arguments, Rules()))
+    keep_freed_memory()
     lesson = Lesson.of(dataset)
     rows: list[gradients.GradientRow] = []
     for cell in dict.fromkeys(arguments.cell):
