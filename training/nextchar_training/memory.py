@@ -1,7 +1,7 @@
 """Memory: what a training frees is kept for its next step.
 
 Every step asks for the same tensors and frees them again. glibc gives blocks of such a size back to the kernel at
-once, which then has to clear their pages again in the next step; docs/performance.md has what that costs.
+once, which then has to clear their pages again in the next step; docs/training.md has what that costs.
 """
 
 from __future__ import annotations
