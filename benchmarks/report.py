@@ -46,7 +46,7 @@ def claims(lines: Iterable[Claim]) -> str:
             [
                 line.what,
                 f"{'≤' if line.at_most else '≥'} {line.wanted:g} {line.unit}",
-                f"{line.measured:.3g} {line.unit}" if line.measured < 1000 else f"{line.measured:,.0f} {line.unit}",
+                f"{line.measured:.4g} {line.unit}" if line.measured < 1000 else f"{line.measured:,.0f} {line.unit}",
                 "yes" if line.holds else "**no**",
             ]
             for line in lines

@@ -16,12 +16,18 @@ import pytest
 import torch
 
 from nextchar_training.checkpoint import load_checkpoint
-from nextchar_training.command import main
+from nextchar_training.command import run as run_command
+from nextchar_training.options import read
 from nextchar_training.processes import ProcessesError, joined
 
 COMMAND = Path(sys.executable).with_name("nextchar-train")
 TEXT = "".join(f"The {n}th line of a text that repeats itself.\n" for n in range(200))
 SMALL = ["--hidden-size=16", "--embedding-size=8", "--batch-size=8", "--sequence-length=16", "--threads=1"]
+
+
+def main(argv: list[str]) -> int:
+    """What ``nextchar-train`` does, in this process."""
+    return run_command(read(argv))
 
 
 @pytest.fixture

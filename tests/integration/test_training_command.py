@@ -11,11 +11,17 @@ import torch
 
 from nextchar_training.alphabet import BOUNDARY
 from nextchar_training.checkpoint import load_checkpoint
-from nextchar_training.command import main
+from nextchar_training.command import run as run_command
+from nextchar_training.options import read
 from nextchar_training.runner import Runner
 
 TEXT = "".join(f"The {n}th line of a text that repeats itself.\n" for n in range(200))
 SMALL = ["--hidden-size=16", "--embedding-size=8", "--batch-size=8", "--sequence-length=16", "--threads=1"]
+
+
+def main(argv: list[str]) -> int:
+    """What ``nextchar-train`` does, in this process."""
+    return run_command(read(argv))
 
 
 @pytest.fixture(scope="module")

@@ -29,17 +29,26 @@ def test_the_client_is_free_of_numpy_and_of_the_server(module: str) -> None:
     assert not imported(module) & {"numpy", "onnxruntime", "nextchar_server", "nextchar_training", "pydantic"}
 
 
+def test_the_options_of_a_training_are_read_without_torch() -> None:
+    assert not imported("nextchar_training.options") & {"torch", "onnx", "onnxruntime", "matplotlib"}
+
+
 def test_modules_that_need_torch_are_seen_by_this_test() -> None:
     assert "torch" in imported("nextchar_training.network")
 
 
 @pytest.mark.parametrize(
     ("module", "missing", "extra"),
-    [("nextchar_server.entry", "uvloop", "server"), ("nextchar_training.entry", "torch", "training")],
+    [
+        ("nextchar_server.entry", "uvloop", "server"),
+        ("nextchar_training.entry", "numpy", "training"),
+        ("nextchar_training.entry", "torch", "training"),
+    ],
 )
 def test_a_command_without_its_extra_says_in_one_line_which_brings_it(module: str, missing: str, extra: str) -> None:
     script = f"import sys; sys.modules[{missing!r}] = None; import {module} as entry; entry.main()"
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", script, *(["compare", "run"] if extra == "training" else [])]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 2
     (line,) = result.stderr.splitlines()
     assert line.endswith(f"error: {missing} is not installed; pip install 'nextchar[{extra}]' brings it")

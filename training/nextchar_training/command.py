@@ -1,6 +1,6 @@
 """The command ``nextchar-train``: fit, resume, export, evaluate, compare, gates, gradients and sample.
 
-Thin: it reads the options, calls the library and turns every error that a user can cause into one line.
+Thin: it calls the library with the options and turns every error that a user can cause into one line.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields, replace
-from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn, get_args
+from typing import Any
 
 # Threads that spin while they wait for each other starve one another as soon as anything else runs: training with
 # two threads on two cores fell to a tenth. OpenMP reads this when torch is imported.
@@ -26,32 +25,15 @@ import torch
 from rich.console import Console
 
 from nextchar_training import gates, gradients
-from nextchar_training.alphabet import Kind, Unknown, UnknownCharacterError
+from nextchar_training.alphabet import Unknown, UnknownCharacterError
 from nextchar_training.batches import TextTooShortError
-from nextchar_training.cell import GATES
 from nextchar_training.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from nextchar_training.comparison import read_runs, tabulated
 from nextchar_training.corpus import CorpusError, read_corpus
 from nextchar_training.curves import draw_losses
-from nextchar_training.dataset import (
-    Dataset,
-    DatasetError,
-    Documents,
-    HoldOut,
-    Rare,
-    Rules,
-    default_cache,
-    prepare,
-)
+from nextchar_training.dataset import EVALUATED_CHARACTERS, Dataset, DatasetError, Rules, prepare
 from nextchar_training.display import preparing, show_summary
-from nextchar_training.evaluation import (
-    EVALUATED_CHARACTERS,
-    NetworkScorer,
-    Scorer,
-    bits,
-    evaluate,
-    stateful_loss,
-)
+from nextchar_training.evaluation import NetworkScorer, Scorer, bits, evaluate, stateful_loss
 from nextchar_training.export import MAX_CHARACTERS, ExportError, export
 from nextchar_training.fit import Job, fit, follow
 from nextchar_training.gates import GatesError
@@ -64,12 +46,6 @@ from nextchar_training.runner import Runner
 from nextchar_training.sampling import SamplingError, sample
 from nextchar_training.stopped_run import load_stopped_run
 from nextchar_training.trainer import Lesson, Settings, TrainingError
-
-_EXIT_CODES = """\
-exit codes: 0 done; 2 an error, told in one line on standard error; 130 stopped by Ctrl-C or SIGTERM, \
-with everything kept that was reached"""
-
-_CORPUS = "a file, a folder, a pattern, - for standard input, or a name: stdlib, tinyshakespeare; .gz is unpacked"
 
 _ERRORS = (
     ArchitectureError,
@@ -89,14 +65,11 @@ _ERRORS = (
 )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command and gives its exit code."""
-    argv = sys.argv[1:] if argv is None else argv
-    command_line = shlex.join(["nextchar-train", *argv])
-    arguments = _parser().parse_args(argv, argparse.Namespace(command_line=command_line, argv=argv))
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the command that ``options.read`` read, and gives its exit code."""
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        return int(arguments.run(arguments))
+        return _COMMANDS[arguments.command](arguments)
     except _ERRORS as error:
         if _rank() > 0 and isinstance(error, (ProcessesError, TrainingError)):
             return 2  # which rank 0 tells
@@ -113,179 +86,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"nextchar-train: error: {message} (see {self.prog} --help)\n")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="nextchar-train",
-        description="Train character-level recurrent models and export them to one ONNX file.",
-        epilog=_EXIT_CODES,
-    )
-    parser.add_argument("--version", action="version", version=f"nextchar {version('nextchar')}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    command = commands.add_parser("fit", help="train a model on a corpus", epilog=_EXIT_CODES)
-    command.set_defaults(run=_fit)
-    command.add_argument("corpus", nargs="+", metavar="CORPUS", help=_CORPUS)
-    _add_rules(command, "as one text, but for what is given here")
-    command.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder for the run")
-    command.add_argument("--overwrite", action="store_true", help="replace the run that the folder holds")
-    budget = command.add_mutually_exclusive_group(required=True)
-    budget.add_argument("--minutes", type=float, help="train for this long")
-    budget.add_argument("--epochs", type=int, help="train for this many passes over the text")
-    command.add_argument("--cell", choices=tuple(GATES), default="lstm", help="kind of recurrent layer (%(default)s)")
-    command.add_argument("--hidden-size", type=int, default=512, help="units of a layer (%(default)s)")
-    command.add_argument("--layers", type=int, default=1, help="recurrent layers (%(default)s)")
-    command.add_argument("--embedding-size", type=int, default=128, help="size of an embedding (%(default)s)")
-    command.add_argument("--batch-size", type=int, default=64, help="sequences a step (%(default)s)")
-    command.add_argument("--sequence-length", type=int, default=64, help="characters a sequence (%(default)s)")
-    command.add_argument("--learning-rate", type=float, default=6e-3, help="highest learning rate (%(default)s)")
-    command.add_argument("--dropout", type=float, default=0.3, help="dropout of a layer's output (%(default)s)")
-    command.add_argument("--input-dropout", type=float, default=0.1, help="dropout of the embedding (%(default)s)")
-    command.add_argument("--weight-decay", type=float, default=0.2, help="weight decay of matrices (%(default)s)")
-    command.add_argument("--seed", type=int, default=1, help="seed of weights, dropout and text offsets (%(default)s)")
-    command.add_argument("--patience", type=int, help="end after so many evaluations without a better loss")
-    command.add_argument(
-        "--processes",
-        type=_at_least_1,
-        default=1,
-        help="processes that share each batch; 2 of 1 thread beat 1 of 2 threads (%(default)s)",
-    )
-    command.add_argument(
-        "--averaging-period",
-        type=int,
-        default=1,
-        metavar="STEPS",
-        help="steps that each process takes for itself before their weights are averaged; 1: every step is shared, as "
-        "if there was one process (%(default)s)",
-    )
-    command.add_argument("--threads", type=_at_least_1, help="threads of each process (the cores, divided)")
-    command.add_argument("--tensorboard", action="store_true", help="write what TensorBoard shows into the folder too")
-    command.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to train (%(default)s)")
-
-    command = commands.add_parser("resume", help="go on with a run that was stopped or killed", epilog=_EXIT_CODES)
-    command.set_defaults(run=_resume)
-    command.add_argument("run_folder", type=Path, metavar="RUN", help="folder of the run")
-    _add_cache(command)
-
-    command = commands.add_parser("export", help="turn a checkpoint into a model file", epilog=_EXIT_CODES)
-    command.set_defaults(run=_export)
-    command.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a checkpoint (.pt)")
-    command.add_argument("--out", type=Path, required=True, metavar="FILE", help="the model file (.onnx)")
-    command.add_argument("--precision", choices=("int8", "fp32"), default="int8", help="of the weights (%(default)s)")
-    command.add_argument(
-        "--text",
-        nargs="+",
-        metavar="TEXT",
-        help=f"what to check the file on: {_CORPUS} (what fit held out of its corpus, which is read again)",
-    )
-    _add_cache(command)
-
-    command = commands.add_parser("evaluate", help="measure a model's loss on a text", epilog=_EXIT_CODES)
-    command.set_defaults(run=_evaluate)
-    command.add_argument("model", type=Path, metavar="MODEL", help="a checkpoint (.pt) or a model file (.onnx)")
-    command.add_argument("text", nargs="+", metavar="TEXT", help=_CORPUS)
-    command.add_argument(
-        "--split",
-        choices=("all", "validation"),
-        default="all",
-        help="all of it, or what fit holds out by the same rules (%(default)s)",
-    )
-    command.add_argument(
-        "--characters",
-        type=_at_least_1,
-        default=EVALUATED_CHARACTERS,
-        metavar="N",
-        help="how much of it, at most, from the beginning (%(default)s)",
-    )
-    _add_rules(command, "as the model's own corpus was, but for what is given here")
-
-    command = commands.add_parser("compare", help="put runs side by side", epilog=_EXIT_CODES)
-    command.set_defaults(run=_compare)
-    command.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run")
-    command.add_argument("--out", type=Path, metavar="FILE", help="draw their loss curves into this file (.png)")
-
-    command = commands.add_parser("gates", help="show what an LSTM's gates and cells do in a text", epilog=_EXIT_CODES)
-    command.set_defaults(run=_gates)
-    command.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a checkpoint (.pt)")
-    command.add_argument("text", nargs="+", metavar="TEXT", help=_CORPUS)
-    command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder for the pictures")
-    command.add_argument("--characters", type=_at_least_1, default=2000, help="how much of the text (%(default)s)")
-    command.add_argument("--layer", type=int, default=0, help="layer of the cell that colours the text (%(default)s)")
-    command.add_argument("--unit", type=int, help="unit of that cell (one that holds something for long)")
-
-    command = commands.add_parser(
-        "gradients", help="show how far back the error of each cell's network reaches", epilog=_EXIT_CODES
-    )
-    command.set_defaults(run=_gradients)
-    command.add_argument("corpus", nargs="+", metavar="CORPUS", help=_CORPUS)
-    command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="for gradients.csv, gradients.png")
-    command.add_argument("--overwrite", action="store_true", help="replace what the folder holds of these")
-    budget = command.add_mutually_exclusive_group(required=True)
-    budget.add_argument("--minutes", type=float, help="train each network for this long")
-    budget.add_argument("--epochs", type=int, help="train each network for this many passes over the text")
-    command.add_argument(
-        "--cell",
-        nargs="+",
-        choices=tuple(GATES),
-        default=list(GATES),
-        help="kinds of recurrent layer to compare (all)",
-    )
-    command.add_argument("--hidden-size", type=int, default=128, help="units of the layer (%(default)s)")
-    command.add_argument("--batch-size", type=int, default=64, help="sequences a step (%(default)s)")
-    command.add_argument("--sequence-length", type=int, default=64, help="characters a sequence (%(default)s)")
-    command.add_argument("--seed", type=int, default=1, help="seed of weights and text offsets (%(default)s)")
-    command.add_argument("--threads", type=_at_least_1, help="threads of torch (one a core of the machine)")
-    _add_rules(command, "as one text, but for what is given here")
-
-    command = commands.add_parser("sample", help="write text with a checkpoint", epilog=_EXIT_CODES)
-    command.set_defaults(run=_sample)
-    command.add_argument("model", type=Path, metavar="MODEL", help="a checkpoint (.pt)")
-    command.add_argument("--prompt", default="", help="text to go on from (empty)")
-    command.add_argument("--characters", type=int, default=500, help="characters to write (%(default)s)")
-    command.add_argument("--seed", type=int, default=1, help="seed of the random numbers (%(default)s)")
-    command.add_argument("--temperature", type=float, default=1.0, help="0 takes the likeliest (%(default)s)")
-    return parser
-
-
-def _add_rules(command: argparse.ArgumentParser, usual: str) -> None:
-    """Adds the options that say how a corpus becomes a dataset; ``usual`` is how, where one is not given."""
-    group = command.add_argument_group("how the corpus is read", usual)
-    group.add_argument(
-        "--alphabet",
-        choices=get_args(Kind),
-        help="symbols that spell the characters: themselves (usual), decomposed (Hangul: jamo), or UTF-8",
-    )
-    group.add_argument(
-        "--documents",
-        choices=get_args(Documents),
-        help="what is a document, with a beginning and an end: all of it (usual), a file or a line",
-    )
-    group.add_argument(
-        "--hold-out",
-        choices=get_args(HoldOut),
-        help="what is never trained on: the last tenth, or one of every ten documents (where there are several)",
-    )
-    group.add_argument(
-        "--minimum-count", type=_at_least_1, metavar="N", help="characters that occur less often are rare (1: none)"
-    )
-    group.add_argument(
-        "--rare", choices=get_args(Rare), help="leave rare characters out (usual), or put --replacement in their place"
-    )
-    group.add_argument("--replacement", metavar="C", help="what stands for rare ones with --rare replace (U+FFFD)")
-    group.add_argument(
-        "--skip-undecodable", action="store_true", default=None, help="leave files out that are not UTF-8"
-    )
-    _add_cache(group)
-
-
-def _add_cache(command: argparse._ActionsContainer) -> None:
-    command.add_argument("--cache", type=Path, default=default_cache(), metavar="DIR", help="for ids (%(default)s)")
 
 
 def _rules(arguments: argparse.Namespace, usual: Rules) -> Rules:
@@ -330,13 +130,6 @@ def _dataset_for(
         return prepare(corpus, rules, arguments.cache, show), unknown
 
 
-def _at_least_1(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
-
-
 def _fit(arguments: argparse.Namespace) -> int:
     settings = Settings(
         minutes=arguments.minutes,
@@ -369,7 +162,9 @@ def _fit(arguments: argparse.Namespace) -> int:
     torch.set_num_threads(arguments.threads or max(1, torch.get_num_threads() // arguments.processes))
     if _rank() == 0:
         show_summary(dataset)
-    job = Job(dataset, architecture, settings, arguments.command_line, device, arguments.tensorboard)
+    job = Job(
+        dataset, architecture, settings, shlex.join(["nextchar-train", *arguments.argv]), device, arguments.tensorboard
+    )
     return _train(job, folder, arguments)
 
 
@@ -590,3 +385,15 @@ def _gradients(arguments: argparse.Namespace) -> int:
     Console(highlight=False).print(gradients.table(rows))
     print(table, picture, sep="\n")
     return 0
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "fit": _fit,
+    "resume": _resume,
+    "export": _export,
+    "evaluate": _evaluate,
+    "compare": _compare,
+    "gates": _gates,
+    "gradients": _gradients,
+    "sample": _sample,
+}

@@ -41,6 +41,9 @@ from nextchar_training.decoder import Decoder
 CACHE_DIR = "NEXTCHAR_CACHE_DIR"
 """The environment variable that names another folder to keep datasets in than the platform's own."""
 
+EVALUATED_CHARACTERS = 2**17
+"""Characters of a text that are evaluated, at most, unless another number is asked for."""
+
 _VERSION = 1
 _IDS, _FACTS = "ids.npy", "dataset.json"
 _CODES = 0x110000  # code points of Unicode

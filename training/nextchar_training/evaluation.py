@@ -32,9 +32,6 @@ from nextchar_training.network import Network, State
 WINDOW = 256
 """Characters of a window."""
 
-EVALUATED_CHARACTERS = 2**17
-"""Characters of a text that are evaluated, at most, unless another number is asked for."""
-
 _CHUNK = 1024  # ids scored at a time, so that memory stays bounded
 _BATCH = 64  # passages scored at a time
 

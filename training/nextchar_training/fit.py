@@ -22,9 +22,9 @@ from nextchar_training.alphabet import Alphabet
 from nextchar_training.board import Board
 from nextchar_training.checkpoint import Checkpoint, TrainingRecord, load_checkpoint, save_checkpoint
 from nextchar_training.curves import draw_losses
-from nextchar_training.dataset import Dataset
+from nextchar_training.dataset import EVALUATED_CHARACTERS, Dataset
 from nextchar_training.display import SAMPLE_CHARACTERS, Display
-from nextchar_training.evaluation import EVALUATED_CHARACTERS, NetworkScorer, bits, evaluate
+from nextchar_training.evaluation import NetworkScorer, bits, evaluate
 from nextchar_training.network import Architecture, Network
 from nextchar_training.processes import Processes
 from nextchar_training.run_folder import LossRow, RunFolder

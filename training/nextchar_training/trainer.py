@@ -29,9 +29,9 @@ from torch.nn import functional
 
 from nextchar_training.alphabet import Spelling
 from nextchar_training.batches import Batches, Text
-from nextchar_training.dataset import Dataset
+from nextchar_training.dataset import EVALUATED_CHARACTERS, Dataset
 from nextchar_training.decoder import continuing
-from nextchar_training.evaluation import EVALUATED_CHARACTERS, WINDOW, NetworkScorer, nats, spread, windows
+from nextchar_training.evaluation import WINDOW, NetworkScorer, nats, spread, windows
 from nextchar_training.network import Network, State, detached, restarted
 from nextchar_training.processes import Processes
 
