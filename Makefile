@@ -48,8 +48,8 @@ test: $(STAMP) ## Run all tests
 demo: $(STAMP) ## Train for a minute, export, serve, stream text, show the metrics
 	deploy/demo.sh $(BIN)
 
-train: $(STAMP) ## Train the packaged model again (15 minutes): CORPUS=tinyshakespeare OUT=runs/shakespeare
-	$(BIN)/nextchar-train fit $(or $(CORPUS),tinyshakespeare) --out $(or $(OUT),runs/shakespeare) --minutes $(or $(MINUTES),15) --threads $(or $(THREADS),1) --learning-rate 0.003 --weight-decay 0.05
+train: $(STAMP) ## Train the packaged model again (10 minutes): CORPUS=tinyshakespeare OUT=runs/shakespeare
+	$(BIN)/nextchar-train fit $(or $(CORPUS),tinyshakespeare) --out $(or $(OUT),runs/shakespeare) --minutes $(or $(MINUTES),10) --processes $(or $(PROCESSES),2) --threads 1 --averaging-period 16 --sequence-length 32 --dropout 0.5
 
 serve: $(STAMP) ## Serve the packaged model, or MODEL=path
 	$(BIN)/nextchar-server $(if $(MODEL),--model $(MODEL))

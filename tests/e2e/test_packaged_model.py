@@ -65,7 +65,7 @@ def test_the_packaged_model_is_small_int8_and_exact_here():
 
 def test_the_packaged_model_reaches_its_loss(validation_text):
     runner = Runner(PACKAGED_MODEL)
-    assert stateful_loss(runner, [runner.description.alphabet.spell(validation_text)]) <= 1.45
+    assert stateful_loss(runner, [runner.description.alphabet.spell(validation_text)]) <= 1.4
 
 
 def test_int8_costs_at_most_two_thousandths_of_a_nat():

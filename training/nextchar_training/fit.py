@@ -235,7 +235,9 @@ def _report(best: Checkpoint, job: Job, processes: Processes, last: LossRow) -> 
     parameters = sum(weight.numel() for weight in best.weights.values())
     precision = "bfloat16 autocast" if has_fast_bf16(job.device) else "float32 (no bfloat16 here)"
     summary = "\n".join(f"- {name}: {value}" for name, value in summarized(dataset))
-    used = f"{processes.size} {'process' if processes.size == 1 else 'processes'} of {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    together = f"{processes.size} process{'' if processes.size == 1 else 'es'}"
+    used = f"{together} of {threads} thread{'' if threads == 1 else 's'}"
     if job.device.type == "cuda":
         used = f"{processes.size} x {torch.cuda.get_device_name(job.device)}, {used}"
     if record.stateful_loss is None or record.windows_loss is None:
