@@ -40,8 +40,7 @@ class Budget:
 
 
 _PERIOD = 16
-_SHORT = "--sequence-length=32"
-_RECIPE = (f"--averaging-period={_PERIOD}", _SHORT)
+_RECIPE = (f"--averaging-period={_PERIOD}",)
 _WIDE = ("--hidden-size=768", "--learning-rate=0.005", "--dropout=0.5", "--weight-decay=0.3")
 
 BUDGETS = (
@@ -108,7 +107,7 @@ def _speeds(folder: Path) -> tuple[float, float, float]:
     rounds = [
         (
             _plain_speed(),
-            _fit(folder, _SPEED_MINUTES, seed, (_SHORT,))[1],
+            _fit(folder, _SPEED_MINUTES, seed, ())[1],
             _fit(folder, _SPEED_MINUTES, seed, _RECIPE)[1],
         )
         for seed in range(1, _SPEED_ROUNDS + 1)

@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--layers", type=int, default=1, help="recurrent layers (%(default)s)")
     command.add_argument("--embedding-size", type=int, default=128, help="size of an embedding (%(default)s)")
     command.add_argument("--batch-size", type=int, default=64, help="sequences a step (%(default)s)")
-    command.add_argument("--sequence-length", type=int, default=64, help="characters a sequence (%(default)s)")
+    command.add_argument("--sequence-length", type=int, default=32, help="characters a sequence (%(default)s)")
     command.add_argument("--learning-rate", type=float, default=6e-3, help="highest learning rate (%(default)s)")
     command.add_argument("--dropout", type=float, default=0.3, help="dropout of a layer's output (%(default)s)")
     command.add_argument("--input-dropout", type=float, default=0.1, help="dropout of the embedding (%(default)s)")

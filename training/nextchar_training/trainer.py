@@ -57,7 +57,7 @@ class Settings:
     minutes: float | None = None
     epochs: int | None = None
     batch_size: int = 64
-    sequence_length: int = 64
+    sequence_length: int = 32
     learning_rate: float = 6e-3
     dropout: float = 0.3
     input_dropout: float = 0.1
