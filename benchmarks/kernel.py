@@ -19,9 +19,9 @@ from benchmarks.models import DEEP, SMALL, WIDE, model_file, name_of, network_of
 from benchmarks.plots import COLOURS, plot
 from benchmarks.report import Claim, claims, table
 from benchmarks.timing import interleave
-from nextchar_training.model_file import Precision
-from nextchar_training.network import Architecture
-from nextchar_training.runner import SAMPLE, Runner, Settings
+from nextchar_model.description import Precision
+from nextchar_model.runner import SAMPLE, Runner, Settings
+from nextchar_training.learning.network import Architecture
 
 TITLE = "Kernel"
 K = 50

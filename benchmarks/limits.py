@@ -22,8 +22,8 @@ from benchmarks.kernel import K, steps_of
 from benchmarks.models import WIDE, model_file, name_of
 from benchmarks.report import table
 from benchmarks.timing import interleave
-from nextchar_training.graph import IR_VERSION, OPSET
-from nextchar_training.runner import SAMPLE, Runner, Settings, _options
+from nextchar_model.runner import SAMPLE, Runner, Settings, _options
+from nextchar_training.export.graph import IR_VERSION, OPSET
 
 TITLE = "Limits, and a profile of one step"
 SECONDS = 3.0

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nextchar_training.alphabet import Alphabet
-from nextchar_training.checkpoint import Checkpoint, TrainingRecord, save_checkpoint
-from nextchar_training.dataset import Rules
-from nextchar_training.export import MIN_CHARACTERS, export
-from nextchar_training.model_file import Precision, TrainingSummary
-from nextchar_training.network import Architecture, Network
+from nextchar_model.alphabet import Alphabet
+from nextchar_model.description import Precision, TrainingSummary
+from nextchar_training.data.dataset import Rules
+from nextchar_training.export.exporter import MIN_CHARACTERS, export
+from nextchar_training.learning.network import Architecture, Network
+from nextchar_training.run.checkpoint import Checkpoint, TrainingRecord, save_checkpoint
 
 SHAKESPEARE = "\n !$&',-.3:;?ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 """The 65 characters of Tiny Shakespeare."""

@@ -24,7 +24,7 @@ from benchmarks.plots import COLOURS, plot
 from benchmarks.report import Claim, claims, table
 from benchmarks.servers import SERVER_CORE, Load, Server, baseline, served
 from benchmarks.timing import interleave
-from nextchar_training.runner import Runner
+from nextchar_model.runner import Runner
 
 TITLE = "Served"
 STREAMS = 64

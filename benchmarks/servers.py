@@ -120,7 +120,12 @@ class Load:
 
     def __init__(self, server: Server, core: int = LOAD_CORE, /, **flags: float) -> None:
         options = [str(text) for name, value in flags.items() for text in (f"--{name.replace('_', '-')}", value)]
-        command = ["-c", "from nextchar_client.command import main; raise SystemExit(main())", "bench", "--json"]
+        command = [
+            "-c",
+            "from nextchar_client.commands.command import main; raise SystemExit(main())",
+            "bench",
+            "--json",
+        ]
         self._process = subprocess.Popen(
             [
                 "taskset",

@@ -20,8 +20,8 @@ from torch import nn
 from torch.nn import functional
 
 from benchmarks.report import Claim, claims, table
-from nextchar_training.checkpoint import load_checkpoint
-from nextchar_training.run_folder import RunFolder
+from nextchar_training.run.checkpoint import load_checkpoint
+from nextchar_training.run.folder import RunFolder
 
 TITLE = "Training"
 CORPUS = "tinyshakespeare"

@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 
 from benchmarks.baselines.server import serve
-from nextchar_training.alphabet import BOUNDARY, Ids
-from nextchar_training.checkpoint import load_checkpoint
+from nextchar_model.alphabet import BOUNDARY, Ids
+from nextchar_training.run.checkpoint import load_checkpoint
 
 
 def main() -> None:

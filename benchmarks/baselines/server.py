@@ -14,7 +14,7 @@ import grpc
 
 from nextchar.v1 import generation_pb2 as pb
 from nextchar.v1 import generation_pb2_grpc
-from nextchar_training.alphabet import BOUNDARY, Alphabet, Ids
+from nextchar_model.alphabet import BOUNDARY, Alphabet, Ids
 
 THREADS = 64
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from benchmarks.baselines.server import serve
-from nextchar_training.alphabet import BOUNDARY, Ids
-from nextchar_training.checkpoint import Checkpoint, load_checkpoint
+from nextchar_model.alphabet import BOUNDARY, Ids
+from nextchar_training.run.checkpoint import Checkpoint, load_checkpoint
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime

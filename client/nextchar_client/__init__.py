@@ -12,7 +12,8 @@
 The public names are those in ``__all__``; no protobuf is among their types.
 """
 
-from .asynchronous import DEFAULT_ENDPOINT, AsyncClient
+from .async_client import DEFAULT_ENDPOINT, AsyncClient
+from .client import Client
 from .errors import (
     CallCancelledError,
     DeadlineExceededError,
@@ -43,7 +44,6 @@ from .results import (
     Started,
     Usage,
 )
-from .synchronous import Client
 
 __all__ = [
     "DEFAULT_ENDPOINT",

@@ -22,15 +22,16 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 
 from nextchar.v1 import generation_pb2, generation_pb2_grpc
-from nextchar_server.config import Config
-from nextchar_server.engine import Engine
-from nextchar_server.http import application
-from nextchar_server.interceptor import CallInterceptor
-from nextchar_server.metrics import Metrics
-from nextchar_server.requests import Limits
-from nextchar_server.served import ServedModel, ServedModels
-from nextchar_server.service import GenerationService
-from nextchar_training.runner import Replay, Runner
+from nextchar_model.runner import Replay, Runner
+
+from .catalog import ServedModel, ServedModels
+from .config import Config
+from .engine.engine import Engine
+from .metrics import Metrics
+from .probes import application
+from .rpc.interceptor import CallInterceptor
+from .rpc.requests import Limits
+from .rpc.service import GenerationService
 
 SERVICE = generation_pb2.DESCRIPTOR.services_by_name["GenerationService"].full_name
 

@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from nextchar_server.stream import Chunk
-from nextchar_training.alphabet import Alphabet
-from nextchar_training.decoder import Decoder, Finished
+from nextchar_model.alphabet import Alphabet
+from nextchar_model.decoder import Decoder, Finished
+
+from .engine.stream import Chunk
 
 _Known = tuple[int, float, list[tuple[int, float]]]  # id, log-probability, alternatives
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from nextchar_model.runner import Runner
 from nextchar_server.config import PACKAGED_MODEL
-from nextchar_training.evaluation import stateful_loss
-from nextchar_training.runner import Runner
+from nextchar_training.learning.evaluation import stateful_loss
 
 SERVER = [sys.executable, "-c", "from nextchar_server.entry import main; main()"]
-CLIENT = [sys.executable, "-c", "from nextchar_client.command import main; main()"]
+CLIENT = [sys.executable, "-c", "from nextchar_client.commands.command import main; main()"]
 ROMEO = ["generate", "ROMEO:", "--seed", "7", "--max-characters", "400"]
 
 

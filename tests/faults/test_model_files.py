@@ -9,10 +9,10 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from tests.conftest import TinyModel
+from tests.support.tiny_model import TinyModel
 
-from nextchar_training.model_file import METADATA_KEY, ModelFileError
-from nextchar_training.runner import Runner
+from nextchar_model.description import METADATA_KEY, ModelFileError
+from nextchar_model.runner import Runner
 
 
 def refusal(path: Path) -> str:

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from nextchar_training.checkpoint import load_checkpoint
-from nextchar_training.command import run as run_command
-from nextchar_training.options import read
-from nextchar_training.processes import ProcessesError, joined
+from nextchar_training.commands.command import run as run_command
+from nextchar_training.commands.options import read
+from nextchar_training.learning.workers import ProcessesError, joined
+from nextchar_training.run.checkpoint import load_checkpoint
 
 COMMAND = Path(sys.executable).with_name("nextchar-train")
 TEXT = "".join(f"The {n}th line of a text that repeats itself.\n" for n in range(200))

@@ -1,85 +1,10 @@
-"""A real server in the test's own process and loop, on free ports, with a real channel to it."""
+"""What every integration test may ask for."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-import grpc
 import pytest
-from google.rpc.status_pb2 import Status
-
-from nextchar.v1 import generation_pb2 as pb
-from nextchar.v1 import generation_pb2_grpc
-from nextchar_server.config import Config
-from nextchar_server.server import Server
-
-
-@dataclass(frozen=True)
-class Serving:
-    """A running server."""
-
-    server: Server
-    grpc_port: int
-    http_port: int
-    channel: grpc.aio.Channel
-    stub: Any
-
-    def stream(self, prompt: str = "", model: str = "", **parameters: Any) -> Any:
-        """Calls GenerateStream."""
-        return self.stub.GenerateStream(
-            pb.GenerateStreamRequest(prompt=prompt, model=model, parameters=pb.GenerationParameters(**parameters))
-        )
-
-    async def text(self, prompt: str = "", **parameters: Any) -> str:
-        """The text of a whole stream."""
-        return "".join([event.delta.text async for event in self.stream(prompt, **parameters)])
-
-
-# The server feels soon that a reader does not read.
-_SMALL_WINDOWS = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 16384)]
-
-Serve = Callable[..., AbstractAsyncContextManager[Serving]]
-
-
-@asynccontextmanager
-async def _serve(*models: str | Path, **settings: Any) -> AsyncIterator[Serving]:
-    settings = {"lanes": 2, "drain_timeout": 5.0, **settings}
-    config = Config(model=tuple(map(str, models)), grpc_port=0, http_port=0, **settings)
-    server = Server(config)
-    ports = await server.start()
-    try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}", options=_SMALL_WINDOWS) as channel:
-            yield Serving(server, ports.grpc, ports.http, channel, generation_pb2_grpc.GenerationServiceStub(channel))
-    finally:
-        await server.stop()
+from tests.support.serving import Serve, serving
 
 
 @pytest.fixture
 def serve() -> Serve:
     """Starts a server of model files, as an async context manager that gives a ``Serving``."""
-    return _serve
-
-
-async def failure(call: Any) -> grpc.aio.AioRpcError:
-    """The error with which ``call``, a stream or a unary one, ends."""
-    try:
-        if hasattr(call, "__aiter__"):
-            async for _ in call:
-                pass
-        else:
-            await call
-    except grpc.aio.AioRpcError as error:
-        return error
-    raise AssertionError("the call succeeded")
-
-
-def details(error: grpc.aio.AioRpcError, kind: Any) -> Any:
-    """The detail of type ``kind`` that ``error`` carries."""
-    status = Status.FromString(dict(error.trailing_metadata())["grpc-status-details-bin"])
-    for packed in status.details:
-        detail = kind()
-        if packed.Unpack(detail):
-            return detail
-    raise AssertionError(f"no {kind.__name__} in {status}")
+    return serving

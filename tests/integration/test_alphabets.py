@@ -9,18 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.support.serving import Serve, failure
 
 from nextchar.v1 import generation_pb2 as pb
-from nextchar_training.alphabet import BOUNDARY, Alphabet, Kind
-from nextchar_training.decoder import Decoder, continuing
-from nextchar_training.export import export
-from nextchar_training.model_file import TrainingSummary
-from nextchar_training.network import Architecture, Network
-from nextchar_training.runner import SAMPLE, Runner, Settings
-from nextchar_training.sampling import sample
-from nextchar_training.uniform import uniform
-
-from .conftest import Serve, failure
+from nextchar_model.alphabet import BOUNDARY, Alphabet, Kind
+from nextchar_model.decoder import Decoder, continuing
+from nextchar_model.description import TrainingSummary
+from nextchar_model.draws import uniform
+from nextchar_model.runner import SAMPLE, Runner, Settings
+from nextchar_training.export.exporter import export
+from nextchar_training.learning.network import Architecture, Network
+from nextchar_training.learning.sampling import sample
 
 KINDS: tuple[Kind, ...] = ("characters", "jamo", "bytes")
 TEXT = "서울특별시 강남구 테헤란로 값 없는 물건, 밟고 읽는 책들. ㅋㅋㅋ ㅠㅠ Café née! 12동 503호\n" * 8

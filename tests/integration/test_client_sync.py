@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from tests.support.scripted_server import FINISHED, HANG, STARTED, ScriptedServer, delta
 
 from nextchar.v1 import generation_pb2 as pb
 from nextchar_client import (
@@ -20,8 +21,6 @@ from nextchar_client import (
     InvalidArgumentError,
     Started,
 )
-
-from .scripted_server import FINISHED, HANG, STARTED, ScriptedServer, delta
 
 
 @pytest.fixture

@@ -4,11 +4,10 @@ import asyncio
 import itertools
 
 import pytest
+from tests.support.serving import Serve, Serving
 
 from nextchar.v1 import generation_pb2 as pb
-from nextchar_training.runner import Runner
-
-from .conftest import Serve, Serving
+from nextchar_model.runner import Runner
 
 
 @pytest.fixture

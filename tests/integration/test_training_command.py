@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from nextchar_training.alphabet import BOUNDARY
-from nextchar_training.checkpoint import load_checkpoint
-from nextchar_training.command import run as run_command
-from nextchar_training.options import read
-from nextchar_training.runner import Runner
+from nextchar_model.alphabet import BOUNDARY
+from nextchar_model.runner import Runner
+from nextchar_training.commands.command import run as run_command
+from nextchar_training.commands.options import read
+from nextchar_training.run.checkpoint import load_checkpoint
 
 TEXT = "".join(f"The {n}th line of a text that repeats itself.\n" for n in range(200))
 SMALL = ["--hidden-size=16", "--embedding-size=8", "--batch-size=8", "--sequence-length=16", "--threads=1"]

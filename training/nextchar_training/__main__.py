@@ -1,5 +1,5 @@
 """``python -m nextchar_training``: the command ``nextchar-train``."""
 
-from nextchar_training.entry import main
+from .commands.entry import main
 
 main()

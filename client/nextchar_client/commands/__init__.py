@@ -1,0 +1,1 @@
+"""The command ``nextchar``: one module per verb."""

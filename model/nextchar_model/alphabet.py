@@ -1,0 +1,212 @@
+"""The alphabet: where text becomes ids.
+
+First stage of the flow. Training, the model file and the server all use this one class, so a text has
+the same ids everywhere. Id 0 is the document boundary, which is no character; ids from 1 on are the
+symbols in the order of their code points. A character, in nextchar, is a code point of text in Unicode normalization
+form C (UAX #15); how many symbols spell it depends on the kind of the alphabet:
+
+- ``characters``: a character is a symbol;
+- ``jamo``: a character is spelled by its canonical decomposition, so a Hangul syllable by its two or three jamo
+  (The Unicode Standard, section 3.12);
+- ``bytes``: a character is spelled by its bytes in UTF-8. Every text has ids.
+
+The way back, from ids to text as it comes, is ``decoder``.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+BOUNDARY = 0
+"""The id that starts every document, and with which the model ends one."""
+
+Ids = NDArray[np.int64]
+"""Ids of a text, of shape [symbols]."""
+
+VOWEL_JAMO, FINAL_JAMO = range(0x1161, 0x1176), range(0x11A8, 0x11C3)
+"""Code points of the Hangul vowels and final consonants that compose."""
+
+Kind = Literal["characters", "jamo", "bytes"]
+
+Unknown = Literal["error", "skip", "replace"]
+"""What happens to characters that the alphabet cannot spell."""
+
+_BYTES = tuple(map(chr, range(256)))
+_NONE = -1  # fills the spellings of characters up to the longest
+
+
+class AlphabetError(ValueError):
+    """A list of symbols is no alphabet."""
+
+
+class UnknownCharacterError(ValueError):
+    """A text holds a character that the alphabet cannot spell.
+
+    ``character`` is the first such character, ``offset`` its place in NFC characters.
+    """
+
+    def __init__(self, character: str, offset: int) -> None:
+        self.character = character
+        self.offset = offset
+        super().__init__(
+            f"character {character!r} (U+{ord(character):04X}) at offset {offset} is not in the model's alphabet"
+        )
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """A text and its ids. ``lengths`` [characters] has the number of ids of each of its characters.
+
+    Where the text's end belongs to it, the boundary follows as a last id.
+    """
+
+    text: str
+    ids: Ids
+    lengths: Ids
+
+    def characters_in(self, ids: int) -> int:
+        """How many characters the first so many ``ids`` spell."""
+        return int(np.searchsorted(np.cumsum(self.lengths), ids, side="right"))
+
+
+@dataclass(frozen=True)
+class Alphabet:
+    """The symbols of a model.
+
+    ``symbols[n]`` is the symbol of id ``n + 1``: single code points in ascending order. Those of ``bytes`` are the
+    256 code points from U+0000 on, each standing for the byte of its number.
+    """
+
+    symbols: tuple[str, ...]
+    kind: Kind = "characters"
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise AlphabetError(
+                f"alphabet kind {self.kind!r} is not known; this version knows {', '.join(get_args(Kind))}"
+            )
+        for symbol in self.symbols:
+            if not isinstance(symbol, str) or len(symbol) != 1:
+                raise AlphabetError(f"symbol {symbol!r} is not one code point")
+        if not self.symbols:
+            raise AlphabetError("an alphabet needs at least one symbol")
+        if list(self.symbols) != sorted(set(self.symbols)):
+            raise AlphabetError("the symbols are not in ascending order, each once")
+        if self.kind == "bytes" and self.symbols != _BYTES:
+            raise AlphabetError("the symbols of bytes are the 256 values of a byte")
+
+    @classmethod
+    def of(cls, text: str, kind: Kind = "characters") -> Alphabet:
+        """The alphabet of ``kind`` that spells all characters of ``text``."""
+        if kind == "bytes":
+            return cls(_BYTES, kind)
+        characters = set(normalize(text))
+        return cls(tuple(sorted(characters if kind == "characters" else set(_decomposed("".join(characters))))), kind)
+
+    @property
+    def size(self) -> int:
+        """Number of ids V: the symbols and the boundary."""
+        return len(self.symbols) + 1
+
+    def encode(self, text: str, *, unknown: Unknown = "error", replacement: str = "") -> Ids:
+        """The ids of ``text``, of shape [symbols]; see ``spell``."""
+        return self.spell(text, unknown=unknown, replacement=replacement).ids
+
+    def spell(self, text: str, *, unknown: Unknown = "error", replacement: str = "") -> Spelling:
+        """``text`` after NFC and its ids.
+
+        ``unknown`` says what happens to a character that the alphabet cannot spell: ``"error"`` raises
+        ``UnknownCharacterError``, ``"skip"`` leaves it out, ``"replace"`` puts ``replacement``, a character that it
+        can spell, in its place.
+        """
+        text = normalize(text)
+        codes, places = np.unique(_codes(text), return_inverse=True)
+        spelled = [self.spelled(chr(code)) for code in codes.tolist()]
+        known = np.array([ids is not None for ids in spelled], dtype=bool)
+        if not known.all():
+            missing = ~known[places]
+            if unknown == "error":
+                offset = int(np.argmax(missing))
+                raise UnknownCharacterError(text[offset], offset)
+            filler = replacement if unknown == "replace" else ""
+            if filler:
+                self.spell(filler)  # which it has to know
+            # What stands side by side now may compose, so all of it is looked at again.
+            kept = (filler if gone else character for character, gone in zip(text, missing.tolist(), strict=True))
+            return self.spell("".join(kept), unknown=unknown, replacement=replacement)
+        longest = max(map(len, filter(None, spelled)), default=0)
+        table = np.full((len(spelled), longest), _NONE, np.int64)
+        for row, ids in zip(table, spelled, strict=True):
+            assert ids is not None
+            row[: len(ids)] = ids
+        rows = table[places]  # (characters, longest)
+        return Spelling(text, rows[rows != _NONE], (table != _NONE).sum(axis=1)[places])
+
+    def knows(self, character: str) -> bool:
+        """Whether it can spell ``character``."""
+        return self.spelled(character) is not None
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of ``ids``, in NFC; a boundary is no text. As they come one by one, see ``decoder``."""
+        from .decoder import Decoder  # which is the later stage
+
+        decoder = Decoder(self)
+        return decoder.feed([id_ for id_ in ids if id_ != BOUNDARY])[0] + decoder.flush()[0]
+
+    def symbol(self, id: int) -> str:  # noqa: A002 - an id is what the field calls it
+        """The symbol of one id; empty for the boundary."""
+        return "" if id == BOUNDARY else self.symbols[id - 1]
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {symbol: n for n, symbol in enumerate(self.symbols, start=1)}
+
+    def spelled(self, character: str) -> list[int] | None:
+        """The ids of an NFC character, or None where a symbol is missing."""
+        if self.kind == "bytes":
+            try:
+                return [byte + 1 for byte in character.encode()]
+            except UnicodeEncodeError:  # half of a surrogate pair
+                return None
+        symbols = character if self.kind == "characters" else _decomposed(character)
+        ids = [self._ids.get(symbol) for symbol in symbols]
+        return None if None in ids else [id_ for id_ in ids if id_ is not None]
+
+
+def normalize(text: str) -> str:
+    """``text`` in Unicode normalization form C, the form in which nextchar counts characters."""
+    return text if unicodedata.is_normalized("NFC", text) else unicodedata.normalize("NFC", text)
+
+
+def joins(code_point: str) -> bool:
+    """Whether NFC may join ``code_point`` to, or sort it among, what stands before it."""
+    if code_point < "\u0300":
+        return False
+    first = _decomposed(code_point)[0]
+    return unicodedata.combining(first) != 0 or first in second_halves()
+
+
+@cache
+def second_halves() -> frozenset[str]:
+    """The code points that are the second half of a canonical composite, Hangul's jamo among them."""
+    halves = set(map(chr, (*VOWEL_JAMO, *FINAL_JAMO)))
+    for code in range(0xC0, 0x2FA1E):
+        parts = unicodedata.decomposition(chr(code)).split()
+        if len(parts) == 2 and not parts[0].startswith("<"):
+            halves.add(chr(int(parts[1], 16)))
+    return frozenset(halves)
+
+
+def _decomposed(text: str) -> str:
+    return unicodedata.normalize("NFD", text)
+
+
+def _codes(text: str) -> NDArray[np.uint32]:
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)

@@ -1,0 +1,173 @@
+"""The decoder: text from ids, as they come.
+
+Where a character is one symbol for good, this is a look-up. Otherwise a character is finished only when nothing that
+may follow can change it: the bytes of a character have to be there, and what composes with what stands before it
+(UAX #15) may still come. A Hangul consonant and vowel wait for a final consonant, and no longer.
+
+What always holds: the text does not depend on how the ids were cut; every piece of it is in NFC, and so are all pieces
+together; it holds no broken character. Ids that are no UTF-8 give U+FFFD, one for each maximal subpart (The Unicode
+Standard, section 3.9). Of combining marks without end, runs of 30 are parted by U+034F (UAX #15, Stream-Safe Text
+Format), so a character waits for a bounded time.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .alphabet import FINAL_JAMO, VOWEL_JAMO, Alphabet, joins, second_halves
+
+MAX_SEGMENT = 31
+"""Code points that wait for each other at most: a base and 30 marks."""
+
+_JOINER, _REPLACEMENT = "\u034f", "\ufffd"
+_FIRST_SYLLABLE, _FINALS = 0xAC00, 28
+_INITIALS = range(0x1100, 0x1113)
+
+Finished = tuple[str, list[int]]
+"""Some text in NFC, and how many ids made each of its characters."""
+
+
+class Decoder:
+    """Puts the text of one stream together."""
+
+    def __init__(self, alphabet: Alphabet, pending: Sequence[int] = ()) -> None:
+        """Goes on from the ``pending`` ids of another decoder, where they are given."""
+        self._alphabet = alphabet
+        self._marked, self._vowels, self._finals = _composing(alphabet)
+        self._looks_up = is_one_to_one(alphabet)
+        self._waiting: list[int] = []  # ids of what is not finished
+        self._segment = ""  # the code points of the first of them
+        self._segment_ids = 0
+        self._bytes = b""  # the others: the beginning of a code point in UTF-8
+        self.feed(pending)
+
+    @property
+    def pending(self) -> tuple[int, ...]:
+        """The ids whose characters are not finished: all that the decoder remembers."""
+        return tuple(self._waiting)
+
+    def feed(self, ids: Sequence[int]) -> Finished:
+        """What is finished now that ``ids`` came, none of them a boundary."""
+        symbols = self._alphabet.symbols
+        if self._looks_up:
+            return "".join([symbols[id_ - 1] for id_ in ids]), [1] * len(ids)
+        text, lengths = [], []
+        for id_ in ids:
+            self._waiting.append(id_)
+            for code_point, count in self._read(id_):
+                for piece, made_by in self._compose(code_point, count):
+                    text.append(piece)
+                    lengths += made_by
+        return "".join(text), lengths
+
+    def flush(self, *, broken_off: bool = False) -> Finished:
+        """All that was still waiting, now that nothing follows.
+
+        Bytes of half a character are U+FFFD; nothing at all where the text is ``broken_off``.
+        """
+        text, lengths = [], []
+        if self._bytes and not broken_off:
+            for piece, made_by in self._compose(_REPLACEMENT, len(self._bytes)):
+                text.append(piece)
+                lengths += made_by
+        piece, made_by = self._finish()
+        self._waiting, self._bytes = [], b""
+        return "".join([*text, piece]), [*lengths, *made_by]
+
+    def _read(self, id_: int) -> list[tuple[str, int]]:
+        """The code points that ``id_`` completes, and how many ids made each."""
+        if self._alphabet.kind != "bytes":
+            return [(self._alphabet.symbols[id_ - 1], 1)]
+        byte = bytes([id_ - 1])
+        broken: list[tuple[str, int]] = []
+        if self._bytes and not _begins(self._bytes + byte):
+            broken, self._bytes = [(_REPLACEMENT, len(self._bytes))], b""
+        if not _begins(self._bytes + byte):
+            return [*broken, (_REPLACEMENT, 1)]
+        self._bytes += byte
+        if len(self._bytes) < _length(self._bytes[0]):
+            return broken
+        whole, self._bytes = self._bytes, b""
+        return [*broken, (whole.decode(), len(whole))]
+
+    def _compose(self, code_point: str, count: int) -> list[Finished]:
+        """What is finished now that ``code_point``, made by ``count`` ids, follows the segment."""
+        finished = []
+        if self._segment and not joins(code_point):
+            finished.append(self._finish())
+        elif len(self._segment) >= MAX_SEGMENT:
+            finished.append(self._finish())
+            self._segment = _JOINER
+        self._segment += code_point
+        self._segment_ids += count
+        if not self._may_grow():
+            finished.append(self._finish())
+        return finished
+
+    def _may_grow(self) -> bool:
+        """Whether a symbol of the alphabet could change what the segment is in NFC."""
+        if self._marked:
+            return True
+        last = ord(unicodedata.normalize("NFC", self._segment)[-1])
+        if last in _INITIALS:
+            return self._vowels
+        place = last - _FIRST_SYLLABLE
+        return self._finals and 0 <= place < len(_INITIALS) * len(VOWEL_JAMO) * _FINALS and place % _FINALS == 0
+
+    def _finish(self) -> Finished:
+        """The segment."""
+        text, count = unicodedata.normalize("NFC", self._segment), self._segment_ids
+        self._segment, self._segment_ids = "", 0
+        del self._waiting[:count]
+        # A base takes what composed with it; marks that did not are characters of their own.
+        return text, [count - len(text) + 1, *[1] * (len(text) - 1)] if text else []
+
+
+def _length(lead: int) -> int:
+    """Bytes of a code point in UTF-8 that begins with ``lead``."""
+    return 1 + (lead >= 0xC2) + (lead >= 0xE0) + (lead >= 0xF0)
+
+
+def _begins(content: bytes) -> bool:
+    """Whether a code point in UTF-8 begins with ``content`` (The Unicode Standard, table 3-7)."""
+    lead, *rest = content
+    if not rest:
+        return lead < 0x80 or 0xC2 <= lead <= 0xF4
+    bounds = {0xE0: (0xA0, 0xBF), 0xED: (0x80, 0x9F), 0xF0: (0x90, 0xBF), 0xF4: (0x80, 0x8F)}
+    least, most = bounds.get(lead, (0x80, 0xBF))
+    return least <= rest[0] <= most and all(0x80 <= byte <= 0xBF for byte in rest[1:])
+
+
+def continuing(alphabet: Alphabet) -> NDArray[np.bool_]:
+    """The ids that belong to the character before them, [V]: with none of them a text goes on after a whole one."""
+    if alphabet.kind == "bytes":
+        return np.array([False, *(0x80 <= byte < 0xC0 for byte in range(256))])
+    return np.array([False, *(symbol in second_halves() for symbol in alphabet.symbols)])
+
+
+def is_one_to_one(alphabet: Alphabet) -> bool:
+    """Whether every symbol is a character, whatever stands beside it."""
+    return not any(_composing(alphabet))
+
+
+def max_ids(alphabet: Alphabet, characters: int) -> int:
+    """How many ids so many characters take at most, with what tells that the last one is finished."""
+    marked, *hangul = _composing(alphabet)
+    if marked:
+        return characters * MAX_SEGMENT * (4 if alphabet.kind == "bytes" else 1) + 1
+    return characters * 3 + 1 if any(hangul) else characters
+
+
+@cache
+def _composing(alphabet: Alphabet) -> tuple[bool, bool, bool]:
+    """Whether the alphabet has marks, vowel jamo and final jamo that compose with what stands before them."""
+    if alphabet.kind == "bytes":
+        return True, True, True
+    codes = {ord(symbol) for symbol in alphabet.symbols if joins(symbol)}
+    vowels, finals = codes.intersection(VOWEL_JAMO), codes.intersection(FINAL_JAMO)
+    return codes > vowels | finals, bool(vowels), bool(finals)

@@ -1,0 +1,367 @@
+"""The runner: a model file, opened in onnxruntime, ready to advance batches.
+
+Last stage of training's flow and first of the server's: the exporter checks its files with it, the evaluator
+scores texts with it, the engine serves from it. It knows ids and states, never text. Free of torch.
+
+What always holds: on the CPU, a row's results depend on that row alone, bit for bit, whatever its batch-mates
+are, however many steps one call takes and however many threads share the work.
+
+Shapes: B rows, R steps that only read, K steps, V ids, L layers, H hidden size, N alternatives.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .alphabet import BOUNDARY, Ids
+from .decoder import continuing
+from .description import ModelDescription, ModelFileError, Precision
+from .draws import uniform
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is imported
+import onnxruntime
+
+Provider = Literal["cpu", "cuda"]
+
+SAMPLE = -1
+"""What ``forced`` holds where an id is to be sampled."""
+
+REPLAY_TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "int8": 0.15}
+"""Largest difference in a log-probability of the test vector's text, in nats, at which a machine still counts
+as running the same model. In int8 the last bit of a float can tip a hidden state to the next of its 255 steps, and
+x86 processors without VNNI add pairs of products in 16 bits, which saturates now and then: up to 0.06 nats a
+character, 0.0004 nats in the mean."""
+
+MAX_ROWS = 256
+"""Most rows of one call of onnxruntime. What lies between the nodes of more rows leaves the processor's caches, and a
+character of 1,024 rows costs a third more than one of 256."""
+
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_OUTPUTS = ["ids", "logprob", "top_ids", "top_logprobs", "new_automaton_state", "new_hidden", "new_cell"]
+
+
+class ProviderError(ValueError):
+    """This machine or this onnxruntime can't run a model where it was asked to. The message has the remedy."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How one row is sampled. The ranges are those of ``GenerationParameters`` in the protocol."""
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    bias: NDArray[np.float32] | None = None
+    """Added to the log-probabilities before anything else, [V]; None adds nothing."""
+    begins: bool = True
+    """Whether what is sampled begins with a new character, and not with a part of what was read."""
+
+
+@dataclass
+class Batch:
+    """B rows: the settings and the state of each, arrays whose first axis (second, of hidden and cell) is B.
+
+    ``cell`` is [0, B, H] where the model has none.
+    """
+
+    last_id: Ids
+    hidden: NDArray[np.generic]
+    cell: NDArray[np.float32]
+    automaton_state: NDArray[np.int32]
+    temperature: NDArray[np.float32]
+    top_k: NDArray[np.int64]
+    top_p: NDArray[np.float32]
+    min_p: NDArray[np.float32]
+    bias: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.last_id)
+
+    def take(self, rows: Sequence[int]) -> Batch:
+        """The batch of ``rows`` only, in that order."""
+        return Batch(
+            **{
+                name: np.take(array, np.asarray(rows, np.intp), axis=_row_axis(name))
+                for name, array in vars(self).items()
+            }
+        )
+
+    def split(self, parts: int) -> list[Batch]:
+        """``parts`` batches of nearly as many rows each, which ``join`` puts together again."""
+        arrays = {name: np.array_split(array, parts, axis=_row_axis(name)) for name, array in vars(self).items()}
+        return [Batch(**dict(zip(arrays, one, strict=True))) for one in zip(*arrays.values(), strict=True)]
+
+    @staticmethod
+    def join(batches: Sequence[Batch]) -> Batch:
+        """The rows of ``batches``, at least one of them, one after another."""
+        return Batch(
+            **{
+                name: np.concatenate([getattr(batch, name) for batch in batches], axis=_row_axis(name))
+                for name in vars(batches[0])
+            }
+        )
+
+
+def _row_axis(name: str) -> int:
+    return 1 if name in ("hidden", "cell") else 0
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What K steps of a batch gave."""
+
+    ids: NDArray[np.int64]
+    """[K, B]: the id after each step, forced or sampled."""
+    logprob: NDArray[np.float32]
+    """[K, B]: its log-probability before temperature, bias and truncation, in nats."""
+    top_ids: NDArray[np.int64]
+    """[K, B, N]: the likeliest ids, likeliest first."""
+    top_logprobs: NDArray[np.float32]
+    """[K, B, N]: their log-probabilities, in nats."""
+
+    @staticmethod
+    def join(parts: Sequence[Steps]) -> Steps:
+        """The rows of ``parts``, at least one of them, one after another."""
+        return Steps(**{name: np.concatenate([getattr(part, name) for part in parts], 1) for name in vars(parts[0])})
+
+
+@dataclass(frozen=True)
+class Replay:
+    """How this machine repeats a model file's test vector."""
+
+    exact: bool
+    """Bit for bit as the exporting machine did; else close, another instruction set."""
+    numeric_class: str
+    """Two machines that gave the same bits have the same one."""
+
+
+@dataclass(frozen=True)
+class State:
+    """The recurrent state of B rows, [L, B, H] each; ``cell`` is [0, B, H] where the model has none."""
+
+    hidden: NDArray[np.generic]
+    cell: NDArray[np.float32]
+
+
+class Runner:
+    """A model file in an onnxruntime session. Several threads may call it at once."""
+
+    description: ModelDescription
+    digest: str
+    """SHA-256 of the file, in hexadecimal."""
+    provider: Provider
+    provider_reason: str
+    """Why it runs there, for people."""
+
+    def __init__(self, path: Path, *, provider: Literal["auto", "cpu", "cuda"] = "cpu", threads: int = 1) -> None:
+        """Opens the model file at ``path``; ``threads`` of the CPU share the work of one step.
+
+        ``"auto"`` is CUDA where this machine has it and the model is fp32, else the CPU.
+        Raises ``ModelFileError`` where the file is missing, truncated, foreign or of another format version,
+        ``ProviderError`` where ``"cuda"`` was asked for and can't be had.
+        """
+        self._path = path
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise ModelFileError(f"{path}: cannot be read: {error.strerror}") from error
+        self.digest = hashlib.sha256(content).hexdigest()
+        try:
+            self._session = onnxruntime.InferenceSession(content, _options(threads), providers=[_PROVIDERS["cpu"]])
+        except Exception as error:  # onnxruntime has no common class for what it raises
+            raise ModelFileError(
+                f"{path}: not a readable ONNX file, truncated or of another kind: {_first_line(error)}"
+            ) from error
+        self.description = ModelDescription.from_metadata(self._session.get_modelmeta().custom_metadata_map, path)
+        outputs = [output.name for output in self._session.get_outputs()]
+        if outputs != _OUTPUTS:
+            raise ModelFileError(f"{path}: the graph gives {', '.join(outputs)}, not {', '.join(_OUTPUTS)}")
+        inputs = {one.name: (one.type, one.shape) for one in self._session.get_inputs()}
+        for name, expected in _inputs(self.description).items():
+            if inputs.get(name) != expected:
+                raise ModelFileError(
+                    f"{path}: the graph takes {name} as {inputs.get(name)}, its description says {expected}"
+                )
+        self.provider, self.provider_reason = "cpu", "asked for"
+        if provider != "cpu":
+            try:
+                self._session = _cuda_session(content, self.description.precision, threads)
+                self.provider, self.provider_reason = "cuda", "asked for" if provider == "cuda" else "available"
+            except ProviderError as error:
+                if provider == "cuda":
+                    raise ProviderError(f"{path}: {error}") from error
+                self.provider_reason = str(error)
+        self._hidden_zero = np.uint8(128) if self.description.precision == "int8" else np.float32(0)
+        # State 0 of the automaton allows every id; state 1, before the first sampled one, those that begin a character.
+        begins = np.where(continuing(self.description.alphabet), -1, 0)
+        self._transitions = np.zeros((1 + bool(begins.any()), self.description.alphabet.size), np.int32)
+        self._transitions[1:] = begins
+
+    def initial_state(self, batch: int) -> State:
+        """The state of ``batch`` rows before a document: zero."""
+        L, H = self.description.layers, self.description.hidden_size
+        cell = np.zeros((self.description.cell_layers, batch, H), np.float32)
+        return State(np.full((L, batch, H), self._hidden_zero), cell)
+
+    def start(self, settings: Sequence[Settings]) -> Batch:
+        """A batch at the start of a document, a row for each of ``settings``."""
+        B = len(settings)
+        state = self.initial_state(B)
+        bias = np.zeros((B, self.description.alphabet.size), np.float32)
+        for row, one in enumerate(settings):
+            if one.bias is not None:
+                bias[row] = one.bias
+        return Batch(
+            last_id=np.full(B, BOUNDARY, np.int64),
+            hidden=state.hidden,
+            cell=state.cell,
+            automaton_state=np.array([one.begins for one in settings], np.int32) * (len(self._transitions) - 1),
+            temperature=np.array([one.temperature for one in settings], np.float32),
+            top_k=np.array([one.top_k for one in settings], np.int64),
+            top_p=np.array([one.top_p for one in settings], np.float32),
+            min_p=np.array([one.min_p for one in settings], np.float32),
+            bias=bias,
+        )
+
+    def advance(
+        self,
+        batch: Batch,
+        forced: NDArray[np.int64],
+        draws: NDArray[np.float32],
+        *,
+        read: NDArray[np.int64] | None = None,
+        alternatives: int = 0,
+    ) -> Steps:
+        """Takes R + K steps of every row, and leaves ``batch`` in the state after them.
+
+        ``forced`` [K, B], K at least 1, holds the id to take at each step, or ``SAMPLE``; ``draws`` [K, B] the random
+        number of each step, in [0, 1); ``alternatives`` N how many likeliest ids to give, all V where it is more.
+        ``read`` [R, B] holds ids to take before these, of which nothing is told: they cost less. A step
+        reads the row's last id and chooses the next; the last chosen is not read yet.
+        """
+        if read is None:
+            read = np.empty((0, len(batch)), np.int64)
+        if len(batch) <= MAX_ROWS or self.provider == "cuda":
+            return self._advance(batch, read, forced, draws, alternatives)
+        parts = math.ceil(len(batch) / MAX_ROWS)
+        batches = batch.split(parts)
+        slices = (np.array_split(array, parts, axis=1) for array in (read, forced, draws))
+        steps = [self._advance(one, r, f, d, alternatives) for one, r, f, d in zip(batches, *slices, strict=True)]
+        vars(batch).update(vars(Batch.join(batches)))
+        return Steps.join(steps)
+
+    def _advance(
+        self,
+        batch: Batch,
+        read: NDArray[np.int64],
+        forced: NDArray[np.int64],
+        draws: NDArray[np.float32],
+        alternatives: int,
+    ) -> Steps:
+        *steps, batch.automaton_state, batch.hidden, batch.cell = self._session.run(
+            _OUTPUTS,
+            {
+                "read": read,
+                "forced": forced,
+                "uniform": draws,
+                "transitions": self._transitions,
+                "alternatives": np.array([min(alternatives, self.description.alphabet.size)]),
+                **vars(batch),
+            },
+        )
+        result = Steps(*steps)
+        batch.last_id = result.ids[-1]
+        return result
+
+    def score(self, last_id: Ids, ids: NDArray[np.int64], state: State) -> tuple[NDArray[np.float32], State]:
+        """Reads ``ids`` [T, B]; each row follows its ``last_id`` [B] and ``state``.
+
+        Returns the log-probability of each id in nats, [T, B], and the state before the last id is read.
+        """
+        batch = self.start([Settings(begins=False)] * len(last_id))
+        batch.last_id, batch.hidden, batch.cell = last_id, state.hidden, state.cell
+        steps = self.advance(batch, ids, np.zeros(ids.shape, np.float32))
+        return steps.logprob, State(batch.hidden, batch.cell)
+
+    def generate(self, text: str, seed: int, count: int) -> Steps:
+        """Reads ``text`` from the start of a document, then samples ``count`` ids at temperature 1, in one call."""
+        read = self.description.alphabet.encode(text)
+        forced = np.concatenate([read, np.full(count, SAMPLE)])[:, None]
+        draws = np.concatenate([np.zeros(len(read), np.float32), uniform(seed, 0, count)])[:, None]
+        return self.advance(self.start([Settings()]), forced, draws)
+
+    def replay(self) -> Replay:
+        """Repeats the model file's test vector. Raises ``ModelFileError`` where this machine is off."""
+        vector = self.description.test_vector
+        try:
+            expected = np.array(vector.logprobs, np.float32)
+            steps = self.generate(vector.text, vector.seed, len(vector.ids))
+        except Exception as error:  # a character, a seed or a number that can't be
+            raise ModelFileError(f"{self._path}: its test vector can't be run: {_first_line(error)}") from error
+        ids, logprobs = steps.ids[:, 0], steps.logprob[:, 0]
+        read = len(ids) - len(vector.ids)
+        exact = np.array_equal(ids[read:], vector.ids) and np.array_equal(logprobs, expected)
+        difference = float(np.abs(logprobs[:read] - expected[:read]).max(initial=0.0))
+        if not exact and not difference <= REPLAY_TOLERANCE[self.description.precision]:
+            raise ModelFileError(
+                f"{self._path}: this machine computes its test vector wrongly (off by {difference:.3g} nats): "
+                "the file is damaged, or this processor cannot run it"
+            )
+        bits = hashlib.sha256(ids.tobytes() + logprobs.tobytes()).hexdigest()
+        return Replay(exact, f"{self.description.precision}-{self.provider}-{bits[:8]}")
+
+
+def _inputs(description: ModelDescription) -> dict[str, tuple[str, list[int | str]]]:
+    """Type and shape of the graph's inputs that depend on the model."""
+    hidden = "tensor(uint8)" if description.precision == "int8" else "tensor(float)"
+    L, H = description.layers, description.hidden_size
+    return {
+        "bias": ("tensor(float)", ["B", description.alphabet.size]),
+        "hidden": (hidden, [L, "B", H]),
+        "cell": ("tensor(float)", [description.cell_layers, "B", H]),
+    }
+
+
+def _cuda_session(content: bytes, precision: Precision, threads: int) -> onnxruntime.InferenceSession:
+    """A session on the first CUDA device, or a ``ProviderError`` that says what stands in the way."""
+    if precision == "int8":
+        raise ProviderError("an int8 model runs on the CPU only; for CUDA, export it with --precision fp32")
+    if _PROVIDERS["cuda"] not in onnxruntime.get_available_providers():
+        raise ProviderError(
+            f"the installed onnxruntime {onnxruntime.__version__} has no CUDA provider; for CUDA, install the extra "
+            "nextchar[server-cuda] in place of nextchar[server]"
+        )
+    try:
+        session = onnxruntime.InferenceSession(content, _options(threads), providers=[_PROVIDERS["cuda"]])
+    except Exception as error:  # onnxruntime has no common class for what it raises
+        raise ProviderError(f"CUDA does not start: {_first_line(error)}") from error
+    if _PROVIDERS["cuda"] not in session.get_providers():  # onnxruntime falls back without an error
+        raise ProviderError("no CUDA device can be used: onnxruntime did not start its CUDA provider")
+    return session
+
+
+def _options(threads: int) -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # The arena has one lock a session, on which lanes would wait for each other: without it, two lanes of 16 rows
+    # give 1.9 times what one gives, with it 1.0 times. One lane alone costs the same.
+    options.enable_cpu_mem_arena = False
+    options.log_severity_level = 4  # what goes wrong is raised, and reported once
+    # Threads that spin while they wait take the core from whatever else runs on it.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,1 @@
+"""Continuous batching of streams. Knows ids and states, never text."""

@@ -1,0 +1,1 @@
+"""The gRPC side: requests, responses, statuses and the service itself."""

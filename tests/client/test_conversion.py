@@ -1,0 +1,129 @@
+"""Between the client's plain values and the protobuf messages."""
+
+import dataclasses
+from typing import Any, cast
+
+import pytest
+
+from nextchar.v1 import generation_pb2 as pb
+from nextchar_client import FinishReason, GenerationOptions, InvalidArgumentError, Model, Replay, conversion
+
+
+def parameters(**options: Any) -> pb.GenerationParameters:
+    return conversion.generation_request(pb.GenerateRequest, "", cast("GenerationOptions", options)).parameters
+
+
+def test_options_that_are_left_out_are_absent() -> None:
+    assert parameters().ListFields() == []
+
+
+def test_none_is_as_if_left_out() -> None:
+    options = dict.fromkeys(GenerationOptions.__annotations__.keys() - {"model", "stop"})
+    assert parameters(**options).ListFields() == []
+
+
+@pytest.mark.parametrize("name", ["max_characters", "temperature", "top_k", "top_p", "min_p", "seed", "top_logprobs"])
+def test_zero_is_a_value(name: str) -> None:
+    assert parameters(**{name: 0}).HasField(name)
+
+
+@pytest.mark.parametrize("name", ["include_stop_sequence", "echo"])
+def test_false_is_a_value(name: str) -> None:
+    assert parameters(**{name: False}).HasField(name)
+
+
+def test_every_parameter_of_the_contract_is_an_option() -> None:
+    contract = {field.name for field in pb.GenerationParameters.DESCRIPTOR.fields}
+    options = GenerationOptions.__annotations__.keys()
+    assert contract - {"stop_sequences"} == options - {"stop", "model", "timeout"}
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"), [("ab", ["ab"]), (("a", "b"), ["a", "b"]), (["ab"], ["ab"]), ((), []), ("", [""])]
+)
+def test_stop_is_one_text_or_several(given: Any, sent: list[str]) -> None:
+    assert list(parameters(stop=given).stop_sequences) == sent
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        ("error", pb.UNKNOWN_CHARACTERS_ERROR),
+        ("skip", pb.UNKNOWN_CHARACTERS_SKIP),
+        ("replace", pb.UNKNOWN_CHARACTERS_REPLACE),
+    ],
+)
+def test_unknown_characters_are_named(value: str, number: pb.UnknownCharacters) -> None:
+    assert parameters(unknown_characters=value).unknown_characters == number
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_characters": -1}, "max_characters: "),
+        ({"seed": 2**64}, "seed: "),
+        ({"regex": "a\ud800"}, r"regex: U\+D800 at offset 1 is half a surrogate pair"),
+        ({"stop": ["a", "b\udcff"]}, r"stop_sequences: U\+DCFF at offset 1"),
+        ({"unknown_characters": "ignore"}, "unknown_characters: 'ignore' is none of error, skip, replace"),
+    ],
+)
+def test_a_value_that_no_message_can_carry_is_refused_by_name(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=message):
+        parameters(**options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"temperature": "warm"}, {"max_characters": 1.5}, {"regex": 5}, {"stop": 5}, {"character_bias": {"a": "much"}}],
+)
+def test_a_wrong_type_is_a_type_error_that_names_the_field(options: dict[str, Any]) -> None:
+    (name,) = options
+    with pytest.raises(TypeError, match=name):
+        parameters(**options)
+
+
+def test_a_misspelt_option_is_a_type_error_that_names_it() -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'temprature'"):
+        parameters(temprature=1)
+
+
+def test_a_prompt_that_is_no_text_is_refused_by_name() -> None:
+    with pytest.raises(InvalidArgumentError, match="prompt: U"):
+        conversion.generation_request(pb.GenerateRequest, "\udcff", {})
+
+
+def test_an_empty_prompt_is_sent_as_a_prompt() -> None:
+    request = conversion.generation_request(pb.GenerateStreamRequest, "", {})
+    assert request.WhichOneof("start") == "prompt"
+
+
+def test_every_finish_reason_of_the_contract_has_its_name() -> None:
+    for name in pb.FinishReason.keys()[1:]:
+        message = pb.GenerateResponse(finished=pb.Finished(finish_reason=name))
+        assert conversion.generation(message).finished.finish_reason.name == name.removeprefix("FINISH_REASON_")
+
+
+def test_a_finish_reason_of_a_later_contract_is_unknown() -> None:
+    message = pb.GenerateResponse()
+    message.finished.MergeFromString(b"\x08\x63")  # field 1, finish_reason: 99
+    assert conversion.generation(message).finished.finish_reason is FinishReason.UNKNOWN
+
+
+def test_every_replay_of_the_contract_has_its_name() -> None:
+    for name in pb.Replay.keys()[1:]:
+        assert conversion.model(pb.Model(replay=name)).replay.name == name.removeprefix("REPLAY_")
+    assert conversion.model(pb.Model()).replay is Replay.UNKNOWN
+
+
+def test_a_model_has_every_field_of_the_contract() -> None:
+    contract = [field.name for field in pb.Model.DESCRIPTOR.fields]
+    assert [field.name for field in dataclasses.fields(Model)] == contract
+
+
+def test_each_field_of_a_model_is_carried_over() -> None:
+    message = pb.Model(replay=pb.REPLAY_EXACT, alphabet=["a", "b"], is_default=True, batch_dependent=True)
+    for number, field in enumerate(pb.Model.DESCRIPTOR.fields):
+        if field.name not in {"replay", "alphabet", "is_default", "batch_dependent"}:
+            setattr(message, field.name, type(getattr(message, field.name))(number))
+    expected = {field.name: getattr(message, field.name) for field in pb.Model.DESCRIPTOR.fields}
+    assert dataclasses.asdict(conversion.model(message)) == expected | {"replay": "exact", "alphabet": ("a", "b")}

@@ -1,0 +1,82 @@
+"""What importing the client brings, and what it leaves out."""
+
+import dataclasses
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import nextchar_client
+from nextchar_client import errors
+from nextchar_client.errors import NextcharError
+
+
+def test_public_names_are_these() -> None:
+    assert sorted(nextchar_client.__all__) == [
+        "AlternativeCharacter",
+        "AsyncClient",
+        "CallCancelledError",
+        "CharacterLogprob",
+        "Client",
+        "DEFAULT_ENDPOINT",
+        "DeadlineExceededError",
+        "Delta",
+        "Event",
+        "FailedPreconditionError",
+        "FinishReason",
+        "Finished",
+        "Generation",
+        "GenerationOptions",
+        "Health",
+        "IncompleteStreamError",
+        "InternalError",
+        "InvalidArgumentError",
+        "Model",
+        "NextcharError",
+        "NotFoundError",
+        "Replay",
+        "ResourceExhaustedError",
+        "Score",
+        "Started",
+        "UnauthenticatedError",
+        "UnavailableError",
+        "UnimplementedError",
+        "UnknownCharacters",
+        "Usage",
+    ]
+
+
+def test_every_public_name_exists() -> None:
+    for name in nextchar_client.__all__:
+        assert hasattr(nextchar_client, name)
+
+
+@pytest.mark.parametrize("package", ["nextchar", "nextchar_client", "nextchar_server", "nextchar_training"])
+def test_packages_are_marked_as_typed(package: str) -> None:
+    (folder,) = import_module(package).__path__
+    assert (Path(folder) / "py.typed").exists()
+
+
+def test_importing_the_client_and_its_command_leaves_everything_heavy_out() -> None:
+    program = "import sys, nextchar_client.commands.command; print(*sys.modules)"
+    imported = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert "grpc" in imported
+    assert {"torch", "numpy", "onnx", "onnxruntime", "aiohttp", "pydantic", "google.rpc"}.isdisjoint(imported)
+
+
+def test_results_are_frozen() -> None:
+    values = [getattr(nextchar_client, name) for name in nextchar_client.__all__]
+    results = [value for value in values if isinstance(value, type) and dataclasses.is_dataclass(value)]
+    assert len(results) == 9
+    for result in results:
+        assert result.__dataclass_params__.frozen  # type: ignore[attr-defined]
+
+
+def test_the_drawn_tree_of_errors_is_the_tree() -> None:
+    assert errors.__doc__ is not None
+    drawn = [line.split()[1] for line in errors.__doc__.splitlines() if line.strip().startswith(("├──", "└──"))]
+    assert sorted(drawn) == sorted(kind.__name__ for kind in NextcharError.__subclasses__())

@@ -1,0 +1,230 @@
+"""Admission: who waits, who gets a row, and who is turned away."""
+
+import asyncio
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+from tests.support.scripted_runner import PATIENCE, stream_of
+
+from nextchar_server.engine.admission import Admission
+from nextchar_server.engine.stream import OUTBOX_IDS, Chunk, Stream
+from nextchar_server.rpc.errors import QueueFullError
+
+
+def submitted(admission: Admission, count: int) -> list[Stream]:
+    """That many streams, in the queue."""
+    streams = [stream_of(1) for _ in range(count)]
+    for stream in streams:
+        admission.submit(stream)
+    return streams
+
+
+def full() -> Stream:
+    """A stream whose reader is behind."""
+    stream = stream_of(10)
+    stream.put(Chunk([1] * OUTBOX_IDS))
+    return stream
+
+
+async def read(stream: Stream) -> None:
+    """Reads all that came."""
+    async with asyncio.timeout(PATIENCE):
+        await stream.take()
+
+
+def test_streams_get_rows_in_the_order_in_which_they_came() -> None:
+    admission = Admission(lanes=1, max_batch=3, queue_size=9)
+    streams = submitted(admission, 5)
+    assert admission.admit(0, 0) == streams[:3]
+    assert admission.admit(0, 2) == [streams[3]]
+    assert admission.admit(0, 1) == [streams[4]]
+
+
+def test_a_lane_takes_no_more_than_its_even_share() -> None:
+    admission = Admission(lanes=3, max_batch=10, queue_size=9)
+    streams = submitted(admission, 7)
+    assert admission.admit(0, 0) == streams[:3]
+    assert admission.admit(1, 0) == streams[3:6]
+    assert admission.admit(2, 0) == streams[6:]
+
+
+def test_a_lane_that_runs_is_not_kept_waiting() -> None:
+    assert Admission(lanes=1, max_batch=3, queue_size=9).admit(0, 2) == []
+
+
+def test_a_full_lane_takes_nobody() -> None:
+    admission = Admission(lanes=1, max_batch=2, queue_size=9)
+    submitted(admission, 3)
+    admission.admit(0, 0)
+    assert admission.admit(0, 2) == []
+    assert admission.waiting == 1
+
+
+@pytest.mark.parametrize(("lanes", "max_batch", "queue_size"), [(1, 1, 0), (1, 4, 0), (2, 1, 0), (2, 3, 5), (1, 1, 7)])
+def test_the_queue_takes_queue_size_beyond_the_free_rows_and_not_one_more(
+    lanes: int, max_batch: int, queue_size: int
+) -> None:
+    admission = Admission(lanes=lanes, max_batch=max_batch, queue_size=queue_size)
+    submitted(admission, lanes * max_batch + queue_size)
+    with pytest.raises(QueueFullError):
+        admission.submit(stream_of(1))
+    for lane in range(lanes):
+        admission.admit(lane, 0)
+    with pytest.raises(QueueFullError):
+        admission.submit(stream_of(1))
+    assert admission.waiting == queue_size
+
+
+def test_a_stream_that_was_turned_away_leaves_no_trace() -> None:
+    admission = Admission(lanes=1, max_batch=1, queue_size=0)
+    streams = submitted(admission, 1)
+    with pytest.raises(QueueFullError):
+        admission.submit(stream_of(1))
+    assert admission.admit(0, 0) == streams
+    assert admission.waiting == 0
+
+
+def test_a_row_that_is_free_again_makes_a_place() -> None:
+    admission = Admission(lanes=1, max_batch=2, queue_size=0)
+    submitted(admission, 2)
+    admission.admit(0, 0)
+    admission.admit(0, 1)
+    submitted(admission, 1)
+    with pytest.raises(QueueFullError):
+        admission.submit(stream_of(1))
+
+
+def test_a_withdrawn_stream_leaves_the_queue() -> None:
+    admission = Admission(lanes=1, max_batch=9, queue_size=9)
+    first, second, third = submitted(admission, 3)
+    admission.withdraw(second)
+    assert admission.waiting == 2
+    assert admission.admit(0, 0) == [first, third]
+
+
+def test_withdrawing_a_stream_that_is_nowhere_is_no_error() -> None:
+    admission = Admission(lanes=1, max_batch=1, queue_size=0)
+    admission.withdraw(stream_of(1))
+    assert (admission.waiting, admission.active, admission.paused) == (0, 0, 0)
+
+
+async def test_a_paused_stream_stays_out_until_its_reader_has_caught_up() -> None:
+    admission = Admission(lanes=1, max_batch=9, queue_size=9)
+    stream = full()
+    admission.pause([stream])
+    assert stream.paused
+    assert admission.paused == 1
+    assert admission.admit(0, 1) == []
+    await read(stream)
+    admission.resume(stream)
+    assert not stream.paused
+    assert admission.admit(0, 1) == [stream]
+    assert admission.paused == 0
+
+
+async def test_a_stream_whose_reader_caught_up_just_before_the_pause_comes_back_at_once() -> None:
+    admission = Admission(lanes=1, max_batch=9, queue_size=9)
+    stream = full()
+    await read(stream)
+    admission.pause([stream])
+    assert not stream.paused
+    assert admission.admit(0, 1) == [stream]
+
+
+def test_a_stream_that_was_cancelled_before_the_pause_is_forgotten() -> None:
+    admission = Admission(lanes=1, max_batch=9, queue_size=9)
+    stream = full()
+    stream.cancelled = True
+    admission.pause([stream])
+    assert admission.paused == 0
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+async def test_a_paused_stream_that_is_withdrawn_is_forgotten(resumed: bool) -> None:
+    admission = Admission(lanes=1, max_batch=9, queue_size=9)
+    stream = full()
+    admission.pause([stream])
+    if resumed:
+        await read(stream)
+        admission.resume(stream)
+    admission.withdraw(stream)
+    assert admission.paused == 0
+    assert admission.admit(0, 1) == []
+
+
+async def test_a_stream_that_comes_back_goes_before_those_that_wait() -> None:
+    admission = Admission(lanes=1, max_batch=2, queue_size=9)
+    stream = full()
+    admission.pause([stream])
+    waiting = submitted(admission, 3)
+    await read(stream)
+    admission.resume(stream)
+    assert admission.admit(0, 0) == [stream, waiting[0]]
+
+
+async def test_resuming_twice_gives_one_row() -> None:
+    admission = Admission(lanes=1, max_batch=9, queue_size=9)
+    stream = full()
+    admission.pause([stream])
+    await read(stream)
+    admission.resume(stream)
+    admission.resume(stream)
+    assert admission.admit(0, 0) == [stream]
+
+
+def sleeping(pool: ThreadPoolExecutor, admission: Admission, lane: int) -> Future[list[Stream] | None]:
+    """A lane of ``admission`` that has nothing to do."""
+    return pool.submit(admission.admit, lane, 0)
+
+
+def test_a_stream_wakes_a_lane_that_sleeps() -> None:
+    admission = Admission(lanes=1, max_batch=1, queue_size=1)
+    with ThreadPoolExecutor() as pool:
+        lane = sleeping(pool, admission, 0)
+        assert not lane.done()
+        streams = submitted(admission, 1)
+        assert lane.result(PATIENCE) == streams
+
+
+async def test_a_stream_that_comes_back_wakes_a_lane_that_sleeps() -> None:
+    admission = Admission(lanes=2, max_batch=1, queue_size=1)
+    stream = full()
+    admission.pause([stream])
+    await read(stream)
+    with ThreadPoolExecutor() as pool:
+        lane = sleeping(pool, admission, 1)
+        admission.resume(stream)
+        assert lane.result(PATIENCE) == [stream]
+
+
+def test_closing_sends_every_lane_home() -> None:
+    admission = Admission(lanes=3, max_batch=1, queue_size=1)
+    with ThreadPoolExecutor() as pool:
+        lanes = [sleeping(pool, admission, lane) for lane in range(3)]
+        admission.close()
+        assert [lane.result(PATIENCE) for lane in lanes] == [None] * 3
+    assert admission.admit(0, 5) is None
+
+
+async def test_a_paused_stream_still_counts_against_the_bound() -> None:
+    admission = Admission(lanes=1, max_batch=2, queue_size=0)
+    slow, fast = (stream_of(10_000) for _ in range(2))
+    admission.submit(slow)
+    admission.submit(fast)
+    assert admission.admit(0, 0) == [slow, fast]
+    slow.put(Chunk([1] * OUTBOX_IDS))
+    admission.pause([slow])
+    assert admission.admit(0, 1) == []
+    with pytest.raises(QueueFullError):
+        admission.submit(stream_of(1))
+
+
+async def test_a_stream_whose_reader_caught_up_while_it_left_wakes_a_lane_that_sleeps() -> None:
+    admission = Admission(lanes=2, max_batch=4, queue_size=4)
+    stream = stream_of(10_000)
+    asleep = asyncio.create_task(asyncio.to_thread(admission.admit, 1, 0))
+    while not admission._condition._waiters:  # type: ignore[attr-defined]
+        await asyncio.sleep(0)
+    admission.pause([stream])  # not full: it returns at once
+    async with asyncio.timeout(10):
+        assert await asleep == [stream]

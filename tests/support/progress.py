@@ -1,0 +1,18 @@
+"""What a training reports after a step, made up."""
+
+from nextchar_training.learning.trainer import Progress
+
+
+def progress(step: int, validation_loss: float | None) -> Progress:
+    return Progress(
+        step=step,
+        epoch=step / 100,
+        fraction=step / 400,
+        seconds=step * 0.5,
+        characters=step * 4096,
+        learning_rate=0.003,
+        training_loss=1.25 + step / 64,
+        validation_loss=validation_loss,
+        scheduled=validation_loss is not None,
+        keep=validation_loss is not None,
+    )

@@ -1,0 +1,177 @@
+"""A runner whose ids are written down beforehand, so that a test of the engine needs no model."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from unittest.mock import patch
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nextchar_model.alphabet import BOUNDARY
+from nextchar_model.runner import Batch, Settings, Steps
+from nextchar_server.engine import lane
+from nextchar_server.engine.engine import Engine
+from nextchar_server.engine.stream import Chunk, End, Stream
+
+PATIENCE = 20
+"""Seconds after which a test that waits for something has failed."""
+
+
+ONE_STEP = 1e-12
+"""A turn budget, in seconds, within which no turn has more than ``min_steps``."""
+
+MANY_STEPS = 1e12
+"""A turn budget that no turn exhausts."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One call of ``advance``."""
+
+    lane: str
+    rows: int
+    steps: int
+
+
+def counting(place: int) -> int:
+    """The script unless another is given: ids 1, 2, 3, ..., so that one that is lost or repeated shows."""
+    return place + 1
+
+
+class ScriptedRunner:
+    """Stands in for ``Runner``. The n-th id that a row samples is ``scripts[top_k](n)``.
+
+    A row's settings say which script it plays, by ``top_k``; its ``cell`` counts the ids that it sampled, so that the
+    count leaves and comes back with the row. The log-probability of a sampled id is its random number, that of one
+    that is read is minus itself; alternative ``n`` of every id is ``(100 + n, -n)``.
+
+    With ``gated``, each turn waits for ``let`` before it returns.
+    """
+
+    provider = "cpu"
+
+    def __init__(self, *scripts: Callable[[int], int], gated: bool = False) -> None:
+        self.turns: list[Turn] = []
+        self.fails: Exception | None = None
+        """What the next turn raises."""
+        self._scripts = scripts or (counting,)
+        self._gated = gated
+        self._begun = threading.Semaphore(0)
+        self._permits = threading.Semaphore(0)
+
+    async def begun(self, turns: int = 1) -> None:
+        """Waits until so many more turns have begun."""
+        for _ in range(turns):
+            assert await asyncio.to_thread(self._begun.acquire, timeout=PATIENCE), "no turn began"
+
+    def let(self, turns: int = 1) -> None:
+        """Lets so many turns end."""
+        self._permits.release(turns)
+
+    async def step(self, turns: int = 1) -> None:
+        """Lets the turn that has begun end, and waits until the next one has begun; so many times."""
+        for _ in range(turns):
+            self.let()
+            await self.begun()
+
+    def start(self, settings: Sequence[Settings]) -> Batch:
+        B = len(settings)
+        return Batch(
+            last_id=np.full(B, BOUNDARY, np.int64),
+            hidden=np.zeros((1, B, 1), np.float32),
+            cell=np.zeros((1, B, 1), np.float32),
+            automaton_state=np.zeros(B, np.int32),
+            temperature=np.array([one.temperature for one in settings], np.float32),
+            top_k=np.array([one.top_k for one in settings], np.int64),
+            top_p=np.array([one.top_p for one in settings], np.float32),
+            min_p=np.array([one.min_p for one in settings], np.float32),
+            bias=np.zeros((B, 1), np.float32),
+        )
+
+    def advance(
+        self,
+        batch: Batch,
+        forced: NDArray[np.int64],
+        draws: NDArray[np.float32],
+        *,
+        read: NDArray[np.int64],
+        alternatives: int = 0,
+    ) -> Steps:
+        K, B = forced.shape
+        assert K >= 1
+        assert read.shape[1] == B
+        assert (read >= 0).all()
+        assert draws.shape == (K, B)
+        assert len(batch) == B
+        self.turns.append(Turn(threading.current_thread().name, B, len(read) + K))
+        self._begun.release()
+        if self._gated:
+            assert self._permits.acquire(timeout=PATIENCE), "a turn was never let go"
+        if self.fails is not None:
+            error, self.fails = self.fails, None
+            raise error
+        ids = forced.copy()
+        logprob = np.where(forced >= 0, -forced, draws).astype(np.float32)
+        for row in range(B):
+            for k in range(K):
+                if forced[k, row] < 0:
+                    ids[k, row] = self._scripts[batch.top_k[row]](int(batch.cell[0, row, 0]))
+                    batch.cell[0, row, 0] += 1
+        batch.last_id = ids[-1]
+        places = np.arange(alternatives)
+        top_ids = np.broadcast_to(100 + places, (K, B, alternatives))
+        return Steps(ids, logprob, top_ids, np.broadcast_to(-places.astype(np.float32), top_ids.shape))
+
+
+def playing(script: int) -> Settings:
+    """Settings of a row that plays ``script``."""
+    return Settings(top_k=script)
+
+
+def stream_of(count: int, *, read: Sequence[int] = (), script: int = 0, **options: object) -> Stream:
+    """A stream that reads ``read`` and then samples ``count`` ids."""
+    return Stream(read=np.array(read, np.int64), count=count, settings=playing(script), **options)  # type: ignore[arg-type]
+
+
+@asynccontextmanager
+async def running(
+    runner: ScriptedRunner,
+    *,
+    lanes: int = 1,
+    max_batch: int = 64,
+    queue_size: int = 64,
+    turn_budget: float = ONE_STEP,
+    min_steps: int = 1,
+) -> AsyncIterator[Engine]:
+    """An engine over ``runner`` whose turns have ``min_steps`` at least, stopped in the end."""
+    engine = Engine(
+        runner,  # type: ignore[arg-type]
+        lanes=lanes,
+        max_batch=max_batch,
+        queue_size=queue_size,
+        turn_budget=turn_budget,
+    )
+    try:
+        with patch.object(lane, "MIN_STEPS", min_steps):
+            yield engine
+    finally:
+        runner.let(2 * lanes)  # what is in flight, and what is just about to be
+        engine.stop()
+
+
+async def take(engine: Engine, stream: Stream) -> Chunk | End:
+    """What comes next of ``stream``."""
+    async with asyncio.timeout(PATIENCE):
+        return await engine.take(stream)
+
+
+async def whole(engine: Engine, stream: Stream) -> tuple[Chunk, End]:
+    """All that comes of ``stream``, and its end."""
+    chunk = Chunk()
+    while isinstance(taken := await take(engine, stream), Chunk):
+        chunk.extend(taken)
+    engine.release(stream)
+    return chunk, taken

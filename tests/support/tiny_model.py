@@ -1,0 +1,62 @@
+"""A tiny real model: random weights, exported in both precisions, for every test that needs one."""
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from nextchar_model.alphabet import Alphabet
+from nextchar_model.cell import Cell
+from nextchar_model.description import TrainingSummary
+from nextchar_training.export.exporter import export
+from nextchar_training.learning.network import Architecture, Network
+
+WORDS = (
+    "Romeo",
+    "Juliet",
+    "night",
+    "light",
+    "love",
+    "stars",
+    "moon",
+    "sun;",
+    "what?",
+    "who!",
+    "yes,",
+    "no.",
+    "the",
+    "a\n",
+)
+
+
+@dataclass(frozen=True)
+class TinyModel:
+    """A network of random weights, and the files that it was exported to."""
+
+    network: Network
+    alphabet: Alphabet
+    text: str
+    int8: Path
+    fp32: Path
+
+
+def make_text(words: int, seed: int = 0) -> str:
+    """Some text of the tiny model's alphabet."""
+    return " ".join(random.Random(seed).choices(WORDS, k=words))
+
+
+def make_tiny_model(cell: Cell, folder: Path) -> TinyModel:
+    """The tiny model of ``cell``, with its files in ``folder``."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    text = make_text(400)
+    alphabet = Alphabet.of(text)
+    network = Network(Architecture(alphabet.size, hidden_size=48, layers=2, embedding_size=16, cell=cell))
+    with torch.no_grad():
+        network.readout.weight.mul_(8)  # a distribution that is not flat, so that a wrong bit shows
+        network.readout.bias[0] = -50.0  # no document ends by itself, but where all else is biased down
+    summary = TrainingSummary("random weights", len(text), "none", 0, 0.0, 0, 0.0)
+    for precision in ("int8", "fp32"):
+        export(network, alphabet, summary, folder / f"{precision}.onnx", precision=precision, text=text)
+    return TinyModel(network, alphabet, text, folder / "int8.onnx", folder / "fp32.onnx")

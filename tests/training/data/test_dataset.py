@@ -1,0 +1,215 @@
+"""A corpus as ids on disk: what is in it, in which order, and what is held out."""
+
+import os
+import random
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from nextchar_model.alphabet import BOUNDARY, Alphabet, Kind, UnknownCharacterError
+from nextchar_training.data import corpus as corpus_module
+from nextchar_training.data import dataset as dataset_module
+from nextchar_training.data.corpus import read_corpus
+from nextchar_training.data.dataset import Dataset, DatasetError, Rules, prepare
+from nextchar_training.data.summary import summarized
+
+KINDS: tuple[Kind, ...] = ("characters", "jamo", "bytes")
+TEXT = "".join(f"{n}번째 줄: 값이 있다, café.\n" for n in range(300))
+
+
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corpus_module, "_PIECE", 1000)
+    monkeypatch.setattr(dataset_module, "_GATHERED", 500)
+    monkeypatch.setattr(dataset_module, "_DEALT", 3000)
+
+
+def made(tmp_path: Path, text: str = TEXT, **rules: object) -> Dataset:
+    (tmp_path / "text.txt").write_text(text, encoding="utf-8", newline="")
+    return prepare(read_corpus([str(tmp_path / "text.txt")]), Rules(**rules), tmp_path / "cache")  # type: ignore[arg-type]
+
+
+def texts(dataset: Dataset, ids: dataset_module.IdFile) -> list[str]:
+    return [document.text for document in dataset.documents(ids, dataset.alphabet)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_ids_are_those_of_the_whole_text(tmp_path: Path, kind: Kind) -> None:
+    dataset = made(tmp_path, alphabet=kind)
+    alphabet = Alphabet.of(TEXT, kind)
+    assert dataset.alphabet == alphabet
+    assert dataset.ids[: len(dataset.ids)].tolist() == alphabet.encode(TEXT).tolist()
+    assert dataset.facts.characters == len(TEXT)
+    assert dataset.characters_an_id == pytest.approx(len(TEXT) / len(alphabet.encode(TEXT)))
+    assert dataset.facts.bytes == len(TEXT.encode())
+    assert Counter(dict(dataset.facts.rarest)) <= Counter(TEXT)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_last_tenth_of_the_characters_is_held_out_in_every_alphabet(tmp_path: Path, kind: Kind) -> None:
+    dataset = made(tmp_path, alphabet=kind)
+    assert "".join(texts(dataset, dataset.training)) == TEXT[: len(TEXT) * 9 // 10]
+    assert "".join(texts(dataset, dataset.validation)) == TEXT[len(TEXT) * 9 // 10 :]
+    (first,) = dataset.documents(dataset.validation, dataset.alphabet, 100)
+    assert first.text == TEXT[len(TEXT) * 9 // 10 :][:100]
+    assert BOUNDARY not in first.ids.tolist()  # the corpus's end is not its document's
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("hold_out", ["tail", "documents"])
+def test_lines_are_documents_each_once_in_another_order(tmp_path: Path, kind: Kind, hold_out: str) -> None:
+    text = TEXT.replace("\n", "\n\n", 5) + "the last one"
+    dataset = made(tmp_path, text, documents="line", hold_out=hold_out, alphabet=kind)
+    lines = [line for line in text.split("\n") if line]
+    training, held_out = texts(dataset, dataset.training), texts(dataset, dataset.validation)
+    assert sorted([*training, *held_out]) == sorted(lines)
+    assert [*training, *held_out] != lines
+    assert dataset.facts.documents == len(lines)
+    assert dataset.facts.held_out_documents == len(held_out)
+    assert 0.08 < len(held_out) / len(lines) < 0.12
+    if hold_out == "tail":
+        assert sorted(held_out) == sorted(lines[-len(held_out) :])
+    assert not dataset.alphabet.knows("\n") or kind == "bytes"
+    (first, *_) = dataset.documents(dataset.training, dataset.alphabet)
+    assert first.ids[-1] == BOUNDARY
+    assert BOUNDARY not in first.ids[:-1].tolist()
+    assert int(dataset.ids[: len(dataset.ids)][-1]) == BOUNDARY
+
+
+def test_lines_are_held_out_alike_in_every_alphabet(tmp_path: Path) -> None:
+    held_out = [made(tmp_path, documents="line", alphabet=kind) for kind in KINDS]
+    first, *others = [sorted(texts(dataset, dataset.validation)) for dataset in held_out]
+    assert all(other == first for other in others)
+
+
+def test_files_are_documents(tmp_path: Path) -> None:
+    files = {f"{n}.txt": f"file {n}\n" * (n + 1) for n in range(30)}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    dataset = prepare(read_corpus([f"{tmp_path}/*.txt"]), Rules(documents="file"), tmp_path / "cache")
+    found = [*texts(dataset, dataset.training), *texts(dataset, dataset.validation)]
+    assert sorted(found) == sorted(files.values())
+    assert dataset.facts.held_out_documents == 3
+
+
+def test_of_a_single_document_of_many_nothing_is_held_out(tmp_path: Path) -> None:
+    dataset = made(tmp_path, "one line", documents="line")
+    assert texts(dataset, dataset.ids) == ["one line"]
+    with pytest.raises(DatasetError, match=r"text\.txt: a single document, and nothing is held out"):
+        _ = dataset.validation
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_characters_that_would_compose_side_by_side_stay_themselves(tmp_path: Path, kind: Kind) -> None:
+    text = "a zebra x\u0301, \u1112 and \u1161\n" * 9  # z and U+0301 compose, and so do the two jamo
+    dataset = made(tmp_path, text, alphabet=kind)
+    assert texts(dataset, dataset.ids) == [text]
+    assert dataset.facts.characters == len(text)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_composes_where_a_rare_character_was_left_out_is_still_spelled(tmp_path: Path, kind: Kind) -> None:
+    text = "ab x\u0301 e\n" * 5 + "e\u034f\u0301\n"
+    dataset = made(tmp_path, text, alphabet=kind, minimum_count=2)
+    assert texts(dataset, dataset.ids) == ["ab x\u0301 e\n" * 5 + "\u00e9\n"]
+    (document,) = dataset.documents(dataset.ids, dataset.alphabet)
+    assert document.ids.tolist() == dataset.ids[: len(dataset.ids)].tolist()
+    assert document.lengths.sum() == len(document.ids)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rare_characters_are_left_out_or_replaced(tmp_path: Path, kind: Kind) -> None:
+    text = "aaaa bbbb 가가가가 é 나 é\n" * 3 + "z각" + "a" * 50
+    dropped = made(tmp_path, text, minimum_count=4, alphabet=kind)
+    assert dict(dropped.facts.rare) == {"나": 3, "z": 1, "각": 1, "\n": 3}
+    without = "".join(character for character in text if character not in "나z각\n")
+    assert texts(dropped, dropped.ids) == [without]
+    assert dropped.facts.characters == len(without)
+    replaced = made(tmp_path, text, minimum_count=4, rare="replace", replacement="?", alphabet=kind)
+    expected = "".join("?" if character in "나z각\n" else character for character in text)
+    assert texts(replaced, replaced.ids) == [expected]
+    summary = dict(summarized(replaced))
+    assert "8 characters, each of 4 that occur fewer than 4 times" in summary["replaced by '?'"]
+    assert "left out" in dict(summarized(dropped))
+
+
+def test_a_corpus_of_rare_characters_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no character occurs 9 times"):
+        made(tmp_path, "abc", minimum_count=9)
+
+
+def test_a_dataset_is_made_once_and_anew_where_its_file_or_its_rules_change(tmp_path: Path) -> None:
+    assert made(tmp_path).made
+    os.utime(tmp_path / "text.txt", ns=(1, 1))
+    corpus = read_corpus([str(tmp_path / "text.txt")])
+    assert prepare(corpus, Rules(), tmp_path / "cache").made
+    again = prepare(corpus, Rules(), tmp_path / "cache")
+    assert not again.made
+    assert again.ids[:50].tolist() == Alphabet.of(TEXT).encode(TEXT)[:50].tolist()
+    assert prepare(corpus, Rules(minimum_count=2), tmp_path / "cache").made
+    assert made(tmp_path, TEXT + "more").made
+
+
+def test_a_damaged_dataset_is_named(tmp_path: Path) -> None:
+    dataset = made(tmp_path)
+    corpus = dataset.corpus
+    with (dataset.folder / "ids.npy").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(DatasetError, match=r"ids\.npy: cut off"):
+        prepare(corpus, Rules(), tmp_path / "cache")
+    (dataset.folder / "dataset.json").write_text("{")
+    with pytest.raises(DatasetError, match="damaged"):
+        prepare(corpus, Rules(), tmp_path / "cache")
+
+
+def test_documents_can_be_spelled_by_another_alphabet(tmp_path: Path) -> None:
+    dataset = made(tmp_path)
+    (document,) = dataset.documents(dataset.validation, Alphabet.of(TEXT, "jamo"))
+    assert document.text == TEXT[len(TEXT) * 9 // 10 :]
+    with pytest.raises(UnknownCharacterError, match="번"):
+        dataset.documents(dataset.training, Alphabet.of(TEXT.replace("번", "")))
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        ({"minimum_count": 0}, "minimum_count is 0"),
+        ({"replacement": "ab"}, "replacement is 'ab', not one character"),
+        ({"hold_out": "documents"}, "a corpus that is one document has none to hold out"),
+    ],
+)
+def test_rules_that_cannot_be_are_named(rules: dict[str, object], message: str) -> None:
+    with pytest.raises(DatasetError, match=message):
+        Rules(**rules)  # type: ignore[arg-type]
+
+
+_PEAK = """
+import resource, sys
+from pathlib import Path
+from nextchar_training.data.batches import Batches
+from nextchar_training.data.corpus import read_corpus
+from nextchar_training.data.dataset import Rules, prepare
+dataset = prepare(read_corpus([sys.argv[1]]), Rules(documents=sys.argv[2]), Path(sys.argv[3]))
+batches = Batches(dataset.training, None, batch_size=64, sequence_length=64, seed=1)
+for _ in range(300):
+    next(batches)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.parametrize("documents", ["corpus", "line"])
+def test_a_text_many_times_as_large_takes_hardly_more_memory(tmp_path: Path, documents: str) -> None:
+    words = [f"{n * n} Wörter" for n in range(1000)]
+    line = "\n".join(random.Random(0).choices(words, k=80_000)) + "\n"
+    peaks = []
+    for name, times in (("small", 1), ("large", 60)):  # 1 MB and 64 MB
+        with (tmp_path / name).open("w") as file:
+            for _ in range(times):
+                file.write(line)
+        command = [sys.executable, "-c", _PEAK, str(tmp_path / name), documents, str(tmp_path / "cache")]
+        peaks.append(int(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+    assert (tmp_path / "large").stat().st_size > 60_000_000
+    assert peaks[1] - peaks[0] < 150  # MiB; the text alone, as one string, would be 64 to 128, its ids 512

@@ -1,0 +1,208 @@
+"""Export: a file that is off is never written, and what was there before stays whole."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.support.tiny_model import TinyModel, make_text
+
+from nextchar_model.alphabet import Alphabet, UnknownCharacterError
+from nextchar_model.cell import Cell
+from nextchar_model.description import Precision, TrainingSummary
+from nextchar_model.runner import Runner
+from nextchar_training.export.exporter import MAX_LOSS_INCREASE, MIN_CHARACTERS, ExportError, export
+from nextchar_training.learning.network import Architecture, Network
+
+SUMMARY = TrainingSummary("random weights", 400, "none", 0, 0.0, 0, 0.0)
+TEXT = make_text(100)
+ALPHABET = Alphabet.of(TEXT)
+CELLS = pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+PRECISIONS = pytest.mark.parametrize("precision", ["int8", "fp32"])
+
+
+@pytest.fixture
+def network() -> Network:
+    torch.manual_seed(2)
+    torch.set_num_threads(1)
+    return Network(Architecture(ALPHABET.size, hidden_size=24, layers=1, embedding_size=8))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where to export to: a file is there already."""
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"the model before")
+    return path
+
+
+def run(network: Network, path: Path, precision: Precision = "fp32", text: str = TEXT, **more: Any) -> None:
+    export(network, ALPHABET, SUMMARY, path, precision=precision, text=text, **more)
+
+
+def assert_untouched(path: Path) -> None:
+    assert path.read_bytes() == b"the model before"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def lean_on_a_state_between_two_steps(network: Network) -> None:
+    """Makes unit 0 exactly 0.5, which int8 has not, and lets the readout multiply that by much."""
+    H = network.architecture.hidden_size
+    (layer,) = network.layers
+    with torch.no_grad():
+        for weight in (layer.weight_ih_l0, layer.weight_hh_l0, layer.bias_hh_l0, layer.bias_ih_l0):
+            weight[::H] = 0  # row 0 of each gate
+        layer.bias_ih_l0[[0, H, 2 * H]] = 50.0  # input and forget gate open, candidate 1: the cell grows, tanh is 1
+        much = 300 * torch.randn(ALPHABET.size)
+        network.readout.weight[:, 0] = much
+        network.readout.bias -= much / 2
+
+
+@PRECISIONS
+def test_the_file_is_the_same_bytes_each_time(network: Network, path: Path, precision: Precision) -> None:
+    run(network, path, precision)
+    first = path.read_bytes()
+    run(network, path, precision)
+    assert path.read_bytes() == first
+
+
+@PRECISIONS
+def test_the_file_replaces_the_one_before_and_nothing_else_stays(
+    network: Network, path: Path, precision: Precision
+) -> None:
+    run(network, path, precision)
+    assert list(path.parent.iterdir()) == [path]
+    assert Runner(path).replay().exact
+
+
+def test_who_has_the_file_before_open_keeps_it_whole(network: Network, path: Path) -> None:
+    with path.open("rb") as before:
+        run(network, path)
+        assert before.read() == b"the model before"
+
+
+@PRECISIONS
+def test_the_description_that_is_returned_is_the_one_in_the_file(
+    network: Network, path: Path, precision: Precision
+) -> None:
+    description = export(network, ALPHABET, SUMMARY, path, precision=precision, text=TEXT)
+    assert Runner(path).description == description
+    assert description.precision == precision
+    assert description.parameters == sum(parameter.numel() for parameter in network.parameters())
+
+
+@CELLS
+@pytest.mark.parametrize("layers", [1, 2])
+def test_an_alphabet_larger_than_the_network_is_exported_too(path: Path, cell: Cell, layers: int) -> None:
+    text = "".join(map(chr, range(0xAC00, 0xAC00 + 300)))
+    alphabet = Alphabet.of(text)
+    network = Network(Architecture(alphabet.size, hidden_size=24, layers=layers, embedding_size=8, cell=cell))
+    export(network, alphabet, SUMMARY, path, precision="int8", text=text)
+    assert Runner(path).replay().exact
+
+
+@CELLS
+@PRECISIONS
+def test_the_description_says_which_cell(
+    tiny_of: Callable[[Cell], TinyModel], cell: Cell, precision: Precision
+) -> None:
+    assert Runner(getattr(tiny_of(cell), precision)).description.cell == cell
+
+
+@CELLS
+def test_the_measured_figures_are_in_the_file(tiny_of: Callable[[Cell], TinyModel], cell: Cell) -> None:
+    tiny = tiny_of(cell)
+    fp32, int8 = (Runner(path).description.checks for path in (tiny.fp32, tiny.int8))
+    assert 0 < fp32.logit_difference <= 1e-4
+    assert fp32.loss_increase == 0
+    assert int8.loss - fp32.loss == pytest.approx(int8.loss_increase)
+    assert 0 < abs(int8.loss_increase) <= MAX_LOSS_INCREASE
+    assert int8.characters == len(tiny.text)
+
+
+def test_each_check_is_reported(network: Network, path: Path) -> None:
+    said: list[str] = []
+    run(network, path, "int8", say=said.append)
+    assert [line.split(":")[0].split(" loss")[0] for line in said] == [
+        "fp32 graph against PyTorch",
+        "int8",
+        "test vector repeated bit for bit",
+    ]
+
+
+def test_a_text_that_is_too_short_is_refused(network: Network, path: Path) -> None:
+    with pytest.raises(ExportError, match="has 255 characters; it takes at least 256"):
+        run(network, path, text=TEXT[: MIN_CHARACTERS - 1])
+    assert_untouched(path)
+
+
+def test_a_text_that_is_just_long_enough_will_do(network: Network, path: Path) -> None:
+    run(network, path, text=TEXT[:MIN_CHARACTERS])
+    assert Runner(path).description.checks.characters == MIN_CHARACTERS
+
+
+def test_a_text_of_another_alphabet_is_refused(network: Network, path: Path) -> None:
+    with pytest.raises(UnknownCharacterError, match=r"'가' \(U\+AC00\) at offset 300"):
+        run(network, path, text=TEXT[:300] + "가")
+    assert_untouched(path)
+
+
+def test_a_folder_that_is_not_there_is_refused(network: Network, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="none is not a folder"):
+        run(network, tmp_path / "none" / "model.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+@PRECISIONS
+def test_a_graph_that_is_off_pytorch_is_refused(network: Network, path: Path, precision: Precision) -> None:
+    # A network that does more than its weights say: the graph can't know.
+    network.readout.register_forward_hook(lambda module, inputs, logits: logits * 1.01)
+    with pytest.raises(ExportError, match=r"fp32 graph is off PyTorch by .* nats"):
+        run(network, path, precision)
+    assert_untouched(path)
+
+
+def test_a_graph_whose_state_is_off_pytorch_only_after_a_while_is_refused(network: Network, path: Path) -> None:
+    (layer,) = network.layers
+    layer.register_forward_hook(lambda module, inputs, outputs: (outputs[0], (outputs[1][0], outputs[1][1] * 1.01)))
+    with pytest.raises(ExportError, match="fp32 graph is off PyTorch"):
+        run(network, path)
+    assert_untouched(path)
+
+
+@PRECISIONS
+def test_a_network_that_diverged_is_refused(network: Network, path: Path, precision: Precision) -> None:
+    with torch.no_grad():
+        network.readout.weight[3, 3] = np.nan
+    with pytest.raises(ExportError, match="off PyTorch by nan"):
+        run(network, path, precision)
+    assert_untouched(path)
+
+
+def test_int8_that_loses_too_much_is_refused(network: Network, path: Path) -> None:
+    lean_on_a_state_between_two_steps(network)
+    with pytest.raises(ExportError, match=r"int8 costs \d+\.\d+ nats a character; at most 0.01 is right"):
+        run(network, path, "int8")
+    assert_untouched(path)
+
+
+def test_the_network_that_int8_loses_on_is_exported_in_fp32(network: Network, path: Path) -> None:
+    lean_on_a_state_between_two_steps(network)
+    run(network, path, "fp32")
+    assert Runner(path).replay().exact
+
+
+@pytest.mark.parametrize("check", [0, 1, 2])
+def test_an_export_that_is_interrupted_leaves_the_file_before(network: Network, path: Path, check: int) -> None:
+    said: list[str] = []
+
+    def interrupt(line: str) -> None:
+        said.append(line)
+        if len(said) > check:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(network, path, "int8", say=interrupt)
+    assert_untouched(path)

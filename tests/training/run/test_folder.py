@@ -1,0 +1,78 @@
+import csv
+from pathlib import Path
+
+import pytest
+
+from nextchar_training.run.curves import draw_losses
+from nextchar_training.run.folder import LossRow, RunFolder, RunFolderError
+
+
+def row(step: int) -> LossRow:
+    return LossRow(
+        step=step,
+        epoch=step / 10,
+        seconds=step * 2.0,
+        characters=step * 100,
+        learning_rate=0.003,
+        training_loss=3.0 - step / 10,
+        validation_loss=3.1 - step / 10,
+    )
+
+
+def test_losses_are_a_table_with_a_head(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "a" / "run")
+    folder.start()
+    folder.add_losses(row(1))
+    folder.add_losses(row(2))
+    with folder.losses.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [one["step"] for one in rows] == ["1", "2"]
+    assert [float(one["validation_loss"]) for one in rows] == [3.0, 2.9]
+
+
+def test_losses_are_read_as_they_were_written(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.start()
+    folder.add_losses(row(1))
+    folder.add_losses(row(2))
+    assert folder.read_losses() == [row(1), row(2)]
+
+
+def test_folder_without_a_run_and_a_damaged_table_are_named(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match=r"run: holds no run \(loss.csv: No such file or directory\)"):
+        RunFolder(tmp_path / "run").read_losses()
+    (tmp_path / "loss.csv").write_text("step,epoch\n1,x\n")
+    with pytest.raises(RunFolderError, match=r"loss.csv: damaged"):
+        RunFolder(tmp_path, overwrite=True).read_losses()
+
+
+def test_curve_is_a_png(tmp_path: Path) -> None:
+    draw_losses({"run": [row(1), row(2)]}, tmp_path / "loss.png", "title")
+    assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", ["best.pt", "last.pt", "loss.csv", "report.md"])
+def test_folder_that_holds_a_run_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("x")
+    with pytest.raises(RunFolderError, match=rf"already holds a run \({name}\); --overwrite replaces it"):
+        RunFolder(tmp_path)
+
+
+def test_folder_with_other_files_is_taken_and_they_stay(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    RunFolder(tmp_path).start()
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_overwrite_removes_the_old_run_only_when_the_new_one_starts(tmp_path: Path) -> None:
+    (tmp_path / "best.pt").write_text("x")
+    folder = RunFolder(tmp_path, overwrite=True)
+    assert folder.best.exists()
+    folder.start()
+    assert not folder.best.exists()
+
+
+def test_file_in_the_place_of_a_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("x")
+    with pytest.raises(RunFolderError, match="not a folder"):
+        RunFolder(tmp_path / "run")

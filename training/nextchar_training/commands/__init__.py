@@ -1,0 +1,1 @@
+"""The command ``nextchar-train``: one module per verb."""

@@ -1,0 +1,512 @@
+"""The graph: the ``advance`` operation of a model, built from a network's weights.
+
+Takes the weights of a checkpoint and gives the ONNX graph that a model file holds: a ``Scan`` of K
+character steps over a batch of B rows, with the sampler inside. A row whose ``forced`` holds an id reads
+it, a row with -1 samples one, so that reading a prompt, generating and scoring are one operation. Before
+it stands a ``Loop`` of R steps in which all rows read and nothing is told: the recurrence alone.
+
+What always holds: a row's outputs depend on that row's inputs alone, bit for bit, whatever B and K are.
+So a product sums integers (int8) or runs over the same packed kernel at any B (fp32); what is not exactly
+rounded is an operator that works row by row (``Softmax``, not ``Exp`` and a sum, whose order of addition
+depends on where a row lies in memory); and the branches that only some rows need leave the others' values
+untouched.
+
+The graph is written in ONNX's own text syntax, so that it reads as what it is.
+
+Shapes: B rows, R steps that only read, K steps, V ids, E embedding size, H hidden size, L layers, S states of
+the constraint automaton, N alternatives.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from nextchar_model.cell import Cell
+from nextchar_model.description import Precision, has_cell
+from nextchar_model.draws import DRAW_COLUMNS, MAX_FLAT_DRAW
+
+Weights = Mapping[str, NDArray[np.float32]]
+"""A network's parameters by their PyTorch names: ``embedding.weight``, ``layers.0.weight_ih_l0``, ..."""
+
+IR_VERSION = 10
+OPSET = 20
+"""From 21 on, releases of onnxruntime ran some control-flow operators on the CPU beside the CUDA provider."""
+
+HIDDEN_SCALE = np.float32(1 / 127)
+"""Every cell's hidden state lies in (-1, 1), so one fixed scale fits every one: nothing to calibrate, and no
+dependence on batch-mates as with dynamic quantization."""
+
+HIDDEN_ZERO = np.uint8(128)
+"""What stands for 0 in a quantized hidden state. Unsigned, because the processor's integer dot product
+takes unsigned activations and signed weights."""
+
+
+def advance(weights: Weights, *, cell: Cell, layers: int, precision: Precision) -> onnx.ModelProto:
+    """The graph ``advance`` of a network of ``layers`` layers of ``cell``, without metadata.
+
+    The inputs and outputs are described at ``Runner``. Raises ``onnx.checker.ValidationError`` where the
+    result is no valid model.
+    """
+    V, H = weights["readout.weight"].shape
+    writer = _Int8Writer() if precision == "int8" else _Fp32Writer()
+    recurrence = _recurrence(writer, weights, cell, layers)
+    readout = writer.product("logits", f"out_hidden_{layers - 1}", weights["readout.weight"], weights["readout.bias"])
+    kinds = {"hidden": writer.state_type, **({"cell": "float"} if has_cell(cell, precision) else {})}
+    types = [f"{kinds[kind]}[B, {H}]" for kind in kinds for _ in range(layers)]
+    state = [f"{kind}_{n}" for kind in kinds for n in range(layers)]
+    text = _ADVANCE.format(
+        ir_version=IR_VERSION,
+        opset=OPSET,
+        V=V,
+        H=H,
+        L=layers,
+        C=layers if "cell" in kinds else 0,
+        state_type=writer.state_type,
+        reading=_indented(6, recurrence),
+        network=_indented(6, [*recurrence, *readout]),
+        restricted_draw=_indented(10, _draw("restricted", V)),
+        free_draw=_indented(10, _draw("free", V)),
+        unstack="\n  ".join(
+            f"{kind}_{n} = Gather <axis = 0> ({kind}, layer_{n})" for kind in kinds for n in range(layers)
+        ),
+        state=", ".join(state),
+        state_in=", ".join(f"{type_} in_{name}" for type_, name in zip(types, state, strict=True)),
+        state_out=", ".join(f"{type_} out_{name}" for type_, name in zip(types, state, strict=True)),
+        state_begin=", ".join(f"begin_{name}" for name in state),
+        state_after=", ".join(f"after_{name}" for name in state),
+        stack="\n  ".join(line for kind in kinds for line in _stack(kind, layers)),
+        rest="" if "cell" in kinds else "new_cell = Identity (cell)  # of no layers",
+    )
+    constants: dict[str, NDArray[np.generic]] = {
+        "zero": np.array(0, np.float32),
+        "one": np.array(1, np.float32),
+        "minus_one": np.array(-1, np.float32),
+        "minus_infinity": np.array(-np.inf, np.float32),
+        "largest": np.array(1e30, np.float32),
+        "smallest": np.array(1e-30, np.float32),
+        "no_id": np.array(0, np.int64),
+        "last": np.array([-1], np.int64),
+        "first": np.array([0], np.int64),
+        "always": np.array(True),
+        **(_grid(V) if V > MAX_FLAT_DRAW else {}),
+        "no_state": np.array(0, np.int32),
+        "alphabet_size": np.array(V, np.int64),
+        "whole_alphabet": np.array([V], np.int64),
+        "ranks": np.arange(V, dtype=np.int64),
+        "axis_1": np.array([1], np.int64),
+        "axis_2": np.array([2], np.int64),
+        "cumulative_axis": np.array(1, np.int64),
+        **{f"layer_{n}": np.array(n, np.int64) for n in range(layers)},
+        "layer_axis": np.array([0], np.int64),
+    }
+    model = onnx.parser.parse_model(text)
+    for name, array in (constants | writer.constants).items():
+        model.graph.initializer.append(numpy_helper.from_array(np.asarray(array), name))
+    onnx.checker.check_model(model, full_check=False)
+    return model
+
+
+_ADVANCE = """
+<ir_version: {ir_version}, opset_import: ["": {opset}, "com.microsoft": 1]>
+advance (
+  int64[B] last_id, int64[R, B] read, int64[K, B] forced, float[K, B] uniform,
+  float[B] temperature, int64[B] top_k, float[B] top_p, float[B] min_p, float[B, {V}] bias,
+  int32[S, {V}] transitions, int32[B] automaton_state, int64[1] alternatives,
+  {state_type}[{L}, B, {H}] hidden, float[{C}, B, {H}] cell
+) => (
+  int64[K, B] ids, float[K, B] logprob, int64[K, B, N] top_ids, float[K, B, N] top_logprobs,
+  int32[B] new_automaton_state, {state_type}[{L}, B, {H}] new_hidden, float[{C}, B, {H}] new_cell
+) {{
+  # Temperature 0 is one so low that only the likeliest are left, and the draw 0 takes the first of them.
+  magnitude = Abs (temperature)  # of -0 too
+  reciprocal = Div (one, magnitude)
+  capped = Min (reciprocal, largest)
+  inverse_temperature = Unsqueeze (capped, axis_1)
+  greedy = Equal (temperature, zero)
+  sampling_draws = Where (greedy, zero, uniform)
+
+  # A draw of -1 takes the id 0, to which what is forced is added: reading costs a step nothing.
+  is_forced = GreaterOrEqual (forced, no_id)
+  draws = Where (is_forced, minus_one, sampling_draws)
+  draw_columns = Unsqueeze (draws, axis_2)
+  forced_or_0 = Max (forced, no_id)
+  forced_columns = Unsqueeze (forced_or_0, axis_2)
+
+  # What only some rows want is decided once a call.
+  wants_k = Greater (top_k, no_id)
+  wants_p = Less (top_p, one)
+  wants_m = Greater (min_p, zero)
+  wants_k_or_p = Or (wants_k, wants_p)
+  wants_truncation = Or (wants_k_or_p, wants_m)
+  truncates = ReduceMax <keepdims = 0> (wants_truncation)
+  biased_ids = Cast <to = 9> (bias)
+  constrained_rows = Cast <to = 9> (automaton_state)
+  biases = ReduceMax <keepdims = 0> (biased_ids)
+  constrains = ReduceMax <keepdims = 0> (constrained_rows)
+  shifts = Or (biases, constrains)
+  restricts = Or (truncates, shifts)
+  k = Where (wants_k, top_k, alphabet_size)
+  limit_k = Unsqueeze (k, axis_1)
+  positive_top_p = Max (top_p, smallest)  # whose product with a mass is above 0: the likeliest always stays
+  limit_p = Unsqueeze (positive_top_p, axis_1)
+  limit_m = Unsqueeze (min_p, axis_1)
+  is_whole = GreaterOrEqual (limit_p, one)
+
+  {unstack}
+  id_before = Unsqueeze (last_id, axis_1)
+
+  # What is only read needs the recurrence and no more. A Loop may take no step at all, a Scan may not.
+  read_columns = Unsqueeze (read, axis_2)
+  read_shape = Shape <end = 1> (read)
+  read_steps = Squeeze (read_shape, layer_axis)
+  first_id, {state_begin} = Loop <
+    body = reading (int64 step_number, bool goes_on, int64[B, 1] id, {state_in}) => (
+      bool still_goes_on, int64[B, 1] read_id, {state_out}
+    ) {{
+{reading}
+      read_id = Gather (read_columns, step_number)
+      still_goes_on = Identity (goes_on)
+    }}
+  > (read_steps, always, id_before, {state})
+
+  automaton_wide = Cast <to = 7> (automaton_state)
+  first_automaton = Unsqueeze (automaton_wide, axis_1)
+  final_id, final_automaton, {state_after}, id_columns, logprob_columns, top_ids, top_logprobs = Scan <
+    num_scan_inputs = 2, body = step (
+      int64[B, 1] id, int64[B, 1] automaton, {state_in}, int64[B, 1] forced_id, float[B, 1] draw
+    ) => (
+      int64[B, 1] next_id, int64[B, 1] next_automaton, {state_out},
+      int64[B, 1] step_id, float[B, 1] step_logprob, int64[B, N] step_top_ids, float[B, N] step_top_logprobs
+    ) {{
+      # The network: from the id and the state before it to the logits of the next id.
+{network}
+      log_probabilities = LogSoftmax <axis = -1> (logits)
+
+      next_id, next_automaton = If (restricts) <
+        then_branch = restricted () => (int64[B, 1] restricted_id, int64[B, 1] restricted_automaton) {{
+          shifted = Add (log_probabilities, bias)
+          destinations = GatherND (transitions, automaton)
+          forbidden = Less (destinations, no_state)
+          allowed = Where (forbidden, minus_infinity, shifted)
+          restricted_scores = Mul (allowed, inverse_temperature)
+          whole_probabilities = Softmax <axis = -1> (restricted_scores)
+          restricted_probabilities = If (truncates) <
+            then_branch = truncated () => (float[B, {V}] truncated_probabilities) {{
+              likeliest, order = TopK <axis = -1> (whole_probabilities, whole_alphabet)
+              likeliest_one = Gather <axis = 1> (likeliest, first)
+              least = Mul (limit_m, likeliest_one)
+              in_m = GreaterOrEqual (likeliest, least)
+              in_k = Less (ranks, limit_k)
+              in_m_and_k = And (in_m, in_k)
+              kept = Where (in_m_and_k, likeliest, zero)
+              mass = CumSum (kept, cumulative_axis)
+              mass_before = CumSum <exclusive = 1> (kept, cumulative_axis)
+              whole_mass = Gather <axis = 1> (mass, last)
+              limit_mass = Mul (limit_p, whole_mass)
+              in_mass = Less (mass_before, limit_mass)
+              in_p = Or (in_mass, is_whole)
+              sorted_probabilities = Where (in_p, kept, zero)
+              truncated_probabilities = ScatterElements <axis = 1> (likeliest, order, sorted_probabilities)
+            }},
+            else_branch = untruncated () => (float[B, {V}] untruncated_probabilities) {{
+              untruncated_probabilities = Identity (whole_probabilities)
+            }}
+          >
+{restricted_draw}
+          # An automaton follows what is generated; what is read leaves it where it stands.
+          transition = Concat <axis = 1> (automaton, restricted_id)
+          destination = GatherND (transitions, transition)
+          destination_wide = Cast <to = 7> (destination)
+          destination_column = Unsqueeze (destination_wide, axis_1)
+          reads = Less (draw, zero)
+          restricted_automaton = Where (reads, automaton, destination_column)
+        }},
+        else_branch = free () => (int64[B, 1] free_id, int64[B, 1] free_automaton) {{
+          free_scores = Mul (log_probabilities, inverse_temperature)
+          free_probabilities = Softmax <axis = -1> (free_scores)
+{free_draw}
+          free_automaton = Identity (automaton)
+        }}
+      >
+
+      step_id = Identity (next_id)
+      step_logprob = GatherElements <axis = 1> (log_probabilities, next_id)
+      step_top_logprobs, step_top_ids = TopK <axis = -1> (log_probabilities, alternatives)
+    }}
+  > (first_id, first_automaton, {state_begin}, forced_columns, draw_columns)
+  ids = Squeeze (id_columns, axis_2)
+  logprob = Squeeze (logprob_columns, axis_2)
+  final_automaton_row = Squeeze (final_automaton, axis_1)
+  new_automaton_state = Cast <to = 6> (final_automaton_row)
+  {stack}
+  {rest}
+}}
+"""
+
+
+def _draw(branch: str, V: int) -> list[str]:
+    """``{branch}_id``, the id at the row's draw in the cumulative distribution of ``{branch}_probabilities``."""
+    if V <= MAX_FLAT_DRAW:
+        return [
+            f"{branch}_cumulative = CumSum ({branch}_probabilities, cumulative_axis)",
+            *_beyond(branch, "cumulative", "sampled"),
+            f"{branch}_id = Add ({branch}_sampled, forced_id)",
+        ]
+    # A sum along the last axis waits for each addition, one down the columns of a grid does many at once. So the draw
+    # finds its column first, then the row within it: the order of ``draw_order``.
+    return [
+        f"{branch}_padded = Pad ({branch}_probabilities, grid_padding)",
+        f"{branch}_grid = Reshape ({branch}_padded, grid_shape)",
+        f"{branch}_within = CumSum ({branch}_grid, cumulative_axis)",
+        f"{branch}_columns = Gather <axis = 1> ({branch}_within, last_row)",
+        f"{branch}_before = CumSum <exclusive = 1> ({branch}_columns, cumulative_axis)",
+        f"{branch}_through = Add ({branch}_before, {branch}_columns)",
+        *_beyond(branch, "through", "column"),
+        f"{branch}_mass_before = GatherElements <axis = 1> ({branch}_before, {branch}_column)",
+        f"{branch}_left = Sub ({branch}_threshold, {branch}_mass_before)",
+        # The subtraction rounds: what is left stays below the column's mass, so that there is a row beyond it.
+        f"{branch}_mass = GatherElements <axis = 1> ({branch}_columns, {branch}_column)",
+        f"{branch}_most = Mul ({branch}_mass, below_one)",
+        f"{branch}_within_threshold = Min ({branch}_left, {branch}_most)",
+        f"{branch}_column_index = Unsqueeze ({branch}_column, axis_2)",
+        f"{branch}_column_indices = Expand ({branch}_column_index, column_shape)",
+        f"{branch}_rows = GatherElements <axis = 2> ({branch}_within, {branch}_column_indices)",
+        f"{branch}_row_masses = Squeeze ({branch}_rows, axis_2)",
+        f"{branch}_row_is_beyond = Greater ({branch}_row_masses, {branch}_within_threshold)",
+        f"{branch}_row_beyond = Cast <to = 6> ({branch}_row_is_beyond)",
+        f"{branch}_row = ArgMax <axis = 1, keepdims = 1> ({branch}_row_beyond)",
+        f"{branch}_row_first = Mul ({branch}_row, grid_columns)",
+        f"{branch}_sampled = Add ({branch}_row_first, {branch}_column)",
+        f"{branch}_id = Add ({branch}_sampled, forced_id)",
+    ]
+
+
+def _grid(V: int) -> dict[str, NDArray[np.generic]]:
+    """Constants of the draw in columns."""
+    rows = -(-V // DRAW_COLUMNS)
+    return {
+        "grid_padding": np.array([0, 0, 0, rows * DRAW_COLUMNS - V], np.int64),
+        "grid_shape": np.array([-1, rows, DRAW_COLUMNS], np.int64),
+        "grid_columns": np.array(DRAW_COLUMNS, np.int64),
+        "column_shape": np.array([1, rows, 1], np.int64),
+        "last_row": np.array(-1, np.int64),
+        "below_one": np.array(1 - 2**-23, np.float32),
+    }
+
+
+def _beyond(branch: str, cumulative: str, found: str) -> list[str]:
+    """``{branch}_{found}``, the first place of ``{branch}_{cumulative}`` that is beyond the row's draw."""
+    return [
+        f"{branch}_total = Gather <axis = 1> ({branch}_{cumulative}, last)",
+        f"{branch}_threshold = Mul (draw, {branch}_total)",
+        f"{branch}_is_beyond = Greater ({branch}_{cumulative}, {branch}_threshold)",
+        f"{branch}_beyond = Cast <to = 6> ({branch}_is_beyond)",
+        f"{branch}_{found} = ArgMax <axis = 1, keepdims = 1> ({branch}_beyond)",
+    ]
+
+
+def _indented(spaces: int, lines: list[str]) -> str:
+    return "\n".join(" " * spaces + line for line in lines)
+
+
+def _stack(kind: str, layers: int) -> list[str]:
+    """``new_hidden`` or ``new_cell``, [L, B, H], from the values of the layers after the loop."""
+    lines = [f"layer_of_{kind}_{n} = Unsqueeze (after_{kind}_{n}, layer_axis)" for n in range(layers)]
+    rows = ", ".join(f"layer_of_{kind}_{n}" for n in range(layers))
+    return [*lines, f"new_{kind} = Concat <axis = 0> ({rows})"]
+
+
+def _recurrence(writer: _Writer, weights: Weights, cell: Cell, layers: int) -> list[str]:
+    """The steps from ``id`` and the state ``in_…_n`` of each layer to its state ``out_…_n``."""
+    steps = {"rnn": _rnn, "gru": _gru, "lstm": _lstm}[cell]
+    lines: list[str] = []
+    for n in range(layers):
+        layer = _Layer(writer, weights, n)
+        lines += [*layer.begin, *steps(layer)]
+    return lines
+
+
+def _rnn(layer: _Layer) -> list[str]:
+    n = layer.n
+    return [*layer.sums(f"sum_{n}"), *layer.writer.state(f"out_hidden_{n}", f"Tanh (sum_{n})")]
+
+
+def _gru(layer: _Layer) -> list[str]:
+    n, H, writer = layer.n, layer.H, layer.writer
+    # Where the update gate is nearly 1, a state in steps of 1/127 would stand still: what it moves by is rounded away.
+    # So it is remembered in float, and products read what it rounds to.
+    before = f"in_{writer.exact}_{n}"
+    return [
+        *layer.sums(f"gates_{n}", slice(0, 2 * H)),
+        *layer.input_sums(f"candidate_input_{n}", slice(2 * H, None)),
+        *layer.hidden_sums(f"candidate_memory_{n}", slice(2 * H, None)),
+        f"open_{n} = Sigmoid (gates_{n})",
+        f"reset_gate_{n}, update_gate_{n} = Split <axis = 1, num_outputs = 2> (open_{n})",
+        f"let_in_{n} = Mul (reset_gate_{n}, candidate_memory_{n})",
+        f"candidate_sum_{n} = Add (candidate_input_{n}, let_in_{n})",
+        f"candidate_{n} = Tanh (candidate_sum_{n})",
+        f"difference_{n} = Sub ({before}, candidate_{n})",
+        f"remembered_{n} = Mul (update_gate_{n}, difference_{n})",
+        *writer.state(f"out_hidden_{n}", f"Add (candidate_{n}, remembered_{n})", f"out_cell_{n}"),
+    ]
+
+
+def _lstm(layer: _Layer) -> list[str]:
+    n = layer.n
+    return [
+        *layer.sums(f"gates_{n}"),
+        f"i_{n}, f_{n}, g_{n}, o_{n} = Split <axis = 1, num_outputs = 4> (gates_{n})",
+        f"input_gate_{n} = Sigmoid (i_{n})",
+        f"forget_gate_{n} = Sigmoid (f_{n})",
+        f"candidate_{n} = Tanh (g_{n})",
+        f"output_gate_{n} = Sigmoid (o_{n})",
+        f"remembered_{n} = Mul (forget_gate_{n}, in_cell_{n})",
+        f"added_{n} = Mul (input_gate_{n}, candidate_{n})",
+        f"out_cell_{n} = Add (remembered_{n}, added_{n})",
+        f"squashed_{n} = Tanh (out_cell_{n})",
+        *layer.writer.state(f"out_hidden_{n}", f"Mul (output_gate_{n}, squashed_{n})"),
+    ]
+
+
+class _Layer:
+    """The weights of layer ``n``, and their products with its input x and its hidden state h.
+
+    ``gates`` are the rows of the weights that a product takes, all of them where it is not given.
+    """
+
+    def __init__(self, writer: _Writer, weights: Weights, n: int) -> None:
+        V, self.H = weights["readout.weight"].shape
+        self.writer, self.n = writer, n
+        self._below, self._previous = weights[f"layers.{n}.weight_ih_l0"], weights[f"layers.{n}.weight_hh_l0"]
+        self._input_bias, self._hidden_bias = weights[f"layers.{n}.bias_ih_l0"], weights[f"layers.{n}.bias_hh_l0"]
+        self._embedding = weights["embedding.weight"]
+        self._is_table = n == 0 and self.H >= V
+        self._x = "embedded" if n == 0 else f"out_hidden_{n - 1}"
+        self.begin: list[str] = []
+        """The steps that come before any product."""
+        if n == 0 and not self._is_table:
+            # A large alphabet's table would outgrow the weights: it keeps its embedding, scaled into the
+            # hidden state's range, so that one product serves both.
+            largest = np.abs(self._embedding).max()
+            self.begin = writer.row("embedded", writer.as_state(self._embedding / largest))
+            self._below = self._below * largest
+
+    def sums(self, name: str, gates: slice = slice(None)) -> list[str]:
+        """``name`` is W·x + U·h and both biases."""
+        below, previous, n = self._below[gates], self._previous[gates], self.n
+        bias = self._input_bias[gates] + self._hidden_bias[gates]
+        if self._is_table:
+            # One-hot times matrix is a look-up: row `id` of embedding · Wᵀ + b.
+            rows = self.writer.row("rows", (self._embedding @ below.T + bias).astype(np.float32))
+            return [*rows, *self.writer.product(name, f"in_hidden_{n}", previous, "rows")]
+        return [
+            f"input_{n} = Concat <axis = 1> ({self._x}, in_hidden_{n})",
+            *self.writer.product(name, f"input_{n}", np.hstack([below, previous]), bias),
+        ]
+
+    def input_sums(self, name: str, gates: slice) -> list[str]:
+        """``name`` is W·x and its bias."""
+        below, bias = self._below[gates], self._input_bias[gates]
+        if self._is_table:
+            return self.writer.row(name, (self._embedding @ below.T + bias).astype(np.float32))
+        return self.writer.product(name, self._x, below, bias)
+
+    def hidden_sums(self, name: str, gates: slice) -> list[str]:
+        """``name`` is U·h and its bias."""
+        return self.writer.product(name, f"in_hidden_{self.n}", self._previous[gates], self._hidden_bias[gates])
+
+
+class _Writer(ABC):
+    """Writes the steps whose form depends on the precision, and gathers the constants that they need."""
+
+    state_type: str
+    exact: str
+    """The part of a layer's state that holds its hidden state as it was before it took the form of ``state``."""
+
+    def __init__(self) -> None:
+        self.constants: dict[str, NDArray[np.generic]] = {}
+
+    def row(self, name: str, table: NDArray[np.generic]) -> list[str]:
+        """``name`` is the row of ``table`` at ``id``."""
+        self.constants[f"{name}_table"] = table
+        return [f"{name} = GatherND ({name}_table, id)"]
+
+    @abstractmethod
+    def as_state(self, values: NDArray[np.float32]) -> NDArray[np.generic]:
+        """``values`` in [-1, 1] in the form of a hidden state."""
+
+    @abstractmethod
+    def state(self, name: str, operation: str, exact: str | None = None) -> list[str]:
+        """``name`` is what ``operation`` gives, in (-1, 1), in the form of a hidden state.
+
+        ``exact`` names what it gives where that has another form.
+        """
+
+    @abstractmethod
+    def product(self, name: str, x: str, weight: NDArray[np.float32], addend: NDArray[np.float32] | str) -> list[str]:
+        """``name`` is x · weightᵀ + addend in float.
+
+        ``x`` has the form of a hidden state; ``weight`` is [out, in]; ``addend`` a bias [out], or the name of a
+        value [B, out].
+        """
+
+
+class _Int8Writer(_Writer):
+    """Weights in int8 with one scale an output, states in uint8 with ``HIDDEN_SCALE``; sums in int32."""
+
+    state_type = "uint8"
+    exact = "cell"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.constants |= {
+            "hidden_scale": np.array(HIDDEN_SCALE),
+            "hidden_zero": np.array(HIDDEN_ZERO),
+            "weight_zero": np.array(0, np.int8),
+        }
+
+    def as_state(self, values: NDArray[np.float32]) -> NDArray[np.generic]:
+        return np.asarray(np.rint(values / HIDDEN_SCALE) + HIDDEN_ZERO, dtype=np.uint8)
+
+    def state(self, name: str, operation: str, exact: str | None = None) -> list[str]:
+        exact = exact or f"{name}_exposed"
+        return [f"{exact} = {operation}", f"{name} = QuantizeLinear ({exact}, hidden_scale, hidden_zero)"]
+
+    def product(self, name: str, x: str, weight: NDArray[np.float32], addend: NDArray[np.float32] | str) -> list[str]:
+        scale = np.maximum(np.abs(weight).max(axis=1) / 127, np.finfo(np.float32).tiny).astype(np.float32)
+        self.constants[f"{name}_weight"] = np.ascontiguousarray(np.rint(weight / scale[:, None]).astype(np.int8).T)
+        self.constants[f"{name}_scale"] = scale
+        operands = f"{x}, {name}_weight, hidden_scale, {name}_scale, hidden_zero, weight_zero"
+        if isinstance(addend, str):  # the operator's own bias is one for all rows
+            return [
+                f"{name}_product = com.microsoft.MatMulIntegerToFloat ({operands})",
+                f"{name} = Add ({name}_product, {addend})",
+            ]
+        self.constants[f"{name}_bias"] = addend
+        return [f"{name} = com.microsoft.MatMulIntegerToFloat ({operands}, {name}_bias)"]
+
+
+class _Fp32Writer(_Writer):
+    """Everything in float: the reference."""
+
+    state_type = "float"
+    exact = "hidden"
+
+    def as_state(self, values: NDArray[np.float32]) -> NDArray[np.generic]:
+        return values
+
+    def state(self, name: str, operation: str, exact: str | None = None) -> list[str]:
+        return [f"{name} = {operation}"]
+
+    def product(self, name: str, x: str, weight: NDArray[np.float32], addend: NDArray[np.float32] | str) -> list[str]:
+        self.constants[f"{name}_weight"] = np.ascontiguousarray(weight.T)
+        if not isinstance(addend, str):
+            self.constants[f"{name}_bias"] = addend
+            addend = f"{name}_bias"
+        return [f"{name} = Gemm ({x}, {name}_weight, {addend})"]

@@ -1,0 +1,224 @@
+"""The gates: what the inside of a trained LSTM does while it reads a text.
+
+Two pictures after Karpathy, Johnson & Li ("Visualizing and Understanding Recurrent Networks", 2015). How often each
+unit's gates are saturated: a forget gate that stays open carries its cell along unchanged, one that stays shut makes
+its unit forget at every character. And the text itself, each character coloured by what one cell holds after reading
+it: some cells keep track of something that a person can name.
+
+Shapes: L layers, T characters, H hidden size.
+"""
+
+from __future__ import annotations
+
+import csv
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib import colormaps
+from matplotlib.colors import Normalize, to_hex
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nextchar_model.alphabet import BOUNDARY, Ids
+
+from ..learning.network import Network
+
+GATES = ("input", "forget", "candidate", "output")
+"""In the order in which PyTorch stacks them in one matrix."""
+
+SATURATED = 0.1
+"""A gate within this part of its range from an end is saturated."""
+
+_COLUMNS = 100  # characters of a line of coloured text
+_COLOURS = "RdBu_r"
+_NORM = Normalize(-4 / 3, 4 / 3)  # wider than the values, so that black letters stay legible on every colour
+
+
+class GatesError(ValueError):
+    """A network has no gates, or not the unit that was asked for."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What an LSTM did at each character of a text that it read from the start of a document."""
+
+    gates: NDArray[np.float32]
+    """[4, L, T, H], in the order of ``GATES``; candidates in (-1, 1), the others in (0, 1)."""
+    cells: NDArray[np.float32]
+    """[L, T, H]: tanh of the cell state after each character, in (-1, 1)."""
+    hidden: NDArray[np.float32]
+    """[L, T, H]: the hidden state after each character, in (-1, 1)."""
+
+    def saturation(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The fractions of the text in which each gate is shut and open, [4, L, H] each.
+
+        A candidate counts as shut and open near -1 and 1.
+        """
+        low = np.array([-1.0 if name == "candidate" else 0.0 for name in GATES])[:, None, None, None]
+        place = (self.gates - low) / (1 - low)  # in the gate's range, from 0 to 1
+        return (place < SATURATED).mean(axis=2), (place > 1 - SATURATED).mean(axis=2)
+
+
+@torch.no_grad()
+def read(network: Network, ids: Ids) -> Reading:
+    """Lets ``network`` read the boundary and then ``ids`` [T]. Raises ``GatesError`` where it is no LSTM."""
+    if network.architecture.cell != "lstm":
+        raise GatesError(f"a network of {network.architecture.cell} cells has no cell state to show; it takes an lstm")
+    x = network.embedding(torch.from_numpy(np.concatenate([[BOUNDARY], ids])))  # (T + 1, E)
+    gates, cells, hiddens = [], [], []
+    for layer in network.layers:
+        W_ih, W_hh, b_ih, b_hh = (weight.float() for weight in layer.parameters())
+        from_below = x @ W_ih.T + b_ih + b_hh  # (T + 1, 4H)
+        h = c = x.new_zeros(W_hh.shape[1])
+        steps: list[tuple[Tensor, Tensor, Tensor]] = []
+        for below in from_below:
+            i, f, g, o = (below + W_hh @ h).chunk(4)
+            i, f, g, o = i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
+            c = f * c + i * g
+            h = o * c.tanh()
+            steps.append((torch.stack([i, f, g, o]), c.tanh(), h))
+        layer_gates, layer_cells, layer_hidden = (torch.stack(values) for values in zip(*steps, strict=True))
+        gates.append(layer_gates[1:].transpose(0, 1))
+        cells.append(layer_cells[1:])
+        hiddens.append(layer_hidden[1:])
+        x = layer_hidden
+    return Reading(torch.stack(gates, 1).numpy(), torch.stack(cells).numpy(), torch.stack(hiddens).numpy())
+
+
+def telling_unit(cells: NDArray[np.float32]) -> int:
+    """The unit of ``cells`` [T, H] most worth looking at: it holds both signs strongly, and holds them for long.
+
+    That is the highest product of its spread and of the mean of its correlations with itself 1 to 10 characters before.
+    """
+    spread = cells.std(axis=0)
+    apart = cells - cells.mean(axis=0)
+    correlations = [(apart[lag:] * apart[:-lag]).mean(axis=0) for lag in range(1, min(10, len(cells) - 1) + 1)]
+    return int(np.argmax(np.sum(correlations, axis=0) / np.maximum(spread, 1e-6)))
+
+
+def write_saturation(reading: Reading, path: Path) -> None:
+    """Writes a CSV: a line for each gate of each unit, with the fractions of the text in which it is shut and open."""
+    shut, open_ = reading.saturation()
+    with path.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["layer", "gate", "unit", "shut", "open"])
+        for layer in range(shut.shape[1]):
+            for gate, name in enumerate(GATES):
+                for unit in range(shut.shape[2]):
+                    rows.writerow(
+                        [layer, name, unit, f"{shut[gate, layer, unit]:.4f}", f"{open_[gate, layer, unit]:.4f}"]
+                    )
+
+
+def draw_saturation(reading: Reading, path: Path, title: str) -> None:
+    """Draws how often each unit's gates are shut and open, a point a unit, as a PNG."""
+    shut, open_ = reading.saturation()
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    for gate, (name, axes) in enumerate(zip(GATES, figure.subplots(1, len(GATES), sharey=True), strict=True)):
+        for layer in range(shut.shape[1]):
+            axes.scatter(shut[gate, layer], open_[gate, layer], s=8, alpha=0.5, label=f"layer {layer}", linewidths=0)
+        axes.plot([0, 1], [1, 0], color="#999999", linewidth=0.8)  # nobody is shut and open at once
+        ends = ("near -1", "near 1") if name == "candidate" else ("shut", "open")
+        axes.set(title=f"{name} gate" if name != "candidate" else name, xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
+        axes.set(aspect="equal", xlabel=f"{ends[0]}, fraction of the text")
+        if gate == 0:
+            axes.set_ylabel("open, fraction of the text")
+        axes.grid(alpha=0.3)
+    if shut.shape[1] > 1:
+        axes.legend()
+    figure.suptitle(title)
+    figure.savefig(path, dpi=120)
+
+
+def draw_text(text: str, values: NDArray[np.float32], path: Path, title: str) -> None:
+    """Draws ``text``, each character on the colour of its value [T] in (-1, 1), as a PNG."""
+    lines = _lines(text)
+    columns = max(map(len, lines))
+    figure = Figure(figsize=(0.115 * columns + 0.6, 0.21 * len(lines) + 1.1), layout="constrained")
+    axes = figure.add_subplot()
+    grid = np.full((len(lines), columns), np.nan)
+    for row, places in enumerate(lines):
+        for column, place in enumerate(places):
+            grid[row, column] = values[place]
+            letter = _shown(text[place])
+            axes.text(column + 0.5, row + 0.5, letter, ha="center", va="center", family="monospace", size=8)
+    mesh = axes.pcolormesh(grid, cmap=_COLOURS, norm=_NORM)
+    axes.invert_yaxis()
+    axes.axis("off")
+    bar = figure.colorbar(mesh, ax=axes, orientation="horizontal", shrink=0.5, aspect=30, pad=0.01, label="tanh(c)")
+    bar.ax.set_xlim(-1, 1)
+    bar.set_ticks([-1, 0, 1])
+    axes.set_title(title)
+    figure.savefig(path, dpi=120)
+
+
+def write_text(text: str, values: NDArray[np.float32], path: Path, title: str) -> None:
+    """Writes ``text`` as a page, each character on the colour of its value [T] in (-1, 1), told by the pointer too."""
+    spans = []
+    for character, value in zip(text, values.tolist(), strict=True):
+        shown = html.escape(_shown(character)) + ("\n" if character == "\n" else "")
+        spans.append(f'<span style="background:{_colour(value)}" title="{value:.2f}">{shown}</span>')
+    key = "".join(
+        f'<span style="background:{_colour(value)}"> {value:+.1f} </span>' for value in (-1.0, -0.5, 0.0, 0.5, 1.0)
+    )
+    path.write_text(
+        f"""<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{html.escape(title)}</title>
+<style>
+body {{ max-width: 60rem; margin: 2rem auto; padding: 0 1rem; font-family: sans-serif; background: #fff; color: #000 }}
+pre {{ font-size: 1rem; line-height: 1.45; white-space: pre-wrap; overflow-wrap: anywhere }}
+</style>
+<h1>{html.escape(title)}</h1>
+<p>Each character stands on the colour of what the cell holds once it is read, tanh(c): {key}</p>
+<pre>{"".join(spans)}</pre>
+</html>
+""",
+        encoding="utf-8",
+    )
+
+
+def _colour(value: float) -> str:
+    return to_hex(colormaps[_COLOURS](_NORM(value)))
+
+
+def _lines(text: str) -> list[list[int]]:
+    """The places of the characters of each line, none longer than ``_COLUMNS``."""
+    lines: list[list[int]] = [[]]
+    for place, character in enumerate(text):
+        if len(lines[-1]) == _COLUMNS:
+            lines.append([])
+        lines[-1].append(place)
+        if character == "\n":
+            lines.append([])
+    return lines if lines[-1] else lines[:-1]
+
+
+def _shown(character: str) -> str:
+    """What stands for ``character`` where it has to be seen."""
+    return {"\n": "↵", "\t": "→"}.get(character, character)
+
+
+def unit_of(reading: Reading, layer: int, unit: int | None) -> int:
+    """``unit`` of ``layer``, or its most telling one. Raises ``GatesError`` where there is no such layer or unit."""
+    layers, _, units = reading.cells.shape
+    if not 0 <= layer < layers:
+        raise GatesError(f"layer {layer} is not there; the network has layers 0 to {layers - 1}")
+    if unit is None:
+        return telling_unit(reading.cells[layer])
+    if not 0 <= unit < units:
+        raise GatesError(f"unit {unit} is not there; a layer has units 0 to {units - 1}")
+    return unit
+
+
+def means(reading: Reading) -> Sequence[tuple[str, float, float]]:
+    """For each gate, the means over all units and layers of the fractions in which it is shut and open."""
+    shut, open_ = reading.saturation()
+    return [(name, float(shut[gate].mean()), float(open_[gate].mean())) for gate, name in enumerate(GATES)]

@@ -1,0 +1,1 @@
+"""From ids to weights: the recipe, the network, the training loop and its evaluation."""

@@ -1,0 +1,57 @@
+"""Loss curves: how the losses of one run, or of several beside each other, fell.
+
+One picture for both: a colour for each run, solid for the validation text, dotted for the training text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from .folder import LossRow
+
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+"""Colours that people with any colour vision tell apart (Okabe & Ito 2008)."""
+
+
+def draw_losses(runs: Mapping[str, Sequence[LossRow]], path: Path, title: str) -> None:
+    """Draws the losses of ``runs``, each with a row at least, against what was read and against time, as a PNG."""
+    figure = Figure(figsize=(11, 5), layout="constrained")
+    by_characters, by_time = figure.subplots(1, 2, sharey=True)
+    for n, (name, rows) in enumerate(runs.items()):
+        colour = _COLOURS[n % len(_COLOURS)]
+        best = min(row.validation_loss for row in rows)
+        millions, minutes = [row.characters / 1e6 for row in rows], [row.seconds / 60 for row in rows]
+        for axes, x in ((by_characters, millions), (by_time, minutes)):
+            axes.plot(
+                x,
+                [row.validation_loss for row in rows],
+                color=colour,
+                marker=".",
+                label=f"{name}: validation, best {best:.4f}",
+            )
+            axes.plot(
+                x,
+                [row.training_loss for row in rows],
+                color=colour,
+                linestyle=":",
+                label=f"{name}: training, with dropout",
+            )
+    by_characters.set_xlabel("characters read (millions)")
+    by_characters.set_ylabel("loss (nats a character)")
+    by_time.set_xlabel("minutes")
+    for axes in (by_characters, by_time):
+        axes.grid(alpha=0.3)
+    by_time.legend()
+    # The first losses, near ln V, would press all that matters into the bottom of the picture.
+    late = [loss for rows in runs.values() for row in rows[len(rows) // 8 :] for loss in _losses(row)]
+    lowest = min(loss for rows in runs.values() for row in rows for loss in _losses(row))
+    by_characters.set_ylim(lowest - 0.05 * (max(late) - lowest) - 1e-3, max(late) + 0.02)
+    figure.suptitle(title)
+    figure.savefig(path, dpi=120)
+
+
+def _losses(row: LossRow) -> tuple[float, float]:
+    return row.training_loss, row.validation_loss
