@@ -19,9 +19,10 @@ from benchmarks.models import DEEP, SMALL, WIDE, model_file, name_of, network_of
 from benchmarks.plots import COLOURS, plot
 from benchmarks.report import Claim, claims, table
 from benchmarks.timing import interleave
-from nextchar_model.description import Precision
-from nextchar_model.runner import SAMPLE, Runner, Settings
-from nextchar_training.learning.network import Architecture
+from nextchar_model.batch import SAMPLE, SamplingSettings
+from nextchar_model.cell import Precision
+from nextchar_model.runner import Runner
+from nextchar_training.learning.recipe import Architecture
 
 TITLE = "Kernel"
 K = 50
@@ -107,7 +108,7 @@ def measure(folder: Path) -> str:
 
 def steps_of(runner: Runner, B: int, steps: int = K) -> Callable[[], object]:
     """A call that advances B generating rows by ``steps``, each call from where the last one ended."""
-    batch = runner.start([Settings()] * B)
+    batch = runner.start([SamplingSettings()] * B)
     forced = np.full((steps, B), SAMPLE, np.int64)
     draws = np.random.default_rng(0).random((steps, B), np.float32)
     return lambda: runner.advance(batch, forced, draws)

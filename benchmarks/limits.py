@@ -22,7 +22,9 @@ from benchmarks.kernel import K, steps_of
 from benchmarks.models import WIDE, model_file, name_of
 from benchmarks.report import table
 from benchmarks.timing import interleave
-from nextchar_model.runner import SAMPLE, Runner, Settings, _options
+from nextchar_model.batch import SAMPLE, SamplingSettings
+from nextchar_model.providers import session_options
+from nextchar_model.runner import Runner
 from nextchar_training.export.graph import IR_VERSION, OPSET
 
 TITLE = "Limits, and a profile of one step"
@@ -131,7 +133,7 @@ def _profiled(path: Path, B: int) -> dict[str, float]:
     choice, branch = _choice(model)
     for node in [*_body(model).node, *branch.node]:
         node.name = node.output[0]  # the profiler knows a node by its name only
-    options = _options(1)
+    options = session_options(1)
     options.enable_profiling = True
     options.profile_file_prefix = str(path.with_suffix(""))
     runner = Runner(path)
@@ -150,7 +152,7 @@ def _profiled(path: Path, B: int) -> dict[str, float]:
 def nodes_alone(path: Path, B: int) -> list[Node]:
     """Every node of a step of the model file at ``path``, by itself, with B rows."""
     optimized = path.with_suffix(".optimized.onnx")
-    options = _options(1)
+    options = session_options(1)
     options.optimized_model_filepath = str(optimized)
     _session(onnx.load(path), options)
     model = onnx.load(optimized)
@@ -188,7 +190,7 @@ def _values(path: Path, model: onnx.ModelProto, B: int) -> dict[str, Array]:
     flat.graph.initializer.append(numpy_helper.from_array(np.array(0), "first_step"))
     flat.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
     runner = Runner(path)
-    batch = runner.start([Settings()] * B)
+    batch = runner.start([SamplingSettings()] * B)
     rows = np.random.default_rng(0)
     forced, draws = np.full((K, B), SAMPLE), rows.random((K, B), np.float32)
     runner.advance(batch, forced, draws)
@@ -200,7 +202,7 @@ def _values(path: Path, model: onnx.ModelProto, B: int) -> dict[str, Array]:
         "alternatives": np.array([0]),
         **vars(batch),
     }
-    return inputs | dict(zip(names, _session(flat, _options(1)).run(names, inputs), strict=True))
+    return inputs | dict(zip(names, _session(flat, session_options(1)).run(names, inputs), strict=True))
 
 
 def _repeated(
@@ -239,7 +241,7 @@ def _repeated(
         ir_version=IR_VERSION,
         opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)],
     )
-    options = _options(1)
+    options = session_options(1)
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # or nothing would be left
     session = _session(model, options)
     return lambda: session.run(None, inputs)

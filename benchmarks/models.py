@@ -13,10 +13,12 @@ import numpy as np
 import torch
 
 from nextchar_model.alphabet import Alphabet
-from nextchar_model.description import Precision, TrainingSummary
-from nextchar_training.data.dataset import Rules
+from nextchar_model.cell import Precision
+from nextchar_model.description import TrainingSummary
+from nextchar_training.data.rules import Rules
 from nextchar_training.export.exporter import MIN_CHARACTERS, export
-from nextchar_training.learning.network import Architecture, Network
+from nextchar_training.learning.network import Network
+from nextchar_training.learning.recipe import Architecture
 from nextchar_training.run.checkpoint import Checkpoint, TrainingRecord, save_checkpoint
 
 SHAKESPEARE = "\n !$&',-.3:;?ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"

@@ -18,7 +18,7 @@ from benchmarks.served import CHARACTERS, STREAMS
 from benchmarks.servers import LOAD_CORE, SERVER_CORE, Load, served
 from benchmarks.timing import interleave
 from nextchar_model.runner import MAX_ROWS, Runner
-from nextchar_training.learning.network import Architecture
+from nextchar_training.learning.recipe import Architecture
 
 TITLE = "Scale"
 _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)

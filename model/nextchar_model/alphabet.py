@@ -15,14 +15,14 @@ The way back, from ids to text as it comes, is ``decoder``.
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .composition import decompose, normalize
 
 BOUNDARY = 0
 """The id that starts every document, and with which the model ends one."""
@@ -30,8 +30,6 @@ BOUNDARY = 0
 Ids = NDArray[np.int64]
 """Ids of a text, of shape [symbols]."""
 
-VOWEL_JAMO, FINAL_JAMO = range(0x1161, 0x1176), range(0x11A8, 0x11C3)
-"""Code points of the Hangul vowels and final consonants that compose."""
 
 Kind = Literal["characters", "jamo", "bytes"]
 
@@ -108,7 +106,7 @@ class Alphabet:
         if kind == "bytes":
             return cls(_BYTES, kind)
         characters = set(normalize(text))
-        return cls(tuple(sorted(characters if kind == "characters" else set(_decomposed("".join(characters))))), kind)
+        return cls(tuple(sorted(characters if kind == "characters" else set(decompose("".join(characters))))), kind)
 
     @property
     def size(self) -> int:
@@ -153,13 +151,6 @@ class Alphabet:
         """Whether it can spell ``character``."""
         return self.spelled(character) is not None
 
-    def decode(self, ids: Iterable[int]) -> str:
-        """The text of ``ids``, in NFC; a boundary is no text. As they come one by one, see ``decoder``."""
-        from .decoder import Decoder  # which is the later stage
-
-        decoder = Decoder(self)
-        return decoder.feed([id_ for id_ in ids if id_ != BOUNDARY])[0] + decoder.flush()[0]
-
     def symbol(self, id: int) -> str:  # noqa: A002 - an id is what the field calls it
         """The symbol of one id; empty for the boundary."""
         return "" if id == BOUNDARY else self.symbols[id - 1]
@@ -175,37 +166,9 @@ class Alphabet:
                 return [byte + 1 for byte in character.encode()]
             except UnicodeEncodeError:  # half of a surrogate pair
                 return None
-        symbols = character if self.kind == "characters" else _decomposed(character)
+        symbols = character if self.kind == "characters" else decompose(character)
         ids = [self._ids.get(symbol) for symbol in symbols]
         return None if None in ids else [id_ for id_ in ids if id_ is not None]
-
-
-def normalize(text: str) -> str:
-    """``text`` in Unicode normalization form C, the form in which nextchar counts characters."""
-    return text if unicodedata.is_normalized("NFC", text) else unicodedata.normalize("NFC", text)
-
-
-def joins(code_point: str) -> bool:
-    """Whether NFC may join ``code_point`` to, or sort it among, what stands before it."""
-    if code_point < "\u0300":
-        return False
-    first = _decomposed(code_point)[0]
-    return unicodedata.combining(first) != 0 or first in second_halves()
-
-
-@cache
-def second_halves() -> frozenset[str]:
-    """The code points that are the second half of a canonical composite, Hangul's jamo among them."""
-    halves = set(map(chr, (*VOWEL_JAMO, *FINAL_JAMO)))
-    for code in range(0xC0, 0x2FA1E):
-        parts = unicodedata.decomposition(chr(code)).split()
-        if len(parts) == 2 and not parts[0].startswith("<"):
-            halves.add(chr(int(parts[1], 16)))
-    return frozenset(halves)
-
-
-def _decomposed(text: str) -> str:
-    return unicodedata.normalize("NFD", text)
 
 
 def _codes(text: str) -> NDArray[np.uint32]:

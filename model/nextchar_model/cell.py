@@ -19,5 +19,14 @@ from typing import Literal
 
 Cell = Literal["rnn", "gru", "lstm"]
 
-GATES: dict[Cell, int] = {"rnn": 1, "gru": 3, "lstm": 4}
+ROW_BLOCKS: dict[Cell, int] = {"rnn": 1, "gru": 3, "lstm": 4}
 """Blocks of H rows in a layer's weights, in PyTorch's order: the one sum; r, z, n; i, f, g, o."""
+
+Precision = Literal["int8", "fp32"]
+
+
+def has_cell(cell: Cell, precision: Precision) -> bool:
+    """Whether a layer remembers more than the hidden state that products read: an LSTM its cell, and an int8 GRU its
+    hidden state in float, which moves by less than a step of the quantized one (see ``graph``).
+    """
+    return cell == "lstm" or (cell == "gru" and precision == "int8")

@@ -13,13 +13,14 @@ Format), so a character waits for a bounded time.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .alphabet import FINAL_JAMO, VOWEL_JAMO, Alphabet, joins, second_halves
+from .alphabet import BOUNDARY, Alphabet
+from .composition import FINAL_JAMO, VOWEL_JAMO, joins, second_halves
 
 MAX_SEGMENT = 31
 """Code points that wait for each other at most: a base and 30 marks."""
@@ -126,6 +127,12 @@ class Decoder:
         del self._waiting[:count]
         # A base takes what composed with it; marks that did not are characters of their own.
         return text, [count - len(text) + 1, *[1] * (len(text) - 1)] if text else []
+
+
+def decode(alphabet: Alphabet, ids: Iterable[int]) -> str:
+    """The text of ``ids``, in NFC. A boundary adds no text."""
+    decoder = Decoder(alphabet)
+    return decoder.feed([id_ for id_ in ids if id_ != BOUNDARY])[0] + decoder.flush()[0]
 
 
 def _length(lead: int) -> int:

@@ -13,10 +13,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from .alphabet import Alphabet, AlphabetError, UnknownCharacterError
-from .cell import GATES, Cell
+from .cell import ROW_BLOCKS, Cell, Precision, has_cell
 
 FORMAT_VERSION = 2
 """Version of the description and of the graph's inputs and outputs. A reader takes its own version only."""
@@ -24,15 +24,6 @@ FORMAT_VERSION = 2
 METADATA_KEY = "nextchar"
 
 _TYPES: dict[str, type | tuple[type, ...]] = {"int": int, "float": (int, float), "str": str}  # of fields, in JSON
-
-Precision = Literal["int8", "fp32"]
-
-
-def has_cell(cell: Cell, precision: Precision) -> bool:
-    """Whether a layer remembers more than the hidden state that products read: an LSTM its cell, and an int8 GRU its
-    hidden state in float, which moves by less than a step of the quantized one (see ``graph``).
-    """
-    return cell == "lstm" or (cell == "gru" and precision == "int8")
 
 
 class ModelFileError(ValueError):
@@ -73,7 +64,7 @@ class ExportChecks:
 
 
 @dataclass(frozen=True)
-class TestVector:
+class ReplaySample:
     """A text to read and what the exporting machine then generated, by which another machine knows itself."""
 
     __test__ = False  # for pytest: this is no test
@@ -100,7 +91,7 @@ class ModelDescription:
     """Trainable parameters of the network."""
     training: TrainingSummary
     checks: ExportChecks
-    test_vector: TestVector
+    test_vector: ReplaySample
 
     @property
     def cell_layers(self) -> int:
@@ -160,8 +151,8 @@ class ModelDescription:
         for name in ("layers", "hidden_size", "embedding_size", "parameters"):
             if (size := getattr(self, name)) < 1:
                 raise ValueError(f"{name} is {size}, not a positive number")
-        if self.cell not in GATES:
-            raise ValueError(f"cell {self.cell!r} is not known; this version knows {', '.join(GATES)}")
+        if self.cell not in ROW_BLOCKS:
+            raise ValueError(f"cell {self.cell!r} is not known; this version knows {', '.join(ROW_BLOCKS)}")
         if self.precision not in ("int8", "fp32"):
             raise ValueError(f"precision {self.precision!r} is neither 'int8' nor 'fp32'")
         vector = self.test_vector
@@ -173,5 +164,5 @@ class ModelDescription:
             raise ValueError(f"the test vector has {len(vector.logprobs)} log-probabilities, not one an id")
 
 
-def _test_vector(text: str, seed: int, ids: list[int], logprobs: list[float]) -> TestVector:
-    return TestVector(text, seed, tuple(ids), tuple(logprobs))
+def _test_vector(text: str, seed: int, ids: list[int], logprobs: list[float]) -> ReplaySample:
+    return ReplaySample(text, seed, tuple(ids), tuple(logprobs))

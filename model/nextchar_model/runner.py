@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,17 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .alphabet import BOUNDARY, Ids
+from .batch import SAMPLE, Batch, RecurrentState, SamplingSettings, Steps
+from .cell import Precision
 from .decoder import continuing
-from .description import ModelDescription, ModelFileError, Precision
+from .description import ModelDescription, ModelFileError
 from .draws import uniform
-
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is imported
-import onnxruntime
-
-Provider = Literal["cpu", "cuda"]
-
-SAMPLE = -1
-"""What ``forced`` holds where an id is to be sampled."""
+from .providers import Provider, ProviderError, first_line, open_cpu, open_cuda
 
 REPLAY_TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "int8": 0.15}
 """Largest difference in a log-probability of the test vector's text, in nats, at which a machine still counts
@@ -41,98 +35,13 @@ as running the same model. In int8 the last bit of a float can tip a hidden stat
 x86 processors without VNNI add pairs of products in 16 bits, which saturates now and then: up to 0.06 nats a
 character, 0.0004 nats in the mean."""
 
+
 MAX_ROWS = 256
 """Most rows of one call of onnxruntime. What lies between the nodes of more rows leaves the processor's caches, and a
 character of 1,024 rows costs a third more than one of 256."""
 
-_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
 _OUTPUTS = ["ids", "logprob", "top_ids", "top_logprobs", "new_automaton_state", "new_hidden", "new_cell"]
-
-
-class ProviderError(ValueError):
-    """This machine or this onnxruntime can't run a model where it was asked to. The message has the remedy."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How one row is sampled. The ranges are those of ``GenerationParameters`` in the protocol."""
-
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-    min_p: float = 0.0
-    bias: NDArray[np.float32] | None = None
-    """Added to the log-probabilities before anything else, [V]; None adds nothing."""
-    begins: bool = True
-    """Whether what is sampled begins with a new character, and not with a part of what was read."""
-
-
-@dataclass
-class Batch:
-    """B rows: the settings and the state of each, arrays whose first axis (second, of hidden and cell) is B.
-
-    ``cell`` is [0, B, H] where the model has none.
-    """
-
-    last_id: Ids
-    hidden: NDArray[np.generic]
-    cell: NDArray[np.float32]
-    automaton_state: NDArray[np.int32]
-    temperature: NDArray[np.float32]
-    top_k: NDArray[np.int64]
-    top_p: NDArray[np.float32]
-    min_p: NDArray[np.float32]
-    bias: NDArray[np.float32]
-
-    def __len__(self) -> int:
-        return len(self.last_id)
-
-    def take(self, rows: Sequence[int]) -> Batch:
-        """The batch of ``rows`` only, in that order."""
-        return Batch(
-            **{
-                name: np.take(array, np.asarray(rows, np.intp), axis=_row_axis(name))
-                for name, array in vars(self).items()
-            }
-        )
-
-    def split(self, parts: int) -> list[Batch]:
-        """``parts`` batches of nearly as many rows each, which ``join`` puts together again."""
-        arrays = {name: np.array_split(array, parts, axis=_row_axis(name)) for name, array in vars(self).items()}
-        return [Batch(**dict(zip(arrays, one, strict=True))) for one in zip(*arrays.values(), strict=True)]
-
-    @staticmethod
-    def join(batches: Sequence[Batch]) -> Batch:
-        """The rows of ``batches``, at least one of them, one after another."""
-        return Batch(
-            **{
-                name: np.concatenate([getattr(batch, name) for batch in batches], axis=_row_axis(name))
-                for name in vars(batches[0])
-            }
-        )
-
-
-def _row_axis(name: str) -> int:
-    return 1 if name in ("hidden", "cell") else 0
-
-
-@dataclass(frozen=True)
-class Steps:
-    """What K steps of a batch gave."""
-
-    ids: NDArray[np.int64]
-    """[K, B]: the id after each step, forced or sampled."""
-    logprob: NDArray[np.float32]
-    """[K, B]: its log-probability before temperature, bias and truncation, in nats."""
-    top_ids: NDArray[np.int64]
-    """[K, B, N]: the likeliest ids, likeliest first."""
-    top_logprobs: NDArray[np.float32]
-    """[K, B, N]: their log-probabilities, in nats."""
-
-    @staticmethod
-    def join(parts: Sequence[Steps]) -> Steps:
-        """The rows of ``parts``, at least one of them, one after another."""
-        return Steps(**{name: np.concatenate([getattr(part, name) for part in parts], 1) for name in vars(parts[0])})
 
 
 @dataclass(frozen=True)
@@ -143,14 +52,6 @@ class Replay:
     """Bit for bit as the exporting machine did; else close, another instruction set."""
     numeric_class: str
     """Two machines that gave the same bits have the same one."""
-
-
-@dataclass(frozen=True)
-class State:
-    """The recurrent state of B rows, [L, B, H] each; ``cell`` is [0, B, H] where the model has none."""
-
-    hidden: NDArray[np.generic]
-    cell: NDArray[np.float32]
 
 
 class Runner:
@@ -177,10 +78,10 @@ class Runner:
             raise ModelFileError(f"{path}: cannot be read: {error.strerror}") from error
         self.digest = hashlib.sha256(content).hexdigest()
         try:
-            self._session = onnxruntime.InferenceSession(content, _options(threads), providers=[_PROVIDERS["cpu"]])
+            self._session = open_cpu(content, threads)
         except Exception as error:  # onnxruntime has no common class for what it raises
             raise ModelFileError(
-                f"{path}: not a readable ONNX file, truncated or of another kind: {_first_line(error)}"
+                f"{path}: not a readable ONNX file, truncated or of another kind: {first_line(error)}"
             ) from error
         self.description = ModelDescription.from_metadata(self._session.get_modelmeta().custom_metadata_map, path)
         outputs = [output.name for output in self._session.get_outputs()]
@@ -195,7 +96,7 @@ class Runner:
         self.provider, self.provider_reason = "cpu", "asked for"
         if provider != "cpu":
             try:
-                self._session = _cuda_session(content, self.description.precision, threads)
+                self._session = open_cuda(content, self.description.precision, threads)
                 self.provider, self.provider_reason = "cuda", "asked for" if provider == "cuda" else "available"
             except ProviderError as error:
                 if provider == "cuda":
@@ -207,13 +108,13 @@ class Runner:
         self._transitions = np.zeros((1 + bool(begins.any()), self.description.alphabet.size), np.int32)
         self._transitions[1:] = begins
 
-    def initial_state(self, batch: int) -> State:
+    def initial_state(self, batch: int) -> RecurrentState:
         """The state of ``batch`` rows before a document: zero."""
         L, H = self.description.layers, self.description.hidden_size
         cell = np.zeros((self.description.cell_layers, batch, H), np.float32)
-        return State(np.full((L, batch, H), self._hidden_zero), cell)
+        return RecurrentState(np.full((L, batch, H), self._hidden_zero), cell)
 
-    def start(self, settings: Sequence[Settings]) -> Batch:
+    def start(self, settings: Sequence[SamplingSettings]) -> Batch:
         """A batch at the start of a document, a row for each of ``settings``."""
         B = len(settings)
         state = self.initial_state(B)
@@ -283,22 +184,24 @@ class Runner:
         batch.last_id = result.ids[-1]
         return result
 
-    def score(self, last_id: Ids, ids: NDArray[np.int64], state: State) -> tuple[NDArray[np.float32], State]:
+    def score(
+        self, last_id: Ids, ids: NDArray[np.int64], state: RecurrentState
+    ) -> tuple[NDArray[np.float32], RecurrentState]:
         """Reads ``ids`` [T, B]; each row follows its ``last_id`` [B] and ``state``.
 
         Returns the log-probability of each id in nats, [T, B], and the state before the last id is read.
         """
-        batch = self.start([Settings(begins=False)] * len(last_id))
+        batch = self.start([SamplingSettings(begins=False)] * len(last_id))
         batch.last_id, batch.hidden, batch.cell = last_id, state.hidden, state.cell
         steps = self.advance(batch, ids, np.zeros(ids.shape, np.float32))
-        return steps.logprob, State(batch.hidden, batch.cell)
+        return steps.logprob, RecurrentState(batch.hidden, batch.cell)
 
     def generate(self, text: str, seed: int, count: int) -> Steps:
         """Reads ``text`` from the start of a document, then samples ``count`` ids at temperature 1, in one call."""
         read = self.description.alphabet.encode(text)
         forced = np.concatenate([read, np.full(count, SAMPLE)])[:, None]
         draws = np.concatenate([np.zeros(len(read), np.float32), uniform(seed, 0, count)])[:, None]
-        return self.advance(self.start([Settings()]), forced, draws)
+        return self.advance(self.start([SamplingSettings()]), forced, draws)
 
     def replay(self) -> Replay:
         """Repeats the model file's test vector. Raises ``ModelFileError`` where this machine is off."""
@@ -307,7 +210,7 @@ class Runner:
             expected = np.array(vector.logprobs, np.float32)
             steps = self.generate(vector.text, vector.seed, len(vector.ids))
         except Exception as error:  # a character, a seed or a number that can't be
-            raise ModelFileError(f"{self._path}: its test vector can't be run: {_first_line(error)}") from error
+            raise ModelFileError(f"{self._path}: its test vector can't be run: {first_line(error)}") from error
         ids, logprobs = steps.ids[:, 0], steps.logprob[:, 0]
         read = len(ids) - len(vector.ids)
         exact = np.array_equal(ids[read:], vector.ids) and np.array_equal(logprobs, expected)
@@ -330,38 +233,3 @@ def _inputs(description: ModelDescription) -> dict[str, tuple[str, list[int | st
         "hidden": (hidden, [L, "B", H]),
         "cell": ("tensor(float)", [description.cell_layers, "B", H]),
     }
-
-
-def _cuda_session(content: bytes, precision: Precision, threads: int) -> onnxruntime.InferenceSession:
-    """A session on the first CUDA device, or a ``ProviderError`` that says what stands in the way."""
-    if precision == "int8":
-        raise ProviderError("an int8 model runs on the CPU only; for CUDA, export it with --precision fp32")
-    if _PROVIDERS["cuda"] not in onnxruntime.get_available_providers():
-        raise ProviderError(
-            f"the installed onnxruntime {onnxruntime.__version__} has no CUDA provider; for CUDA, install the extra "
-            "nextchar[server-cuda] in place of nextchar[server]"
-        )
-    try:
-        session = onnxruntime.InferenceSession(content, _options(threads), providers=[_PROVIDERS["cuda"]])
-    except Exception as error:  # onnxruntime has no common class for what it raises
-        raise ProviderError(f"CUDA does not start: {_first_line(error)}") from error
-    if _PROVIDERS["cuda"] not in session.get_providers():  # onnxruntime falls back without an error
-        raise ProviderError("no CUDA device can be used: onnxruntime did not start its CUDA provider")
-    return session
-
-
-def _options(threads: int) -> onnxruntime.SessionOptions:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # The arena has one lock a session, on which lanes would wait for each other: without it, two lanes of 16 rows
-    # give 1.9 times what one gives, with it 1.0 times. One lane alone costs the same.
-    options.enable_cpu_mem_arena = False
-    options.log_severity_level = 4  # what goes wrong is raised, and reported once
-    # Threads that spin while they wait take the core from whatever else runs on it.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return options
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pydantic_settings import CliApp, CliSettingsSource, SettingsError
 
 from nextchar_model.description import ModelFileError
-from nextchar_model.runner import ProviderError
+from nextchar_model.providers import ProviderError
 
 from . import logs
 from .config import Config

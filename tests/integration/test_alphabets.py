@@ -13,12 +13,14 @@ from tests.support.serving import Serve, failure
 
 from nextchar.v1 import generation_pb2 as pb
 from nextchar_model.alphabet import BOUNDARY, Alphabet, Kind
-from nextchar_model.decoder import Decoder, continuing
+from nextchar_model.batch import SAMPLE, SamplingSettings
+from nextchar_model.decoder import Decoder, continuing, decode
 from nextchar_model.description import TrainingSummary
 from nextchar_model.draws import uniform
-from nextchar_model.runner import SAMPLE, Runner, Settings
+from nextchar_model.runner import Runner
 from nextchar_training.export.exporter import export
-from nextchar_training.learning.network import Architecture, Network
+from nextchar_training.learning.network import Network
+from nextchar_training.learning.recipe import Architecture
 from nextchar_training.learning.sampling import sample
 
 KINDS: tuple[Kind, ...] = ("characters", "jamo", "bytes")
@@ -65,13 +67,15 @@ def test_ten_thousand_texts_are_the_same_one_id_at_a_time_and_whole(models: Mode
     texts = set()
     for first in range(0, SEEDS, ROWS):
         draws = np.stack([uniform(seed, 0, IDS) for seed in range(first, first + ROWS)], axis=1)
-        steps = runner.advance(runner.start([Settings(temperature=1.2)] * ROWS), np.full((IDS, ROWS), SAMPLE), draws)
+        steps = runner.advance(
+            runner.start([SamplingSettings(temperature=1.2)] * ROWS), np.full((IDS, ROWS), SAMPLE), draws
+        )
         for row in steps.ids.T.tolist():
             ids = row[: row.index(BOUNDARY)] if BOUNDARY in row else row
             decoder = Decoder(alphabet)
             pieces = [decoder.feed([id_])[0] for id_ in ids] + [decoder.flush()[0]]
             text = "".join(pieces)
-            assert text == alphabet.decode(ids) == unicodedata.normalize("NFC", raw(alphabet, ids))
+            assert text == decode(alphabet, ids) == unicodedata.normalize("NFC", raw(alphabet, ids))
             assert all(unicodedata.is_normalized("NFC", piece) for piece in pieces)
             texts.add(text)
     assert len(texts) > 0.9 * SEEDS

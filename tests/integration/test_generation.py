@@ -7,6 +7,7 @@ import pytest
 from tests.support.serving import Serve, Serving
 
 from nextchar.v1 import generation_pb2 as pb
+from nextchar_model.decoder import decode
 from nextchar_model.runner import Runner
 
 
@@ -98,7 +99,7 @@ async def test_a_model_of_any_cell_streams_what_the_runner_generates(tiny_of, se
     prompt, seeds, count = "the sun", range(8), 200
     runner = Runner(path)
     expected = [
-        tiny.alphabet.decode(runner.generate(prompt, seed, count).ids[len(prompt) :, 0].tolist()) for seed in seeds
+        decode(tiny.alphabet, runner.generate(prompt, seed, count).ids[len(prompt) :, 0].tolist()) for seed in seeds
     ]
     async with serve(path, lanes=2, turn_budget=1e-6) as serving:
         texts = await asyncio.gather(*(serving.text(prompt, seed=seed, max_characters=count) for seed in seeds))

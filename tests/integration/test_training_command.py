@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from nextchar_model.alphabet import BOUNDARY
+from nextchar_model.decoder import decode
 from nextchar_model.runner import Runner
 from nextchar_training.commands.command import run as run_command
 from nextchar_training.commands.options import read
@@ -226,7 +227,7 @@ def test_sample_and_the_exported_file_write_the_same_text(
     written = capsys.readouterr().out[:-1]
     runner = Runner(tmp_path / "m.onnx")
     ids = runner.generate("The ", 3, 50).ids[4:, 0]
-    assert written == runner.description.alphabet.decode(takewhile(lambda id_: id_ != BOUNDARY, ids))
+    assert written == decode(runner.description.alphabet, takewhile(lambda id_: id_ != BOUNDARY, ids))
 
 
 NAMES = "".join(

@@ -15,7 +15,7 @@ from nextchar_model.description import (
     ExportChecks,
     ModelDescription,
     ModelFileError,
-    TestVector,
+    ReplaySample,
     TrainingSummary,
 )
 
@@ -29,7 +29,7 @@ DESCRIPTION = ModelDescription(
     parameters=12345,
     training=TrainingSummary("a \"text\", 'other'", 1000, "nextchar-train fit x", 50, 1.5, 2**63, 1.2345678901234567),
     checks=ExportChecks(1.1e-6, 1.5, 0.001, 900),
-    test_vector=TestVector("aé", 2**64 - 1, (1, 0, 7), (-0.1, -2.5, -1e-9, -30.25, -0.7)),
+    test_vector=ReplaySample("aé", 2**64 - 1, (1, 0, 7), (-0.1, -2.5, -1e-9, -30.25, -0.7)),
 )
 PATH = Path("some/model.onnx")
 

@@ -10,9 +10,11 @@ import onnxruntime
 import pytest
 from tests.support.tiny_model import TinyModel
 
+from nextchar_model.batch import SAMPLE, Batch, SamplingSettings, Steps
 from nextchar_model.cell import Cell
 from nextchar_model.draws import uniform
-from nextchar_model.runner import MAX_ROWS, SAMPLE, Batch, ProviderError, Runner, Settings, Steps
+from nextchar_model.providers import ProviderError
+from nextchar_model.runner import MAX_ROWS, Runner
 
 COUNT = 60
 
@@ -44,13 +46,13 @@ def bits(steps: Sequence[Steps], row: int) -> tuple[bytes, bytes]:
     )
 
 
-def alone(runner: Runner, seed: int, settings: Settings | None = None) -> tuple[bytes, bytes]:
+def alone(runner: Runner, seed: int, settings: SamplingSettings | None = None) -> tuple[bytes, bytes]:
     """The bits of a row with ``seed`` that has a batch and a call for itself."""
-    return bits([sample(runner, runner.start([settings or Settings()]), COUNT, 0, [seed])], 0)
+    return bits([sample(runner, runner.start([settings or SamplingSettings()]), COUNT, 0, [seed])], 0)
 
 
 def test_a_row_starts_at_the_boundary_with_a_state_of_zero(runner: Runner) -> None:
-    batch = runner.start([Settings(), Settings()])
+    batch = runner.start([SamplingSettings(), SamplingSettings()])
     assert batch.last_id.tolist() == [0, 0]
     assert (batch.cell == 0).all()
     assert batch.cell.shape == (runner.description.cell_layers, 2, runner.description.hidden_size)
@@ -65,7 +67,10 @@ def test_what_is_only_read_leaves_the_bits_that_it_leaves_where_it_is_told(runne
     ids = np.random.default_rng(0).integers(1, runner.description.alphabet.size, (20, 3))
     forced = np.concatenate([ids, np.full((10, 3), SAMPLE)])
     draws = np.concatenate([np.zeros((20, 3), np.float32), np.stack([uniform(seed, 0, 10) for seed in range(3)], 1)])
-    told, untold = (runner.start([Settings(), Settings(top_k=3), Settings(temperature=0.0)]) for _ in range(2))
+    told, untold = (
+        runner.start([SamplingSettings(), SamplingSettings(top_k=3), SamplingSettings(temperature=0.0)])
+        for _ in range(2)
+    )
     whole = runner.advance(told, forced, draws)
     rest = runner.advance(untold, forced[reads:], draws[reads:], read=forced[:reads])
     assert rest.ids.tobytes() == whole.ids[reads:].tobytes()
@@ -77,7 +82,7 @@ def test_what_is_only_read_leaves_the_bits_that_it_leaves_where_it_is_told(runne
 
 def test_a_batch_of_more_rows_than_one_call_takes_has_the_bits_of_its_rows(runner: Runner) -> None:
     count = 2 * MAX_ROWS + 3  # slices of unequal size
-    settings = [Settings(temperature=0.5 + row / count) for row in range(count)]
+    settings = [SamplingSettings(temperature=0.5 + row / count) for row in range(count)]
     read = np.arange(2 * count).reshape(2, count) % runner.description.alphabet.size
     draws = np.stack([uniform(row, 0, 11) for row in range(count)], axis=1)
 
@@ -95,9 +100,9 @@ def test_a_batch_of_more_rows_than_one_call_takes_has_the_bits_of_its_rows(runne
 
 
 def test_a_row_keeps_its_bits_when_rows_join_and_leave_its_batch(runner: Runner) -> None:
-    batch = runner.start([Settings()])
+    batch = runner.start([SamplingSettings()])
     parts = [sample(runner, batch, 7, 0, [1])]
-    batch = Batch.join([batch, runner.start([Settings(top_k=3), Settings(temperature=0.0)])])
+    batch = Batch.join([batch, runner.start([SamplingSettings(top_k=3), SamplingSettings(temperature=0.0)])])
     parts.append(sample(runner, batch, 20, 7, [1, 2, 3]))
     batch = batch.take([2, 0])
     second = sample(runner, batch, COUNT - 27, 27, [3, 1])
@@ -106,7 +111,7 @@ def test_a_row_keeps_its_bits_when_rows_join_and_leave_its_batch(runner: Runner)
 
 
 def test_a_row_that_left_and_came_back_goes_on_where_it_was(runner: Runner) -> None:
-    both = runner.start([Settings(), Settings(top_p=0.8)])
+    both = runner.start([SamplingSettings(), SamplingSettings(top_p=0.8)])
     first = sample(runner, both, 20, 0, [1, 2])
     kept = both.take([1])
     rest = both.take([0])
@@ -114,7 +119,7 @@ def test_a_row_that_left_and_came_back_goes_on_where_it_was(runner: Runner) -> N
     again = Batch.join([rest, kept])
     draws = np.stack([uniform(1, 40, 40), uniform(2, 20, 40)], axis=1)
     second = runner.advance(again, np.full((40, 2), SAMPLE), draws)
-    assert bits([first, second], 1) == alone(runner, 2, Settings(top_p=0.8))
+    assert bits([first, second], 1) == alone(runner, 2, SamplingSettings(top_p=0.8))
 
 
 @pytest.mark.parametrize(("cell", "precision"), MODELS)
@@ -122,7 +127,7 @@ def test_two_threads_a_step_give_the_bits_of_one(
     tiny_of: Callable[[Cell], TinyModel], cell: Cell, precision: str
 ) -> None:
     one, two = (Runner(getattr(tiny_of(cell), precision), threads=threads) for threads in (1, 2))
-    batches = [runner.start([Settings()] * 33) for runner in (one, two)]
+    batches = [runner.start([SamplingSettings()] * 33) for runner in (one, two)]
     seeds = list(range(33))
     first, second = (sample(runner, batch, COUNT, 0, seeds) for runner, batch in zip((one, two), batches, strict=True))
     assert first.ids.tobytes() == second.ids.tobytes()
@@ -139,15 +144,15 @@ def test_callers_on_several_threads_do_not_disturb_each_other(runner: Runner) ->
 
 
 def test_a_text_that_is_read_gets_the_log_probabilities_that_its_sampling_gave(runner: Runner) -> None:
-    sampled = sample(runner, runner.start([Settings()]), COUNT, 0, [5])
-    read = runner.advance(runner.start([Settings()]), sampled.ids, np.zeros((COUNT, 1), np.float32))
+    sampled = sample(runner, runner.start([SamplingSettings()]), COUNT, 0, [5])
+    read = runner.advance(runner.start([SamplingSettings()]), sampled.ids, np.zeros((COUNT, 1), np.float32))
     assert read.logprob.tobytes() == sampled.logprob.tobytes()
 
 
 def test_reading_does_not_look_at_the_random_numbers(runner: Runner, tiny: TinyModel) -> None:
     ids = tiny.alphabet.encode(tiny.text[:COUNT])[:, None]
-    zeros = runner.advance(runner.start([Settings()]), ids, np.zeros((COUNT, 1), np.float32))
-    numbers = runner.advance(runner.start([Settings()]), ids, uniform(1, 0, COUNT)[:, None])
+    zeros = runner.advance(runner.start([SamplingSettings()]), ids, np.zeros((COUNT, 1), np.float32))
+    numbers = runner.advance(runner.start([SamplingSettings()]), ids, uniform(1, 0, COUNT)[:, None])
     assert zeros.ids.tolist() == numbers.ids.tolist() == ids.tolist()
     assert zeros.logprob.tobytes() == numbers.logprob.tobytes()
 
@@ -168,14 +173,14 @@ def test_generate_depends_on_the_seed_alone(runner: Runner) -> None:
 
 def test_more_alternatives_than_ids_are_all_ids(runner: Runner) -> None:
     V = runner.description.alphabet.size
-    batch = runner.start([Settings()])
+    batch = runner.start([SamplingSettings()])
     steps = runner.advance(batch, np.full((1, 1), SAMPLE), np.zeros((1, 1), np.float32), alternatives=V + 20)
     assert sorted(steps.top_ids[0, 0].tolist()) == list(range(V))
 
 
 @pytest.mark.parametrize("alternatives", [0, 1, 5])
 def test_the_number_of_alternatives_does_not_change_the_bits(runner: Runner, alternatives: int) -> None:
-    batch = runner.start([Settings()])
+    batch = runner.start([SamplingSettings()])
     draws = uniform(9, 0, COUNT)[:, None]
     steps = runner.advance(batch, np.full((COUNT, 1), SAMPLE), draws, alternatives=alternatives)
     assert bits([steps], 0) == alone(runner, 9)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextchar_model.alphabet import BOUNDARY
-from nextchar_model.runner import Batch, Settings, Steps
+from nextchar_model.batch import Batch, SamplingSettings, Steps
 from nextchar_server.engine import lane
 from nextchar_server.engine.engine import Engine
 from nextchar_server.engine.stream import Chunk, End, Stream
@@ -77,7 +77,7 @@ class ScriptedRunner:
             self.let()
             await self.begun()
 
-    def start(self, settings: Sequence[Settings]) -> Batch:
+    def start(self, settings: Sequence[SamplingSettings]) -> Batch:
         B = len(settings)
         return Batch(
             last_id=np.full(B, BOUNDARY, np.int64),
@@ -126,9 +126,9 @@ class ScriptedRunner:
         return Steps(ids, logprob, top_ids, np.broadcast_to(-places.astype(np.float32), top_ids.shape))
 
 
-def playing(script: int) -> Settings:
-    """Settings of a row that plays ``script``."""
-    return Settings(top_k=script)
+def playing(script: int) -> SamplingSettings:
+    """SamplingSettings of a row that plays ``script``."""
+    return SamplingSettings(top_k=script)
 
 
 def stream_of(count: int, *, read: Sequence[int] = (), script: int = 0, **options: object) -> Stream:

@@ -10,7 +10,8 @@ from nextchar_model.alphabet import Alphabet
 from nextchar_model.cell import Cell
 from nextchar_model.description import TrainingSummary
 from nextchar_training.export.exporter import export
-from nextchar_training.learning.network import Architecture, Network
+from nextchar_training.learning.network import Network
+from nextchar_training.learning.recipe import Architecture
 
 WORDS = (
     "Romeo",

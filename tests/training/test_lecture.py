@@ -13,7 +13,8 @@ from nextchar_model.description import TrainingSummary
 from nextchar_model.runner import Runner
 from nextchar_training import lecture
 from nextchar_training.export.exporter import export
-from nextchar_training.learning.network import Architecture, Network
+from nextchar_training.learning.network import Network
+from nextchar_training.learning.recipe import Architecture
 from nextchar_training.lecture import Lstm, Rnn, learn, loss, one_hot, say, sigmoid, softmax
 
 V, H = 7, 5

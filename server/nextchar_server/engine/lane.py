@@ -25,7 +25,8 @@ import structlog
 from numpy.typing import NDArray
 
 from nextchar_model.alphabet import BOUNDARY
-from nextchar_model.runner import SAMPLE, Batch, Runner, Steps
+from nextchar_model.batch import SAMPLE, Batch, Steps
+from nextchar_model.runner import Runner
 
 from .admission import Admission
 from .stream import Chunk, End, LaneError, Stream, wake

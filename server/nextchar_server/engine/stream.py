@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextchar_model.alphabet import Ids
+from nextchar_model.batch import Batch, SamplingSettings
 from nextchar_model.draws import uniform
-from nextchar_model.runner import Batch, Settings
 
 OUTBOX_IDS = 1024
 """Ids that wait for a slow reader before its row leaves the batch."""
@@ -74,7 +74,7 @@ class Stream:
         *,
         read: Ids,
         count: int,
-        settings: Settings | None = None,
+        settings: SamplingSettings | None = None,
         seed: int = 0,
         alternatives: int | None = None,
         reports_reading: bool = False,
@@ -86,7 +86,7 @@ class Stream:
         """
         self.read = read
         self.count = count
-        self.settings = settings or Settings()
+        self.settings = settings or SamplingSettings()
         self.seed = seed
         self.alternatives = alternatives
         self.reports_reading = reports_reading

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextchar.v1 import generation_pb2 as pb
-from nextchar_model.alphabet import Alphabet, Spelling, Unknown, UnknownCharacterError, normalize
-from nextchar_model.runner import Settings
+from nextchar_model.alphabet import Alphabet, Spelling, Unknown, UnknownCharacterError
+from nextchar_model.batch import SamplingSettings
+from nextchar_model.composition import normalize
 
 from .errors import InvalidArgumentError, NotServedError, shown
 
@@ -51,7 +52,7 @@ class Generation:
 
     prompt: Spelling
     max_characters: int
-    settings: Settings
+    settings: SamplingSettings
     seed: int
     stop_sequences: tuple[str, ...]
     include_stop_sequence: bool
@@ -90,7 +91,7 @@ def generation(
     return Generation(
         prompt=prompt,
         max_characters=max_characters,
-        settings=Settings(
+        settings=SamplingSettings(
             temperature=_number(parameters, "temperature", 1.0, 0.0, MAX_TEMPERATURE),
             top_k=parameters.top_k,
             top_p=_number(parameters, "top_p", 1.0, 0.0, 1.0, above=True),

@@ -8,10 +8,10 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from nextchar_model.cell import GATES, Cell
-from nextchar_model.description import Precision, has_cell
-from nextchar_model.runner import SAMPLE, Settings
-from nextchar_training.export.graph import Weights, advance
+from nextchar_model.batch import SAMPLE, SamplingSettings
+from nextchar_model.cell import ROW_BLOCKS, Cell, Precision, has_cell
+from nextchar_training.export.graph import build_advance
+from nextchar_training.export.layers import Weights
 
 Array = NDArray[np.generic]
 
@@ -21,7 +21,7 @@ def random_weights(
 ) -> dict[str, NDArray[np.float32]]:
     """Weights of a network that makes up its mind: distributions that are neither flat nor certain."""
     random = np.random.default_rng(seed)
-    G = GATES[cell]
+    G = ROW_BLOCKS[cell]
 
     def normal(scale: float, *shape: int) -> NDArray[np.float32]:
         return (random.standard_normal(shape) * scale).astype(np.float32)
@@ -65,7 +65,7 @@ def constant_weights(logits: Sequence[float]) -> dict[str, NDArray[np.float32]]:
 class Row:
     """One row's inputs but its state."""
 
-    settings: Settings = field(default_factory=Settings)
+    settings: SamplingSettings = field(default_factory=SamplingSettings)
     last_id: int = 0
     automaton_state: int = 0
 
@@ -93,7 +93,7 @@ class Graph:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         self._session = onnxruntime.InferenceSession(
-            advance(weights, cell=cell, layers=self.L, precision=precision).SerializeToString(), options
+            build_advance(weights, cell=cell, layers=self.L, precision=precision).SerializeToString(), options
         )
 
     def zero(self, B: int) -> State:
@@ -152,7 +152,7 @@ class Graph:
         return dict(zip(names, outputs, strict=True))
 
     def sample(
-        self, settings: Settings, draws: Sequence[float], *, state: int = 0, transitions: Array | None = None
+        self, settings: SamplingSettings, draws: Sequence[float], *, state: int = 0, transitions: Array | None = None
     ) -> list[int]:
         """The id that each of ``draws`` gives, each in a row of its own, from the start of a document."""
         rows = [Row(settings, automaton_state=state)] * len(draws)

@@ -3,11 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from nextchar_model.runner import Settings
+from nextchar_model.batch import SamplingSettings
 
 
 def distribution(
-    log_probabilities: NDArray[np.floating], settings: Settings, forbidden: NDArray[np.bool_] | None = None
+    log_probabilities: NDArray[np.floating], settings: SamplingSettings, forbidden: NDArray[np.bool_] | None = None
 ) -> NDArray[np.float64]:
     """The probabilities [V] from which ``settings`` sample, not normalized, given a row's log-probabilities [V]."""
     scores = np.asarray(log_probabilities, np.float64)

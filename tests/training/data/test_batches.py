@@ -10,7 +10,7 @@ import torch
 
 from nextchar_model.alphabet import BOUNDARY, Alphabet, Ids
 from nextchar_model.decoder import continuing
-from nextchar_training.data.batches import Batch, Batches
+from nextchar_training.data.batches import Batches, Minibatch
 
 LINE_END = 1
 
@@ -55,7 +55,7 @@ def naive(ids: Ids, line_end: int | None, B: int, T: int, seed: int) -> Iterator
         left = [one - 1 for one in left]
 
 
-def assert_same(batch: Batch, expected: tuple[Ids, Ids, list[bool]]) -> None:
+def assert_same(batch: Minibatch, expected: tuple[Ids, Ids, list[bool]]) -> None:
     inputs, targets, begins = expected
     assert batch.inputs.tolist() == inputs.tolist()
     assert batch.targets.tolist() == targets.tolist()

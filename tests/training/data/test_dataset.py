@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from nextchar_model.alphabet import BOUNDARY, Alphabet, Kind, UnknownCharacterError
+from nextchar_training.data import builder as builder_module
 from nextchar_training.data import corpus as corpus_module
-from nextchar_training.data import dataset as dataset_module
-from nextchar_training.data.corpus import read_corpus
-from nextchar_training.data.dataset import Dataset, DatasetError, Rules, prepare
+from nextchar_training.data.dataset import Dataset, prepare
+from nextchar_training.data.ids import IdFile
+from nextchar_training.data.rules import DatasetError, Rules
+from nextchar_training.data.sources import find_corpus
 from nextchar_training.data.summary import summarized
 
 KINDS: tuple[Kind, ...] = ("characters", "jamo", "bytes")
@@ -22,17 +24,17 @@ TEXT = "".join(f"{n}번째 줄: 값이 있다, café.\n" for n in range(300))
 
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(corpus_module, "_PIECE", 1000)
-    monkeypatch.setattr(dataset_module, "_GATHERED", 500)
-    monkeypatch.setattr(dataset_module, "_DEALT", 3000)
+    monkeypatch.setattr(corpus_module, "PIECE_BYTES", 1000)
+    monkeypatch.setattr(builder_module, "_GATHERED", 500)
+    monkeypatch.setattr(builder_module, "_DEALT", 3000)
 
 
 def made(tmp_path: Path, text: str = TEXT, **rules: object) -> Dataset:
     (tmp_path / "text.txt").write_text(text, encoding="utf-8", newline="")
-    return prepare(read_corpus([str(tmp_path / "text.txt")]), Rules(**rules), tmp_path / "cache")  # type: ignore[arg-type]
+    return prepare(find_corpus([str(tmp_path / "text.txt")]), Rules(**rules), tmp_path / "cache")  # type: ignore[arg-type]
 
 
-def texts(dataset: Dataset, ids: dataset_module.IdFile) -> list[str]:
+def texts(dataset: Dataset, ids: IdFile) -> list[str]:
     return [document.text for document in dataset.documents(ids, dataset.alphabet)]
 
 
@@ -89,7 +91,7 @@ def test_files_are_documents(tmp_path: Path) -> None:
     files = {f"{n}.txt": f"file {n}\n" * (n + 1) for n in range(30)}
     for name, text in files.items():
         (tmp_path / name).write_text(text)
-    dataset = prepare(read_corpus([f"{tmp_path}/*.txt"]), Rules(documents="file"), tmp_path / "cache")
+    dataset = prepare(find_corpus([f"{tmp_path}/*.txt"]), Rules(documents="file"), tmp_path / "cache")
     found = [*texts(dataset, dataset.training), *texts(dataset, dataset.validation)]
     assert sorted(found) == sorted(files.values())
     assert dataset.facts.held_out_documents == 3
@@ -144,7 +146,7 @@ def test_a_corpus_of_rare_characters_is_named(tmp_path: Path) -> None:
 def test_a_dataset_is_made_once_and_anew_where_its_file_or_its_rules_change(tmp_path: Path) -> None:
     assert made(tmp_path).made
     os.utime(tmp_path / "text.txt", ns=(1, 1))
-    corpus = read_corpus([str(tmp_path / "text.txt")])
+    corpus = find_corpus([str(tmp_path / "text.txt")])
     assert prepare(corpus, Rules(), tmp_path / "cache").made
     again = prepare(corpus, Rules(), tmp_path / "cache")
     assert not again.made
@@ -190,9 +192,9 @@ _PEAK = """
 import resource, sys
 from pathlib import Path
 from nextchar_training.data.batches import Batches
-from nextchar_training.data.corpus import read_corpus
+from nextchar_training.data.sources import find_corpus
 from nextchar_training.data.dataset import Rules, prepare
-dataset = prepare(read_corpus([sys.argv[1]]), Rules(documents=sys.argv[2]), Path(sys.argv[3]))
+dataset = prepare(find_corpus([sys.argv[1]]), Rules(documents=sys.argv[2]), Path(sys.argv[3]))
 batches = Batches(dataset.training, None, batch_size=64, sequence_length=64, seed=1)
 for _ in range(300):
     next(batches)

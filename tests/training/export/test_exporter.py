@@ -10,11 +10,12 @@ import torch
 from tests.support.tiny_model import TinyModel, make_text
 
 from nextchar_model.alphabet import Alphabet, UnknownCharacterError
-from nextchar_model.cell import Cell
-from nextchar_model.description import Precision, TrainingSummary
+from nextchar_model.cell import Cell, Precision
+from nextchar_model.description import TrainingSummary
 from nextchar_model.runner import Runner
 from nextchar_training.export.exporter import MAX_LOSS_INCREASE, MIN_CHARACTERS, ExportError, export
-from nextchar_training.learning.network import Architecture, Network
+from nextchar_training.learning.network import Network
+from nextchar_training.learning.recipe import Architecture
 
 SUMMARY = TrainingSummary("random weights", 400, "none", 0, 0.0, 0, 0.0)
 TEXT = make_text(100)

@@ -25,10 +25,10 @@ from tests.support.reference.graphs import (
 from tests.support.reference.sampler import distribution, inverse
 
 from nextchar_model.alphabet import Alphabet
-from nextchar_model.cell import Cell
-from nextchar_model.description import Precision
-from nextchar_model.runner import SAMPLE, Settings
-from nextchar_training.learning.network import Architecture, Network
+from nextchar_model.batch import SAMPLE, SamplingSettings
+from nextchar_model.cell import Cell, Precision
+from nextchar_training.learning.network import Network
+from nextchar_training.learning.recipe import Architecture
 
 LAST_DRAW = 1 - 2**-24
 """The largest random number there is."""
@@ -251,7 +251,7 @@ class Population:
         random_ = np.random.default_rng(3)
         self.rows = [
             Row(
-                Settings(
+                SamplingSettings(
                     temperature=float(random_.choice([0.0, 0.5, 1.0, 1.3])),
                     top_k=int(random_.choice([0, 0, 2, 20])),
                     top_p=float(random_.choice([1.0, 1.0, 0.5, 0.9])),
@@ -351,16 +351,16 @@ def test_the_first_rows_keep_their_bits_at_every_batch_size(cell: Cell, precisio
 @pytest.mark.parametrize(
     "mate",
     [
-        Settings(top_k=1),
-        Settings(top_p=0.1),
-        Settings(min_p=0.9),
-        Settings(temperature=0.0),
-        Settings(temperature=7.0),
-        Settings(bias=np.full(66, 3.0, np.float32)),
+        SamplingSettings(top_k=1),
+        SamplingSettings(top_p=0.1),
+        SamplingSettings(min_p=0.9),
+        SamplingSettings(temperature=0.0),
+        SamplingSettings(temperature=7.0),
+        SamplingSettings(bias=np.full(66, 3.0, np.float32)),
     ],
     ids=["top_k", "top_p", "min_p", "temperature 0", "temperature 7", "bias"],
 )
-def test_a_plain_row_keeps_its_bits_beside_one_that_asks_for_more(mate: Settings, precision: Precision) -> None:
+def test_a_plain_row_keeps_its_bits_beside_one_that_asks_for_more(mate: SamplingSettings, precision: Precision) -> None:
     graph = graph_of((*SHAPES[0], precision, 1))
     draws = np.random.default_rng(0).random((STEPS, 2), np.float32)
     forced = np.full((STEPS, 2), SAMPLE)
@@ -374,7 +374,7 @@ def test_a_plain_row_keeps_its_bits_beside_one_that_asks_for_more(mate: Settings
 
 def test_the_least_likely_ids_of_a_plain_row_stay_beside_a_row_that_truncates() -> None:
     graph = Graph(constant_weights([-40, 0, 0]))  # the first is far below the last bit of the sum of the others
-    rows = [Row(), Row(Settings(top_k=1))]
+    rows = [Row(), Row(SamplingSettings(top_k=1))]
     for batch in (rows, rows[:1]):
         draws = np.zeros((1, len(batch)), np.float32)
         assert graph.run(batch, np.full((1, len(batch)), SAMPLE), draws)["ids"][0, 0] == 0
@@ -415,7 +415,7 @@ def test_the_sampler_takes_what_the_one_in_numpy_takes(
     B = 64
     graph = graph_of((*shape, "fp32", 1))
     bias = None if bias_seed is None else np.random.default_rng(bias_seed).normal(0, 3, graph.V).astype(np.float32)
-    wanted = Settings(temperature, top_k, top_p, min_p, bias)
+    wanted = SamplingSettings(temperature, top_k, top_p, min_p, bias)
     transitions = np.zeros((2, graph.V), np.int32)
     transitions[1, ::3] = -1
     draws = np.random.default_rng(seed).random(B, np.float32)
@@ -436,7 +436,9 @@ def test_the_sampler_takes_what_the_one_in_numpy_takes(
         right = {
             inverse(
                 distribution(
-                    given[row], Settings(temperature, top_k, top_p * (1 + p), min_p * (1 + m), bias), forbidden
+                    given[row],
+                    SamplingSettings(temperature, top_k, top_p * (1 + p), min(min_p * (1 + m), 1.0), bias),
+                    forbidden,
                 ),
                 min(max(float(draws[row]) + u, 0.0), LAST_DRAW),
             )
@@ -451,24 +453,24 @@ def test_the_order_is_min_p_then_top_k_then_top_p_over_what_is_left() -> None:
     # 0.4, 0.3, 0.2, 0.1: min_p 0.5 leaves three, top_k 2 two of 0.7, and 0.5 of these is within the first.
     graph = Graph(constant_weights(np.log([0.4, 0.3, 0.2, 0.1]).tolist()))
     draws = np.linspace(0, LAST_DRAW, 101, dtype=np.float32).tolist()
-    assert set(graph.sample(Settings(min_p=0.4), draws)) == {0, 1, 2}
-    assert set(graph.sample(Settings(min_p=0.4, top_k=2), draws)) == {0, 1}
-    assert set(graph.sample(Settings(min_p=0.4, top_k=2, top_p=0.55), draws)) == {0}
-    assert set(graph.sample(Settings(top_p=0.55), draws)) == {0, 1}
+    assert set(graph.sample(SamplingSettings(min_p=0.4), draws)) == {0, 1, 2}
+    assert set(graph.sample(SamplingSettings(min_p=0.4, top_k=2), draws)) == {0, 1}
+    assert set(graph.sample(SamplingSettings(min_p=0.4, top_k=2, top_p=0.55), draws)) == {0}
+    assert set(graph.sample(SamplingSettings(top_p=0.55), draws)) == {0, 1}
 
 
 def test_min_p_and_top_p_look_at_the_distribution_after_temperature() -> None:
     graph = Graph(constant_weights(np.log([0.6, 0.3, 0.1]).tolist()))
     draws = np.linspace(0, LAST_DRAW, 101, dtype=np.float32).tolist()
-    assert set(graph.sample(Settings(min_p=0.3), draws)) == {0, 1}
-    assert set(graph.sample(Settings(min_p=0.3, temperature=2.0), draws)) == {0, 1, 2}
-    assert set(graph.sample(Settings(top_p=0.5), draws)) == {0}
-    assert set(graph.sample(Settings(top_p=0.5, temperature=2.0), draws)) == {0, 1}
+    assert set(graph.sample(SamplingSettings(min_p=0.3), draws)) == {0, 1}
+    assert set(graph.sample(SamplingSettings(min_p=0.3, temperature=2.0), draws)) == {0, 1, 2}
+    assert set(graph.sample(SamplingSettings(top_p=0.5), draws)) == {0}
+    assert set(graph.sample(SamplingSettings(top_p=0.5, temperature=2.0), draws)) == {0, 1}
 
 
 def test_draws_are_inverted_in_the_order_of_ids() -> None:
     graph = Graph(constant_weights(np.log([0.1, 0.2, 0.3, 0.4]).tolist()))
-    assert graph.sample(Settings(), [0.05, 0.15, 0.29, 0.31, 0.59, 0.61, 0.99]) == [0, 1, 1, 2, 2, 3, 3]
+    assert graph.sample(SamplingSettings(), [0.05, 0.15, 0.29, 0.31, 0.59, 0.61, 0.99]) == [0, 1, 1, 2, 2, 3, 3]
 
 
 def test_draws_of_a_large_alphabet_are_inverted_column_by_column() -> None:
@@ -478,11 +480,11 @@ def test_draws_of_a_large_alphabet_are_inverted_column_by_column() -> None:
     logits[chosen] = np.log([0.1, 0.2, 0.3, 0.1, 0.3])
     graph = Graph(constant_weights(logits.tolist()))
     draws = [0.0, 0.19, 0.21, 0.29, 0.31, 0.59, 0.61, 0.89, 0.91, LAST_DRAW]
-    assert graph.sample(Settings(), draws) == [128, 128, 3, 3, 131, 131, 1297, 1297, 1279, 1279]
+    assert graph.sample(SamplingSettings(), draws) == [128, 128, 3, 3, 131, 131, 1297, 1297, 1279, 1279]
 
 
-@pytest.mark.parametrize("mate", [Settings(), Settings(top_k=2)])
-def test_what_is_read_of_a_large_alphabet_is_taken_as_it_is(mate: Settings) -> None:
+@pytest.mark.parametrize("mate", [SamplingSettings(), SamplingSettings(top_k=2)])
+def test_what_is_read_of_a_large_alphabet_is_taken_as_it_is(mate: SamplingSettings) -> None:
     V = 1300
     graph = Graph(constant_weights([-500.0] * 5 + [0.0] * (V - 5)))
     ids = np.array([[0, 1299], [700, 1], [128, 127]])
@@ -490,8 +492,8 @@ def test_what_is_read_of_a_large_alphabet_is_taken_as_it_is(mate: Settings) -> N
     assert outputs["ids"].tolist() == ids.tolist()
 
 
-@pytest.mark.parametrize("wanted", [Settings(), Settings(top_p=0.9), Settings(top_k=700)])
-def test_draws_of_a_large_alphabet_take_ids_of_some_probability(wanted: Settings) -> None:
+@pytest.mark.parametrize("wanted", [SamplingSettings(), SamplingSettings(top_p=0.9), SamplingSettings(top_k=700)])
+def test_draws_of_a_large_alphabet_take_ids_of_some_probability(wanted: SamplingSettings) -> None:
     random_ = np.random.default_rng(0)
     logits = np.where(random_.random(1300) < 0.5, -500.0, random_.normal(0, 3, 1300))
     graph = Graph(constant_weights(logits.tolist()))
@@ -501,68 +503,73 @@ def test_draws_of_a_large_alphabet_take_ids_of_some_probability(wanted: Settings
 
 def test_sampling_keeps_the_order_of_ids_where_the_likeliest_are_sorted_out() -> None:
     graph = Graph(constant_weights(np.log([0.1, 0.2, 0.3, 0.4]).tolist()))
-    assert graph.sample(Settings(top_k=3), [0.0, 0.21, 0.23, 0.54, 0.56]) == [1, 1, 2, 2, 3]
+    assert graph.sample(SamplingSettings(top_k=3), [0.0, 0.21, 0.23, 0.54, 0.56]) == [1, 1, 2, 2, 3]
 
 
 @pytest.mark.parametrize("draw", [0.0, 0.5, LAST_DRAW])
 @pytest.mark.parametrize("temperature", [0.0, -0.0])
 def test_temperature_zero_takes_the_first_of_the_likeliest(temperature: float, draw: float) -> None:
     graph = Graph(constant_weights([0, 2, 5, 5, 1, 5]))
-    assert graph.sample(Settings(temperature=temperature), [draw]) == [2]
+    assert graph.sample(SamplingSettings(temperature=temperature), [draw]) == [2]
 
 
-@pytest.mark.parametrize("mate", [Settings(), Settings(top_k=2), Settings(bias=np.ones(6, np.float32))])
-def test_temperature_zero_takes_the_first_of_the_likeliest_beside_any_row(mate: Settings) -> None:
+@pytest.mark.parametrize(
+    "mate", [SamplingSettings(), SamplingSettings(top_k=2), SamplingSettings(bias=np.ones(6, np.float32))]
+)
+def test_temperature_zero_takes_the_first_of_the_likeliest_beside_any_row(mate: SamplingSettings) -> None:
     graph = Graph(constant_weights([0, 2, 5, 5, 1, 5]))
-    rows = [Row(Settings(temperature=0.0)), Row(mate)]
+    rows = [Row(SamplingSettings(temperature=0.0)), Row(mate)]
     assert graph.run(rows, np.full((1, 2), SAMPLE), np.full((1, 2), 0.9, np.float32))["ids"][0, 0] == 2
 
 
 @pytest.mark.parametrize("temperature", [1e-45, 1e-38, 1e-20])
 def test_the_least_temperatures_take_one_of_the_likeliest(temperature: float) -> None:
     graph = Graph(constant_weights([0, 2, 5, 5, 1, 5]))
-    assert graph.sample(Settings(temperature=temperature), [0.1, 0.5, 0.9]) == [2, 3, 5]
+    assert graph.sample(SamplingSettings(temperature=temperature), [0.1, 0.5, 0.9]) == [2, 3, 5]
 
 
 def test_top_k_one_is_greedy() -> None:
     graph = graph_of((*SHAPES[0], "fp32", 1))
     draws = np.random.default_rng(0).random((200, 2), np.float32)
-    rows = [Row(Settings(top_k=1)), Row(Settings(temperature=0.0))]
+    rows = [Row(SamplingSettings(top_k=1)), Row(SamplingSettings(temperature=0.0))]
     ids = graph.run(rows, np.full((200, 2), SAMPLE), draws)["ids"]
     assert ids[:, 0].tolist() == ids[:, 1].tolist()
 
 
 def test_top_k_keeps_the_lower_id_of_equals() -> None:
     graph = Graph(constant_weights([1, 3, 3, 3, 0]))
-    assert set(graph.sample(Settings(top_k=2), [0.0, 0.3, 0.6, LAST_DRAW])) == {1, 2}
+    assert set(graph.sample(SamplingSettings(top_k=2), [0.0, 0.3, 0.6, LAST_DRAW])) == {1, 2}
 
 
 def test_top_k_beyond_the_alphabet_keeps_all() -> None:
     graph = Graph(constant_weights([0, 0, 0]))
-    assert graph.sample(Settings(top_k=2**32 - 1), [0.1, 0.5, 0.9]) == [0, 1, 2]
+    assert graph.sample(SamplingSettings(top_k=2**32 - 1), [0.1, 0.5, 0.9]) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("top_k", [0, 1])
 @pytest.mark.parametrize("top_p", [1e-45, 1e-38, 1e-6])
 def test_the_least_top_p_keeps_the_likeliest(top_p: float, top_k: int) -> None:
     graph = Graph(constant_weights([0, 0.1, 0.2, 0.1]))
-    assert set(graph.sample(Settings(top_p=top_p, top_k=top_k), [0.0, 0.5, LAST_DRAW])) == {2}
+    assert set(graph.sample(SamplingSettings(top_p=top_p, top_k=top_k), [0.0, 0.5, LAST_DRAW])) == {2}
 
 
 def test_top_p_keeps_the_fewest_that_reach_it_and_not_one_more() -> None:
     graph = Graph(constant_weights([0, 0, 0, 0]))  # a quarter each, exactly
     draws = np.linspace(0, LAST_DRAW, 101, dtype=np.float32).tolist()
-    assert set(graph.sample(Settings(top_p=0.5), draws)) == {0, 1}
-    assert set(graph.sample(Settings(top_p=0.51), draws)) == {0, 1, 2}
+    assert set(graph.sample(SamplingSettings(top_p=0.5), draws)) == {0, 1}
+    assert set(graph.sample(SamplingSettings(top_p=0.51), draws)) == {0, 1, 2}
 
 
 def test_min_p_one_keeps_the_likeliest() -> None:
     graph = Graph(constant_weights([0, 0.1, 0.2, 0.2]))
-    assert set(graph.sample(Settings(min_p=1.0), [0.0, 0.5, LAST_DRAW])) == {2, 3}
+    assert set(graph.sample(SamplingSettings(min_p=1.0), [0.0, 0.5, LAST_DRAW])) == {2, 3}
 
 
-@pytest.mark.parametrize("wanted", [Settings(), Settings(top_k=3), Settings(top_p=0.99), Settings(temperature=2.0)])
-def test_the_least_and_the_greatest_draw_take_ids_of_some_probability(wanted: Settings) -> None:
+@pytest.mark.parametrize(
+    "wanted",
+    [SamplingSettings(), SamplingSettings(top_k=3), SamplingSettings(top_p=0.99), SamplingSettings(temperature=2.0)],
+)
+def test_the_least_and_the_greatest_draw_take_ids_of_some_probability(wanted: SamplingSettings) -> None:
     graph = Graph(constant_weights([-500, -500, 1, 0, 1, -500]))  # the probability of -500 is 0 in float32
     assert graph.sample(wanted, [0.0, LAST_DRAW]) == [2, 4]
 
@@ -572,7 +579,11 @@ def test_the_least_and_the_greatest_draw_take_ids_of_some_probability(wanted: Se
 def test_the_greatest_draw_stays_within_the_alphabet(bias: list[float]) -> None:
     graph = graph_of((*SHAPES[0], "fp32", 1))
     given = np.array(bias, np.float32)
-    for wanted in (Settings(bias=given), Settings(bias=given, top_p=0.9), Settings(bias=given, top_k=5)):
+    for wanted in (
+        SamplingSettings(bias=given),
+        SamplingSettings(bias=given, top_p=0.9),
+        SamplingSettings(bias=given, top_k=5),
+    ):
         (id_,) = graph.sample(wanted, [LAST_DRAW])
         assert 0 <= id_ < graph.V
 
@@ -581,11 +592,13 @@ def test_a_bias_of_minus_100_keeps_an_id_from_being_sampled() -> None:
     graph = Graph(constant_weights([0, 0, 0]))
     bias = np.array([0, -100, 0], np.float32)
     draws = np.linspace(0, LAST_DRAW, 51, dtype=np.float32).tolist()
-    assert set(graph.sample(Settings(bias=bias), draws)) == {0, 2}
+    assert set(graph.sample(SamplingSettings(bias=bias), draws)) == {0, 2}
 
 
-@pytest.mark.parametrize("wanted", [Settings(temperature=0.1, top_k=1), Settings(bias=np.ones(3, np.float32) * 9)])
-def test_log_probabilities_are_those_before_temperature_bias_and_truncation(wanted: Settings) -> None:
+@pytest.mark.parametrize(
+    "wanted", [SamplingSettings(temperature=0.1, top_k=1), SamplingSettings(bias=np.ones(3, np.float32) * 9)]
+)
+def test_log_probabilities_are_those_before_temperature_bias_and_truncation(wanted: SamplingSettings) -> None:
     expected = np.log([0.2, 0.5, 0.3])
     graph = Graph(constant_weights((expected + 5).tolist()))
     outputs = graph.run([Row(wanted)], np.array([[2]]), np.zeros((1, 1), np.float32), alternatives=3)
@@ -609,23 +622,23 @@ def table(*rows: list[int]) -> NDArray[np.int32]:
 def test_state_zero_allows_everything() -> None:
     graph = Graph(constant_weights([0, 0, 0]))
     transitions = table([0, 0, 0], [-1, 1, -1])
-    assert graph.sample(Settings(), [0.1, 0.5, 0.9], state=0, transitions=transitions) == [0, 1, 2]
+    assert graph.sample(SamplingSettings(), [0.1, 0.5, 0.9], state=0, transitions=transitions) == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
     "wanted",
     [
-        Settings(),
-        Settings(temperature=0.0),
-        Settings(temperature=100.0),
-        Settings(top_k=1),
-        Settings(top_p=1e-45),
-        Settings(min_p=1.0),
-        Settings(bias=np.array([100, -100, 0, 100], np.float32)),
+        SamplingSettings(),
+        SamplingSettings(temperature=0.0),
+        SamplingSettings(temperature=100.0),
+        SamplingSettings(top_k=1),
+        SamplingSettings(top_p=1e-45),
+        SamplingSettings(min_p=1.0),
+        SamplingSettings(bias=np.array([100, -100, 0, 100], np.float32)),
     ],
     ids=["plain", "temperature 0", "temperature 100", "top_k", "top_p", "min_p", "bias"],
 )
-def test_a_row_never_samples_what_its_automaton_forbids(wanted: Settings) -> None:
+def test_a_row_never_samples_what_its_automaton_forbids(wanted: SamplingSettings) -> None:
     graph = Graph(constant_weights([9, 0, -2, 9]))  # the likeliest are forbidden
     draws = np.linspace(0, LAST_DRAW, 101, dtype=np.float32).tolist()
     sampled = graph.sample(wanted, draws, state=1, transitions=table([0, 0, 0, 0], [-1, 1, 1, -1]))

@@ -9,7 +9,8 @@ import torch
 from nextchar_model.alphabet import Ids
 from nextchar_training.insight import gates
 from nextchar_training.insight.gates import GatesError, Reading
-from nextchar_training.learning.network import Architecture, Network
+from nextchar_training.learning.network import Network
+from nextchar_training.learning.recipe import Architecture
 
 
 @pytest.fixture

@@ -12,9 +12,10 @@ from torch.nn import functional
 from nextchar_model.alphabet import Alphabet
 from nextchar_model.cell import Cell
 from nextchar_training.data.batches import TextTooShortError
+from nextchar_training.data.split import Split
 from nextchar_training.insight.gradients import REACH, WARM_UP, GradientRow, gradient_norms, measure, shares
-from nextchar_training.learning.network import Architecture, Network
-from nextchar_training.learning.trainer import Lesson, Settings
+from nextchar_training.learning.network import Network
+from nextchar_training.learning.recipe import Architecture, Recipe
 
 V, H, B, T, K = 7, 5, 3, 12, 8
 CELLS = pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
@@ -122,14 +123,14 @@ def test_the_cell_of_an_lstm_with_open_forget_gates_carries_the_gradient_past_th
     assert (hidden[60] / hidden[0]).max() < 0.01
 
 
-def lesson_of(text: str) -> Lesson:
+def lesson_of(text: str) -> Split:
     alphabet, end = Alphabet.of(text), len(text) * 9 // 10
-    return Lesson(alphabet.encode(text[:end]), [alphabet.spell(text[end:])], int(alphabet.encode("\n")[0]))
+    return Split(alphabet.encode(text[:end]), [alphabet.spell(text[end:])], int(alphabet.encode("\n")[0]))
 
 
 def rows_of(text: str, cell: Cell = "lstm", epochs: int = 2) -> list[GradientRow]:
     alphabet = Alphabet.of(text)
-    settings = Settings(
+    settings = Recipe(
         epochs=epochs, batch_size=4, sequence_length=8, learning_rate=0.01, dropout=0.0, input_dropout=0.0
     )
     return measure(lesson_of(text), Architecture(alphabet.size, 8, embedding_size=4, cell=cell), settings)

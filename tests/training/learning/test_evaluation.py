@@ -16,7 +16,8 @@ from nextchar_training.learning.evaluation import (
     windows,
     windows_loss,
 )
-from nextchar_training.learning.network import Architecture, Network
+from nextchar_training.learning.network import Network
+from nextchar_training.learning.recipe import Architecture
 
 V = 6
 TEXT: Ids = np.random.default_rng(3).integers(1, V, size=5 * WINDOW + 17)  # more than a chunk, and a last window cut

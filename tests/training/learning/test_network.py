@@ -4,8 +4,9 @@ import torch
 from tests.support.reference.cells import log_probabilities
 from torch import Tensor
 
-from nextchar_model.cell import GATES, Cell
-from nextchar_training.learning.network import Architecture, ArchitectureError, Network, State, detached, restarted
+from nextchar_model.cell import ROW_BLOCKS, Cell
+from nextchar_training.learning.network import Network, NetworkState, detached, restarted
+from nextchar_training.learning.recipe import Architecture, ArchitectureError
 
 V, E, H, L, B, T = 7, 5, 6, 2, 3, 9
 CELLS = pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
@@ -20,7 +21,7 @@ def random_ids(T: int = T, B: int = B) -> Tensor:
     return torch.from_numpy(np.random.default_rng(1).integers(V, size=(T, B)))
 
 
-def random_state(network: Network) -> State:
+def random_state(network: Network) -> NetworkState:
     generator = torch.Generator().manual_seed(2)
     return tuple(
         tuple(torch.rand(one.shape, generator=generator) - 0.5 for one in layer) for layer in network.initial_state(B)
@@ -124,7 +125,7 @@ def test_no_dropout_in_evaluation() -> None:
 def test_recurrent_weights_of_each_gate_start_orthogonal(cell: Cell) -> None:
     for layer in make(cell).layers:
         gates = layer.get_parameter("weight_hh_l0").detach().split(H)
-        assert len(gates) == GATES[cell]
+        assert len(gates) == ROW_BLOCKS[cell]
         for gate in gates:
             torch.testing.assert_close(gate @ gate.T, torch.eye(H), atol=1e-5, rtol=0)
 

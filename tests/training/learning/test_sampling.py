@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from nextchar_model.alphabet import BOUNDARY, Alphabet, UnknownCharacterError
-from nextchar_training.learning.network import Architecture, Network
+from nextchar_training.learning.network import Network
+from nextchar_training.learning.recipe import Architecture
 from nextchar_training.learning.sampling import SamplingError, choose, sample
 
 ALPHABET = Alphabet.of("abcd")

@@ -10,28 +10,31 @@ from torch import Tensor, nn
 
 from nextchar_model.alphabet import BOUNDARY, Alphabet
 from nextchar_model.cell import Cell
+from nextchar_model.decoder import decode
 from nextchar_training.data.batches import TextTooShortError
-from nextchar_training.data.dataset import Rules
-from nextchar_training.learning.network import Architecture, Network
-from nextchar_training.learning.trainer import Lesson, Position, Progress, Settings, Trainer, TrainingError
+from nextchar_training.data.rules import Rules
+from nextchar_training.data.split import Split
+from nextchar_training.learning.network import Network
+from nextchar_training.learning.recipe import Architecture, Recipe, TrainingError
+from nextchar_training.learning.trainer import Position, Progress, Trainer
 from nextchar_training.run.snapshot import StoppedRun, load_stopped_run, save_stopped_run
 
 B, T = 4, 8
 PATTERN = "one fish, two fish.\n"
 
 
-def settings(*, epochs: int | None = 1, minutes: float | None = None, T: int = T, seed: int = 1) -> Settings:
-    return Settings(
+def settings(*, epochs: int | None = 1, minutes: float | None = None, T: int = T, seed: int = 1) -> Recipe:
+    return Recipe(
         epochs=epochs, minutes=minutes, batch_size=B, sequence_length=T, learning_rate=1e-2, dropout=0.1, seed=seed
     )
 
 
-def lesson(text: str) -> Lesson:
+def lesson(text: str) -> Split:
     """The first nine tenths of ``text`` to train on, the last one to evaluate."""
     alphabet = Alphabet.of(text)
     end = len(text) * 9 // 10
     line_end = int(alphabet.encode("\n")[0]) if "\n" in text else None
-    return Lesson(alphabet.encode(text[:end]), [alphabet.spell(text[end:])], line_end)
+    return Split(alphabet.encode(text[:end]), [alphabet.spell(text[end:])], line_end)
 
 
 class Training:
@@ -40,7 +43,7 @@ class Training:
     def __init__(
         self,
         text: str,
-        settings: Settings,
+        settings: Recipe,
         stop: threading.Event | None = None,
         position: Position | None = None,
         cell: Cell = "lstm",
@@ -258,7 +261,7 @@ def test_passages_begin_with_a_line_where_one_is_near() -> None:
     for ids in seen:
         for row in ids.T:
             if row[0] == BOUNDARY:
-                assert training.alphabet.decode(row[1:].tolist())[3] == "\n"
+                assert decode(training.alphabet, row[1:].tolist())[3] == "\n"
 
 
 def test_text_shorter_than_a_batch_is_refused_with_both_numbers() -> None:
@@ -299,19 +302,19 @@ def test_loss_that_is_not_finite_is_an_error() -> None:
 )
 def test_impossible_setting_is_named(name: str, value: float) -> None:
     with pytest.raises(TrainingError, match=f"{name} is {value}"):
-        Settings(**{"epochs": 1, name: value})  # type: ignore[arg-type]
+        Recipe(**{"epochs": 1, name: value})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("minutes", [0.0, -1.0, math.nan, math.inf])
 def test_impossible_minutes_are_named(minutes: float) -> None:
     with pytest.raises(TrainingError, match="minutes is"):
-        Settings(minutes=minutes)
+        Recipe(minutes=minutes)
 
 
 @pytest.mark.parametrize(("minutes", "epochs"), [(None, None), (1.0, 1)])
 def test_budget_is_either_minutes_or_epochs(minutes: float | None, epochs: int | None) -> None:
     with pytest.raises(TrainingError, match="either minutes or epochs"):
-        Settings(minutes=minutes, epochs=epochs)
+        Recipe(minutes=minutes, epochs=epochs)
 
 
 def test_progress_counts_characters_read() -> None:

@@ -8,8 +8,9 @@ import torch
 
 from nextchar_model.alphabet import Alphabet
 from nextchar_model.cell import Cell
-from nextchar_training.data.dataset import Rules
-from nextchar_training.learning.network import Architecture, Network
+from nextchar_training.data.rules import Rules
+from nextchar_training.learning.network import Network
+from nextchar_training.learning.recipe import Architecture
 from nextchar_training.run.checkpoint import (
     Checkpoint,
     CheckpointError,

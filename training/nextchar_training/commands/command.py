@@ -29,16 +29,18 @@ from nextchar_model.description import ModelFileError, TrainingSummary
 from nextchar_model.runner import Runner
 
 from ..data.batches import TextTooShortError
-from ..data.corpus import CorpusError, read_corpus
-from ..data.dataset import EVALUATED_CHARACTERS, Dataset, DatasetError, Rules, prepare
+from ..data.corpus import CorpusError
+from ..data.dataset import Dataset, prepare
+from ..data.rules import DatasetError, Rules
+from ..data.sources import find_corpus
+from ..data.split import EVALUATED_CHARACTERS, Split
 from ..export.exporter import MAX_CHARACTERS, ExportError, export
 from ..insight import gates, gradients
 from ..insight.gates import GatesError
 from ..learning.allocator import keep_freed_memory
 from ..learning.evaluation import NetworkScorer, Scorer, bits, evaluate, stateful_loss
-from ..learning.network import Architecture, ArchitectureError
+from ..learning.recipe import Architecture, ArchitectureError, Recipe, TrainingError
 from ..learning.sampling import SamplingError, sample
-from ..learning.trainer import Lesson, Settings, TrainingError
 from ..learning.workers import ProcessesError, joined
 from ..run.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from ..run.comparison import read_runs, tabulated
@@ -109,7 +111,7 @@ def _rules_of(model: Path, training: TrainingSummary) -> Rules:
 def _dataset(arguments: argparse.Namespace, sources: Sequence[str], rules: Rules) -> Dataset:
     """The dataset of ``sources``."""
     with preparing() as show:
-        corpus = read_corpus(sources, skip_undecodable=rules.skip_undecodable, scratch=arguments.cache)
+        corpus = find_corpus(sources, skip_undecodable=rules.skip_undecodable, scratch=arguments.cache)
         return prepare(corpus, rules, arguments.cache, show)
 
 
@@ -122,7 +124,7 @@ def _dataset_for(
     """
     unknown: Unknown = "error"
     with preparing() as show:
-        corpus = read_corpus(sources, skip_undecodable=rules.skip_undecodable, scratch=arguments.cache)
+        corpus = find_corpus(sources, skip_undecodable=rules.skip_undecodable, scratch=arguments.cache)
         if rules.minimum_count > 1 and corpus.sha256() != sha256:
             unknown = "skip" if rules.rare == "drop" else "replace"
             what = "left out" if rules.rare == "drop" else f"replaced by {rules.replacement!r}"
@@ -132,7 +134,7 @@ def _dataset_for(
 
 
 def _fit(arguments: argparse.Namespace) -> int:
-    settings = Settings(
+    settings = Recipe(
         minutes=arguments.minutes,
         epochs=arguments.epochs,
         batch_size=arguments.batch_size,
@@ -317,7 +319,7 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 def _gates(arguments: argparse.Namespace) -> int:
     checkpoint = load_checkpoint(arguments.checkpoint)
-    corpus = read_corpus(arguments.text)
+    corpus = find_corpus(arguments.text)
     text = corpus.head(arguments.characters)
     spelling = checkpoint.alphabet.spell(text)
     reading = gates.read(checkpoint.network(), spelling.ids)
@@ -362,7 +364,7 @@ def _gradients(arguments: argparse.Namespace) -> int:
         raise RunFolderError(f"{arguments.out}: already holds {', '.join(held)}; --overwrite replaces it")
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)
-    settings = Settings(
+    settings = Recipe(
         minutes=arguments.minutes,
         epochs=arguments.epochs,
         batch_size=arguments.batch_size,
@@ -373,7 +375,7 @@ def _gradients(arguments: argparse.Namespace) -> int:
     )
     dataset = _dataset(arguments, arguments.corpus, _rules(arguments, Rules()))
     keep_freed_memory()
-    lesson = Lesson.of(dataset)
+    lesson = Split.of(dataset)
     rows: list[gradients.GradientRow] = []
     for cell in dict.fromkeys(arguments.cell):
         print(f"{cell}: training, then measuring", flush=True)

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import NoReturn, get_args
 
 from nextchar_model.alphabet import Kind
-from nextchar_model.cell import GATES
+from nextchar_model.cell import ROW_BLOCKS
 
-from ..data.dataset import EVALUATED_CHARACTERS, Documents, HoldOut, Rare, default_cache
+from ..data.dataset import default_cache
+from ..data.rules import Documents, HoldOut, Rare
+from ..data.split import EVALUATED_CHARACTERS
 
 _EXIT_CODES = """\
 exit codes: 0 done; 2 an error, told in one line on standard error; 130 stopped by Ctrl-C or SIGTERM, \
@@ -50,7 +52,9 @@ def _parser() -> argparse.ArgumentParser:
     budget = command.add_mutually_exclusive_group(required=True)
     budget.add_argument("--minutes", type=float, help="train for this long")
     budget.add_argument("--epochs", type=int, help="train for this many passes over the text")
-    command.add_argument("--cell", choices=tuple(GATES), default="lstm", help="kind of recurrent layer (%(default)s)")
+    command.add_argument(
+        "--cell", choices=tuple(ROW_BLOCKS), default="lstm", help="kind of recurrent layer (%(default)s)"
+    )
     command.add_argument("--hidden-size", type=int, default=512, help="units of a layer (%(default)s)")
     command.add_argument("--layers", type=int, default=1, help="recurrent layers (%(default)s)")
     command.add_argument("--embedding-size", type=int, default=128, help="size of an embedding (%(default)s)")
@@ -138,8 +142,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--cell",
         nargs="+",
-        choices=tuple(GATES),
-        default=list(GATES),
+        choices=tuple(ROW_BLOCKS),
+        default=list(ROW_BLOCKS),
         help="kinds of recurrent layer to compare (all)",
     )
     command.add_argument("--hidden-size", type=int, default=128, help="units of the layer (%(default)s)")

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -23,6 +22,8 @@ from torch import Tensor
 
 from nextchar_model.alphabet import BOUNDARY
 
+from .ids import Text
+
 _PASSAGE_STEPS = 256  # at most
 
 
@@ -30,16 +31,8 @@ class TextTooShortError(ValueError):
     """A text has not even one batch."""
 
 
-class Text(Protocol):
-    """The ids of a text, in memory or not: an array is one, and so is ``dataset.IdFile``."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, part: slice, /) -> NDArray[np.int64]: ...
-
-
 @dataclass(frozen=True)
-class Batch:
+class Minibatch:
     """What one step reads: B streams, T ids of each."""
 
     inputs: Tensor
@@ -100,7 +93,7 @@ class Batches:
         """Ids of a batch, B x T."""
         return self._B * self._T
 
-    def __next__(self) -> Batch:
+    def __next__(self) -> Minibatch:
         B, T = self._B, self._T
         since = self._step - self._first_steps  # steps since the end of each stream's first passage
         rounds = np.where(since < 0, 0, 1 + since // self._steps)
@@ -116,7 +109,7 @@ class Batches:
                 row[:] = self._ids[place - 1 : place + T]
         ids = torch.from_numpy(np.ascontiguousarray(read.T))  # (T + 1, B)
         self._step += 1
-        return Batch(ids[:-1], ids[1:], torch.from_numpy(steps[:, None] == 0))
+        return Minibatch(ids[:-1], ids[1:], torch.from_numpy(steps[:, None] == 0))
 
     def skip(self, count: int) -> None:
         """Leaves ``count`` batches out."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .dataset import Count, Dataset
+from .builder import Count
+from .dataset import Dataset
 
 _SHOWN = 8  # characters of a list at most
 

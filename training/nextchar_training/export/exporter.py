@@ -20,12 +20,14 @@ import onnx
 import torch
 
 from nextchar_model.alphabet import Alphabet, Ids, Spelling
-from nextchar_model.description import ExportChecks, ModelDescription, Precision, TestVector, TrainingSummary
-from nextchar_model.runner import Runner, Settings
+from nextchar_model.batch import SamplingSettings
+from nextchar_model.cell import Precision
+from nextchar_model.description import ExportChecks, ModelDescription, ReplaySample, TrainingSummary
+from nextchar_model.runner import Runner
 
 from ..learning.evaluation import stateful_loss
 from ..learning.network import Network
-from .graph import advance
+from .graph import build_advance
 
 MAX_LOGIT_DIFFERENCE = 1e-4
 """Largest difference between the fp32 graph's log-probabilities and PyTorch's, in nats."""
@@ -83,12 +85,12 @@ def export(
         parameters=sum(value.size for value in weights.values()),
         training=training,
         checks=ExportChecks(0.0, 0.0, 0.0, characters),
-        test_vector=TestVector("", 0, (), ()),
+        test_vector=ReplaySample("", 0, (), ()),
     )
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         # The fp32 graph is the reference, whichever precision is asked for.
         file = Path(folder) / "fp32.onnx"
-        graph = advance(weights, cell=architecture.cell, layers=architecture.layers, precision="fp32")
+        graph = build_advance(weights, cell=architecture.cell, layers=architecture.layers, precision="fp32")
         _write(graph, description, file)
         reference = Runner(file)
         difference = _compare(network, reference, np.concatenate([document.ids for document in documents]))
@@ -101,7 +103,7 @@ def export(
         runner = reference
         if precision == "int8":
             file = Path(folder) / "int8.onnx"
-            graph = advance(weights, cell=architecture.cell, layers=architecture.layers, precision="int8")
+            graph = build_advance(weights, cell=architecture.cell, layers=architecture.layers, precision="int8")
             description = replace(description, precision="int8")
             _write(graph, description, file)
             runner = Runner(file)
@@ -148,7 +150,7 @@ def _compare(network: Network, runner: Runner, ids: Ids) -> float:
     network.eval()
     for B, K in _SHAPES:
         rows = np.resize(ids, (B, 2 * K)).T  # (2K, B)
-        batch = runner.start([Settings()] * B)
+        batch = runner.start([SamplingSettings()] * B)
         state = network.initial_state(B)
         for half in (rows[:K], rows[K:]):
             inputs = np.concatenate([batch.last_id[None], half[:-1]])
@@ -161,7 +163,7 @@ def _compare(network: Network, runner: Runner, ids: Ids) -> float:
     return float(np.max(differences))  # NaN where one is, which Python's max would lose
 
 
-def _vector(runner: Runner, text: str) -> TestVector:
+def _vector(runner: Runner, text: str) -> ReplaySample:
     steps = runner.generate(text, _VECTOR_SEED, _VECTOR_CHARACTERS)
     ids = tuple(int(id_) for id_ in steps.ids[-_VECTOR_CHARACTERS:, 0])
-    return TestVector(text, _VECTOR_SEED, ids, tuple(float(value) for value in steps.logprob[:, 0]))
+    return ReplaySample(text, _VECTOR_SEED, ids, tuple(float(value) for value in steps.logprob[:, 0]))

@@ -19,43 +19,31 @@ the constraint automaton, N alternatives.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
-
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from nextchar_model.cell import Cell
-from nextchar_model.description import Precision, has_cell
+from nextchar_model.cell import Cell, Precision, has_cell
 from nextchar_model.draws import DRAW_COLUMNS, MAX_FLAT_DRAW
 
-Weights = Mapping[str, NDArray[np.float32]]
-"""A network's parameters by their PyTorch names: ``embedding.weight``, ``layers.0.weight_ih_l0``, ..."""
+from .layers import Weights, recurrence
+from .precision import Fp32Writer, Int8Writer
 
 IR_VERSION = 10
 OPSET = 20
 """From 21 on, releases of onnxruntime ran some control-flow operators on the CPU beside the CUDA provider."""
 
-HIDDEN_SCALE = np.float32(1 / 127)
-"""Every cell's hidden state lies in (-1, 1), so one fixed scale fits every one: nothing to calibrate, and no
-dependence on batch-mates as with dynamic quantization."""
 
-HIDDEN_ZERO = np.uint8(128)
-"""What stands for 0 in a quantized hidden state. Unsigned, because the processor's integer dot product
-takes unsigned activations and signed weights."""
-
-
-def advance(weights: Weights, *, cell: Cell, layers: int, precision: Precision) -> onnx.ModelProto:
+def build_advance(weights: Weights, *, cell: Cell, layers: int, precision: Precision) -> onnx.ModelProto:
     """The graph ``advance`` of a network of ``layers`` layers of ``cell``, without metadata.
 
     The inputs and outputs are described at ``Runner``. Raises ``onnx.checker.ValidationError`` where the
     result is no valid model.
     """
     V, H = weights["readout.weight"].shape
-    writer = _Int8Writer() if precision == "int8" else _Fp32Writer()
-    recurrence = _recurrence(writer, weights, cell, layers)
+    writer = Int8Writer() if precision == "int8" else Fp32Writer()
+    steps = recurrence(writer, weights, cell, layers)
     readout = writer.product("logits", f"out_hidden_{layers - 1}", weights["readout.weight"], weights["readout.bias"])
     kinds = {"hidden": writer.state_type, **({"cell": "float"} if has_cell(cell, precision) else {})}
     types = [f"{kinds[kind]}[B, {H}]" for kind in kinds for _ in range(layers)]
@@ -68,8 +56,8 @@ def advance(weights: Weights, *, cell: Cell, layers: int, precision: Precision) 
         L=layers,
         C=layers if "cell" in kinds else 0,
         state_type=writer.state_type,
-        reading=_indented(6, recurrence),
-        network=_indented(6, [*recurrence, *readout]),
+        reading=_indented(6, steps),
+        network=_indented(6, [*steps, *readout]),
         restricted_draw=_indented(10, _draw("restricted", V)),
         free_draw=_indented(10, _draw("free", V)),
         unstack="\n  ".join(
@@ -320,193 +308,3 @@ def _stack(kind: str, layers: int) -> list[str]:
     lines = [f"layer_of_{kind}_{n} = Unsqueeze (after_{kind}_{n}, layer_axis)" for n in range(layers)]
     rows = ", ".join(f"layer_of_{kind}_{n}" for n in range(layers))
     return [*lines, f"new_{kind} = Concat <axis = 0> ({rows})"]
-
-
-def _recurrence(writer: _Writer, weights: Weights, cell: Cell, layers: int) -> list[str]:
-    """The steps from ``id`` and the state ``in_…_n`` of each layer to its state ``out_…_n``."""
-    steps = {"rnn": _rnn, "gru": _gru, "lstm": _lstm}[cell]
-    lines: list[str] = []
-    for n in range(layers):
-        layer = _Layer(writer, weights, n)
-        lines += [*layer.begin, *steps(layer)]
-    return lines
-
-
-def _rnn(layer: _Layer) -> list[str]:
-    n = layer.n
-    return [*layer.sums(f"sum_{n}"), *layer.writer.state(f"out_hidden_{n}", f"Tanh (sum_{n})")]
-
-
-def _gru(layer: _Layer) -> list[str]:
-    n, H, writer = layer.n, layer.H, layer.writer
-    # Where the update gate is nearly 1, a state in steps of 1/127 would stand still: what it moves by is rounded away.
-    # So it is remembered in float, and products read what it rounds to.
-    before = f"in_{writer.exact}_{n}"
-    return [
-        *layer.sums(f"gates_{n}", slice(0, 2 * H)),
-        *layer.input_sums(f"candidate_input_{n}", slice(2 * H, None)),
-        *layer.hidden_sums(f"candidate_memory_{n}", slice(2 * H, None)),
-        f"open_{n} = Sigmoid (gates_{n})",
-        f"reset_gate_{n}, update_gate_{n} = Split <axis = 1, num_outputs = 2> (open_{n})",
-        f"let_in_{n} = Mul (reset_gate_{n}, candidate_memory_{n})",
-        f"candidate_sum_{n} = Add (candidate_input_{n}, let_in_{n})",
-        f"candidate_{n} = Tanh (candidate_sum_{n})",
-        f"difference_{n} = Sub ({before}, candidate_{n})",
-        f"remembered_{n} = Mul (update_gate_{n}, difference_{n})",
-        *writer.state(f"out_hidden_{n}", f"Add (candidate_{n}, remembered_{n})", f"out_cell_{n}"),
-    ]
-
-
-def _lstm(layer: _Layer) -> list[str]:
-    n = layer.n
-    return [
-        *layer.sums(f"gates_{n}"),
-        f"i_{n}, f_{n}, g_{n}, o_{n} = Split <axis = 1, num_outputs = 4> (gates_{n})",
-        f"input_gate_{n} = Sigmoid (i_{n})",
-        f"forget_gate_{n} = Sigmoid (f_{n})",
-        f"candidate_{n} = Tanh (g_{n})",
-        f"output_gate_{n} = Sigmoid (o_{n})",
-        f"remembered_{n} = Mul (forget_gate_{n}, in_cell_{n})",
-        f"added_{n} = Mul (input_gate_{n}, candidate_{n})",
-        f"out_cell_{n} = Add (remembered_{n}, added_{n})",
-        f"squashed_{n} = Tanh (out_cell_{n})",
-        *layer.writer.state(f"out_hidden_{n}", f"Mul (output_gate_{n}, squashed_{n})"),
-    ]
-
-
-class _Layer:
-    """The weights of layer ``n``, and their products with its input x and its hidden state h.
-
-    ``gates`` are the rows of the weights that a product takes, all of them where it is not given.
-    """
-
-    def __init__(self, writer: _Writer, weights: Weights, n: int) -> None:
-        V, self.H = weights["readout.weight"].shape
-        self.writer, self.n = writer, n
-        self._below, self._previous = weights[f"layers.{n}.weight_ih_l0"], weights[f"layers.{n}.weight_hh_l0"]
-        self._input_bias, self._hidden_bias = weights[f"layers.{n}.bias_ih_l0"], weights[f"layers.{n}.bias_hh_l0"]
-        self._embedding = weights["embedding.weight"]
-        self._is_table = n == 0 and self.H >= V
-        self._x = "embedded" if n == 0 else f"out_hidden_{n - 1}"
-        self.begin: list[str] = []
-        """The steps that come before any product."""
-        if n == 0 and not self._is_table:
-            # A large alphabet's table would outgrow the weights: it keeps its embedding, scaled into the
-            # hidden state's range, so that one product serves both.
-            largest = np.abs(self._embedding).max()
-            self.begin = writer.row("embedded", writer.as_state(self._embedding / largest))
-            self._below = self._below * largest
-
-    def sums(self, name: str, gates: slice = slice(None)) -> list[str]:
-        """``name`` is W·x + U·h and both biases."""
-        below, previous, n = self._below[gates], self._previous[gates], self.n
-        bias = self._input_bias[gates] + self._hidden_bias[gates]
-        if self._is_table:
-            # One-hot times matrix is a look-up: row `id` of embedding · Wᵀ + b.
-            rows = self.writer.row("rows", (self._embedding @ below.T + bias).astype(np.float32))
-            return [*rows, *self.writer.product(name, f"in_hidden_{n}", previous, "rows")]
-        return [
-            f"input_{n} = Concat <axis = 1> ({self._x}, in_hidden_{n})",
-            *self.writer.product(name, f"input_{n}", np.hstack([below, previous]), bias),
-        ]
-
-    def input_sums(self, name: str, gates: slice) -> list[str]:
-        """``name`` is W·x and its bias."""
-        below, bias = self._below[gates], self._input_bias[gates]
-        if self._is_table:
-            return self.writer.row(name, (self._embedding @ below.T + bias).astype(np.float32))
-        return self.writer.product(name, self._x, below, bias)
-
-    def hidden_sums(self, name: str, gates: slice) -> list[str]:
-        """``name`` is U·h and its bias."""
-        return self.writer.product(name, f"in_hidden_{self.n}", self._previous[gates], self._hidden_bias[gates])
-
-
-class _Writer(ABC):
-    """Writes the steps whose form depends on the precision, and gathers the constants that they need."""
-
-    state_type: str
-    exact: str
-    """The part of a layer's state that holds its hidden state as it was before it took the form of ``state``."""
-
-    def __init__(self) -> None:
-        self.constants: dict[str, NDArray[np.generic]] = {}
-
-    def row(self, name: str, table: NDArray[np.generic]) -> list[str]:
-        """``name`` is the row of ``table`` at ``id``."""
-        self.constants[f"{name}_table"] = table
-        return [f"{name} = GatherND ({name}_table, id)"]
-
-    @abstractmethod
-    def as_state(self, values: NDArray[np.float32]) -> NDArray[np.generic]:
-        """``values`` in [-1, 1] in the form of a hidden state."""
-
-    @abstractmethod
-    def state(self, name: str, operation: str, exact: str | None = None) -> list[str]:
-        """``name`` is what ``operation`` gives, in (-1, 1), in the form of a hidden state.
-
-        ``exact`` names what it gives where that has another form.
-        """
-
-    @abstractmethod
-    def product(self, name: str, x: str, weight: NDArray[np.float32], addend: NDArray[np.float32] | str) -> list[str]:
-        """``name`` is x · weightᵀ + addend in float.
-
-        ``x`` has the form of a hidden state; ``weight`` is [out, in]; ``addend`` a bias [out], or the name of a
-        value [B, out].
-        """
-
-
-class _Int8Writer(_Writer):
-    """Weights in int8 with one scale an output, states in uint8 with ``HIDDEN_SCALE``; sums in int32."""
-
-    state_type = "uint8"
-    exact = "cell"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.constants |= {
-            "hidden_scale": np.array(HIDDEN_SCALE),
-            "hidden_zero": np.array(HIDDEN_ZERO),
-            "weight_zero": np.array(0, np.int8),
-        }
-
-    def as_state(self, values: NDArray[np.float32]) -> NDArray[np.generic]:
-        return np.asarray(np.rint(values / HIDDEN_SCALE) + HIDDEN_ZERO, dtype=np.uint8)
-
-    def state(self, name: str, operation: str, exact: str | None = None) -> list[str]:
-        exact = exact or f"{name}_exposed"
-        return [f"{exact} = {operation}", f"{name} = QuantizeLinear ({exact}, hidden_scale, hidden_zero)"]
-
-    def product(self, name: str, x: str, weight: NDArray[np.float32], addend: NDArray[np.float32] | str) -> list[str]:
-        scale = np.maximum(np.abs(weight).max(axis=1) / 127, np.finfo(np.float32).tiny).astype(np.float32)
-        self.constants[f"{name}_weight"] = np.ascontiguousarray(np.rint(weight / scale[:, None]).astype(np.int8).T)
-        self.constants[f"{name}_scale"] = scale
-        operands = f"{x}, {name}_weight, hidden_scale, {name}_scale, hidden_zero, weight_zero"
-        if isinstance(addend, str):  # the operator's own bias is one for all rows
-            return [
-                f"{name}_product = com.microsoft.MatMulIntegerToFloat ({operands})",
-                f"{name} = Add ({name}_product, {addend})",
-            ]
-        self.constants[f"{name}_bias"] = addend
-        return [f"{name} = com.microsoft.MatMulIntegerToFloat ({operands}, {name}_bias)"]
-
-
-class _Fp32Writer(_Writer):
-    """Everything in float: the reference."""
-
-    state_type = "float"
-    exact = "hidden"
-
-    def as_state(self, values: NDArray[np.float32]) -> NDArray[np.generic]:
-        return values
-
-    def state(self, name: str, operation: str, exact: str | None = None) -> list[str]:
-        return [f"{name} = {operation}"]
-
-    def product(self, name: str, x: str, weight: NDArray[np.float32], addend: NDArray[np.float32] | str) -> list[str]:
-        self.constants[f"{name}_weight"] = np.ascontiguousarray(weight.T)
-        if not isinstance(addend, str):
-            self.constants[f"{name}_bias"] = addend
-            addend = f"{name}_bias"
-        return [f"{name} = Gemm ({x}, {name}_weight, {addend})"]

@@ -31,8 +31,10 @@ from nextchar_model.alphabet import Ids
 from nextchar_model.cell import Cell
 
 from ..data.batches import TextTooShortError
-from ..learning.network import Architecture, Network
-from ..learning.trainer import Lesson, Settings, Trainer
+from ..data.split import Split
+from ..learning.network import Network
+from ..learning.recipe import Architecture, Recipe
+from ..learning.trainer import Trainer
 from ..run.terminal import Display
 
 REACH = 100
@@ -61,7 +63,7 @@ class GradientRow:
     norm: float
 
 
-def measure(lesson: Lesson, architecture: Architecture, settings: Settings) -> list[GradientRow]:
+def measure(lesson: Split, architecture: Architecture, settings: Recipe) -> list[GradientRow]:
     """The gradients of a network with its first weights, then of the same one trained.
 
     Raises ``TextTooShortError`` for a held-out text of less than one window.

@@ -28,7 +28,7 @@ from torch.nn import functional
 
 from nextchar_model.alphabet import BOUNDARY, Ids, Spelling
 
-from .network import Network, State
+from .network import Network, NetworkState
 
 WINDOW = 256
 """Characters of a window."""
@@ -69,12 +69,14 @@ class NetworkScorer:
         self.network = network
         self._bf16 = bf16
 
-    def initial_state(self, batch: int) -> State:
+    def initial_state(self, batch: int) -> NetworkState:
         """Zero."""
         return self.network.initial_state(batch)
 
     @torch.no_grad()
-    def score(self, last_id: Ids, ids: NDArray[np.int64], state: State) -> tuple[NDArray[np.float32], State]:
+    def score(
+        self, last_id: Ids, ids: NDArray[np.int64], state: NetworkState
+    ) -> tuple[NDArray[np.float32], NetworkState]:
         """Dropout is off while it scores, whatever mode the network is in."""
         device = next(self.network.parameters()).device
         targets = torch.from_numpy(ids).to(device)  # (T, B)

@@ -8,37 +8,14 @@ Shapes: B sequences, T characters, V ids in the alphabet, E embedding size, H hi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor, nn
 
-from nextchar_model.cell import GATES, Cell
+from nextchar_model.cell import ROW_BLOCKS, Cell
 
-State = tuple[tuple[Tensor, ...], ...]
+from .recipe import Architecture
+
+NetworkState = tuple[tuple[Tensor, ...], ...]
 """One tuple a layer, (hidden, cell) of an LSTM, (hidden,) of an RNN and a GRU, each of shape (1, B, H)."""
-
-
-class ArchitectureError(ValueError):
-    """A network cannot have these sizes."""
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """What rebuilds a network: its sizes. Kept in the checkpoint and in the model file."""
-
-    alphabet_size: int
-    hidden_size: int = 512
-    layers: int = 1
-    embedding_size: int = 128
-    cell: Cell = "lstm"
-
-    def __post_init__(self) -> None:
-        for name in ("alphabet_size", "hidden_size", "layers", "embedding_size"):
-            size = getattr(self, name)
-            if not isinstance(size, int) or size < 1:
-                raise ArchitectureError(f"{name} is {size!r}; it must be a whole number of at least 1")
-        if self.cell not in GATES:
-            raise ArchitectureError(f"cell {self.cell!r} is not known; this version knows {', '.join(GATES)}")
 
 
 class Network(nn.Module):
@@ -62,13 +39,13 @@ class Network(nn.Module):
         self.readout = nn.Linear(H, V)
         nn.init.zeros_(self.readout.bias)
 
-    def initial_state(self, batch: int) -> State:
+    def initial_state(self, batch: int) -> NetworkState:
         """The state of ``batch`` sequences before a document: zero."""
         zero = self.readout.weight.new_zeros(1, batch, self.architecture.hidden_size)
         tensors = 2 if self.architecture.cell == "lstm" else 1
         return tuple(tuple(zero.clone() for _ in range(tensors)) for _ in self.layers)
 
-    def forward(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
+    def forward(self, ids: Tensor, state: NetworkState) -> tuple[Tensor, NetworkState]:
         """Logits of the id after each of ``ids``, and the state after the last.
 
         ``ids`` is int64 (T, B); the logits are float (T, B, V).
@@ -83,12 +60,12 @@ class Network(nn.Module):
         return self.readout(x), tuple(after)
 
 
-def restarted(state: State, begins: Tensor) -> State:
+def restarted(state: NetworkState, begins: Tensor) -> NetworkState:
     """``state`` with zero for the sequences that begin a document, a bool (B, 1)."""
     return tuple(tuple(one.masked_fill(begins, 0.0) for one in layer) for layer in state)
 
 
-def detached(state: State) -> State:
+def detached(state: NetworkState) -> NetworkState:
     """``state`` without the graph that it came from: no gradient goes past it."""
     return tuple(tuple(one.detach() for one in layer) for layer in state)
 
@@ -102,7 +79,7 @@ def _layer(cell: Cell, inputs: int, H: int) -> nn.RNNBase:
     """
     layer: nn.RNNBase = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[cell](inputs, H)
     input_weight, recurrent_weight, input_bias, recurrent_bias = layer.parameters()
-    for gate in range(GATES[cell]):
+    for gate in range(ROW_BLOCKS[cell]):
         rows = slice(gate * H, (gate + 1) * H)
         nn.init.xavier_uniform_(input_weight.data[rows])
         nn.init.orthogonal_(recurrent_weight.data[rows])

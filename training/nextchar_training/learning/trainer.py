@@ -17,23 +17,19 @@ import math
 import platform
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nextchar_model.alphabet import Spelling
-from nextchar_model.decoder import continuing
-
-from ..data.batches import Batches, Text
-from ..data.dataset import EVALUATED_CHARACTERS, Dataset
+from ..data.batches import Batches
+from ..data.split import Split
 from .evaluation import WINDOW, NetworkScorer, nats, spread, windows
-from .network import Network, State, detached, restarted
+from .network import Network, NetworkState, detached, restarted
+from .recipe import Recipe, TrainingError
 from .workers import Processes
 
 VALIDATION_CHARACTERS = 64 * WINDOW
@@ -45,54 +41,6 @@ _SECONDS_AT_RISK = 60.0  # most work that a killed training has to do again
 _BETAS = (0.9, 0.99)
 _WARM_UP = 0.05  # of the budget
 _CLIP_NORM = 1.0
-
-
-class TrainingError(ValueError):
-    """A training cannot start, or cannot go on."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to train. Exactly one of ``minutes`` and ``epochs`` is the budget."""
-
-    minutes: float | None = None
-    epochs: int | None = None
-    batch_size: int = 64
-    sequence_length: int = 32
-    learning_rate: float = 6e-3
-    dropout: float = 0.3
-    input_dropout: float = 0.1
-    weight_decay: float = 0.2
-    """Of matrices only, as AdamW does it: a step takes this, times the learning rate, of each weight."""
-    seed: int = 1
-    averaging_period: int = 1
-    """Steps that several processes take each for itself before their weights are averaged; 1: they share every step."""
-    patience: int | None = None
-    """Evaluations without a better loss that end the training early; None: it uses its whole budget."""
-
-    def __post_init__(self) -> None:
-        if (self.minutes is None) == (self.epochs is None):
-            raise TrainingError("the budget is either minutes or epochs")
-        for name in (
-            *("minutes", "epochs", "batch_size", "sequence_length", "learning_rate"),
-            *("averaging_period", "patience"),
-        ):
-            number = getattr(self, name)
-            if number is not None and not (0 < number < math.inf):
-                raise TrainingError(f"{name} is {number}; it must be above 0")
-        for name in ("dropout", "input_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise TrainingError(f"{name} is {getattr(self, name)}; it must be at least 0 and below 1")
-        if not 0 <= self.weight_decay < math.inf:
-            raise TrainingError(f"weight_decay is {self.weight_decay}; it must be at least 0")
-        if not 0 <= self.seed < 2**64:
-            raise TrainingError(f"seed is {self.seed}; it must be 0 to 2**64 - 1")
-
-    @property
-    def budget(self) -> str:
-        """The budget in words."""
-        number, unit = (self.minutes, "minute") if self.epochs is None else (self.epochs, "epoch")
-        return f"{number:g} {unit}{'' if number == 1 else 's'}"
 
 
 @dataclass(frozen=True)
@@ -132,38 +80,10 @@ class Position:
     stale: int
     """Scheduled evaluations since that one."""
     optimizer: dict[str, Any]
-    state: State
+    state: NetworkState
     """Recurrent state of the streams."""
     random: Tensor
-    """State of torch's generators, which dropout draws from, uint8 [processes, bytes]."""
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """What is trained on and what is evaluated, as ids."""
-
-    training: Text
-    validation: Sequence[Spelling]
-    """Documents: those of the first ``EVALUATED_CHARACTERS`` that were held out."""
-    line_end: int | None
-    """The id with which a line ends."""
-    characters_an_id: float = 1.0
-    """Characters that an id spells, in the mean."""
-    continuing: NDArray[np.bool_] | None = None
-    """The ids that begin no character, [V], where there are any."""
-
-    @classmethod
-    def of(cls, dataset: Dataset) -> Lesson:
-        """What ``dataset`` trains on and holds out."""
-        alphabet = dataset.alphabet
-        has_lines = dataset.rules.documents != "line" and alphabet.knows("\n")
-        return cls(
-            training=dataset.training,
-            validation=dataset.documents(dataset.validation, alphabet, EVALUATED_CHARACTERS),
-            line_end=int(alphabet.encode("\n")[0]) if has_lines else None,
-            characters_an_id=dataset.characters_an_id,
-            continuing=inside if (inside := continuing(alphabet)).any() else None,
-        )
+    """NetworkState of torch's generators, which dropout draws from, uint8 [processes, bytes]."""
 
 
 class Trainer:
@@ -172,8 +92,8 @@ class Trainer:
     def __init__(
         self,
         network: Network,
-        lesson: Lesson,
-        settings: Settings,
+        lesson: Split,
+        settings: Recipe,
         position: Position | None = None,
         processes: Processes | None = None,
     ) -> None:
@@ -356,7 +276,7 @@ def has_fast_bf16(device: torch.device) -> bool:
     )
 
 
-def _validations(settings: Settings) -> int:
+def _validations(settings: Recipe) -> int:
     """How many evaluations a training has: few in a short one, which has better things to do."""
     if settings.minutes is None:
         return _MOST_VALIDATIONS
@@ -372,7 +292,7 @@ def _schedule(fraction: float) -> float:
     return 0.5 * (1.0 + math.cos(math.pi * (fraction - _WARM_UP) / (1.0 - _WARM_UP)))
 
 
-def _optimizer(network: Network, settings: Settings) -> torch.optim.Optimizer:
+def _optimizer(network: Network, settings: Recipe) -> torch.optim.Optimizer:
     parameters = list(network.parameters())
     return torch.optim.AdamW(
         [

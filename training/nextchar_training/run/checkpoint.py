@@ -20,8 +20,9 @@ from torch import Tensor
 
 from nextchar_model.alphabet import Alphabet
 
-from ..data.dataset import Rules
-from ..learning.network import Architecture, Network
+from ..data.rules import Rules
+from ..learning.network import Network
+from ..learning.recipe import Architecture
 
 _FORMAT = "nextchar checkpoint"
 _VERSION = 2

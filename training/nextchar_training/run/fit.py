@@ -20,12 +20,14 @@ import torch
 
 from nextchar_model.alphabet import Alphabet
 
-from ..data.dataset import EVALUATED_CHARACTERS, Dataset
+from ..data.dataset import Dataset
+from ..data.split import EVALUATED_CHARACTERS, Split
 from ..data.summary import summarized
 from ..learning.evaluation import NetworkScorer, bits, evaluate
-from ..learning.network import Architecture, Network
+from ..learning.network import Network
+from ..learning.recipe import Architecture, Recipe
 from ..learning.sampling import sample
-from ..learning.trainer import Lesson, Settings, Trainer, has_fast_bf16
+from ..learning.trainer import Trainer, has_fast_bf16
 from ..learning.workers import Processes
 from .checkpoint import Checkpoint, TrainingRecord, load_checkpoint, save_checkpoint
 from .curves import draw_losses
@@ -44,7 +46,7 @@ class Job:
 
     dataset: Dataset
     architecture: Architecture
-    settings: Settings
+    settings: Recipe
     command: str
     device: torch.device
     board: bool = False
@@ -65,7 +67,7 @@ class Job:
             network.load_state_dict(self.stopped.weights)
         network.to(self.device)
         position = None if self.stopped is None else self.stopped.position
-        return network, Trainer(network, Lesson.of(self.dataset), self.settings, position, processes)
+        return network, Trainer(network, Split.of(self.dataset), self.settings, position, processes)
 
 
 def follow(job: Job, processes: Processes) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ..data.dataset import Rules
-from ..learning.network import Architecture
-from ..learning.trainer import Position, Settings
+from ..data.rules import Rules
+from ..learning.recipe import Architecture, Recipe
+from ..learning.trainer import Position
 from .checkpoint import CheckpointError, read_whole, write_whole
 from .folder import LossRow
 
@@ -35,7 +35,7 @@ class StoppedRun:
     processes: int
     threads: int
     architecture: Architecture
-    settings: Settings
+    settings: Recipe
     weights: dict[str, Tensor]
     position: Position
     losses: list[LossRow]
@@ -64,7 +64,7 @@ def load_stopped_run(path: Path) -> StoppedRun:
         del content["format"], content["version"]
         content["rules"] = Rules(**content["rules"])
         content["architecture"] = Architecture(**content["architecture"])
-        content["settings"] = Settings(**content["settings"])
+        content["settings"] = Recipe(**content["settings"])
         content["position"] = Position(**content["position"])
         content["losses"] = [LossRow(**row) for row in content["losses"]]
         return StoppedRun(**content)
