@@ -9,10 +9,10 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from tests.support.tiny_model import TinyModel
 
 from nextchar_model.description import METADATA_KEY, ModelFileError
 from nextchar_model.runner import Runner
+from tests.support.tiny_model import TinyModel
 
 
 def refusal(path: Path) -> str:

@@ -1,6 +1,7 @@
 """What every integration test may ask for."""
 
 import pytest
+
 from tests.support.serving import Serve, serving
 
 

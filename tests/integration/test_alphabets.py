@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.support.serving import Serve, failure
 
 from nextchar.v1 import generation_pb2 as pb
 from nextchar_model.alphabet import BOUNDARY, Alphabet, Kind
@@ -22,6 +21,7 @@ from nextchar_training.export.exporter import export
 from nextchar_training.learning.network import Network
 from nextchar_training.learning.recipe import Architecture
 from nextchar_training.learning.sampling import sample
+from tests.support.serving import Serve, failure
 
 KINDS: tuple[Kind, ...] = ("characters", "jamo", "bytes")
 TEXT = "서울특별시 강남구 테헤란로 값 없는 물건, 밟고 읽는 책들. ㅋㅋㅋ ㅠㅠ Café née! 12동 503호\n" * 8

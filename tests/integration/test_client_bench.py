@@ -14,13 +14,13 @@ from typing import Any
 
 import grpc
 import pytest
-from tests.support.scripted_server import HANG, STARTED, WHOLE, Abort, ScriptedServer, delta
 
 from nextchar.v1 import generation_pb2 as pb
 from nextchar_client.bench.generator import LoadGenerator
 from nextchar_client.bench.load import Load
 from nextchar_client.bench.measurement import Report
 from nextchar_client.commands.command import main
+from tests.support.scripted_server import HANG, STARTED, WHOLE, Abort, ScriptedServer, delta
 
 COMMAND = str(Path(sys.executable).parent / "nextchar")
 MODEL = [pb.GetModelResponse(model=pb.Model(name="tiny", digest="0123456789abcdef", alphabet=["a", "b"]))]

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Iterator
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2
-from tests.support.scripted_server import FINISHED, HANG, STARTED, WHOLE, Abort, ScriptedServer, delta
 
 from nextchar.v1 import generation_pb2 as pb
 from nextchar_client import (
@@ -36,6 +35,7 @@ from nextchar_client import (
     UnimplementedError,
     Usage,
 )
+from tests.support.scripted_server import FINISHED, HANG, STARTED, WHOLE, Abort, ScriptedServer, delta
 
 Status = grpc.StatusCode
 NO_RETRY = (("grpc-retry-pushback-ms", "-1"),)

@@ -16,10 +16,10 @@ from pathlib import Path
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2
-from tests.support.scripted_server import FINISHED, HANG, STARTED, Abort, ScriptedServer, delta
 
 from nextchar.v1 import generation_pb2 as pb
 from nextchar_client.commands.command import main
+from tests.support.scripted_server import FINISHED, HANG, STARTED, Abort, ScriptedServer, delta
 
 COMMAND = str(Path(sys.executable).parent / "nextchar")
 Status = grpc.StatusCode

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from tests.support.scripted_server import FINISHED, HANG, STARTED, ScriptedServer, delta
 
 from nextchar.v1 import generation_pb2 as pb
 from nextchar_client import (
@@ -21,6 +20,7 @@ from nextchar_client import (
     InvalidArgumentError,
     Started,
 )
+from tests.support.scripted_server import FINISHED, HANG, STARTED, ScriptedServer, delta
 
 
 @pytest.fixture

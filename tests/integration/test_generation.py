@@ -4,11 +4,11 @@ import asyncio
 import itertools
 
 import pytest
-from tests.support.serving import Serve, Serving
 
 from nextchar.v1 import generation_pb2 as pb
 from nextchar_model.decoder import decode
 from nextchar_model.runner import Runner
+from tests.support.serving import Serve, Serving
 
 
 @pytest.fixture

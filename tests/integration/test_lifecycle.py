@@ -10,11 +10,11 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from prometheus_client.parser import text_string_to_metric_families
-from tests.support.serving import Serve, Serving, failure
 
 from nextchar.v1 import generation_pb2 as pb
 from nextchar_server.engine.stream import OUTBOX_IDS
 from nextchar_server.server import SERVICE
+from tests.support.serving import Serve, Serving, failure
 
 ENDLESS = 2**31
 

@@ -5,9 +5,9 @@ import asyncio
 import grpc
 import pytest
 from google.rpc.error_details_pb2 import BadRequest, RetryInfo
-from tests.support.serving import Serve, Serving, details, failure
 
 from nextchar.v1 import generation_pb2 as pb
+from tests.support.serving import Serve, Serving, details, failure
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import onnxruntime
 import pytest
-from tests.support.tiny_model import TinyModel
 
 from nextchar_model.batch import SAMPLE, Batch, SamplingSettings, Steps
 from nextchar_model.cell import Cell
 from nextchar_model.draws import uniform
 from nextchar_model.providers import ProviderError
 from nextchar_model.runner import MAX_ROWS, Runner
+from tests.support.tiny_model import TinyModel
 
 COUNT = 60
 

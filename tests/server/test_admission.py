@@ -4,11 +4,11 @@ import asyncio
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
-from tests.support.scripted_runner import PATIENCE, stream_of
 
 from nextchar_server.engine.admission import Admission
 from nextchar_server.engine.stream import OUTBOX_IDS, Chunk, Stream
 from nextchar_server.rpc.errors import QueueFullError
+from tests.support.scripted_runner import PATIENCE, stream_of
 
 
 def submitted(admission: Admission, count: int) -> list[Stream]:

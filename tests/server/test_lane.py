@@ -5,13 +5,13 @@ import random
 from collections import Counter
 
 import pytest
-from tests.support.scripted_runner import MANY_STEPS, ONE_STEP, ScriptedRunner, running, stream_of, take, whole
 
 from nextchar_model.draws import uniform
 from nextchar_server.engine import lane
 from nextchar_server.engine.lane import MAX_STEPS
 from nextchar_server.engine.stream import OUTBOX_IDS, Chunk, End, LaneError, Stream
 from nextchar_server.rpc.errors import QueueFullError
+from tests.support.scripted_runner import MANY_STEPS, ONE_STEP, ScriptedRunner, running, stream_of, take, whole
 
 BUDGETS = pytest.mark.parametrize("turn_budget", [ONE_STEP, MANY_STEPS], ids=["one step", "many steps"])
 

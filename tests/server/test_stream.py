@@ -6,10 +6,10 @@ from collections import deque
 
 import numpy as np
 import pytest
-from tests.support.scripted_runner import PATIENCE, stream_of
 
 from nextchar_model.draws import uniform
 from nextchar_server.engine.stream import OUTBOX_IDS, Chunk, End, Stream, wake
+from tests.support.scripted_runner import PATIENCE, stream_of
 
 
 async def take(stream: Stream) -> Chunk | End:

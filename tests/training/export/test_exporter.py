@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.support.tiny_model import TinyModel, make_text
 
 from nextchar_model.alphabet import Alphabet, UnknownCharacterError
 from nextchar_model.cell import Cell, Precision
@@ -16,6 +15,7 @@ from nextchar_model.runner import Runner
 from nextchar_training.export.exporter import MAX_LOSS_INCREASE, MIN_CHARACTERS, ExportError, export
 from nextchar_training.learning.network import Network
 from nextchar_training.learning.recipe import Architecture
+from tests.support.tiny_model import TinyModel, make_text
 
 SUMMARY = TrainingSummary("random weights", 400, "none", 0, 0.0, 0, 0.0)
 TEXT = make_text(100)

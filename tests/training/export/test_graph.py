@@ -11,6 +11,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+
+from nextchar_model.alphabet import Alphabet
+from nextchar_model.batch import SAMPLE, SamplingSettings
+from nextchar_model.cell import Cell, Precision
+from nextchar_training.learning.network import Network
+from nextchar_training.learning.recipe import Architecture
 from tests.support.reference.cells import log_probabilities
 from tests.support.reference.graphs import (
     Array,
@@ -23,12 +29,6 @@ from tests.support.reference.graphs import (
     random_weights,
 )
 from tests.support.reference.sampler import distribution, inverse
-
-from nextchar_model.alphabet import Alphabet
-from nextchar_model.batch import SAMPLE, SamplingSettings
-from nextchar_model.cell import Cell, Precision
-from nextchar_training.learning.network import Network
-from nextchar_training.learning.recipe import Architecture
 
 LAST_DRAW = 1 - 2**-24
 """The largest random number there is."""

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from tests.support.reference.cells import log_probabilities
 from torch import Tensor
 
 from nextchar_model.cell import ROW_BLOCKS, Cell
 from nextchar_training.learning.network import Network, NetworkState, detached, restarted
 from nextchar_training.learning.recipe import Architecture, ArchitectureError
+from tests.support.reference.cells import log_probabilities
 
 V, E, H, L, B, T = 7, 5, 6, 2, 3, 9
 CELLS = pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])

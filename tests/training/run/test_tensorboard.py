@@ -1,9 +1,9 @@
 from pathlib import Path
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tests.support.progress import progress
 
 from nextchar_training.run.tensorboard import Board
+from tests.support.progress import progress
 
 
 def read(folder: Path) -> EventAccumulator:

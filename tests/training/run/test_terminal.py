@@ -2,9 +2,9 @@ import io
 
 import pytest
 from rich.console import Console
-from tests.support.progress import progress
 
 from nextchar_training.run.terminal import Display
+from tests.support.progress import progress
 
 
 def test_without_a_terminal_every_evaluation_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
