@@ -1,0 +1,29 @@
+"""Files that are written whole or not at all.
+
+Checkpoints, snapshots, held-out documents, loss tables and model files are all written here. Whoever reads one of them,
+at whatever moment, finds the old content or the new, and never half of either.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def write_whole(path: Path, content: bytes | memoryview, *, kind: str = "file") -> None:
+    """Writes ``content`` to a file beside ``path``, forces it onto the disk, then renames it to ``path``.
+
+    ``kind`` names the content in the error, e.g. "checkpoint". Raises ``OSError``, which names ``path``, if that fails:
+    the file that was at ``path`` before is then untouched, and nothing else is left behind.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, f"the {kind} was not written: {error.strerror}", str(path)) from error
+    finally:
+        partial.unlink(missing_ok=True)  # nothing to do after a rename
