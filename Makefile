@@ -6,10 +6,12 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 STAMP := $(VENV)/.installed
 PROTO := nextchar/v1/generation.proto
+# Percent of lines and branches that the tests must reach.
+COVERAGE := 90
 export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install proto proto-check format lint types test demo train serve up bench bench-training check clean
+.PHONY: help install proto proto-check proto-release format lint types test test-fast demo docs train serve up bench bench-training check clean
 
 help: ## List the verbs
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -26,24 +28,32 @@ $(STAMP): pyproject.toml constraints.txt
 proto: $(STAMP) ## Generate the code of the protocol
 	$(BIN)/python -m grpc_tools.protoc -I proto --python_out=proto --pyi_out=proto --grpc_python_out=proto $(PROTO)
 
-proto-check: $(STAMP) ## Lint the protocol; regenerate its code and want no difference
+proto-check: $(STAMP) ## Lint the protocol, compare it with the last release, and check that its generated code is current
 	$(BIN)/buf lint
+	$(BIN)/buf breaking --against proto/released.binpb
 	mkdir -p build/proto
 	$(BIN)/python -m grpc_tools.protoc -I proto --python_out=build/proto --pyi_out=build/proto --grpc_python_out=build/proto $(PROTO)
 	for file in build/proto/nextchar/v1/*; do diff -u proto/nextchar/v1/$$(basename $$file) $$file || exit 1; done
 
+proto-release: $(STAMP) ## Make this protocol the one that later changes are compared with; part of a release
+	$(BIN)/buf build --exclude-source-info --output proto/released.binpb
+
 format: $(STAMP) ## Format the code
 	$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
 
-lint: $(STAMP) ## Lint the code and check its format
+lint: $(STAMP) ## Lint the code, its format and its imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
 
 types: $(STAMP) ## Check the types, strictly
 	$(BIN)/mypy
 
-test: $(STAMP) ## Run all tests
-	$(BIN)/python -m pytest
+test: $(STAMP) ## Run all tests, with their coverage
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE)
+
+test-fast: $(STAMP) ## Run the tests that take less than ten seconds each
+	$(BIN)/python -m pytest -m "not slow and not docker"
 
 demo: $(STAMP) ## Train for a minute, export, serve, stream text, show the metrics
 	deploy/demo.sh $(BIN)
@@ -57,10 +67,10 @@ serve: $(STAMP) ## Serve the packaged model, or MODEL=path
 up: ## Build and start the containers: server and Prometheus
 	docker-compose up --build --detach
 
-bench: $(STAMP) ## Measure everything, or one part: ONLY=kernel, limits, served or scale; writes benchmarks/results.md
+bench: $(STAMP) ## Measure everything, or one part: ONLY=kernel, limits, served or scale; writes benchmarks/results/results.md
 	$(BIN)/python -m benchmarks $(ONLY)
 
-bench-training: $(STAMP) ## Measure training, alone on two cores: 70 minutes; writes benchmarks/results.md
+bench-training: $(STAMP) ## Measure training, alone on two cores: 70 minutes; writes benchmarks/results/results.md
 	$(BIN)/python -m benchmarks training
 
 check: lint types proto-check test ## All that CI runs
