@@ -72,8 +72,10 @@ def _batch(folder: Path) -> list[str]:
 
 
 def _sizes(folder: Path) -> list[str]:
-    by_size = [Architecture(WIDE.alphabet_size, hidden_size=H) for H in _HIDDEN_SIZES]
-    by_layers = [Architecture(WIDE.alphabet_size, hidden_size=WIDE.hidden_size, layers=L) for L in _LAYERS]
+    by_size = [Architecture(alphabet_size=WIDE.alphabet_size, hidden_size=H) for H in _HIDDEN_SIZES]
+    by_layers = [
+        Architecture(alphabet_size=WIDE.alphabet_size, hidden_size=WIDE.hidden_size, layers=L) for L in _LAYERS
+    ]
     paths = {one: model_file(folder, one) for one in dict.fromkeys([*by_size, *by_layers])}
     step = _steps(list(paths.values()), _ROWS)
     rows = []
@@ -121,7 +123,7 @@ def _recurrent_bytes(architecture: Architecture) -> int:
 
 
 def _alphabet(folder: Path) -> list[str]:
-    paths = {V: model_file(folder, Architecture(V, hidden_size=WIDE.hidden_size)) for V in _ALPHABETS}
+    paths = {V: model_file(folder, Architecture(alphabet_size=V, hidden_size=WIDE.hidden_size)) for V in _ALPHABETS}
     step = _steps(list(paths.values()), _ROWS)
     parts: dict[str, Callable[[Node], bool]] = {
         "readout": lambda node: node.output == "logits",

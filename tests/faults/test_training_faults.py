@@ -17,7 +17,7 @@ import torch
 
 from nextchar_training.commands.command import run as run_command
 from nextchar_training.commands.options import read
-from nextchar_training.learning.workers import ProcessesError, joined
+from nextchar_training.learning.workers import WorkersError, joined
 from nextchar_training.run.checkpoint import load_checkpoint
 
 COMMAND = Path(sys.executable).with_name("nextchar-train")
@@ -300,7 +300,7 @@ def test_a_training_that_loses_a_process_says_so_and_can_be_resumed(text: Path, 
 def test_a_process_that_ends_before_it_joins_is_told_at_once() -> None:
     arguments = ["resume", "/dev/null/run"]  # which rank 1 refuses
     with (
-        pytest.raises(ProcessesError, match="process 1 of the training ended with 2 before it joined the others"),
+        pytest.raises(WorkersError, match="process 1 of the training ended with 2 before it joined the others"),
         joined(2, torch.device("cpu"), arguments),
     ):
         pytest.fail("joined without the other process")

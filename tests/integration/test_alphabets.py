@@ -38,7 +38,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
     def make(kind: Kind) -> Path:
         torch.manual_seed(0)
         alphabet = Alphabet.of(TEXT, kind)
-        network = Network(Architecture(alphabet.size, hidden_size=32, embedding_size=8))
+        network = Network(Architecture(alphabet_size=alphabet.size, hidden_size=32, embedding_size=8))
         with torch.no_grad():
             network.readout.weight.mul_(6)
             if kind == "bytes":  # mostly those of Hangul, so that some bytes are characters
@@ -163,7 +163,7 @@ def test_pytorch_samples_what_the_file_samples(models: Models, kind: Kind) -> No
     firsts = {int(runner.generate("밟", seed, 1).ids[read, 0]) for seed in range(300)}
     assert not forbidden[list(firsts)].any()  # a prompt's last character is not added to
     torch.manual_seed(0)
-    network = Network(Architecture(alphabet.size, hidden_size=32, embedding_size=8)).eval()
+    network = Network(Architecture(alphabet_size=alphabet.size, hidden_size=32, embedding_size=8)).eval()
     text = "".join(sample(network, alphabet, "밟", characters=20, seed=3, temperature=1.0))
     assert len(text) == 20
     assert unicodedata.is_normalized("NFC", "밟" + text)

@@ -53,7 +53,7 @@ def make_tiny_model(cell: Cell, folder: Path) -> TinyModel:
     torch.manual_seed(0)
     text = make_text(400)
     alphabet = Alphabet.of(text)
-    network = Network(Architecture(alphabet.size, hidden_size=48, layers=2, embedding_size=16, cell=cell))
+    network = Network(Architecture(alphabet_size=alphabet.size, hidden_size=48, layers=2, embedding_size=16, cell=cell))
     with torch.no_grad():
         network.readout.weight.mul_(8)  # a distribution that is not flat, so that a wrong bit shows
         network.readout.bias[0] = -50.0  # no document ends by itself, but where all else is biased down

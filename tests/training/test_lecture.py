@@ -108,7 +108,7 @@ def test_the_lstm_is_the_one_that_is_exported_and_served(tmp_path: Path) -> None
     alphabet = Alphabet.of(text)
     V, H = alphabet.size, 9
     student = Lstm(V, H, seed=3)
-    network = Network(Architecture(V, hidden_size=H, embedding_size=V))
+    network = Network(Architecture(alphabet_size=V, hidden_size=H, embedding_size=V))
     w = {name: torch.from_numpy(value).float() for name, value in student.weights.items()}
     with torch.no_grad():
         network.embedding.weight.copy_(torch.eye(V))  # one-hot vectors

@@ -28,7 +28,7 @@ PRECISIONS = pytest.mark.parametrize("precision", ["int8", "fp32"])
 def network() -> Network:
     torch.manual_seed(2)
     torch.set_num_threads(1)
-    return Network(Architecture(ALPHABET.size, hidden_size=24, layers=1, embedding_size=8))
+    return Network(Architecture(alphabet_size=ALPHABET.size, hidden_size=24, layers=1, embedding_size=8))
 
 
 @pytest.fixture
@@ -99,7 +99,9 @@ def test_the_description_that_is_returned_is_the_one_in_the_file(
 def test_an_alphabet_larger_than_the_network_is_exported_too(path: Path, cell: Cell, layers: int) -> None:
     text = "".join(map(chr, range(0xAC00, 0xAC00 + 300)))
     alphabet = Alphabet.of(text)
-    network = Network(Architecture(alphabet.size, hidden_size=24, layers=layers, embedding_size=8, cell=cell))
+    network = Network(
+        Architecture(alphabet_size=alphabet.size, hidden_size=24, layers=layers, embedding_size=8, cell=cell)
+    )
     export(network, alphabet, SUMMARY, path, precision="int8", text=text)
     assert Runner(path).replay().exact
 

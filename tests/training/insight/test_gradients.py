@@ -24,7 +24,7 @@ LINE = "A line of a text that repeats itself.\n"
 
 def make(cell: Cell, *, units: int = H) -> Network:
     torch.manual_seed(0)
-    network = Network(Architecture(V, units, embedding_size=4, cell=cell))
+    network = Network(Architecture(alphabet_size=V, hidden_size=units, embedding_size=4, cell=cell))
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
@@ -133,7 +133,9 @@ def rows_of(text: str, cell: Cell = "lstm", epochs: int = 2) -> list[GradientRow
     settings = Recipe(
         epochs=epochs, batch_size=4, sequence_length=8, learning_rate=0.01, dropout=0.0, input_dropout=0.0
     )
-    return measure(lesson_of(text), Architecture(alphabet.size, 8, embedding_size=4, cell=cell), settings)
+    return measure(
+        lesson_of(text), Architecture(alphabet_size=alphabet.size, hidden_size=8, embedding_size=4, cell=cell), settings
+    )
 
 
 @pytest.mark.parametrize(("cell", "parts"), [("rnn", 1), ("gru", 1), ("lstm", 2)])
@@ -153,7 +155,7 @@ def test_the_figures_are_means_over_the_held_out_text() -> None:
     alphabet = Alphabet.of(text)
     ids = torch.from_numpy(lesson_of(text).validation[0].ids)
     torch.manual_seed(1)  # the seed of the training
-    network = Network(Architecture(alphabet.size, 8, embedding_size=4))
+    network = Network(Architecture(alphabet_size=alphabet.size, hidden_size=8, embedding_size=4))
     T = WARM_UP + REACH + 1
     starts = range(len(ids) - T)  # fewer than the most that are measured: all of them
     norms = [gradient_norms(network, ids[s : s + T, None], ids[s + T : s + T + 1], REACH) for s in starts]

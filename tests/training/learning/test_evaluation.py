@@ -32,7 +32,7 @@ def spelled(ids: Ids, lengths: Ids | None = None) -> Spelling:
 @pytest.fixture(scope="module")
 def network() -> Network:
     torch.manual_seed(0)
-    network = Network(Architecture(V, hidden_size=8, embedding_size=4)).eval()
+    network = Network(Architecture(alphabet_size=V, hidden_size=8, embedding_size=4)).eval()
     with torch.no_grad():
         network.readout.weight.mul_(5)
     return network
@@ -138,7 +138,7 @@ def test_every_character_is_predicted_exactly_once(loss: object, length: int) ->
 
 def test_scoring_leaves_a_network_in_training_and_uses_no_dropout() -> None:
     torch.manual_seed(0)
-    network = Network(Architecture(V, hidden_size=8, embedding_size=4), dropout=0.5).train()
+    network = Network(Architecture(alphabet_size=V, hidden_size=8, embedding_size=4), dropout=0.5).train()
     scorer = NetworkScorer(network)
     assert stateful_loss(scorer, [spelled(TEXT[:50])]) == stateful_loss(scorer, [spelled(TEXT[:50])])
     assert network.training

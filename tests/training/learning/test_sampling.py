@@ -14,7 +14,7 @@ ALPHABET = Alphabet.of("abcd")
 
 def make(*, boundary_bias: float = -100.0) -> Network:
     torch.manual_seed(0)
-    network = Network(Architecture(ALPHABET.size, hidden_size=8, embedding_size=4))
+    network = Network(Architecture(alphabet_size=ALPHABET.size, hidden_size=8, embedding_size=4))
     with torch.no_grad():
         network.readout.weight.mul_(8)
         network.readout.bias[BOUNDARY] = boundary_bias

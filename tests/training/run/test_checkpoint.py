@@ -40,7 +40,7 @@ CELLS = pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 
 def make(*, layers: int = 2, cell: Cell = "lstm") -> Checkpoint:
     alphabet = Alphabet.of("abcé\n")
-    architecture = Architecture(alphabet.size, hidden_size=8, layers=layers, embedding_size=4, cell=cell)
+    architecture = Architecture(alphabet_size=alphabet.size, hidden_size=8, layers=layers, embedding_size=4, cell=cell)
     return Checkpoint(architecture, alphabet, Network(architecture).state_dict(), RECORD)
 
 

@@ -39,9 +39,9 @@ from ..insight import gates, gradients
 from ..insight.gates import GatesError
 from ..learning.allocator import keep_freed_memory
 from ..learning.evaluation import NetworkScorer, Scorer, bits, evaluate, stateful_loss
-from ..learning.recipe import Architecture, ArchitectureError, Recipe, TrainingError
+from ..learning.recipe import Architecture, Recipe, TrainingError
 from ..learning.sampling import SamplingError, sample
-from ..learning.workers import ProcessesError, joined
+from ..learning.workers import WorkersError, joined
 from ..run.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from ..run.comparison import read_runs, tabulated
 from ..run.curves import draw_losses
@@ -51,14 +51,13 @@ from ..run.snapshot import load_stopped_run
 from ..run.terminal import preparing, show_summary
 
 _ERRORS = (
-    ArchitectureError,
     CheckpointError,
     CorpusError,
     DatasetError,
     ExportError,
     GatesError,
     ModelFileError,
-    ProcessesError,
+    WorkersError,
     RunFolderError,
     SamplingError,
     TextTooShortError,
@@ -74,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         return _COMMANDS[arguments.command](arguments)
     except _ERRORS as error:
-        if _rank() > 0 and isinstance(error, (ProcessesError, TrainingError)):
+        if _rank() > 0 and isinstance(error, (WorkersError, TrainingError)):
             return 2  # which rank 0 tells
         message = str(error)
         if isinstance(error, OSError) and error.filename is not None:
@@ -198,7 +197,7 @@ def _train(job: Job, folder: RunFolder, arguments: argparse.Namespace) -> int:
     keep_freed_memory()
     with joined(arguments.processes, job.device, arguments.argv) as processes:
         if job.stopped is not None and processes.size != job.stopped.processes:
-            raise ProcessesError(f"the run had {job.stopped.processes} processes; it goes on with as many")
+            raise WorkersError(f"the run had {job.stopped.processes} processes; it goes on with as many")
         if processes.rank > 0:
             follow(job, processes)
             return 0
@@ -379,7 +378,7 @@ def _gradients(arguments: argparse.Namespace) -> int:
     rows: list[gradients.GradientRow] = []
     for cell in dict.fromkeys(arguments.cell):
         print(f"{cell}: training, then measuring", flush=True)
-        architecture = Architecture(dataset.alphabet.size, arguments.hidden_size, cell=cell)
+        architecture = Architecture(alphabet_size=dataset.alphabet.size, hidden_size=arguments.hidden_size, cell=cell)
         rows += gradients.measure(lesson, architecture, settings)
     arguments.out.mkdir(parents=True, exist_ok=True)
     gradients.write(rows, table)

@@ -1,82 +1,106 @@
-"""The recipe: how to train, and the sizes of what is trained.
+"""The recipe: how to train, and the sizes of the network to train.
 
-Free of torch, so that the command line reads its defaults from here.
+Every default and range of a training stands here, once: the command line, the checkpoint and the trainer read them from
+these dataclasses. Free of torch, so that the command line starts fast. A value out of range is a
+``pydantic.ValidationError``, which is a ``ValueError`` and names the field.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import asdict
+from typing import Annotated
 
-from nextchar_model.cell import ROW_BLOCKS, Cell
+from annotated_types import Ge, Gt, Lt
+from pydantic import AllowInfNan, ConfigDict
+from pydantic.dataclasses import dataclass
+
+from nextchar_model.cell import Cell
+
+_Count = Annotated[int, Ge(1)]
+_Positive = Annotated[float, Gt(0), AllowInfNan(False)]
+_Share = Annotated[float, Ge(0), Lt(1)]
+
+_STRICT_NAMES = ConfigDict(extra="forbid")
 
 
 class TrainingError(ValueError):
-    """A training cannot start, or cannot go on."""
+    """A training cannot start or continue."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, config=_STRICT_NAMES)
 class Recipe:
     """How to train. Exactly one of ``minutes`` and ``epochs`` is the budget."""
 
-    minutes: float | None = None
-    epochs: int | None = None
-    batch_size: int = 64
-    sequence_length: int = 32
-    learning_rate: float = 6e-3
-    dropout: float = 0.3
-    input_dropout: float = 0.1
-    weight_decay: float = 0.2
-    """Of matrices only, as AdamW does it: a step takes this, times the learning rate, of each weight."""
-    seed: int = 1
-    averaging_period: int = 1
-    """Steps that several processes take each for itself before their weights are averaged; 1: they share every step."""
-    patience: int | None = None
-    """Evaluations without a better loss that end the training early; None: it uses its whole budget."""
+    minutes: _Positive | None = None
+    """Train for this many minutes."""
+
+    epochs: _Count | None = None
+    """Train for this many passes over the text."""
+
+    batch_size: _Count = 64
+    """Sequences per step."""
+
+    sequence_length: _Count = 32
+    """Characters per sequence and step: as far as the gradient reaches back."""
+
+    learning_rate: _Positive = 6e-3
+    """Highest learning rate. It warms up over the first 5 % of the budget, then falls to 0 along a cosine."""
+
+    dropout: _Share = 0.3
+    """Dropout of a layer's output."""
+
+    input_dropout: _Share = 0.1
+    """Dropout of the embedding."""
+
+    weight_decay: Annotated[float, Ge(0), AllowInfNan(False)] = 0.2
+    """Weight decay of matrices: each step takes this, times the learning rate, from each weight (AdamW)."""
+
+    seed: Annotated[int, Ge(0), Lt(2**64)] = 1
+    """Seed of the first weights, of dropout and of the places in the text where the sequences begin."""
+
+    averaging_period: _Count = 1
+    """Steps that each of several processes takes alone before their weights are averaged; 1: they share every step,
+    as if there was one process."""
+
+    patience: _Count | None = None
+    """End the training after this many evaluations in a row without a better loss; without it, training uses the whole
+    budget."""
 
     def __post_init__(self) -> None:
         if (self.minutes is None) == (self.epochs is None):
-            raise TrainingError("the budget is either minutes or epochs")
-        for name in (
-            *("minutes", "epochs", "batch_size", "sequence_length", "learning_rate"),
-            *("averaging_period", "patience"),
-        ):
-            number = getattr(self, name)
-            if number is not None and not (0 < number < math.inf):
-                raise TrainingError(f"{name} is {number}; it must be above 0")
-        for name in ("dropout", "input_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise TrainingError(f"{name} is {getattr(self, name)}; it must be at least 0 and below 1")
-        if not 0 <= self.weight_decay < math.inf:
-            raise TrainingError(f"weight_decay is {self.weight_decay}; it must be at least 0")
-        if not 0 <= self.seed < 2**64:
-            raise TrainingError(f"seed is {self.seed}; it must be 0 to 2**64 - 1")
+            raise ValueError("the budget is minutes or epochs: give exactly one of them")
 
     @property
     def budget(self) -> str:
-        """The budget in words."""
+        """The budget in words, such as "10 minutes" or "1 epoch"."""
         number, unit = (self.minutes, "minute") if self.epochs is None else (self.epochs, "epoch")
         return f"{number:g} {unit}{'' if number == 1 else 's'}"
 
 
-class ArchitectureError(ValueError):
-    """A network cannot have these sizes."""
+@dataclass(frozen=True, kw_only=True, config=_STRICT_NAMES)
+class Sizes:
+    """The sizes of a network that are chosen freely. The size of its alphabet follows from the corpus."""
 
-
-@dataclass(frozen=True)
-class Architecture:
-    """What rebuilds a network: its sizes. Kept in the checkpoint and in the model file."""
-
-    alphabet_size: int
-    hidden_size: int = 512
-    layers: int = 1
-    embedding_size: int = 128
     cell: Cell = "lstm"
+    """Kind of recurrent layer."""
 
-    def __post_init__(self) -> None:
-        for name in ("alphabet_size", "hidden_size", "layers", "embedding_size"):
-            size = getattr(self, name)
-            if not isinstance(size, int) or size < 1:
-                raise ArchitectureError(f"{name} is {size!r}; it must be a whole number of at least 1")
-        if self.cell not in ROW_BLOCKS:
-            raise ArchitectureError(f"cell {self.cell!r} is not known; this version knows {', '.join(ROW_BLOCKS)}")
+    hidden_size: _Count = 512
+    """Units per layer."""
+
+    layers: _Count = 1
+    """Recurrent layers."""
+
+    embedding_size: _Count = 128
+    """Size of an embedding."""
+
+    def architecture(self, alphabet_size: int) -> Architecture:
+        """Returns the architecture of these sizes for an alphabet of ``alphabet_size`` ids."""
+        return Architecture(alphabet_size=alphabet_size, **asdict(self))
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT_NAMES)
+class Architecture(Sizes):
+    """All that rebuilds a network without its weights. The checkpoint and the model file hold it."""
+
+    alphabet_size: _Count
+    """Ids in the alphabet, the boundary included."""

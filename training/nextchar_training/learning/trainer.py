@@ -30,7 +30,7 @@ from ..data.split import Split
 from .evaluation import WINDOW, NetworkScorer, nats, spread, windows
 from .network import Network, NetworkState, detached, restarted
 from .recipe import Recipe, TrainingError
-from .workers import Processes
+from .workers import Workers
 
 VALIDATION_CHARACTERS = 64 * WINDOW
 """Characters of the validation text that are evaluated during training, about: windows from all over it."""
@@ -94,8 +94,9 @@ class Trainer:
         network: Network,
         lesson: Split,
         settings: Recipe,
+        *,
         position: Position | None = None,
-        processes: Processes | None = None,
+        workers: Workers | None = None,
     ) -> None:
         """Trains ``network``, on its device; its weights are those of ``position`` where one is given.
 
@@ -104,11 +105,11 @@ class Trainer:
         """
         self._network = network
         self._settings = settings
-        self._processes = processes or Processes()
+        self._workers = workers or Workers()
         self._device = next(network.parameters()).device
-        if settings.batch_size % self._processes.size:
+        if settings.batch_size % self._workers.size:
             raise TrainingError(
-                f"batch_size is {settings.batch_size}; {self._processes.size} processes cannot divide it evenly"
+                f"batch_size is {settings.batch_size}; {self._workers.size} processes cannot divide it evenly"
             )
         self._lesson = lesson
         self._windows = spread(windows(lesson.validation), VALIDATION_CHARACTERS)
@@ -123,26 +124,26 @@ class Trainer:
         )
         self._optimizer = _optimizer(network, settings)
         self._bf16 = has_fast_bf16(self._device)
-        self._period = settings.averaging_period if self._processes.size > 1 else 1
+        self._period = settings.averaging_period if self._workers.size > 1 else 1
         if position is None:
-            self._generator.manual_seed((settings.seed + self._processes.rank) % 2**64)
+            self._generator.manual_seed((settings.seed + self._workers.rank) % 2**64)
             self._step, self._evaluations, self._stale = 0, 0, 0
             self._seconds, self._fraction, self._best_loss = 0.0, 0.0, math.inf
-            self._state = network.initial_state(settings.batch_size // self._processes.size)
+            self._state = network.initial_state(settings.batch_size // self._workers.size)
         else:
             self._step, self._evaluations, self._stale = position.step, position.evaluations, position.stale
             self._seconds, self._fraction, self._best_loss = position.seconds, position.fraction, position.best_loss
             self._state = tuple(
-                tuple(self._processes.part(one, 1).to(self._device) for one in layer) for layer in position.state
+                tuple(self._workers.part(one, 1).to(self._device) for one in layer) for layer in position.state
             )
             self._optimizer.load_state_dict(position.optimizer)
-            self._generator.set_state(position.random[self._processes.rank].clone())
+            self._generator.set_state(position.random[self._workers.rank].clone())
             self._batches.skip(position.step)
 
     @property
     def position(self) -> Position:
         """Where the training stands, between two steps. All its processes have to ask for it at once."""
-        gather = self._processes.gather
+        gather = self._workers.gather
         return Position(
             step=self._step,
             seconds=self._seconds,
@@ -171,7 +172,7 @@ class Trainer:
         for bit, and so does one that goes on from a position. Raises ``TrainingError`` for a loss that is not finite.
         """
         settings, network = self._settings, self._network
-        shared = self._processes.share(network) if self._period == 1 else network
+        shared = self._workers.share(network) if self._period == 1 else network
         network.train()
         started = time.perf_counter() - self._seconds
         kept = time.monotonic()
@@ -182,12 +183,12 @@ class Trainer:
             losses = [self._take_step(shared) for _ in range(self._steps_alone)]
             if self._period > 1:
                 self._average()
-            training_loss = self._processes.mean(torch.stack(losses).mean()).item() / self._lesson.characters_an_id
+            training_loss = self._workers.mean(torch.stack(losses).mean()).item() / self._lesson.characters_an_id
             if not math.isfinite(training_loss):
                 raise TrainingError(f"the loss is {training_loss} at step {self._step}: lower the learning rate")
             spent = self._spent(time.perf_counter() - started)
             at_risk = time.monotonic() > kept + _SECONDS_AT_RISK
-            self._fraction, stopped, keep = self._processes.agree([spent, stop.is_set(), at_risk])
+            self._fraction, stopped, keep = self._workers.agree([spent, stop.is_set(), at_risk])
             scheduled = self._fraction >= 1.0 or self._fraction * self._validations >= self._evaluations + 1
             validation_loss = None
             if scheduled or stopped:
@@ -228,7 +229,7 @@ class Trainer:
         """Learns from the next batch, or this process's part of it; gives the loss in nats an id."""
         batch = next(self._batches)
         inputs, targets, begins = (
-            self._processes.part(whole, axis).to(self._device)
+            self._workers.part(whole, axis).to(self._device)
             for whole, axis in ((batch.inputs, 1), (batch.targets, 1), (batch.begins, 0))
         )
         self._step += 1
@@ -246,15 +247,15 @@ class Trainer:
         """Makes weights and moments the mean of all processes: local SGD (Stich 2019), with AdamW."""
         weights = list(self._network.parameters())
         moments = [self._optimizer.state[weight][name] for weight in weights for name in ("exp_avg", "exp_avg_sq")]
-        self._processes.average([*weights, *moments])
+        self._workers.average([*weights, *moments])
 
     def _validate(self) -> float:
         """The validation loss, of which each process computes its part."""
         scorer = NetworkScorer(self._network, bf16=self._bf16)
-        own = self._windows[self._processes.rank :: self._processes.size]
+        own = self._windows[self._workers.rank :: self._workers.size]
         loss = torch.tensor(nats(scorer, own), dtype=torch.float64, device=self._device)
         characters = sum(window.characters for window in self._windows)
-        return self._processes.mean(loss).item() * self._processes.size / characters
+        return self._workers.mean(loss).item() * self._workers.size / characters
 
     def _spent(self, seconds: float) -> float:
         """The fraction of the budget that is spent."""

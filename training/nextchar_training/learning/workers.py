@@ -1,4 +1,4 @@
-"""Processes: a training shared by several of them, each of which reads its part of every batch.
+"""Workers: a training shared by several of them, each of which reads its part of every batch.
 
 Two processes of one thread use two cores better than two threads of one process do. Rank 0 is the process that was
 started: it keeps the clock, shows the progress and writes the files; the others do its steps with it. They are
@@ -31,11 +31,11 @@ _GLANCE = 0.05  # seconds between looks at whether they are here
 M = TypeVar("M", bound=nn.Module)
 
 
-class ProcessesError(Exception):
+class WorkersError(Exception):
     """The processes of a training cannot be joined, or one of them is gone."""
 
 
-class Processes:
+class Workers:
     """The processes of a training, as one of them sees them; just itself, by default."""
 
     rank = 0
@@ -65,7 +65,7 @@ class Processes:
         return whole.chunk(self.size, axis)[self.rank]
 
 
-class _Joined(Processes):
+class _Joined(Workers):
     """Several processes, joined by torch's collective operations."""
 
     def __init__(self, device: torch.device) -> None:
@@ -99,17 +99,17 @@ class _Joined(Processes):
 
 
 @contextmanager
-def joined(count: int, device: torch.device, arguments: Sequence[str]) -> Iterator[Processes]:
+def joined(count: int, device: torch.device, arguments: Sequence[str]) -> Iterator[Workers]:
     """Joins ``count`` processes, of which the others run ``nextchar-train`` with the same ``arguments``.
 
-    Where ``torchrun`` started this process, its number of processes counts. Raises ``ProcessesError`` where a
+    Where ``torchrun`` started this process, its number of processes counts. Raises ``WorkersError`` where a
     process cannot be joined or is lost on the way.
     """
     if "WORLD_SIZE" in os.environ:  # torchrun's, or a process that rank 0 started
         with _group(device):
             yield _Joined(device)
     elif count == 1:
-        yield Processes()
+        yield Workers()
     else:
         with _started(count, arguments), _group(device):
             yield _Joined(device)
@@ -133,7 +133,7 @@ def _group(device: torch.device) -> Iterator[None]:
     except RuntimeError as error:
         if not _is_lost(error):
             raise
-        raise ProcessesError(f"a process of the training is lost: {str(error).splitlines()[0]}") from error
+        raise WorkersError(f"a process of the training is lost: {str(error).splitlines()[0]}") from error
 
 
 def _meet(others: Sequence[subprocess.Popen[bytes]], store: TCPStore) -> None:
@@ -141,7 +141,7 @@ def _meet(others: Sequence[subprocess.Popen[bytes]], store: TCPStore) -> None:
     for rank, other in enumerate(others, 1):
         while not store.check([_here(rank)]):
             if (code := other.poll()) is not None:
-                raise ProcessesError(f"process {rank} of the training ended with {code} before it joined the others")
+                raise WorkersError(f"process {rank} of the training ended with {code} before it joined the others")
             time.sleep(_GLANCE)
 
 

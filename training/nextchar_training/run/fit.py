@@ -28,7 +28,7 @@ from ..learning.network import Network
 from ..learning.recipe import Architecture, Recipe
 from ..learning.sampling import sample
 from ..learning.trainer import Trainer, has_fast_bf16
-from ..learning.workers import Processes
+from ..learning.workers import Workers
 from .checkpoint import Checkpoint, TrainingRecord, load_checkpoint, save_checkpoint
 from .curves import draw_losses
 from .folder import LossRow, RunFolder
@@ -59,7 +59,7 @@ class Job:
         architecture = self.architecture
         return f"{self.dataset.corpus.name}, {architecture.cell} {architecture.layers} x {architecture.hidden_size}"
 
-    def trainer(self, processes: Processes) -> tuple[Network, Trainer]:
+    def trainer(self, processes: Workers) -> tuple[Network, Trainer]:
         """The network and its trainer, where the stopped run left them or with first weights."""
         torch.manual_seed(self.settings.seed)  # of the first weights
         network = Network(self.architecture, dropout=self.settings.dropout, input_dropout=self.settings.input_dropout)
@@ -67,10 +67,10 @@ class Job:
             network.load_state_dict(self.stopped.weights)
         network.to(self.device)
         position = None if self.stopped is None else self.stopped.position
-        return network, Trainer(network, Split.of(self.dataset), self.settings, position, processes)
+        return network, Trainer(network, Split.of(self.dataset), self.settings, position=position, workers=processes)
 
 
-def follow(job: Job, processes: Processes) -> None:
+def follow(job: Job, processes: Workers) -> None:
     """Trains beside rank 0, which alone knows of files, signals and people."""
     _, trainer = job.trainer(processes)
     for progress in trainer.steps(threading.Event()):
@@ -78,7 +78,7 @@ def follow(job: Job, processes: Processes) -> None:
             _ = trainer.position
 
 
-def fit(job: Job, folder: RunFolder, processes: Processes) -> Checkpoint:
+def fit(job: Job, folder: RunFolder, processes: Workers) -> Checkpoint:
     """Trains as rank 0 and fills ``folder``; gives the best checkpoint.
 
     SIGINT and SIGTERM stop the training. A stopped run keeps its checkpoints and gets its samples and its
@@ -232,7 +232,7 @@ def _evaluated_part(dataset: Dataset) -> str:
     return f"the first {EVALUATED_CHARACTERS:,} held-out characters"
 
 
-def _report(best: Checkpoint, job: Job, processes: Processes, last: LossRow) -> str:
+def _report(best: Checkpoint, job: Job, processes: Workers, last: LossRow) -> str:
     architecture, record = best.architecture, best.record
     dataset, settings = job.dataset, job.settings
     parameters = sum(weight.numel() for weight in best.weights.values())
