@@ -60,7 +60,11 @@ class Trio:
         assert 24 < alphabet.size <= 96
         torch.manual_seed(1)
         torch.set_num_threads(1)
-        self.network = Network(Architecture(alphabet_size=alphabet.size, hidden_size, layers, embedding_size=16, cell=cell))
+        self.network = Network(
+            Architecture(
+                alphabet_size=alphabet.size, hidden_size=hidden_size, layers=layers, embedding_size=16, cell=cell
+            )
+        )
         with torch.no_grad():
             for name, parameter in self.network.named_parameters():
                 # Larger than at the start of a training, so that an error can't hide in small numbers; both biases of
