@@ -1,6 +1,6 @@
-"""docker-compose.yml as it stands, on a real engine, as a project of its own on free ports.
+"""docker-compose.yml as committed, on a real engine, as a project of its own on free ports.
 
-Skips, with the reason, where there is no engine, no Compose, or no base image.
+Skips with the reason if there is no engine, no Compose, or no base image.
 """
 
 import json
@@ -18,17 +18,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 import pytest
 
-from nextchar_client import Client, Delta, Finished, FinishReason
+from nextchar_client import Client, Delta, Finished, FinishReason, GenerationOptions
 
 pytestmark = pytest.mark.docker
 
 ROOT = Path(__file__).parents[2]
 WHEELS = ROOT / "deploy" / "wheels"
 LONG_TEXT = 100_000
-"""Characters, the most that a request may ask for: more than the buffers between server and client hold."""
+"""Characters: the maximum per request, and more than the buffers between server and client hold."""
 
 ALWAYS_A = {"a": 100.0}
 """A bias with which no model ends a text by itself."""
@@ -36,20 +37,20 @@ ALWAYS_A = {"a": 100.0}
 
 @dataclass(frozen=True)
 class Project:
-    """What one Compose project name stands for on the engine."""
+    """One Compose project on the engine."""
 
     command: tuple[str, ...]
 
     def compose(self, *arguments: str, timeout: float = 60, variables: dict[str, str] | None = None) -> str:
-        """What Compose writes to its standard output."""
+        """Runs Compose and returns its standard output."""
         return run(*self.command, *arguments, timeout=timeout, variables=variables)
 
     def up(self, **variables: str) -> None:
-        """Starts what is not up as wanted. Prometheus waits for the server's health, so this does too."""
+        """Starts or replaces the services. Prometheus waits until the server is healthy, so this waits too."""
         self.compose("up", "--detach", timeout=120, variables=variables)
 
     def address(self, service: str, port: int) -> str:
-        """Where a port is published: a free one, which changes when the container starts again."""
+        """Address that a port is published on; it changes when the container restarts."""
         return self.compose("port", service, str(port)).strip()
 
     def container(self, service: str) -> str:
@@ -57,7 +58,7 @@ class Project:
         return self.compose("ps", "--quiet", service).strip()
 
     def inside(self, service: str, *command: str) -> subprocess.CompletedProcess[str]:
-        """A command in the running container."""
+        """Runs a command in the running container."""
         return subprocess.run(
             ["docker", "exec", self.container(service), *command],
             check=False,
@@ -68,7 +69,7 @@ class Project:
 
 
 def run(*command: str, timeout: float = 60, variables: dict[str, str] | None = None) -> str:
-    """What a command writes to its standard output. It runs in the project's root and has to exit with 0."""
+    """Runs a command in the project's root and returns its standard output. It must exit with 0."""
     finished = subprocess.run(
         command,
         check=False,
@@ -84,7 +85,7 @@ def run(*command: str, timeout: float = 60, variables: dict[str, str] | None = N
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """This process's, without what would steer Compose or the server, with free ports to publish."""
+    """The environment of this process without variables that steer Compose or the server, and with free ports."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("COMPOSE_", "NEXTCHAR_"))}
     ports = {f"NEXTCHAR_PUBLISHED_{name}_PORT": "0" for name in ("GRPC", "HTTP", "PROMETHEUS")}
     return kept | ports | variables
@@ -92,7 +93,7 @@ def environment(**variables: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def compose() -> tuple[str, ...]:
-    """The command of Compose, v1 or v2, where all that it needs is at hand."""
+    """The command of Compose, v1 or v2. Skips if anything it needs is missing."""
 
     def answers(*command: str) -> bool:
         return shutil.which(command[0]) is not None and (
@@ -115,7 +116,7 @@ def compose() -> tuple[str, ...]:
 
 @contextmanager
 def project(compose: tuple[str, ...]) -> Iterator[Project]:
-    """A project with its images built and its server and Prometheus up, of which nothing is left in the end."""
+    """A project with its images built and its server and Prometheus running; removed afterwards."""
     project = Project((*compose, "--project-name", f"nextchar-test-{secrets.token_hex(4)}"))
     try:
         project.compose("build", "server", timeout=300)
@@ -132,41 +133,41 @@ def stack(compose: tuple[str, ...]) -> Iterator[Project]:
         yield stack
 
 
-def generate(project: Project, **options: object) -> str:
-    """Text from the published port."""
+def generate(project: Project, **options: Unpack[GenerationOptions]) -> str:
+    """Generates text through the published port."""
     with Client(project.address("server", 50051), timeout=60) as client:
         return "".join(e.text for e in client.stream("ROMEO:", **options) if isinstance(e, Delta))
 
 
 def metrics(project: Project) -> str:
     with urllib.request.urlopen(f"http://{project.address('server', 8080)}/metrics", timeout=10) as answer:
-        return answer.read().decode()
+        return str(answer.read(), "utf-8")
 
 
-def test_up_returns_with_a_healthy_server(stack):
+def test_up_returns_with_a_healthy_server(stack: Project) -> None:
     health = run("docker", "inspect", "--format", "{{.State.Health.Status}}", stack.container("server"))
     assert health.strip() == "healthy"
 
 
-def test_the_published_port_streams_the_same_text_for_the_same_seed(stack):
+def test_the_published_port_streams_the_same_text_for_the_same_seed(stack: Project) -> None:
     text = generate(stack, seed=7, max_characters=40)
     assert text
     assert generate(stack, seed=7, max_characters=40) == text
 
 
-def test_promtool_has_nothing_to_say_about_the_metrics(stack):
+def test_promtool_has_nothing_to_say_about_the_metrics(stack: Project) -> None:
     generate(stack, max_characters=40)
     linter = ("docker", "exec", "--interactive", stack.container("prometheus"), "promtool", "check", "metrics")
     answer = subprocess.run(linter, check=False, capture_output=True, input=metrics(stack), text=True, timeout=60)
     assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
 
 
-def test_promtool_accepts_the_configuration_of_prometheus(stack):
+def test_promtool_accepts_the_configuration_of_prometheus(stack: Project) -> None:
     answer = stack.inside("prometheus", "promtool", "check", "config", "/etc/prometheus/prometheus.yml")
     assert answer.returncode == 0, answer.stdout + answer.stderr
 
 
-def test_prometheus_scrapes_the_characters_that_were_generated(stack):
+def test_prometheus_scrapes_the_characters_that_were_generated(stack: Project) -> None:
     generate(stack, max_characters=40)
     query = urllib.parse.urlencode({"query": "sum(nextchar_generated_characters_total) > 0"})
     url = f"http://{stack.address('prometheus', 9090)}/api/v1/query?{query}"
@@ -174,7 +175,7 @@ def test_prometheus_scrapes_the_characters_that_were_generated(stack):
     deadline = time.monotonic() + 60
     while not result:
         assert time.monotonic() < deadline, "Prometheus has no characters"
-        time.sleep(0.5)  # nothing tells of a scrape
+        time.sleep(0.5)  # Prometheus announces no scrape
         try:
             with urllib.request.urlopen(url, timeout=10) as answer:
                 result = json.load(answer)["data"]["result"]
@@ -182,26 +183,32 @@ def test_prometheus_scrapes_the_characters_that_were_generated(stack):
             continue
 
 
-def test_the_server_is_not_root(stack):
+def test_the_server_is_not_root(stack: Project) -> None:
     answer = stack.inside("server", "id", "-u")
     assert answer.returncode == 0
     assert int(answer.stdout) != 0
 
 
 @pytest.mark.parametrize("path", ["/probe", "/models/probe"])
-def test_the_server_can_write_neither_its_root_file_system_nor_the_models(stack, path):
+def test_the_server_can_write_neither_its_root_file_system_nor_the_models(stack: Project, path: str) -> None:
     answer = stack.inside("server", "touch", path)
     assert answer.returncode != 0
     assert "Read-only file system" in answer.stderr
 
 
-def test_the_server_image_holds_no_torch(stack):
+def test_the_server_image_holds_no_torch(stack: Project) -> None:
     answer = stack.inside("server", "python", "-c", "import torch")
     assert answer.returncode != 0
     assert "No module named 'torch'" in answer.stderr
 
 
-def test_stop_lets_a_running_stream_finish_and_exits_with_0(stack):
+def test_the_server_image_holds_no_training(stack: Project) -> None:
+    answer = stack.inside("server", "python", "-c", "import nextchar_model, nextchar_training")
+    assert answer.returncode != 0
+    assert "No module named 'nextchar_training'" in answer.stderr
+
+
+def test_stop_lets_a_running_stream_finish_and_exits_with_0(stack: Project) -> None:
     server = stack.container("server")
     with Client(stack.address("server", 50051), timeout=120) as client:
         events = client.stream("ROMEO:", character_bias=ALWAYS_A, max_characters=LONG_TEXT)
@@ -215,7 +222,7 @@ def test_stop_lets_a_running_stream_finish_and_exits_with_0(stack):
         with log, stop:
             assert log.stdout is not None
             assert any(json.loads(line)["event"] == "draining" for line in log.stdout)
-            received += events  # what was not read until now could not all be written: the stream still runs
+            received += events  # more than the buffers hold, so the stream is still running
             assert stop.wait(timeout=60) == 0
     finished = received[-1]
     assert isinstance(finished, Finished)
@@ -227,9 +234,9 @@ def test_stop_lets_a_running_stream_finish_and_exits_with_0(stack):
 
 @pytest.fixture
 def cpu_torch() -> Iterator[None]:
-    """PyTorch's CPU build in deploy/wheels, for the training image.
+    """Puts PyTorch's CPU build into deploy/wheels, for the training image.
 
-    The exact local version is asked for, which no CUDA build has: where pip finds none, nothing is downloaded.
+    Asks for the exact local version, which no CUDA build has, so pip downloads nothing large by mistake.
     """
     if any(WHEELS.glob("torch-*.whl")):
         yield
@@ -253,7 +260,7 @@ def cpu_torch() -> Iterator[None]:
 
 
 @pytest.mark.slow
-def test_a_server_serves_what_train_makes(compose, cpu_torch, tmp_path):
+def test_a_server_serves_what_train_makes(compose: tuple[str, ...], cpu_torch: None, tmp_path: Path) -> None:
     corpus = tmp_path / "corpus.txt"  # small, since the whole held-out part is evaluated at the end
     corpus.write_text("\n".join(path.read_text() for path in sorted((ROOT / "server").rglob("*.py"))))
     training = {"NEXTCHAR_TRAIN_CORPUS": "/corpus.txt", "NEXTCHAR_TRAIN_NAME": "ours", "NEXTCHAR_TRAIN_MINUTES": "0.1"}

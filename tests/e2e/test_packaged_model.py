@@ -1,5 +1,6 @@
-"""The packaged model, served as a person would: two processes, the command's own output."""
+"""The packaged model as a person serves it: two processes and the command's output."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -14,14 +15,15 @@ from nextchar_model.runner import Runner
 from nextchar_server.config import PACKAGED_MODEL
 from nextchar_training.learning.evaluation import stateful_loss
 
-SERVER = [sys.executable, "-c", "from nextchar_server.entry import main; main()"]
-CLIENT = [sys.executable, "-c", "from nextchar_client.commands.command import main; main()"]
+SERVER = [sys.executable, "-m", "nextchar_server"]
+CLIENT = [sys.executable, "-m", "nextchar_client"]
 ROMEO = ["generate", "ROMEO:", "--seed", "7", "--max-characters", "400"]
+ROMEO_SHA256 = "b2b0c7f324de696f55e5dfdbb7a25a628da1636b8faecbf1edbfd8d7e8ea13ad"
 
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    """A server without flags but its ports."""
+    """A server with no flags except its ports."""
     process = subprocess.Popen([*SERVER, "--grpc-port", "0", "--http-port", "0"], stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     with process.stderr:
@@ -30,7 +32,7 @@ def endpoint() -> Iterator[str]:
                 event = json.loads(line)
                 if event["event"] == "serving":
                     break
-            # Somebody has to read the log to its end, or the server would wait for it.
+            # Without a reader, a full pipe would stop the server.
             threading.Thread(target=process.stderr.read, daemon=True).start()
             yield f"127.0.0.1:{event['grpc_port']}"
         finally:
@@ -39,7 +41,7 @@ def endpoint() -> Iterator[str]:
 
 
 def nextchar(endpoint: str, *arguments: str) -> bytes:
-    """What the command prints."""
+    """The output of the command."""
     return subprocess.run(
         [*CLIENT, *arguments, "--endpoint", endpoint], check=True, capture_output=True, timeout=120
     ).stdout
@@ -47,7 +49,7 @@ def nextchar(endpoint: str, *arguments: str) -> bytes:
 
 @pytest.fixture(scope="module")
 def validation_text() -> str:
-    """The last tenth of Tiny Shakespeare, where it is at hand."""
+    """The last tenth of Tiny Shakespeare, if it's at hand."""
     folders = [os.environ.get("NEXTCHAR_CORPUS_DIR"), Path(__file__).parents[3] / "shared" / "data"]
     for folder in folders:
         if folder and (path := Path(folder) / "tinyshakespeare.txt").is_file():
@@ -56,37 +58,44 @@ def validation_text() -> str:
     pytest.skip("tinyshakespeare.txt is not in NEXTCHAR_CORPUS_DIR")
 
 
-def test_the_packaged_model_is_small_int8_and_exact_here():
+def test_the_packaged_model_is_small_int8_and_exact_here() -> None:
     runner = Runner(PACKAGED_MODEL)
     assert PACKAGED_MODEL.stat().st_size <= 2.5e6
     assert runner.description.precision == "int8"
-    runner.replay()  # raises where this machine is off
+    runner.replay()  # raises if this machine is off
 
 
-def test_the_packaged_model_reaches_its_loss(validation_text):
+def test_the_packaged_model_reaches_its_loss(validation_text: str) -> None:
     runner = Runner(PACKAGED_MODEL)
     assert stateful_loss(runner, [runner.description.alphabet.spell(validation_text)]) <= 1.4
 
 
-def test_int8_costs_at_most_two_thousandths_of_a_nat():
+def test_int8_costs_at_most_two_thousandths_of_a_nat() -> None:
     assert Runner(PACKAGED_MODEL).description.checks.loss_increase <= 0.002
     assert Runner(PACKAGED_MODEL).description.checks.characters >= 100_000
 
 
-def test_the_same_command_twice_prints_the_same_bytes(endpoint):
+def test_the_reference_stream_has_the_bytes_of_the_first_release(endpoint: str) -> None:
+    replay = Runner(PACKAGED_MODEL).replay()
+    if not replay.exact:
+        pytest.skip(f"this machine isn't bit-exact with the exporting one: numeric class {replay.numeric_class}")
+    assert hashlib.sha256(nextchar(endpoint, *ROMEO)).hexdigest() == ROMEO_SHA256
+
+
+def test_the_same_command_twice_prints_the_same_bytes(endpoint: str) -> None:
     first = nextchar(endpoint, *ROMEO)
     assert len(first.decode()) == 400
     assert nextchar(endpoint, *ROMEO) == first
 
 
-def test_the_same_bytes_while_63_other_streams_run(endpoint):
+def test_the_same_bytes_while_63_other_streams_run(endpoint: str) -> None:
     alone = nextchar(endpoint, *ROMEO)
     with subprocess.Popen([sys.executable, "-c", _LOAD, endpoint], stdout=subprocess.PIPE, text=True) as load:
         assert load.stdout is not None
         try:
             assert load.stdout.readline() == "63 streams run\n"
             beside = [nextchar(endpoint, *ROMEO) for _ in range(2)]
-            assert load.poll() is None  # they ran all the while
+            assert load.poll() is None  # the load ran the whole time
         finally:
             load.kill()
     assert beside == [alone] * 2
