@@ -1,5 +1,5 @@
-# The one verb file. Every verb makes what it needs: `make test` on a fresh clone sets up, then tests.
-# CI runs `make check` and nothing else.
+# Every verb sets up what it needs: `make test` on a fresh clone installs, then tests. CI runs `make check` and nothing
+# else.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -16,7 +16,7 @@ export ORT_DISABLE_TELEMETRY := 1
 help: ## List the verbs
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
 
-install: $(STAMP) ## Make .venv with everything, at the versions of constraints.txt
+install: $(STAMP) ## Create .venv with all extras, at the versions in constraints.txt
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nextchar needs Python 3.11 or newer; name one with make PYTHON=...")'
@@ -25,7 +25,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $(STAMP)
 
-proto: $(STAMP) ## Generate the code of the protocol
+proto: $(STAMP) ## Generate the protocol's code
 	$(BIN)/python -m grpc_tools.protoc -I proto --python_out=proto --pyi_out=proto --grpc_python_out=proto $(PROTO)
 
 proto-check: $(STAMP) ## Lint the protocol, compare it with the last release, and check that its generated code is current
@@ -49,16 +49,16 @@ lint: $(STAMP) ## Lint the code, its format and its imports
 types: $(STAMP) ## Check the types, strictly
 	$(BIN)/mypy
 
-test: $(STAMP) ## Run all tests, with their coverage
+test: $(STAMP) ## Run all tests with coverage (about 10 minutes on two cores)
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE)
 
-test-fast: $(STAMP) ## Run the tests that take less than ten seconds each
+test-fast: $(STAMP) ## Run the fast tests (under a minute)
 	$(BIN)/python -m pytest -m "not slow and not docker"
 
-demo: $(STAMP) ## Train for a minute, export, serve, stream text, show the metrics
+demo: $(STAMP) ## Train for a minute, export, serve, stream, show the metrics (3 minutes on a fresh machine)
 	deploy/demo.sh $(BIN)
 
-train: $(STAMP) ## Train the packaged model again (10 minutes): CORPUS=tinyshakespeare OUT=runs/shakespeare
+train: $(STAMP) ## Train the packaged model again (10 minutes); CORPUS, OUT, MINUTES, PROCESSES override
 	$(BIN)/nextchar-train fit $(or $(CORPUS),tinyshakespeare) --out $(or $(OUT),runs/shakespeare) --minutes $(or $(MINUTES),10) --processes $(or $(PROCESSES),2) --threads 1 --averaging-period 16 --sequence-length 32 --dropout 0.5
 
 serve: $(STAMP) ## Serve the packaged model, or MODEL=path
@@ -67,13 +67,13 @@ serve: $(STAMP) ## Serve the packaged model, or MODEL=path
 up: ## Build and start the containers: server and Prometheus
 	docker-compose up --build --detach
 
-bench: $(STAMP) ## Measure everything, or one part: ONLY=kernel, limits, served or scale; writes benchmarks/results/results.md
+bench: $(STAMP) ## Run the benchmarks, or one part (ONLY=kernel, limits, served or scale)
 	$(BIN)/python -m benchmarks $(ONLY)
 
-bench-training: $(STAMP) ## Measure training, alone on two cores: 70 minutes; writes benchmarks/results/results.md
+bench-training: $(STAMP) ## Run the training benchmark (70 minutes on two idle cores)
 	$(BIN)/python -m benchmarks training
 
-check: lint types proto-check test ## All that CI runs
+check: lint types proto-check test ## Run everything that CI runs
 
-clean: ## Remove what was made
+clean: ## Remove the virtual environment, builds, runs and caches
 	rm -rf $(VENV) build dist runs .mypy_cache .pytest_cache .ruff_cache .hypothesis

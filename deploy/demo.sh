@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The whole way from a text to a stream, on this machine, in about two minutes: `make demo`.
-# It trains on Python's own standard library, exports, serves, streams, shows the metrics, and stops what it started.
+# From a text to a stream on this machine in about two minutes after installation: `make demo`.
+# Trains on Python's standard library, exports, serves, streams, shows the metrics, and stops what it started.
 #
-#   deploy/demo.sh BIN [MINUTES]     BIN is the folder of the nextchar commands
+#   deploy/demo.sh BIN [MINUTES]     BIN is the folder with the nextchar commands
 set -euo pipefail
 bin=$1
 minutes=${2:-1}
@@ -18,7 +18,7 @@ trap finish EXIT
 
 step() { printf '\n\033[1m$ %s\033[0m\n' "$*"; }
 
-# What the server logged under a key when it began to serve; empty before that.
+# Prints the value of a key in the server's `serving` log line; prints nothing before that line.
 served() {
   "$bin/python" - "$log" "$1" <<'PYTHON'
 import json, sys
@@ -32,8 +32,8 @@ PYTHON
 step nextchar-train fit stdlib --out $run --minutes "$minutes"
 "$bin/nextchar-train" fit stdlib --out $run --minutes "$minutes" --overwrite
 
-step nextchar-train export $run/best.pt --out $run/model.onnx
-"$bin/nextchar-train" export $run/best.pt --out $run/model.onnx
+step nextchar-train export $run --out $run/model.onnx
+"$bin/nextchar-train" export $run --out $run/model.onnx
 
 step nextchar-server --model $run/model.onnx
 "$bin/nextchar-server" --model $run/model.onnx --grpc-port 0 --http-port 0 2>"$log" &
@@ -50,8 +50,7 @@ echo "serving gRPC on port $port, metrics on port $http"
 
 prompt='    def __init__(self, '
 step nextchar generate "'$prompt'" --seed 7 --max-characters 600 --temperature 0.7 --echo
-"$bin/nextchar" generate "$prompt" --seed 7 --max-characters 600 --temperature 0.7 --echo --endpoint "127.0.0.1:$port"
-echo
+"$bin/nextchar" generate "$prompt" --seed 7 --max-characters 600 --temperature 0.7 --echo --newline --endpoint "127.0.0.1:$port"
 
 step curl "http://127.0.0.1:$http/metrics"
 "$bin/python" - "$http" <<'PYTHON'
@@ -71,4 +70,12 @@ step kill -TERM "$server"
 kill -TERM "$server"
 wait "$server"
 server=
-echo "the server drained and stopped; the run is in $run: report.md, loss.png, model.onnx"
+cat <<NEXT
+
+The server drained and stopped. The run is in $run: report.md, loss.png, samples.txt, model.onnx.
+
+Next, after: source ${bin%/bin}/bin/activate
+  nextchar-server --model $run/model.onnx                         serve it again; then, in another terminal:
+  nextchar generate "import " --seed 1                            stream from it
+  nextchar-train fit my-text.txt --out runs/mine --minutes 10     train on a text of your own
+NEXT
