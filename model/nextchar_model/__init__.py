@@ -1,5 +1,5 @@
 """What a model is: its alphabet, its random numbers, its description, and the runner that executes it.
 
-Training writes model files and the server serves them; both import this package, and it imports neither. It needs NumPy
-and onnxruntime, never torch.
+Training writes model files and the server serves them. Both import this package, which imports neither. It needs NumPy,
+onnxruntime and pydantic, never torch.
 """

@@ -1,16 +1,16 @@
-"""The alphabet: where text becomes ids.
+"""The alphabet: turns text into ids.
 
 First stage of the flow. Training, the model file and the server all use this one class, so a text has
-the same ids everywhere. Id 0 is the document boundary, which is no character; ids from 1 on are the
+the same ids everywhere. Id 0 is the document boundary, which is not a character; ids from 1 on are the
 symbols in the order of their code points. A character, in nextchar, is a code point of text in Unicode normalization
-form C (UAX #15); how many symbols spell it depends on the kind of the alphabet:
+form C (NFC, UAX #15); the kind of the alphabet says how symbols spell it:
 
-- ``characters``: a character is a symbol;
+- ``characters``: a character is one symbol.
 - ``jamo``: a character is spelled by its canonical decomposition, so a Hangul syllable by its two or three jamo
-  (The Unicode Standard, section 3.12);
+  (The Unicode Standard, section 3.12).
 - ``bytes``: a character is spelled by its bytes in UTF-8. Every text has ids.
 
-The way back, from ids to text as it comes, is ``decoder``.
+``decoder`` goes the other way, from ids to text.
 """
 
 from __future__ import annotations
@@ -25,29 +25,28 @@ from numpy.typing import NDArray
 from .composition import decompose, normalize
 
 BOUNDARY = 0
-"""The id that starts every document, and with which the model ends one."""
+"""The id that starts every document, and that the model samples to end one."""
 
 Ids = NDArray[np.int64]
 """Ids of a text, of shape [symbols]."""
 
-
 Kind = Literal["characters", "jamo", "bytes"]
 
 Unknown = Literal["error", "skip", "replace"]
-"""What happens to characters that the alphabet cannot spell."""
+"""How to treat characters that the alphabet can't spell."""
 
 _BYTES = tuple(map(chr, range(256)))
-_NONE = -1  # fills the spellings of characters up to the longest
+_NONE = -1  # pads each character's ids to the length of the longest
 
 
 class AlphabetError(ValueError):
-    """A list of symbols is no alphabet."""
+    """A list of symbols doesn't form an alphabet."""
 
 
 class UnknownCharacterError(ValueError):
-    """A text holds a character that the alphabet cannot spell.
+    """A text holds a character that the alphabet can't spell.
 
-    ``character`` is the first such character, ``offset`` its place in NFC characters.
+    ``character`` is the first such character, ``offset`` its position in NFC characters.
     """
 
     def __init__(self, character: str, offset: int) -> None:
@@ -60,9 +59,9 @@ class UnknownCharacterError(ValueError):
 
 @dataclass(frozen=True)
 class Spelling:
-    """A text and its ids. ``lengths`` [characters] has the number of ids of each of its characters.
+    """A text in NFC and its ids. ``lengths`` [characters] holds the number of ids of each character.
 
-    Where the text's end belongs to it, the boundary follows as a last id.
+    If the text is a whole document, a boundary follows as a last id, which ``lengths`` doesn't count.
     """
 
     text: str
@@ -70,7 +69,7 @@ class Spelling:
     lengths: Ids
 
     def characters_in(self, ids: int) -> int:
-        """How many characters the first so many ``ids`` spell."""
+        """Returns how many whole characters the first ``ids`` ids spell."""
         return int(np.searchsorted(np.cumsum(self.lengths), ids, side="right"))
 
 
@@ -78,8 +77,8 @@ class Spelling:
 class Alphabet:
     """The symbols of a model.
 
-    ``symbols[n]`` is the symbol of id ``n + 1``: single code points in ascending order. Those of ``bytes`` are the
-    256 code points from U+0000 on, each standing for the byte of its number.
+    ``symbols[n]`` is the symbol of id ``n + 1``: single code points in ascending order. For ``bytes``, they are the
+    256 code points from U+0000 on, each standing for the byte of that value.
     """
 
     symbols: tuple[str, ...]
@@ -88,7 +87,7 @@ class Alphabet:
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
             raise AlphabetError(
-                f"alphabet kind {self.kind!r} is not known; this version knows {', '.join(get_args(Kind))}"
+                f"alphabet kind {self.kind!r} is unknown; this version knows {', '.join(get_args(Kind))}"
             )
         for symbol in self.symbols:
             if not isinstance(symbol, str) or len(symbol) != 1:
@@ -96,13 +95,13 @@ class Alphabet:
         if not self.symbols:
             raise AlphabetError("an alphabet needs at least one symbol")
         if list(self.symbols) != sorted(set(self.symbols)):
-            raise AlphabetError("the symbols are not in ascending order, each once")
+            raise AlphabetError("the symbols must be distinct and in ascending order")
         if self.kind == "bytes" and self.symbols != _BYTES:
-            raise AlphabetError("the symbols of bytes are the 256 values of a byte")
+            raise AlphabetError("the symbols of an alphabet of bytes must be the 256 values of a byte")
 
     @classmethod
     def of(cls, text: str, kind: Kind = "characters") -> Alphabet:
-        """The alphabet of ``kind`` that spells all characters of ``text``."""
+        """Returns the smallest alphabet of ``kind`` that spells every character of ``text``."""
         if kind == "bytes":
             return cls(_BYTES, kind)
         characters = set(normalize(text))
@@ -114,15 +113,15 @@ class Alphabet:
         return len(self.symbols) + 1
 
     def encode(self, text: str, *, unknown: Unknown = "error", replacement: str = "") -> Ids:
-        """The ids of ``text``, of shape [symbols]; see ``spell``."""
+        """Returns the ids of ``text``, of shape [symbols]; see ``spell``."""
         return self.spell(text, unknown=unknown, replacement=replacement).ids
 
     def spell(self, text: str, *, unknown: Unknown = "error", replacement: str = "") -> Spelling:
-        """``text`` after NFC and its ids.
+        """Returns ``text`` in NFC with its ids.
 
-        ``unknown`` says what happens to a character that the alphabet cannot spell: ``"error"`` raises
-        ``UnknownCharacterError``, ``"skip"`` leaves it out, ``"replace"`` puts ``replacement``, a character that it
-        can spell, in its place.
+        ``unknown`` says how to treat a character that the alphabet can't spell: ``"error"`` raises
+        ``UnknownCharacterError``, ``"skip"`` leaves it out, ``"replace"`` puts ``replacement`` in its place, which the
+        alphabet must be able to spell.
         """
         text = normalize(text)
         codes, places = np.unique(_codes(text), return_inverse=True)
@@ -135,8 +134,8 @@ class Alphabet:
                 raise UnknownCharacterError(text[offset], offset)
             filler = replacement if unknown == "replace" else ""
             if filler:
-                self.spell(filler)  # which it has to know
-            # What stands side by side now may compose, so all of it is looked at again.
+                self.spell(filler)  # raises if the alphabet can't spell it
+            # Characters that are neighbours now may compose, so the whole text is spelled again.
             kept = (filler if gone else character for character, gone in zip(text, missing.tolist(), strict=True))
             return self.spell("".join(kept), unknown=unknown, replacement=replacement)
         longest = max(map(len, filter(None, spelled)), default=0)
@@ -147,20 +146,8 @@ class Alphabet:
         rows = table[places]  # (characters, longest)
         return Spelling(text, rows[rows != _NONE], (table != _NONE).sum(axis=1)[places])
 
-    def knows(self, character: str) -> bool:
-        """Whether it can spell ``character``."""
-        return self.spelled(character) is not None
-
-    def symbol(self, id: int) -> str:  # noqa: A002 - an id is what the field calls it
-        """The symbol of one id; empty for the boundary."""
-        return "" if id == BOUNDARY else self.symbols[id - 1]
-
-    @cached_property
-    def _ids(self) -> dict[str, int]:
-        return {symbol: n for n, symbol in enumerate(self.symbols, start=1)}
-
     def spelled(self, character: str) -> list[int] | None:
-        """The ids of an NFC character, or None where a symbol is missing."""
+        """Returns the ids of one NFC character, or None if the alphabet can't spell it."""
         if self.kind == "bytes":
             try:
                 return [byte + 1 for byte in character.encode()]
@@ -169,6 +156,18 @@ class Alphabet:
         symbols = character if self.kind == "characters" else decompose(character)
         ids = [self._ids.get(symbol) for symbol in symbols]
         return None if None in ids else [id_ for id_ in ids if id_ is not None]
+
+    def knows(self, character: str) -> bool:
+        """Whether the alphabet can spell ``character``."""
+        return self.spelled(character) is not None
+
+    def symbol(self, id: int) -> str:  # noqa: A002 - an id is what the field calls it
+        """Returns the symbol of one id, or an empty string for the boundary."""
+        return "" if id == BOUNDARY else self.symbols[id - 1]
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {symbol: n for n, symbol in enumerate(self.symbols, start=1)}
 
 
 def _codes(text: str) -> NDArray[np.uint32]:

@@ -1,4 +1,6 @@
-"""A batch: the rows that advance together, their sampling settings and their recurrent state.
+"""The batch: rows that advance together, their sampling settings and their recurrent states.
+
+The engine and the evaluator fill a batch, and the runner advances it.
 
 Shapes: B rows, K steps, V ids, L layers, H hidden size, N alternatives.
 """
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 from .alphabet import Ids
 
 SAMPLE = -1
-"""What ``forced`` holds where an id is to be sampled."""
+"""The value in ``forced`` that asks for a sampled id."""
 
 
 @dataclass(frozen=True)
@@ -26,16 +28,16 @@ class SamplingSettings:
     top_p: float = 1.0
     min_p: float = 0.0
     bias: NDArray[np.float32] | None = None
-    """Added to the log-probabilities before anything else, [V]; None adds nothing."""
+    """Added to the log-probabilities before anything else, [V]. None adds nothing."""
     begins: bool = True
-    """Whether what is sampled begins with a new character, and not with a part of what was read."""
+    """Whether the first sampled id must begin a new character, instead of continuing the last one read."""
 
 
 @dataclass
 class Batch:
-    """B rows: the settings and the state of each, arrays whose first axis (second, of hidden and cell) is B.
+    """The settings and states of B rows. B is the first axis of each array, the second of ``hidden`` and ``cell``.
 
-    ``cell`` is [0, B, H] where the model has none.
+    ``hidden`` is [L, B, H], and so is ``cell``, or [0, B, H] if the model has none (see ``cell.has_cell``).
     """
 
     last_id: Ids
@@ -52,7 +54,7 @@ class Batch:
         return len(self.last_id)
 
     def take(self, rows: Sequence[int]) -> Batch:
-        """The batch of ``rows`` only, in that order."""
+        """Returns a batch of ``rows`` only, in that order."""
         return Batch(
             **{
                 name: np.take(array, np.asarray(rows, np.intp), axis=_row_axis(name))
@@ -61,13 +63,13 @@ class Batch:
         )
 
     def split(self, parts: int) -> list[Batch]:
-        """``parts`` batches of nearly as many rows each, which ``join`` puts together again."""
+        """Returns ``parts`` batches of nearly equal size, which ``join`` puts together again."""
         arrays = {name: np.array_split(array, parts, axis=_row_axis(name)) for name, array in vars(self).items()}
         return [Batch(**dict(zip(arrays, one, strict=True))) for one in zip(*arrays.values(), strict=True)]
 
     @staticmethod
     def join(batches: Sequence[Batch]) -> Batch:
-        """The rows of ``batches``, at least one of them, one after another."""
+        """Returns one batch of the rows of ``batches``, of which there is at least one, in order."""
         return Batch(
             **{
                 name: np.concatenate([getattr(batch, name) for batch in batches], axis=_row_axis(name))
@@ -82,7 +84,7 @@ def _row_axis(name: str) -> int:
 
 @dataclass(frozen=True)
 class Steps:
-    """What K steps of a batch gave."""
+    """The results of K steps of a batch."""
 
     ids: NDArray[np.int64]
     """[K, B]: the id after each step, forced or sampled."""
@@ -95,13 +97,13 @@ class Steps:
 
     @staticmethod
     def join(parts: Sequence[Steps]) -> Steps:
-        """The rows of ``parts``, at least one of them, one after another."""
+        """Returns the steps of all rows of ``parts``, of which there is at least one, in order."""
         return Steps(**{name: np.concatenate([getattr(part, name) for part in parts], 1) for name in vars(parts[0])})
 
 
 @dataclass(frozen=True)
 class RecurrentState:
-    """The recurrent state of B rows, [L, B, H] each; ``cell`` is [0, B, H] where the model has none."""
+    """The recurrent state of B rows, [L, B, H] each; ``cell`` is [0, B, H] if the model has none."""
 
     hidden: NDArray[np.generic]
     cell: NDArray[np.float32]

@@ -1,8 +1,8 @@
-"""The cell: what a recurrent layer computes at each character.
+"""The cell: the equations that a recurrent layer computes at each character.
 
-Named by the network, the graph and the model file alike, so free of torch. x is the layer's input, h its hidden state,
-W, U and b the weights and biases of the gate that they are named after; σ is the sigmoid, ⊙ the product of each with
-each.
+The network, the graph and the model file all name their cell by it, so it needs no torch. x is the layer's input, h its
+hidden state, W, U and b the weights and biases of the gate that they are named after; σ is the sigmoid, ⊙ the
+elementwise product.
 
 - ``rnn`` (Elman 1990): h' = tanh(W·x + U·h + b)
 - ``gru`` (Cho et al. 2014), in the form that cuDNN and PyTorch compute, the reset gate after the product:
@@ -10,7 +10,7 @@ each.
 - ``lstm`` (Hochreiter & Schmidhuber 1997, the forget gate of Gers et al. 2000):
   i, f, o = σ(W·x + U·h + b), g = tanh(Wg·x + Ug·h + bg), c' = f⊙c + i⊙g, h' = o⊙tanh(c')
 
-What always holds: a hidden state lies in (-1, 1).
+A hidden state always lies in (-1, 1).
 """
 
 from __future__ import annotations
@@ -20,13 +20,16 @@ from typing import Literal
 Cell = Literal["rnn", "gru", "lstm"]
 
 ROW_BLOCKS: dict[Cell, int] = {"rnn": 1, "gru": 3, "lstm": 4}
-"""Blocks of H rows in a layer's weights, in PyTorch's order: the one sum; r, z, n; i, f, g, o."""
+"""Blocks of H rows in a layer's weights. Their order is PyTorch's: the single sum; r, z, n; i, f, g, o."""
 
 Precision = Literal["int8", "fp32"]
+"""The number format of a model file's weights and hidden states."""
 
 
 def has_cell(cell: Cell, precision: Precision) -> bool:
-    """Whether a layer remembers more than the hidden state that products read: an LSTM its cell, and an int8 GRU its
-    hidden state in float, which moves by less than a step of the quantized one (see ``graph``).
+    """Whether a layer carries a second state beside the hidden state that products read.
+
+    An LSTM carries its cell. An int8 GRU carries its hidden state in float, because that moves by less than one step
+    of the quantized one (see ``nextchar_training.export.layers``).
     """
     return cell == "lstm" or (cell == "gru" and precision == "int8")

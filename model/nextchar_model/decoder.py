@@ -1,13 +1,13 @@
-"""The decoder: text from ids, as they come.
+"""The decoder: turns ids into text as they arrive.
 
-Where a character is one symbol for good, this is a look-up. Otherwise a character is finished only when nothing that
-may follow can change it: the bytes of a character have to be there, and what composes with what stands before it
-(UAX #15) may still come. A Hangul consonant and vowel wait for a final consonant, and no longer.
+If every symbol of the alphabet is a character by itself, this is a look-up. Otherwise a character is finished only when
+nothing that follows can change it: all its bytes must have arrived, and the next code point may still compose with it
+(UAX #15). A Hangul consonant and vowel wait for a final consonant, and no longer.
 
-What always holds: the text does not depend on how the ids were cut; every piece of it is in NFC, and so are all pieces
-together; it holds no broken character. Ids that are no UTF-8 give U+FFFD, one for each maximal subpart (The Unicode
-Standard, section 3.9). Of combining marks without end, runs of 30 are parted by U+034F (UAX #15, Stream-Safe Text
-Format), so a character waits for a bounded time.
+The text never depends on how the ids were chunked. Every piece is in NFC, and so are the pieces put together. No
+piece holds a broken character: invalid UTF-8 becomes U+FFFD, one for each maximal subpart (The Unicode Standard,
+section 3.9). Endless combining marks are split by U+034F into runs of 30 (UAX #15, Stream-Safe Text Format), so a
+character is held back for a bounded time only.
 """
 
 from __future__ import annotations
@@ -23,37 +23,37 @@ from .alphabet import BOUNDARY, Alphabet
 from .composition import FINAL_JAMO, VOWEL_JAMO, joins, second_halves
 
 MAX_SEGMENT = 31
-"""Code points that wait for each other at most: a base and 30 marks."""
+"""Most code points that are held back together: a base and 30 marks."""
 
 _JOINER, _REPLACEMENT = "\u034f", "\ufffd"
 _FIRST_SYLLABLE, _FINALS = 0xAC00, 28
 _INITIALS = range(0x1100, 0x1113)
 
 Finished = tuple[str, list[int]]
-"""Some text in NFC, and how many ids made each of its characters."""
+"""Finished text in NFC, and the number of ids that made each of its characters."""
 
 
 class Decoder:
-    """Puts the text of one stream together."""
+    """Puts the text of one stream together from its ids."""
 
     def __init__(self, alphabet: Alphabet, pending: Sequence[int] = ()) -> None:
-        """Goes on from the ``pending`` ids of another decoder, where they are given."""
+        """Continues another decoder if its ``pending`` ids are given."""
         self._alphabet = alphabet
         self._marked, self._vowels, self._finals = _composing(alphabet)
         self._looks_up = is_one_to_one(alphabet)
-        self._waiting: list[int] = []  # ids of what is not finished
-        self._segment = ""  # the code points of the first of them
-        self._segment_ids = 0
-        self._bytes = b""  # the others: the beginning of a code point in UTF-8
+        self._waiting: list[int] = []  # ids of unfinished characters
+        self._segment = ""  # code points that the first of them made
+        self._segment_ids = 0  # how many made these
+        self._bytes = b""  # made by the others: the beginning of a code point in UTF-8
         self.feed(pending)
 
     @property
     def pending(self) -> tuple[int, ...]:
-        """The ids whose characters are not finished: all that the decoder remembers."""
+        """The ids whose characters are unfinished: the decoder's whole memory."""
         return tuple(self._waiting)
 
     def feed(self, ids: Sequence[int]) -> Finished:
-        """What is finished now that ``ids`` came, none of them a boundary."""
+        """Takes ``ids``, none of them a boundary, and returns the text that they finish."""
         symbols = self._alphabet.symbols
         if self._looks_up:
             return "".join([symbols[id_ - 1] for id_ in ids]), [1] * len(ids)
@@ -67,9 +67,9 @@ class Decoder:
         return "".join(text), lengths
 
     def flush(self, *, broken_off: bool = False) -> Finished:
-        """All that was still waiting, now that nothing follows.
+        """Ends the text and returns the rest of it.
 
-        Bytes of half a character are U+FFFD; nothing at all where the text is ``broken_off``.
+        The bytes of half a character become U+FFFD, or nothing if the text is ``broken_off``.
         """
         text, lengths = [], []
         if self._bytes and not broken_off:
@@ -81,7 +81,7 @@ class Decoder:
         return "".join([*text, piece]), [*lengths, *made_by]
 
     def _read(self, id_: int) -> list[tuple[str, int]]:
-        """The code points that ``id_`` completes, and how many ids made each."""
+        """Returns the code points that ``id_`` completes, and how many ids made each."""
         if self._alphabet.kind != "bytes":
             return [(self._alphabet.symbols[id_ - 1], 1)]
         byte = bytes([id_ - 1])
@@ -97,7 +97,7 @@ class Decoder:
         return [*broken, (whole.decode(), len(whole))]
 
     def _compose(self, code_point: str, count: int) -> list[Finished]:
-        """What is finished now that ``code_point``, made by ``count`` ids, follows the segment."""
+        """Adds ``code_point``, made by ``count`` ids, to the segment and returns the text that this finishes."""
         finished = []
         if self._segment and not joins(code_point):
             finished.append(self._finish())
@@ -111,7 +111,7 @@ class Decoder:
         return finished
 
     def _may_grow(self) -> bool:
-        """Whether a symbol of the alphabet could change what the segment is in NFC."""
+        """Whether a symbol of the alphabet could still change the segment's NFC form."""
         if self._marked:
             return True
         last = ord(unicodedata.normalize("NFC", self._segment)[-1])
@@ -121,22 +121,52 @@ class Decoder:
         return self._finals and 0 <= place < len(_INITIALS) * len(VOWEL_JAMO) * _FINALS and place % _FINALS == 0
 
     def _finish(self) -> Finished:
-        """The segment."""
+        """Empties the segment and returns its text."""
         text, count = unicodedata.normalize("NFC", self._segment), self._segment_ids
         self._segment, self._segment_ids = "", 0
         del self._waiting[:count]
-        # A base takes what composed with it; marks that did not are characters of their own.
+        # A base takes the marks that composed with it; the other marks are characters of their own.
         return text, [count - len(text) + 1, *[1] * (len(text) - 1)] if text else []
 
 
 def decode(alphabet: Alphabet, ids: Iterable[int]) -> str:
-    """The text of ``ids``, in NFC. A boundary adds no text."""
+    """Returns the text of ``ids``, in NFC. A boundary adds no text."""
     decoder = Decoder(alphabet)
     return decoder.feed([id_ for id_ in ids if id_ != BOUNDARY])[0] + decoder.flush()[0]
 
 
+def continuing(alphabet: Alphabet) -> NDArray[np.bool_]:
+    """Which ids belong to the character before them, [V]. After a whole character, only the others can follow."""
+    if alphabet.kind == "bytes":
+        return np.array([False, *(0x80 <= byte < 0xC0 for byte in range(256))])
+    return np.array([False, *(symbol in second_halves() for symbol in alphabet.symbols)])
+
+
+def is_one_to_one(alphabet: Alphabet) -> bool:
+    """Whether every symbol is a character, whatever its neighbours are."""
+    return not any(_composing(alphabet))
+
+
+def max_ids(alphabet: Alphabet, characters: int) -> int:
+    """Upper bound on the ids needed for ``characters`` characters, plus the one that shows the last is complete."""
+    marked, *hangul = _composing(alphabet)
+    if marked:
+        return characters * MAX_SEGMENT * (4 if alphabet.kind == "bytes" else 1) + 1
+    return characters * 3 + 1 if any(hangul) else characters
+
+
+@cache
+def _composing(alphabet: Alphabet) -> tuple[bool, bool, bool]:
+    """Whether the alphabet has marks, vowel jamo and final jamo, which compose with the code point before them."""
+    if alphabet.kind == "bytes":
+        return True, True, True
+    codes = {ord(symbol) for symbol in alphabet.symbols if joins(symbol)}
+    vowels, finals = codes.intersection(VOWEL_JAMO), codes.intersection(FINAL_JAMO)
+    return codes > vowels | finals, bool(vowels), bool(finals)
+
+
 def _length(lead: int) -> int:
-    """Bytes of a code point in UTF-8 that begins with ``lead``."""
+    """Returns how many bytes a code point has in UTF-8 if ``lead`` is its first."""
     return 1 + (lead >= 0xC2) + (lead >= 0xE0) + (lead >= 0xF0)
 
 
@@ -148,33 +178,3 @@ def _begins(content: bytes) -> bool:
     bounds = {0xE0: (0xA0, 0xBF), 0xED: (0x80, 0x9F), 0xF0: (0x90, 0xBF), 0xF4: (0x80, 0x8F)}
     least, most = bounds.get(lead, (0x80, 0xBF))
     return least <= rest[0] <= most and all(0x80 <= byte <= 0xBF for byte in rest[1:])
-
-
-def continuing(alphabet: Alphabet) -> NDArray[np.bool_]:
-    """The ids that belong to the character before them, [V]: with none of them a text goes on after a whole one."""
-    if alphabet.kind == "bytes":
-        return np.array([False, *(0x80 <= byte < 0xC0 for byte in range(256))])
-    return np.array([False, *(symbol in second_halves() for symbol in alphabet.symbols)])
-
-
-def is_one_to_one(alphabet: Alphabet) -> bool:
-    """Whether every symbol is a character, whatever stands beside it."""
-    return not any(_composing(alphabet))
-
-
-def max_ids(alphabet: Alphabet, characters: int) -> int:
-    """How many ids so many characters take at most, with what tells that the last one is finished."""
-    marked, *hangul = _composing(alphabet)
-    if marked:
-        return characters * MAX_SEGMENT * (4 if alphabet.kind == "bytes" else 1) + 1
-    return characters * 3 + 1 if any(hangul) else characters
-
-
-@cache
-def _composing(alphabet: Alphabet) -> tuple[bool, bool, bool]:
-    """Whether the alphabet has marks, vowel jamo and final jamo that compose with what stands before them."""
-    if alphabet.kind == "bytes":
-        return True, True, True
-    codes = {ord(symbol) for symbol in alphabet.symbols if joins(symbol)}
-    vowels, finals = codes.intersection(VOWEL_JAMO), codes.intersection(FINAL_JAMO)
-    return codes > vowels | finals, bool(vowels), bool(finals)

@@ -1,116 +1,144 @@
-"""The model file's description: all that a model file says beside its graph.
+"""The model file's description: everything that a model file says beside its graph.
 
-One ``.onnx`` file is the whole hand-off from training to serving. Its graph is ``graph.advance``; its
-metadata holds, under one key, the description that is defined here. The exporter writes it, the runner reads
-it; free of torch and of onnx.
+One ``.onnx`` file is the whole hand-off from training to serving. Its graph is the one that
+``nextchar_training.export.graph`` builds; its metadata holds, under one key, the description that is defined here. The
+exporter writes it and the runner reads it; it needs neither torch nor onnx.
 
-What always holds: a ``ModelDescription`` is whole and consistent. A file that is not is a ``ModelFileError``.
+A ``ModelDescription`` is always complete and consistent: pydantic checks it, and a file whose description isn't so
+raises ``ModelFileError``.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from .alphabet import Alphabet, AlphabetError, UnknownCharacterError
-from .cell import ROW_BLOCKS, Cell, Precision, has_cell
+from pydantic import ConfigDict, Field, Strict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from nextchar_cli import explain
+
+from .alphabet import Alphabet, UnknownCharacterError
+from .cell import Cell, Precision, has_cell
 
 FORMAT_VERSION = 2
-"""Version of the description and of the graph's inputs and outputs. A reader takes its own version only."""
+"""Version of the description and of the graph's inputs and outputs. A reader accepts its own version only."""
 
 METADATA_KEY = "nextchar"
 
-_TYPES: dict[str, type | tuple[type, ...]] = {"int": int, "float": (int, float), "str": str}  # of fields, in JSON
+_CONFIG = ConfigDict(extra="forbid", validate_by_name=True, validate_by_alias=True)
+
+Whole = Annotated[int, Strict()]
+"""A whole number, and not a text that looks like one."""
+
+Size = Annotated[int, Strict(), Field(ge=1)]
+"""A positive whole number."""
+
+Number = Annotated[float, Strict()]
+"""A number, and not a text that looks like one. May be infinite."""
 
 
 class ModelFileError(ValueError):
-    """A file is no model file that this version can run. The message names the file and what is wrong."""
+    """A file isn't a model file that this version can run. The message names the file and what is wrong with it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CONFIG)
 class TrainingSummary:
     """How a model was trained."""
 
     corpus: str
     """Names of the corpus's parts."""
-    corpus_characters: int
+    corpus_characters: Whole
     command: str
-    steps: int
-    seconds: float
-    seed: int
-    validation_loss: float
-    """Nats a character on the validation text, state carried along, before export."""
+    steps: Whole
+    seconds: Number
+    seed: Whole
+    validation_loss: Number
+    """Loss on the validation text before export, state carried along, in nats per character."""
     corpus_sha256: str = ""
-    """SHA-256 of the corpus's text; empty in files of before it was kept."""
+    """SHA-256 of the corpus's text. Empty in files written before it was kept."""
     rules: dict[str, Any] = field(default_factory=dict)
-    """How the corpus became a dataset: the fields of ``dataset.Rules`` that are not the usual ones."""
+    """How the corpus became a dataset: those fields of the training's ``Rules`` that differ from their defaults."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CONFIG)
 class ExportChecks:
     """What the exporter measured before it wrote the file."""
 
-    logit_difference: float
-    """Largest difference between a log-probability of the fp32 graph and PyTorch's, in nats."""
-    loss: float
-    """Loss of the file's own graph on the checked text, in nats a character, state carried along."""
-    loss_increase: float
-    """That loss less the fp32 graph's: what the precision costs. 0 for fp32."""
-    characters: int
+    logit_difference: Number
+    """Largest difference between the log-probabilities of the fp32 graph and of PyTorch, in nats."""
+    loss: Number
+    """Loss of the file's own graph on the checked text, state carried along, in nats per character."""
+    loss_increase: Number
+    """That loss minus the fp32 graph's: what the precision costs. 0 for fp32."""
+    characters: Whole
     """Characters of the checked text."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CONFIG)
 class ReplaySample:
-    """A text to read and what the exporting machine then generated, by which another machine knows itself."""
-
-    __test__ = False  # for pytest: this is no test
+    """A text to read and what the exporting machine then generated, for other machines to compare themselves with."""
 
     text: str
-    seed: int
-    ids: tuple[int, ...]
+    seed: Annotated[int, Strict(), Field(ge=0, lt=2**64)]
+    ids: tuple[Whole, ...]
     """Ids generated after ``text`` at temperature 1."""
-    logprobs: tuple[float, ...]
+    logprobs: tuple[Number, ...]
     """Log-probabilities in nats: of each id of ``text``, then of each of ``ids``."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CONFIG)
 class ModelDescription:
-    """All that a model file says beside its graph."""
+    """Everything that a model file says beside its graph. Raises ``pydantic.ValidationError`` if it is inconsistent."""
 
     alphabet: Alphabet
     cell: Cell
-    layers: int
-    hidden_size: int
-    embedding_size: int
+    layers: Size
+    hidden_size: Size
+    embedding_size: Size
     precision: Precision
-    parameters: int
+    parameters: Size
     """Trainable parameters of the network."""
     training: TrainingSummary
     checks: ExportChecks
-    test_vector: ReplaySample
+    replay_sample: Annotated[ReplaySample, Field(alias="test_vector")]
+
+    def __post_init__(self) -> None:
+        sample = self.replay_sample
+        try:
+            read = len(self.alphabet.encode(sample.text))
+        except UnknownCharacterError as error:
+            raise ValueError(f"the replay sample can't be read: {error}") from error
+        if len(sample.logprobs) != read + len(sample.ids):
+            raise ValueError(
+                f"the replay sample has {len(sample.logprobs)} log-probabilities for {read + len(sample.ids)} ids"
+            )
 
     @property
     def cell_layers(self) -> int:
-        """Layers that carry a ``cell`` beside their hidden state: all, or none."""
+        """Number of layers that carry a ``cell`` beside their hidden state: all or none."""
         return self.layers if has_cell(self.cell, self.precision) else 0
 
     @property
     def state_bytes(self) -> int:
-        """Size of the recurrent state of one row: hidden states, quantized with int8, and float cells."""
+        """Size of the recurrent state of one row: hidden states, in the model's precision, and float cells."""
         return self.hidden_size * (self.layers * (1 if self.precision == "int8" else 4) + self.cell_layers * 4)
 
     def to_metadata(self) -> dict[str, str]:
-        """The metadata of the model file."""
-        document = {"format_version": FORMAT_VERSION, **asdict(self)}
+        """Returns the metadata of the model file."""
+        document = {"format_version": FORMAT_VERSION, **_JSON.dump_python(self, by_alias=True)}
         return {METADATA_KEY: json.dumps(document, ensure_ascii=False, sort_keys=True)}
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str], path: Path) -> ModelDescription:
-        """Reads the metadata of the model file at ``path``, which only the error messages use."""
+        """Reads the metadata of the model file at ``path``, which only the error messages use.
+
+        Raises ``ModelFileError`` if the file isn't nextchar's, has another format version, or has a field too many,
+        too few or invalid.
+        """
         if METADATA_KEY not in metadata:
             raise ModelFileError(
                 f"{path}: an ONNX file, but not a nextchar model: its metadata has no entry {METADATA_KEY!r}"
@@ -119,50 +147,19 @@ class ModelDescription:
             document = json.loads(metadata[METADATA_KEY])
             version = document.pop("format_version")
         except (ValueError, AttributeError, TypeError, KeyError) as error:
-            raise ModelFileError(f"{path}: the metadata of the model is damaged") from error
+            raise ModelFileError(f"{path}: the model's description is damaged") from error
         if version != FORMAT_VERSION:
             raise ModelFileError(
                 f"{path}: model file format {version!r}; this version of nextchar reads format {FORMAT_VERSION}: "
                 "export the checkpoint again"
             )
         try:
-            alphabet = document.pop("alphabet")
-            description = cls(
-                alphabet=Alphabet(tuple(alphabet["symbols"]), alphabet["kind"]),
-                training=TrainingSummary(**document.pop("training")),
-                checks=ExportChecks(**document.pop("checks")),
-                test_vector=_test_vector(**document.pop("test_vector")),
-                **document,
-            )
-            description.check()
-        except KeyError as error:
-            raise ModelFileError(f"{path}: the description of the model lacks {error}") from error
-        except (AlphabetError, TypeError, ValueError) as error:
-            raise ModelFileError(f"{path}: the description of the model is not valid: {error}") from error
-        return description
-
-    def check(self) -> None:
-        """Raises ``ValueError`` where a field's type or value can't be."""
-        for part in (self, self.training, self.checks, self.test_vector):
-            for each in fields(part):
-                value = getattr(part, each.name)
-                if not isinstance(value, _TYPES.get(str(each.type), object)):
-                    raise ValueError(f"{each.name} is {value!r}, which is no {each.type}")
-        for name in ("layers", "hidden_size", "embedding_size", "parameters"):
-            if (size := getattr(self, name)) < 1:
-                raise ValueError(f"{name} is {size}, not a positive number")
-        if self.cell not in ROW_BLOCKS:
-            raise ValueError(f"cell {self.cell!r} is not known; this version knows {', '.join(ROW_BLOCKS)}")
-        if self.precision not in ("int8", "fp32"):
-            raise ValueError(f"precision {self.precision!r} is neither 'int8' nor 'fp32'")
-        vector = self.test_vector
-        try:
-            read = len(self.alphabet.encode(vector.text))
-        except UnknownCharacterError:
-            return  # the replay says so
-        if len(vector.logprobs) != read + len(vector.ids):
-            raise ValueError(f"the test vector has {len(vector.logprobs)} log-probabilities, not one an id")
+            return _JSON.validate_python(document)
+        except ValidationError as error:
+            name, problem = explain(error)
+            subject = f"{name}: " if name else ""
+            raise ModelFileError(f"{path}: the model's description is invalid: {subject}{problem}") from error
 
 
-def _test_vector(text: str, seed: int, ids: list[int], logprobs: list[float]) -> ReplaySample:
-    return ReplaySample(text, seed, tuple(ids), tuple(logprobs))
+_JSON = TypeAdapter(ModelDescription)
+"""The description's form on disk."""

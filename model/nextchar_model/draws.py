@@ -1,8 +1,9 @@
-"""The random numbers of a stream: a pure function of its seed and a position; and what they choose among.
+"""The draws: a stream's random numbers, and the order in which a draw walks the ids.
 
-The generator is counter-based, Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as
-1, 2, 3", SC 2011), so there is no state to keep: a stream stops, moves and goes on anywhere, and no
-stream disturbs another. NumPy guarantees the raw output of its bit generators across releases (NEP 19).
+A random number is a pure function of the stream's seed and a position. The generator is counter-based, Philox4x64-10
+(Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011), so there is no state to keep: a stream can
+stop, move and continue anywhere, and no stream disturbs another. NumPy guarantees the raw output of its bit
+generators across releases (NEP 19).
 """
 
 from __future__ import annotations
@@ -11,19 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_FLAT_DRAW = 1024
-"""Largest alphabet whose distribution a random number passes id by id; a larger one's ids stand in columns."""
+"""Largest number of ids V that a draw walks one by one. More ids are arranged in columns."""
 
 DRAW_COLUMNS = 128
-"""Columns in which the ids of a large alphabet stand: the n-th row has the next so many ids."""
+"""Columns in which the ids of a large alphabet are arranged, row after row."""
 
-_WORDS = 4  # 64-bit words that Philox gives a counter value
+_WORDS = 4  # 64-bit words that Philox makes of one counter value
 _UNIT = np.float32(2.0**-24)
 
 
 def uniform(seed: int, position: int, count: int) -> NDArray[np.float32]:
-    """The random numbers at ``position`` to ``position + count - 1`` of the stream of ``seed``.
+    """Returns the random numbers ``position`` to ``position + count - 1`` of the stream of ``seed``.
 
-    ``seed`` is 0 to 2**64 - 1, ``position`` counts from 0. Shape [count], multiples of 2**-24 in [0, 1).
+    ``seed`` is 0 to 2**64 - 1; ``position`` counts from 0. Shape [count], multiples of 2**-24 in [0, 1).
     """
     counter, skip = divmod(position, _WORDS)
     words = np.random.Philox(key=seed, counter=counter).random_raw(skip + count)[skip:]
@@ -31,7 +32,7 @@ def uniform(seed: int, position: int, count: int) -> NDArray[np.float32]:
 
 
 def draw_order(V: int) -> NDArray[np.int64]:
-    """The V ids in the order in which a random number passes their probabilities, from the first column on."""
+    """Returns the V ids in the order in which a draw adds up their probabilities: column by column."""
     if V <= MAX_FLAT_DRAW:
         return np.arange(V)
     rows = -(-V // DRAW_COLUMNS)

@@ -1,10 +1,10 @@
 """The runner: a model file, opened in onnxruntime, ready to advance batches.
 
 Last stage of training's flow and first of the server's: the exporter checks its files with it, the evaluator
-scores texts with it, the engine serves from it. It knows ids and states, never text. Free of torch.
+scores texts with it, the engine serves from it. It needs no torch.
 
-What always holds: on the CPU, a row's results depend on that row alone, bit for bit, whatever its batch-mates
-are, however many steps one call takes and however many threads share the work.
+On the CPU, a row's results always depend on that row alone, bit for bit: not on its batch-mates, on the number of steps
+per call, or on the number of threads that share the work.
 
 Shapes: B rows, R steps that only read, K steps, V ids, L layers, H hidden size, N alternatives.
 """
@@ -27,31 +27,30 @@ from .cell import Precision
 from .decoder import continuing
 from .description import ModelDescription, ModelFileError
 from .draws import uniform
-from .providers import Provider, ProviderError, first_line, open_cpu, open_cuda
+from .file import read_model_file
+from .providers import Provider, ProviderError, open_cpu, open_cuda, reason
 
 REPLAY_TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "int8": 0.15}
-"""Largest difference in a log-probability of the test vector's text, in nats, at which a machine still counts
-as running the same model. In int8 the last bit of a float can tip a hidden state to the next of its 255 steps, and
-x86 processors without VNNI add pairs of products in 16 bits, which saturates now and then: up to 0.06 nats a
-character, 0.0004 nats in the mean."""
-
+"""Largest difference in a log-probability of the replay sample's text, in nats, at which a machine still counts as
+running the same model. In int8 the last bit of a float can tip a hidden state to the next of its 255 steps, and x86
+processors without VNNI add pairs of products in 16 bits, which sometimes saturates: up to 0.06 nats per character,
+0.0004 nats on average."""
 
 MAX_ROWS = 256
-"""Most rows of one call of onnxruntime. What lies between the nodes of more rows leaves the processor's caches, and a
-character of 1,024 rows costs a third more than one of 256."""
-
+"""Most rows of one onnxruntime call. Bigger batches run in slices of this size: beyond it the intermediate tensors fall
+out of the CPU cache (a third slower per character at 1,024 rows)."""
 
 _OUTPUTS = ["ids", "logprob", "top_ids", "top_logprobs", "new_automaton_state", "new_hidden", "new_cell"]
 
 
 @dataclass(frozen=True)
 class Replay:
-    """How this machine repeats a model file's test vector."""
+    """How this machine repeats a model file's replay sample."""
 
     exact: bool
-    """Bit for bit as the exporting machine did; else close, another instruction set."""
+    """Whether it repeats the exporting machine bit for bit. If not, it is close: another instruction set."""
     numeric_class: str
-    """Two machines that gave the same bits have the same one."""
+    """A fingerprint of the arithmetic: the same on machines that compute the same bits."""
 
 
 class Runner:
@@ -62,37 +61,26 @@ class Runner:
     """SHA-256 of the file, in hexadecimal."""
     provider: Provider
     provider_reason: str
-    """Why it runs there, for people."""
+    """Why the model runs on ``provider``, for people to read."""
 
     def __init__(self, path: Path, *, provider: Literal["auto", "cpu", "cuda"] = "cpu", threads: int = 1) -> None:
         """Opens the model file at ``path``; ``threads`` of the CPU share the work of one step.
 
-        ``"auto"`` is CUDA where this machine has it and the model is fp32, else the CPU.
-        Raises ``ModelFileError`` where the file is missing, truncated, foreign or of another format version,
-        ``ProviderError`` where ``"cuda"`` was asked for and can't be had.
+        ``"auto"`` means CUDA if this machine has it and the model is fp32, and otherwise the CPU.
+        Raises ``ModelFileError`` if the file is missing, cut off, of another kind or of another format version,
+        ``ProviderError`` if ``"cuda"`` was asked for and isn't available.
         """
         self._path = path
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise ModelFileError(f"{path}: cannot be read: {error.strerror}") from error
+        content = read_model_file(path)
         self.digest = hashlib.sha256(content).hexdigest()
         try:
             self._session = open_cpu(content, threads)
-        except Exception as error:  # onnxruntime has no common class for what it raises
+        except Exception as error:  # onnxruntime's errors have no common class
             raise ModelFileError(
-                f"{path}: not a readable ONNX file, truncated or of another kind: {first_line(error)}"
+                f"{path}: not a readable ONNX file, cut off or of another kind: {reason(error)}"
             ) from error
         self.description = ModelDescription.from_metadata(self._session.get_modelmeta().custom_metadata_map, path)
-        outputs = [output.name for output in self._session.get_outputs()]
-        if outputs != _OUTPUTS:
-            raise ModelFileError(f"{path}: the graph gives {', '.join(outputs)}, not {', '.join(_OUTPUTS)}")
-        inputs = {one.name: (one.type, one.shape) for one in self._session.get_inputs()}
-        for name, expected in _inputs(self.description).items():
-            if inputs.get(name) != expected:
-                raise ModelFileError(
-                    f"{path}: the graph takes {name} as {inputs.get(name)}, its description says {expected}"
-                )
+        self._check_graph()
         self.provider, self.provider_reason = "cpu", "asked for"
         if provider != "cpu":
             try:
@@ -103,19 +91,34 @@ class Runner:
                     raise ProviderError(f"{path}: {error}") from error
                 self.provider_reason = str(error)
         self._hidden_zero = np.uint8(128) if self.description.precision == "int8" else np.float32(0)
-        # State 0 of the automaton allows every id; state 1, before the first sampled one, those that begin a character.
+        # State 0 of the automaton allows every id. State 1, before the first sampled one, allows those that begin a
+        # character.
         begins = np.where(continuing(self.description.alphabet), -1, 0)
         self._transitions = np.zeros((1 + bool(begins.any()), self.description.alphabet.size), np.int32)
         self._transitions[1:] = begins
 
+    def _check_graph(self) -> None:
+        """Raises ``ModelFileError`` if the graph's inputs or outputs don't match the description."""
+        outputs = [output.name for output in self._session.get_outputs()]
+        if outputs != _OUTPUTS:
+            raise ModelFileError(
+                f"{self._path}: the graph's outputs are {', '.join(outputs)}; they must be {', '.join(_OUTPUTS)}"
+            )
+        inputs = {one.name: (one.type, one.shape) for one in self._session.get_inputs()}
+        for name, expected in _inputs(self.description).items():
+            if inputs.get(name) != expected:
+                raise ModelFileError(
+                    f"{self._path}: the graph's input {name} is {inputs.get(name)}; its description says {expected}"
+                )
+
     def initial_state(self, batch: int) -> RecurrentState:
-        """The state of ``batch`` rows before a document: zero."""
+        """Returns the state of ``batch`` rows at the start of a document: zero."""
         L, H = self.description.layers, self.description.hidden_size
         cell = np.zeros((self.description.cell_layers, batch, H), np.float32)
         return RecurrentState(np.full((L, batch, H), self._hidden_zero), cell)
 
     def start(self, settings: Sequence[SamplingSettings]) -> Batch:
-        """A batch at the start of a document, a row for each of ``settings``."""
+        """Returns a batch at the start of a document, with one row for each of ``settings``."""
         B = len(settings)
         state = self.initial_state(B)
         bias = np.zeros((B, self.description.alphabet.size), np.float32)
@@ -143,12 +146,12 @@ class Runner:
         read: NDArray[np.int64] | None = None,
         alternatives: int = 0,
     ) -> Steps:
-        """Takes R + K steps of every row, and leaves ``batch`` in the state after them.
+        """Advances every row by R + K steps and leaves ``batch`` in the state after them. Returns the K steps.
 
         ``forced`` [K, B], K at least 1, holds the id to take at each step, or ``SAMPLE``; ``draws`` [K, B] the random
-        number of each step, in [0, 1); ``alternatives`` N how many likeliest ids to give, all V where it is more.
-        ``read`` [R, B] holds ids to take before these, of which nothing is told: they cost less. A step
-        reads the row's last id and chooses the next; the last chosen is not read yet.
+        number of each step, in [0, 1). ``alternatives`` is N, the number of likeliest ids to return, at most V.
+        ``read`` [R, B] holds ids to consume first without producing outputs, which is cheaper. Each step feeds in the
+        row's last id and chooses the next one; the last id chosen is fed in by the next call.
         """
         if read is None:
             read = np.empty((0, len(batch)), np.int64)
@@ -187,9 +190,9 @@ class Runner:
     def score(
         self, last_id: Ids, ids: NDArray[np.int64], state: RecurrentState
     ) -> tuple[NDArray[np.float32], RecurrentState]:
-        """Reads ``ids`` [T, B]; each row follows its ``last_id`` [B] and ``state``.
+        """Reads ``ids`` [T, B], each row from its ``last_id`` [B] and ``state`` on.
 
-        Returns the log-probability of each id in nats, [T, B], and the state before the last id is read.
+        Returns the log-probability of each id in nats, [T, B], and the state before the last id is fed in.
         """
         batch = self.start([SamplingSettings(begins=False)] * len(last_id))
         batch.last_id, batch.hidden, batch.cell = last_id, state.hidden, state.cell
@@ -204,28 +207,28 @@ class Runner:
         return self.advance(self.start([SamplingSettings()]), forced, draws)
 
     def replay(self) -> Replay:
-        """Repeats the model file's test vector. Raises ``ModelFileError`` where this machine is off."""
-        vector = self.description.test_vector
+        """Repeats the model file's replay sample. Raises ``ModelFileError`` if this machine's results are off."""
+        sample = self.description.replay_sample
+        expected = np.array(sample.logprobs, np.float32)
         try:
-            expected = np.array(vector.logprobs, np.float32)
-            steps = self.generate(vector.text, vector.seed, len(vector.ids))
-        except Exception as error:  # a character, a seed or a number that can't be
-            raise ModelFileError(f"{self._path}: its test vector can't be run: {first_line(error)}") from error
+            steps = self.generate(sample.text, sample.seed, len(sample.ids))
+        except Exception as error:  # onnxruntime's errors have no common class
+            raise ModelFileError(f"{self._path}: its replay sample can't be run: {reason(error)}") from error
         ids, logprobs = steps.ids[:, 0], steps.logprob[:, 0]
-        read = len(ids) - len(vector.ids)
-        exact = np.array_equal(ids[read:], vector.ids) and np.array_equal(logprobs, expected)
+        read = len(ids) - len(sample.ids)
+        exact = np.array_equal(ids[read:], sample.ids) and np.array_equal(logprobs, expected)
         difference = float(np.abs(logprobs[:read] - expected[:read]).max(initial=0.0))
         if not exact and not difference <= REPLAY_TOLERANCE[self.description.precision]:
             raise ModelFileError(
-                f"{self._path}: this machine computes its test vector wrongly (off by {difference:.3g} nats): "
-                "the file is damaged, or this processor cannot run it"
+                f"{self._path}: this machine computes the file's replay sample wrongly (off by {difference:.3g} nats): "
+                "the file is damaged, or this processor can't run it"
             )
         bits = hashlib.sha256(ids.tobytes() + logprobs.tobytes()).hexdigest()
         return Replay(exact, f"{self.description.precision}-{self.provider}-{bits[:8]}")
 
 
 def _inputs(description: ModelDescription) -> dict[str, tuple[str, list[int | str]]]:
-    """Type and shape of the graph's inputs that depend on the model."""
+    """Returns type and shape of those of the graph's inputs that depend on the model."""
     hidden = "tensor(uint8)" if description.precision == "int8" else "tensor(float)"
     L, H = description.layers, description.hidden_size
     return {

@@ -1,0 +1,61 @@
+"""The model file's bytes, and what a path that isn't a model file is instead.
+
+The runner reads every model file here. People often name a neighbour of the file they mean, such as the run folder or
+the checkpoint that it was exported from, so the error says what the path is and what to do next.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .description import ModelFileError
+
+_HEAD = 4096  # bytes that show the kind of a file
+_ZIP = b"PK\x03\x04"
+
+
+def read_model_file(path: Path) -> bytes:
+    """Returns the content of the file at ``path``.
+
+    Raises ``ModelFileError`` if it can't be read, or if it is recognizably something else than a model file.
+    """
+    if path.is_dir():
+        raise ModelFileError(_folder(path))
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise ModelFileError(f"{path}: there is no such file") from error
+    except OSError as error:
+        raise ModelFileError(f"{path}: can't be read: {error.strerror}") from error
+    if other := _other_kind(path, content[:_HEAD]):
+        raise ModelFileError(f"{path} is {other}")
+    return content
+
+
+def _folder(path: Path) -> str:
+    if (path / "best.pt").is_file():
+        return f"{path} is a run folder: {_export(path)}"
+    return f"{path} is a folder, not a model file: name the .onnx file itself"
+
+
+def _other_kind(path: Path, head: bytes) -> str | None:
+    """Returns what a file that begins with ``head`` is, with the remedy, or None if it may be a model file."""
+    if not head:
+        return "empty, not a model file"
+    if head.startswith(_ZIP) and b"nextchar checkpoint" in head:
+        return f"a training checkpoint: {_export(path)}"
+    if head.startswith(_ZIP) and b"nextchar stopped run" in head:
+        return f"a snapshot of a training: {_export(path.parent)}"
+    if _is_text(head):
+        return "a text file, not a model file: name the .onnx file that nextchar-train export wrote"
+    return None
+
+
+def _export(path: Path) -> str:
+    return f"export it first: nextchar-train export {path} --out model.onnx"
+
+
+def _is_text(head: bytes) -> bool:
+    """Whether ``head`` is UTF-8, but for a character cut off at its end, and holds no control characters but spaces."""
+    text = head.decode(errors="ignore")
+    return len(text.encode()) > len(head) - 4 and all(one.isprintable() or one.isspace() for one in text)
