@@ -8,7 +8,7 @@ import torch
 
 from nextchar_model.alphabet import Ids
 from nextchar_training.insight import gates
-from nextchar_training.insight.gates import GatesError, Reading
+from nextchar_training.insight.gates import GatesError, Trace
 from nextchar_training.learning.network import Network
 from nextchar_training.learning.recipe import Architecture
 
@@ -24,20 +24,20 @@ def ids() -> Ids:
     return np.random.default_rng(0).integers(1, 7, 40)
 
 
-def test_reading_is_what_the_network_does(network: Network, ids: Ids) -> None:
-    reading = gates.read(network, ids)
-    assert reading.gates.shape == (4, 2, 40, 5)
+def test_a_trace_holds_the_states_that_the_network_computes(network: Network, ids: Ids) -> None:
+    trace = gates.trace(network, ids)
+    assert trace.gates.shape == (4, 2, 40, 5)
     with torch.no_grad():
         x = network.embedding(torch.from_numpy(np.concatenate([[0], ids])))
         for n, layer in enumerate(network.layers):
             x, (_, cell) = layer(x)
-            assert reading.hidden[n] == pytest.approx(x[1:].numpy(), abs=1e-6)
-            assert reading.cells[n, -1] == pytest.approx(cell[0].tanh().numpy(), abs=1e-6)
+            assert trace.hidden[n] == pytest.approx(x[1:].numpy(), abs=1e-6)
+            assert trace.cells[n, -1] == pytest.approx(cell[0].tanh().numpy(), abs=1e-6)
     # h = o * tanh(c), with the output gate last
-    assert reading.gates[3] * reading.cells == pytest.approx(reading.hidden, abs=1e-6)
+    assert trace.gates[3] * trace.cells == pytest.approx(trace.hidden, abs=1e-6)
 
 
-def test_gates_that_biases_hold_are_saturated_all_along(network: Network, ids: Ids) -> None:
+def test_gates_forced_by_their_biases_are_saturated_along_the_whole_text(network: Network, ids: Ids) -> None:
     H = 5
     with torch.no_grad():
         bias = network.layers[1].bias_ih_l0
@@ -46,22 +46,22 @@ def test_gates_that_biases_hold_are_saturated_all_along(network: Network, ids: I
         bias[2 * H : 3 * H] = -50.0  # candidates near -1
         bias[3 * H :] = 50.0
         network.layers[1].weight_ih_l0.zero_()
-    shut, open_ = gates.read(network, ids).saturation()
+    shut, open_ = gates.trace(network, ids).saturation()
     assert shut[:, 1].mean(axis=1).tolist() == [1.0, 0.0, 1.0, 0.0]
     assert open_[:, 1].mean(axis=1).tolist() == [0.0, 1.0, 0.0, 1.0]
 
 
-def test_saturation_counts_the_characters_at_either_end_of_a_gates_range(tmp_path: Path) -> None:
+def test_saturation_counts_the_characters_near_either_end_of_a_gates_range(tmp_path: Path) -> None:
     values = np.zeros((4, 1, 4, 1), np.float32)
     values[:, 0, :, 0] = [[0.05, 0.5, 0.95, 0.99], [0.5] * 4, [-0.9, -0.7, 0.85, 0.7], [0.0, 0.0, 0.0, 1.0]]
-    reading = Reading(values, np.zeros((1, 4, 1), np.float32), np.zeros((1, 4, 1), np.float32))
-    gates.write_saturation(reading, tmp_path / "gates.csv")
+    trace = Trace(values, np.zeros((1, 4, 1), np.float32), np.zeros((1, 4, 1), np.float32))
+    gates.write_saturation(trace, tmp_path / "gates.csv")
     with (tmp_path / "gates.csv").open(newline="") as file:
         rows = {row["gate"]: (float(row["shut"]), float(row["open"])) for row in csv.DictReader(file)}
     assert rows == {"input": (0.25, 0.5), "forget": (0, 0), "candidate": (0.25, 0.25), "output": (0.75, 0.25)}
 
 
-def test_telling_unit_holds_both_signs_for_long() -> None:
+def test_the_telling_unit_keeps_either_sign_for_long() -> None:
     T = np.arange(200)
     slow = np.where(T // 50 % 2, 0.9, -0.9)
     cells = np.stack([np.where(T % 2, 0.9, -0.9), np.full(200, 0.9), slow * 0.1, slow], axis=1)
@@ -69,11 +69,11 @@ def test_telling_unit_holds_both_signs_for_long() -> None:
     assert gates.telling_unit(cells.astype(np.float32)) == 3
 
 
-def test_a_single_character_has_a_telling_unit_too() -> None:
+def test_a_text_of_one_character_has_a_telling_unit() -> None:
     assert gates.telling_unit(np.array([[0.1, 0.2]], np.float32)) == 0
 
 
-def test_page_holds_the_text_with_a_colour_and_a_value_for_each_character(tmp_path: Path) -> None:
+def test_the_page_shows_each_character_with_its_colour_and_value(tmp_path: Path) -> None:
     text = "a <b> & c\nd"
     values = np.linspace(-1, 1, len(text)).astype(np.float32)
     gates.write_text(text, values, tmp_path / "cell.html", "cell <1>")
@@ -87,8 +87,14 @@ def test_page_holds_the_text_with_a_colour_and_a_value_for_each_character(tmp_pa
 
 
 @pytest.mark.parametrize(("layer", "unit", "message"), [(2, None, "layers 0 to 1"), (0, 5, "units 0 to 4")])
-def test_layer_or_unit_that_is_not_there_is_named(
+def test_a_missing_layer_or_unit_is_an_error_that_names_the_range(
     network: Network, ids: Ids, layer: int, unit: int | None, message: str
 ) -> None:
     with pytest.raises(GatesError, match=message):
-        gates.unit_of(gates.read(network, ids), layer, unit)
+        gates.unit_of(gates.trace(network, ids), layer, unit)
+
+
+def test_a_network_without_cells_is_refused(ids: Ids) -> None:
+    network = Network(Architecture(alphabet_size=7, hidden_size=5, embedding_size=4, cell="gru"))
+    with pytest.raises(GatesError, match="gru cells; only an lstm"):
+        gates.trace(network, ids)

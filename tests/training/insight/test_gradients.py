@@ -1,4 +1,4 @@
-"""The gradients that are shown: those of finite differences, and those that theory says of networks made for it."""
+"""The measured gradients equal finite differences, and what theory predicts for networks built to show it."""
 
 import copy
 
@@ -37,17 +37,17 @@ def some_text(T: int = T, B: int = B) -> tuple[Tensor, Tensor]:
 
 
 def numeric_norms(network: Network, inputs: Tensor, targets: Tensor) -> NDArray[np.float64]:
-    """What ``gradient_norms`` gives, by finite differences of the network's own forward pass."""
+    """The norms that ``gradient_norms`` returns, by finite differences of the network's own forward pass."""
     network = copy.deepcopy(network).double().eval()
     e = 1e-6
 
     @torch.no_grad()
     def loss(row: int, k: int, part: int, unit: int, change: float) -> float:
-        """The loss of one window, a unit of the state k characters before its last being another."""
+        """The loss of one window after one unit of the state, k characters before the end, changes by ``change``."""
         window = inputs[:, row : row + 1]
         _, (layer,) = network(window[: T - k], network.initial_state(1))
         state = [one.clone() for one in layer]
-        if part == 1:  # a cell that is another one shows in the hidden state at once
+        if part == 1:  # the hidden state follows the cell at once
             opened = state[0] / torch.tanh(state[1])
             state[1][0, 0, unit] += change
             state[0] = opened * torch.tanh(state[1])
@@ -68,7 +68,7 @@ def numeric_norms(network: Network, inputs: Tensor, targets: Tensor) -> NDArray[
 
 
 @CELLS
-def test_gradients_are_those_of_finite_differences(cell: Cell) -> None:
+def test_gradients_equal_finite_differences(cell: Cell) -> None:
     network = make(cell)
     inputs, targets = some_text()
     expected = numeric_norms(network, inputs, targets)
@@ -77,7 +77,7 @@ def test_gradients_are_those_of_finite_differences(cell: Cell) -> None:
 
 
 @CELLS
-def test_a_network_keeps_its_weights_and_its_precision_when_it_is_measured(cell: Cell) -> None:
+def test_measuring_leaves_weights_and_precision_as_they_were(cell: Cell) -> None:
     network = make(cell)
     before = {name: weight.clone() for name, weight in network.state_dict().items()}
     gradient_norms(network, *some_text(), K)
@@ -88,25 +88,25 @@ def test_a_network_keeps_its_weights_and_its_precision_when_it_is_measured(cell:
 
 
 @pytest.mark.parametrize("radius", [0.3, 0.7, 0.9])
-def test_an_rnn_whose_weights_shrink_a_vector_forgets_exponentially(radius: float) -> None:
+def test_an_rnn_with_shrinking_weights_forgets_exponentially(radius: float) -> None:
     network = make("rnn", units=16)
     (layer,) = network.layers
     with torch.no_grad():
         recurrent = layer.get_parameter("weight_hh_l0")
         nn.init.orthogonal_(recurrent, gain=radius)
     norms = gradient_norms(network, *some_text(80), 60)[0]  # (K + 1, B)
-    assert (norms[1:] <= norms[:-1] * radius * (1 + 1e-6)).all()  # tanh' is 1 at most
+    assert (norms[1:] <= norms[:-1] * radius * (1 + 1e-6)).all()  # tanh' is at most 1
     assert (norms[60] <= norms[0] * radius**60 * (1 + 1e-4)).all()
 
 
-def test_an_rnn_that_reads_nothing_forgets_at_the_rate_of_its_weights() -> None:
+def test_an_rnn_without_input_forgets_at_the_rate_of_its_weights() -> None:
     network = make("rnn", units=16)
     (layer,) = network.layers
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.zero_()
         nn.init.orthogonal_(layer.get_parameter("weight_hh_l0"), gain=0.8)
-    norms = gradient_norms(network, *some_text(80), 60)[0]  # the state is 0, where tanh' is 1
+    norms = gradient_norms(network, *some_text(80), 60)[0]  # the state stays 0, where tanh' is 1
     np.testing.assert_allclose(norms, norms[0] * 0.8 ** np.arange(61)[:, None], rtol=1e-4)
 
 
@@ -116,14 +116,14 @@ def test_the_cell_of_an_lstm_with_open_forget_gates_carries_the_gradient_past_th
     with torch.no_grad():
         layer.get_parameter("weight_hh_l0").mul_(0.1)
         bias = layer.get_parameter("bias_ih_l0")
-        bias[:H] = -5.0  # input gates: write next to nothing
-        bias[H : 2 * H] = 20.0  # forget gates: keep everything
+        bias[:H] = -5.0  # input gates: nearly shut
+        bias[H : 2 * H] = 20.0  # forget gates: open
     hidden, cell = gradient_norms(network, *some_text(80), 60)
     assert (cell[60] / cell[0]).min() > 0.1
     assert (hidden[60] / hidden[0]).max() < 0.01
 
 
-def lesson_of(text: str) -> Split:
+def split_of(text: str) -> Split:
     alphabet, end = Alphabet.of(text), len(text) * 9 // 10
     return Split(alphabet.encode(text[:end]), [alphabet.spell(text[end:])], int(alphabet.encode("\n")[0]))
 
@@ -134,7 +134,7 @@ def rows_of(text: str, cell: Cell = "lstm", epochs: int = 2) -> list[GradientRow
         epochs=epochs, batch_size=4, sequence_length=8, learning_rate=0.01, dropout=0.0, input_dropout=0.0
     )
     return measure(
-        lesson_of(text), Architecture(alphabet_size=alphabet.size, hidden_size=8, embedding_size=4, cell=cell), settings
+        split_of(text), Architecture(alphabet_size=alphabet.size, hidden_size=8, embedding_size=4, cell=cell), settings
     )
 
 
@@ -150,20 +150,20 @@ def test_a_network_is_measured_before_and_after_its_training(cell: Cell, parts: 
     assert not np.array_equal(curves[cell, "initial", "hidden"], curves[cell, "trained", "hidden"])
 
 
-def test_the_figures_are_means_over_the_held_out_text() -> None:
+def test_norms_are_means_over_the_held_out_text() -> None:
     text = LINE * 80
     alphabet = Alphabet.of(text)
-    ids = torch.from_numpy(lesson_of(text).validation[0].ids)
+    ids = torch.from_numpy(split_of(text).validation[0].ids)
     torch.manual_seed(1)  # the seed of the training
     network = Network(Architecture(alphabet_size=alphabet.size, hidden_size=8, embedding_size=4))
     T = WARM_UP + REACH + 1
-    starts = range(len(ids) - T)  # fewer than the most that are measured: all of them
+    starts = range(len(ids) - T)  # fewer than WINDOWS, so all are measured
     norms = [gradient_norms(network, ids[s : s + T, None], ids[s + T : s + T + 1], REACH) for s in starts]
     rows = [row for row in rows_of(text) if row.weights == "initial"]
     expected = np.mean(norms, axis=(0, 3))
     np.testing.assert_allclose([row.norm for row in rows], expected.ravel(), rtol=1e-6)
 
 
-def test_a_text_whose_held_out_part_is_too_short_is_refused() -> None:
-    with pytest.raises(TextTooShortError, match=r"what is held out has \d+ ids; .* takes 202"):
+def test_a_held_out_text_shorter_than_a_window_is_refused() -> None:
+    with pytest.raises(TextTooShortError, match=r"the held-out text has \d+ ids; .* at least 202"):
         rows_of(LINE * 40)

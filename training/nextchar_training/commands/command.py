@@ -321,18 +321,18 @@ def _gates(arguments: argparse.Namespace) -> int:
     corpus = find_corpus(arguments.text)
     text = corpus.head(arguments.characters)
     spelling = checkpoint.alphabet.spell(text)
-    reading = gates.read(checkpoint.network(), spelling.ids)
-    unit = gates.unit_of(reading, arguments.layer, arguments.unit)
-    values = reading.cells[arguments.layer, np.cumsum(spelling.lengths) - 1, unit]  # after each character
+    trace = gates.trace(checkpoint.network(), spelling.ids)
+    unit = gates.unit_of(trace, arguments.layer, arguments.unit)
+    values = trace.cells[arguments.layer, np.cumsum(spelling.lengths) - 1, unit]  # after each character
     title = f"cell {unit} of layer {arguments.layer} in {corpus.name}"
     folder: Path = arguments.out
     folder.mkdir(parents=True, exist_ok=True)
-    gates.write_saturation(reading, folder / "gates.csv")
-    gates.draw_saturation(reading, folder / "gates.png", f"saturation of the gates in {corpus.name}")
+    gates.write_saturation(trace, folder / "gates.csv")
+    gates.draw_saturation(trace, folder / "gates.png", f"saturation of the gates in {corpus.name}")
     gates.draw_text(text, values, folder / "cell.png", title)
     gates.write_text(text, values, folder / "cell.html", title)
     print(f"mean over all units, in {len(text):,} characters of {corpus.name}")
-    for name, shut, open_ in gates.means(reading):
+    for name, shut, open_ in gates.means(trace):
         print(f"{name:9}  shut {shut:4.0%} of the text, open {open_:4.0%}")
     print("\n".join(str(folder / name) for name in ("gates.csv", "gates.png", "cell.png", "cell.html")))
     return 0

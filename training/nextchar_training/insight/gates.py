@@ -1,4 +1,4 @@
-"""The gates: what the inside of a trained LSTM does while it reads a text.
+"""The gates: the inside of a trained LSTM while it reads a text.
 
 Two pictures after Karpathy, Johnson & Li ("Visualizing and Understanding Recurrent Networks", 2015). How often each
 unit's gates are saturated: a forget gate that stays open carries its cell along unchanged, one that stays shut makes
@@ -22,17 +22,17 @@ from matplotlib import colormaps
 from matplotlib.colors import Normalize, to_hex
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from torch import Tensor
 
 from nextchar_model.alphabet import BOUNDARY, Ids
 
 from ..learning.network import Network
+from .unrolled import Step, step
 
 GATES = ("input", "forget", "candidate", "output")
 """In the order in which PyTorch stacks them in one matrix."""
 
 SATURATED = 0.1
-"""A gate within this part of its range from an end is saturated."""
+"""A gate is saturated within this part of its range from either end."""
 
 _COLUMNS = 100  # characters of a line of coloured text
 _COLOURS = "RdBu_r"
@@ -40,12 +40,12 @@ _NORM = Normalize(-4 / 3, 4 / 3)  # wider than the values, so that black letters
 
 
 class GatesError(ValueError):
-    """A network has no gates, or not the unit that was asked for."""
+    """The network has no gates, or lacks the layer or unit that was asked for."""
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What an LSTM did at each character of a text that it read from the start of a document."""
+class Trace:
+    """The inside of an LSTM at each character of a text that it read from the start of a document."""
 
     gates: NDArray[np.float32]
     """[4, L, T, H], in the order of ``GATES``; candidates in (-1, 1), the others in (0, 1)."""
@@ -55,9 +55,9 @@ class Reading:
     """[L, T, H]: the hidden state after each character, in (-1, 1)."""
 
     def saturation(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The fractions of the text in which each gate is shut and open, [4, L, H] each.
+        """Returns the fractions of the text in which each gate is shut and open, [4, L, H] each.
 
-        A candidate counts as shut and open near -1 and 1.
+        A candidate counts as shut near -1 and as open near 1.
         """
         low = np.array([-1.0 if name == "candidate" else 0.0 for name in GATES])[:, None, None, None]
         place = (self.gates - low) / (1 - low)  # in the gate's range, from 0 to 1
@@ -65,35 +65,30 @@ class Reading:
 
 
 @torch.no_grad()
-def read(network: Network, ids: Ids) -> Reading:
-    """Lets ``network`` read the boundary and then ``ids`` [T]. Raises ``GatesError`` where it is no LSTM."""
+def trace(network: Network, ids: Ids) -> Trace:
+    """Feeds the boundary and then ``ids`` [T] to ``network``. Raises ``GatesError`` if its cell isn't an LSTM."""
     if network.architecture.cell != "lstm":
-        raise GatesError(f"a network of {network.architecture.cell} cells has no cell state to show; it takes an lstm")
-    x = network.embedding(torch.from_numpy(np.concatenate([[BOUNDARY], ids])))  # (T + 1, E)
+        raise GatesError(f"the network has {network.architecture.cell} cells; only an lstm has a cell state to show")
+    inputs = network.embedding(torch.from_numpy(np.concatenate([[BOUNDARY], ids])))  # (T + 1, E)
     gates, cells, hiddens = [], [], []
-    for layer in network.layers:
-        W_ih, W_hh, b_ih, b_hh = (weight.float() for weight in layer.parameters())
-        from_below = x @ W_ih.T + b_ih + b_hh  # (T + 1, 4H)
-        h = c = x.new_zeros(W_hh.shape[1])
-        steps: list[tuple[Tensor, Tensor, Tensor]] = []
-        for below in from_below:
-            i, f, g, o = (below + W_hh @ h).chunk(4)
-            i, f, g, o = i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
-            c = f * c + i * g
-            h = o * c.tanh()
-            steps.append((torch.stack([i, f, g, o]), c.tanh(), h))
-        layer_gates, layer_cells, layer_hidden = (torch.stack(values) for values in zip(*steps, strict=True))
-        gates.append(layer_gates[1:].transpose(0, 1))
-        cells.append(layer_cells[1:])
-        hiddens.append(layer_hidden[1:])
-        x = layer_hidden
-    return Reading(torch.stack(gates, 1).numpy(), torch.stack(cells).numpy(), torch.stack(hiddens).numpy())
+    for layer, before in zip(network.layers, network.initial_state(1), strict=True):
+        state = tuple(part[0, 0] for part in before)  # (H,) each
+        steps: list[Step] = []
+        for x in inputs:
+            steps.append(step("lstm", layer, x, state))
+            state = steps[-1].state
+        inputs = torch.stack([one.state[0] for one in steps])  # (T + 1, H)
+        gates.append(torch.stack([torch.stack(one.gates) for one in steps[1:]], dim=1))  # (4, T, H)
+        cells.append(torch.stack([one.state[1].tanh() for one in steps[1:]]))  # (T, H)
+        hiddens.append(inputs[1:])
+    return Trace(torch.stack(gates, 1).numpy(), torch.stack(cells).numpy(), torch.stack(hiddens).numpy())
 
 
 def telling_unit(cells: NDArray[np.float32]) -> int:
-    """The unit of ``cells`` [T, H] most worth looking at: it holds both signs strongly, and holds them for long.
+    """Returns the unit of ``cells`` [T, H] most worth a look: it takes both signs strongly, and keeps them for long.
 
-    That is the highest product of its spread and of the mean of its correlations with itself 1 to 10 characters before.
+    This unit has the highest product of its standard deviation and its mean autocorrelation at lags of 1 to 10
+    characters.
     """
     spread = cells.std(axis=0)
     apart = cells - cells.mean(axis=0)
@@ -101,9 +96,9 @@ def telling_unit(cells: NDArray[np.float32]) -> int:
     return int(np.argmax(np.sum(correlations, axis=0) / np.maximum(spread, 1e-6)))
 
 
-def write_saturation(reading: Reading, path: Path) -> None:
-    """Writes a CSV: a line for each gate of each unit, with the fractions of the text in which it is shut and open."""
-    shut, open_ = reading.saturation()
+def write_saturation(trace: Trace, path: Path) -> None:
+    """Writes a CSV with a row per gate and unit: the fractions of the text in which it is shut and open."""
+    shut, open_ = trace.saturation()
     with path.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["layer", "gate", "unit", "shut", "open"])
@@ -115,14 +110,14 @@ def write_saturation(reading: Reading, path: Path) -> None:
                     )
 
 
-def draw_saturation(reading: Reading, path: Path, title: str) -> None:
-    """Draws how often each unit's gates are shut and open, a point a unit, as a PNG."""
-    shut, open_ = reading.saturation()
+def draw_saturation(trace: Trace, path: Path, title: str) -> None:
+    """Draws how often each unit's gates are shut and open, a point per unit, as a PNG."""
+    shut, open_ = trace.saturation()
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     for gate, (name, axes) in enumerate(zip(GATES, figure.subplots(1, len(GATES), sharey=True), strict=True)):
         for layer in range(shut.shape[1]):
             axes.scatter(shut[gate, layer], open_[gate, layer], s=8, alpha=0.5, label=f"layer {layer}", linewidths=0)
-        axes.plot([0, 1], [1, 0], color="#999999", linewidth=0.8)  # nobody is shut and open at once
+        axes.plot([0, 1], [1, 0], color="#999999", linewidth=0.8)  # no gate is shut and open at once
         ends = ("near -1", "near 1") if name == "candidate" else ("shut", "open")
         axes.set(title=f"{name} gate" if name != "candidate" else name, xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
         axes.set(aspect="equal", xlabel=f"{ends[0]}, fraction of the text")
@@ -136,7 +131,7 @@ def draw_saturation(reading: Reading, path: Path, title: str) -> None:
 
 
 def draw_text(text: str, values: NDArray[np.float32], path: Path, title: str) -> None:
-    """Draws ``text``, each character on the colour of its value [T] in (-1, 1), as a PNG."""
+    """Draws ``text`` as a PNG, each character on the colour of its value [T] in (-1, 1)."""
     lines = _lines(text)
     columns = max(map(len, lines))
     figure = Figure(figsize=(0.115 * columns + 0.6, 0.21 * len(lines) + 1.1), layout="constrained")
@@ -158,7 +153,10 @@ def draw_text(text: str, values: NDArray[np.float32], path: Path, title: str) ->
 
 
 def write_text(text: str, values: NDArray[np.float32], path: Path, title: str) -> None:
-    """Writes ``text`` as a page, each character on the colour of its value [T] in (-1, 1), told by the pointer too."""
+    """Writes ``text`` as an HTML page, each character on the colour of its value [T] in (-1, 1).
+
+    The pointer over a character shows its value as a number.
+    """
     spans = []
     for character, value in zip(text, values.tolist(), strict=True):
         shown = html.escape(_shown(character)) + ("\n" if character == "\n" else "")
@@ -177,7 +175,7 @@ body {{ max-width: 60rem; margin: 2rem auto; padding: 0 1rem; font-family: sans-
 pre {{ font-size: 1rem; line-height: 1.45; white-space: pre-wrap; overflow-wrap: anywhere }}
 </style>
 <h1>{html.escape(title)}</h1>
-<p>Each character stands on the colour of what the cell holds once it is read, tanh(c): {key}</p>
+<p>The colour behind each character is the cell's value after reading it, tanh(c): {key}</p>
 <pre>{"".join(spans)}</pre>
 </html>
 """,
@@ -190,7 +188,7 @@ def _colour(value: float) -> str:
 
 
 def _lines(text: str) -> list[list[int]]:
-    """The places of the characters of each line, none longer than ``_COLUMNS``."""
+    """Returns the places of the characters of each line; lines end after ``_COLUMNS`` at the latest."""
     lines: list[list[int]] = [[]]
     for place, character in enumerate(text):
         if len(lines[-1]) == _COLUMNS:
@@ -202,23 +200,26 @@ def _lines(text: str) -> list[list[int]]:
 
 
 def _shown(character: str) -> str:
-    """What stands for ``character`` where it has to be seen."""
+    """Returns a visible character in place of a line end or a tab."""
     return {"\n": "↵", "\t": "→"}.get(character, character)
 
 
-def unit_of(reading: Reading, layer: int, unit: int | None) -> int:
-    """``unit`` of ``layer``, or its most telling one. Raises ``GatesError`` where there is no such layer or unit."""
-    layers, _, units = reading.cells.shape
+def unit_of(trace: Trace, layer: int, unit: int | None) -> int:
+    """Returns ``unit``, or the most telling one of ``layer`` if it is None.
+
+    Raises ``GatesError`` if the network lacks the layer or the unit.
+    """
+    layers, _, units = trace.cells.shape
     if not 0 <= layer < layers:
-        raise GatesError(f"layer {layer} is not there; the network has layers 0 to {layers - 1}")
+        raise GatesError(f"there is no layer {layer}: the network has layers 0 to {layers - 1}")
     if unit is None:
-        return telling_unit(reading.cells[layer])
+        return telling_unit(trace.cells[layer])
     if not 0 <= unit < units:
-        raise GatesError(f"unit {unit} is not there; a layer has units 0 to {units - 1}")
+        raise GatesError(f"there is no unit {unit}: each layer has units 0 to {units - 1}")
     return unit
 
 
-def means(reading: Reading) -> Sequence[tuple[str, float, float]]:
-    """For each gate, the means over all units and layers of the fractions in which it is shut and open."""
-    shut, open_ = reading.saturation()
+def means(trace: Trace) -> Sequence[tuple[str, float, float]]:
+    """Returns each gate's name and the fractions of the text in which it is shut and open, the mean over all units."""
+    shut, open_ = trace.saturation()
     return [(name, float(shut[gate].mean()), float(open_[gate].mean())) for gate, name in enumerate(GATES)]

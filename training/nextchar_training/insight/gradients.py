@@ -1,9 +1,9 @@
 """The gradients: how far back in a text a network's error reaches.
 
-Beside the flow, for people who learn: it trains a small network of each cell in the same way and measures, before and
-after, how large the gradient of the loss at one character is at the states of the characters before it. In an RNN it
-shrinks by a factor at every character (Hochreiter 1991; Bengio, Simard & Frasconi 1994), so what is far back teaches
-nothing. An LSTM's cell is the conveyor belt that carries it past.
+Beside the flow, for people who learn: it trains a small network of each cell in the same way. Before and after, it
+measures how large the gradient of the loss at one character is at the states of the characters before it. In an RNN the
+gradient shrinks by a factor at every character (Hochreiter 1991; Bengio, Simard & Frasconi 1994), so characters far
+back teach nothing. An LSTM's cell is the conveyor belt that carries it past.
 
 Shapes: B windows, T characters, H hidden size, K how many characters back, P parts of a layer's state.
 """
@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
 from numpy.typing import NDArray
 from rich.table import Table
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from nextchar_model.alphabet import Ids
@@ -35,16 +35,18 @@ from ..data.split import Split
 from ..learning.network import Network
 from ..learning.recipe import Architecture, Recipe
 from ..learning.trainer import Trainer
+from ..palette import BLUE, GREEN, VERMILION
 from ..run.terminal import Display
+from .unrolled import step
 
 REACH = 100
 """K: the furthest character back that is measured."""
 
 WARM_UP = 100
-"""Characters that a window reads before, so that its states are those of the middle of a text."""
+"""Characters that a window reads before those, so that its states are like those in the middle of a text."""
 
 WINDOWS = 512
-"""Windows of held-out text, at most, that a figure is the mean of."""
+"""Most windows of held-out text that a norm is averaged over."""
 
 _BATCH = 64  # windows at a time, so that memory stays bounded
 
@@ -54,7 +56,7 @@ Part = Literal["hidden", "cell"]
 
 @dataclass(frozen=True)
 class GradientRow:
-    """One figure: the norm of ∂loss(t)/∂state(t-k), the mean over many t."""
+    """The norm of ∂loss(t)/∂state(t-k), the mean over many t."""
 
     cell: Cell
     weights: Weights
@@ -63,17 +65,19 @@ class GradientRow:
     norm: float
 
 
-def measure(lesson: Split, architecture: Architecture, settings: Recipe) -> list[GradientRow]:
-    """The gradients of a network with its first weights, then of the same one trained.
+def measure(split: Split, architecture: Architecture, recipe: Recipe) -> list[GradientRow]:
+    """Trains a network and returns its gradients, first before the training and then after it.
 
-    Raises ``TextTooShortError`` for a held-out text of less than one window.
+    Raises ``TextTooShortError`` if the held-out text is shorter than one window.
     """
-    held_out = np.concatenate([document.ids for document in lesson.validation])
+    held_out = np.concatenate([document.ids for document in split.validation])
     if len(held_out) < (least := WARM_UP + REACH + 2):
-        raise TextTooShortError(f"what is held out has {len(held_out):,} ids; to measure gradients takes {least}")
-    torch.manual_seed(settings.seed)  # of the first weights
-    network = Network(architecture, dropout=settings.dropout, input_dropout=settings.input_dropout)
-    trainer = Trainer(network, lesson, settings)
+        raise TextTooShortError(
+            f"the held-out text has {len(held_out):,} ids; measuring gradients takes at least {least}: give more text"
+        )
+    torch.manual_seed(recipe.seed)  # of the first weights
+    network = Network(architecture, dropout=recipe.dropout, input_dropout=recipe.input_dropout)
+    trainer = Trainer(network, split, recipe)
     rows = _rows(network, "initial", held_out)
     with Display() as display:
         for progress in trainer.steps(threading.Event()):
@@ -82,66 +86,46 @@ def measure(lesson: Split, architecture: Architecture, settings: Recipe) -> list
 
 
 def _rows(network: Network, weights: Weights, ids: Ids) -> list[GradientRow]:
-    """The mean norms over windows that are spread evenly over ``ids``."""
+    """Returns the norms, averaged over windows that are spread evenly over ``ids``."""
     T = WARM_UP + REACH + 1
     starts = np.unique(np.linspace(0, len(ids) - T - 1, WINDOWS).astype(np.int64))
     windows = torch.from_numpy(ids[starts + np.arange(T + 1)[:, None]])  # (T + 1, B)
-    parts_of_all = [gradient_norms(network, some[:-1], some[-1], REACH) for some in torch.split(windows, _BATCH, dim=1)]
-    norms = np.concatenate(parts_of_all, axis=-1).mean(axis=-1)  # (P, K + 1)
+    of_batches = [gradient_norms(network, some[:-1], some[-1], REACH) for some in torch.split(windows, _BATCH, dim=1)]
+    norms = np.concatenate(of_batches, axis=-1).mean(axis=-1)  # (P, K + 1)
     cell = network.architecture.cell
     parts: tuple[Part, ...] = ("hidden", "cell")
     return [
         GradientRow(cell, weights, part, k, float(norm))
-        for part, along in zip(parts, norms, strict=False)  # no cell but an LSTM's
+        for part, along in zip(parts, norms, strict=False)  # only an LSTM has a cell
         for k, norm in enumerate(along)
     ]
 
 
 def gradient_norms(network: Network, inputs: Tensor, targets: Tensor, reach: int) -> NDArray[np.float64]:
-    """Norms [P, reach + 1, B] of the gradient of the loss at the last character at the states before it.
+    """Returns the norms [P, reach + 1, B] of the gradient of the last character's loss at the states before it.
 
-    ``inputs`` are ids (T, B), of which the first T - reach - 1 are only read; ``targets`` (B) the ids that follow the
-    last. Place k of the second axis is of the state after character T - 1 - k; the parts of the state are hidden and,
-    of an LSTM, cell. Computed in float64. The network has one layer.
+    ``inputs`` are ids (T, B), the first T - reach - 1 of which only warm the state up; ``targets`` (B) are the ids that
+    follow the last. Place k of the second axis belongs to the state after character T - 1 - k. The parts of a state are
+    hidden and, of an LSTM, cell. Computes in float64. The network must have one layer.
     """
     (layer,) = copy.deepcopy(network).double().layers
     embedding, readout = network.embedding.weight.double(), network.readout
     state = tuple(part[0].double() for part in network.initial_state(inputs.shape[1])[0])  # (B, H) each
     states: list[tuple[Tensor, ...]] = []
     for t, ids in enumerate(inputs):
-        read_only = t < len(inputs) - reach - 1
-        with torch.set_grad_enabled(not read_only):
-            state = _step(network.architecture.cell, layer, embedding[ids], state)
-        if not read_only:
+        is_measured = t >= len(inputs) - reach - 1
+        with torch.set_grad_enabled(is_measured):
+            state = step(network.architecture.cell, layer, embedding[ids], state).state
+        if is_measured:
             states.append(state)
     logits = functional.linear(states[-1][0], readout.weight.double(), readout.bias.double())  # (B, V)
-    # A window's loss depends on no other window's states: the gradient of the sum holds those of all.
+    # A window's loss depends on its own states only, so the gradient of the sum holds every window's gradient.
     loss = functional.cross_entropy(logits, targets, reduction="sum")
     backwards = list(reversed(states))
     gradients = torch.autograd.grad(loss, [part for state in backwards for part in state])
     norms = torch.stack([gradient.norm(dim=-1) for gradient in gradients])  # ((K + 1) · P, B)
     by_part: NDArray[np.float64] = norms.numpy().reshape(reach + 1, len(state), -1).swapaxes(0, 1)
     return by_part
-
-
-def _step(cell: Cell, layer: nn.Module, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """The state after one character, by the equations of ``cell``.
-
-    PyTorch's fused layers give the same numbers, but hide that h comes from c: the gradient at c would lack what goes
-    through h.
-    """
-    h = state[0]
-    of_x = functional.linear(x, layer.get_parameter("weight_ih_l0"), layer.get_parameter("bias_ih_l0"))
-    of_h = functional.linear(h, layer.get_parameter("weight_hh_l0"), layer.get_parameter("bias_hh_l0"))
-    if cell == "rnn":
-        return (torch.tanh(of_x + of_h),)
-    if cell == "gru":
-        (rx, zx, nx), (rh, zh, nh) = of_x.chunk(3, dim=-1), of_h.chunk(3, dim=-1)
-        z, n = torch.sigmoid(zx + zh), torch.tanh(nx + torch.sigmoid(rx + rh) * nh)
-        return (n + z * (h - n),)
-    i, f, g, o = (of_x + of_h).chunk(4, dim=-1)
-    c = torch.sigmoid(f) * state[1] + torch.sigmoid(i) * torch.tanh(g)
-    return torch.sigmoid(o) * torch.tanh(c), c
 
 
 def write(rows: Sequence[GradientRow], path: Path) -> None:
@@ -155,7 +139,7 @@ Curve = tuple[Cell, Weights, Part]
 
 
 def shares(rows: Sequence[GradientRow]) -> dict[Curve, NDArray[np.float64]]:
-    """By cell, weights and part of the state: the share of the gradient that is left k characters back, [K + 1]."""
+    """Returns, by cell, weights and part of the state, the share of the gradient left k characters back, [K + 1]."""
     curves: dict[Curve, list[float]] = {}
     for row in rows:
         curves.setdefault((row.cell, row.weights, row.state), []).append(row.norm)
@@ -163,9 +147,9 @@ def shares(rows: Sequence[GradientRow]) -> dict[Curve, NDArray[np.float64]]:
 
 
 def table(rows: Sequence[GradientRow]) -> Table:
-    """The shares at a few places, for a terminal."""
+    """Returns a table of the shares at a few distances, for a terminal."""
     places = [k for k in (1, 3, 10, 30, 100) if k <= REACH]
-    table = Table(title="What is left of the gradient, so many characters back")
+    table = Table(title="Share of the gradient left, by characters back")
     for heading in ("cell", "weights", "gradient at"):
         table.add_column(heading)
     for k in places:
@@ -179,19 +163,19 @@ def _percent(share: float) -> str:
     return f"{share:.0%}" if share >= 0.1 else f"{share:.1%}" if share >= 0.001 else f"{share:.0e}"
 
 
-# Colours that differ for colour-blind eyes too (Okabe & Ito 2008); the LSTM's two are of one hue.
+# The LSTM's two have one colour.
 _LINES: dict[tuple[Cell, Part], tuple[str, str, str]] = {
-    ("gru", "hidden"): ("#009E73", "-", "GRU, hidden state"),
-    ("lstm", "cell"): ("#0072B2", "-", "LSTM, cell"),
-    ("lstm", "hidden"): ("#0072B2", ":", "LSTM, hidden state"),
-    ("rnn", "hidden"): ("#D55E00", "-", "RNN, hidden state"),
+    ("gru", "hidden"): (GREEN, "-", "GRU, hidden state"),
+    ("lstm", "cell"): (BLUE, "-", "LSTM, cell"),
+    ("lstm", "hidden"): (BLUE, ":", "LSTM, hidden state"),
+    ("rnn", "hidden"): (VERMILION, "-", "RNN, hidden state"),
 }
-_PLACE = 40  # characters back, where the legend tells how much is left: about a line of text
-_LEAST = 1e-10  # share that is drawn
+_PLACE = 40  # characters back at which the legend says how much is left: about a line of text
+_LEAST = 1e-10  # smallest share that is drawn
 
 
 def draw(rows: Sequence[GradientRow], path: Path, setting: str) -> None:
-    """Draws the shares as a PNG: before the training and after it, side by side. ``setting`` is the second title."""
+    """Draws the shares as a PNG: before the training and after it, side by side. ``setting`` is the subtitle."""
     figure = Figure(figsize=(12, 5.5), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     curves = shares(rows)

@@ -10,10 +10,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from ..palette import SERIES
 from .folder import LossRow
-
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-"""Colours that people with any colour vision tell apart (Okabe & Ito 2008)."""
 
 
 def draw_losses(runs: Mapping[str, Sequence[LossRow]], path: Path, title: str) -> None:
@@ -21,7 +19,7 @@ def draw_losses(runs: Mapping[str, Sequence[LossRow]], path: Path, title: str) -
     figure = Figure(figsize=(11, 5), layout="constrained")
     by_characters, by_time = figure.subplots(1, 2, sharey=True)
     for n, (name, rows) in enumerate(runs.items()):
-        colour = _COLOURS[n % len(_COLOURS)]
+        colour = SERIES[n % len(SERIES)]
         best = min(row.validation_loss for row in rows)
         millions, minutes = [row.characters / 1e6 for row in rows], [row.seconds / 60 for row in rows]
         for axes, x in ((by_characters, millions), (by_time, minutes)):
