@@ -1,1 +1,1 @@
-"""From weights to one checked model file."""
+"""From a network's weights to one checked model file."""

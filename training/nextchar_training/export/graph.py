@@ -1,17 +1,17 @@
 """The graph: the ``advance`` operation of a model, built from a network's weights.
 
-Takes the weights of a checkpoint and gives the ONNX graph that a model file holds: a ``Scan`` of K
-character steps over a batch of B rows, with the sampler inside. A row whose ``forced`` holds an id reads
-it, a row with -1 samples one, so that reading a prompt, generating and scoring are one operation. Before
-it stands a ``Loop`` of R steps in which all rows read and nothing is told: the recurrence alone.
+Turns the weights of a checkpoint into the ONNX graph that a model file holds: a ``Scan`` of K character
+steps over a batch of B rows, with the sampler inside. A row whose ``forced`` holds an id reads it, and a
+row with -1 samples one, so that reading a prompt, generating and scoring are one operation. A ``Loop`` in
+front of the ``Scan`` consumes R prompt ids and only updates the state; it computes no logits.
 
-What always holds: a row's outputs depend on that row's inputs alone, bit for bit, whatever B and K are.
-So a product sums integers (int8) or runs over the same packed kernel at any B (fp32); what is not exactly
-rounded is an operator that works row by row (``Softmax``, not ``Exp`` and a sum, whose order of addition
-depends on where a row lies in memory); and the branches that only some rows need leave the others' values
+A row's outputs always depend on that row's inputs alone, bit for bit, whatever B and K are. So a product
+sums integers (int8) or runs over the same packed kernel at any B (fp32). Operations that don't round
+exactly are operators that work row by row: ``Softmax`` instead of ``Exp`` and a sum, whose order of addition
+depends on a row's place in memory. And branches that only some rows need leave the other rows' values
 untouched.
 
-The graph is written in ONNX's own text syntax, so that it reads as what it is.
+The graph is written in ONNX's own text syntax, so that it can be read as a program.
 
 Shapes: B rows, R steps that only read, K steps, V ids, E embedding size, H hidden size, L layers, S states of
 the constraint automaton, N alternatives.
@@ -25,21 +25,21 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from nextchar_model.cell import Cell, Precision, has_cell
-from nextchar_model.draws import DRAW_COLUMNS, MAX_FLAT_DRAW
 
+from .draw import draw, draw_constants
 from .layers import Weights, recurrence
 from .precision import Fp32Writer, Int8Writer
 
 IR_VERSION = 10
 OPSET = 20
-"""From 21 on, releases of onnxruntime ran some control-flow operators on the CPU beside the CUDA provider."""
+"""With 21 and later, onnxruntime ran some control-flow operators on the CPU even with the CUDA provider."""
 
 
 def build_advance(weights: Weights, *, cell: Cell, layers: int, precision: Precision) -> onnx.ModelProto:
-    """The graph ``advance`` of a network of ``layers`` layers of ``cell``, without metadata.
+    """Returns the graph ``advance``, without metadata, of a network of ``layers`` layers of ``cell``.
 
-    The inputs and outputs are described at ``Runner``. Raises ``onnx.checker.ValidationError`` where the
-    result is no valid model.
+    ``Runner.advance`` describes the inputs and outputs. Raises ``onnx.checker.ValidationError`` if the result isn't a
+    valid ONNX model.
     """
     V, H = weights["readout.weight"].shape
     writer = Int8Writer() if precision == "int8" else Fp32Writer()
@@ -58,8 +58,8 @@ def build_advance(weights: Weights, *, cell: Cell, layers: int, precision: Preci
         state_type=writer.state_type,
         reading=_indented(6, steps),
         network=_indented(6, [*steps, *readout]),
-        restricted_draw=_indented(10, _draw("restricted", V)),
-        free_draw=_indented(10, _draw("free", V)),
+        restricted_draw=_indented(10, draw("restricted", V)),
+        free_draw=_indented(10, draw("free", V)),
         unstack="\n  ".join(
             f"{kind}_{n} = Gather <axis = 0> ({kind}, layer_{n})" for kind in kinds for n in range(layers)
         ),
@@ -69,32 +69,10 @@ def build_advance(weights: Weights, *, cell: Cell, layers: int, precision: Preci
         state_begin=", ".join(f"begin_{name}" for name in state),
         state_after=", ".join(f"after_{name}" for name in state),
         stack="\n  ".join(line for kind in kinds for line in _stack(kind, layers)),
-        rest="" if "cell" in kinds else "new_cell = Identity (cell)  # of no layers",
+        rest="" if "cell" in kinds else "new_cell = Identity (cell)  # [0, B, H]",
     )
-    constants: dict[str, NDArray[np.generic]] = {
-        "zero": np.array(0, np.float32),
-        "one": np.array(1, np.float32),
-        "minus_one": np.array(-1, np.float32),
-        "minus_infinity": np.array(-np.inf, np.float32),
-        "largest": np.array(1e30, np.float32),
-        "smallest": np.array(1e-30, np.float32),
-        "no_id": np.array(0, np.int64),
-        "last": np.array([-1], np.int64),
-        "first": np.array([0], np.int64),
-        "always": np.array(True),
-        **(_grid(V) if V > MAX_FLAT_DRAW else {}),
-        "no_state": np.array(0, np.int32),
-        "alphabet_size": np.array(V, np.int64),
-        "whole_alphabet": np.array([V], np.int64),
-        "ranks": np.arange(V, dtype=np.int64),
-        "axis_1": np.array([1], np.int64),
-        "axis_2": np.array([2], np.int64),
-        "cumulative_axis": np.array(1, np.int64),
-        **{f"layer_{n}": np.array(n, np.int64) for n in range(layers)},
-        "layer_axis": np.array([0], np.int64),
-    }
     model = onnx.parser.parse_model(text)
-    for name, array in (constants | writer.constants).items():
+    for name, array in (_constants(V, layers) | writer.constants).items():
         model.graph.initializer.append(numpy_helper.from_array(np.asarray(array), name))
     onnx.checker.check_model(model, full_check=False)
     return model
@@ -111,7 +89,7 @@ advance (
   int64[K, B] ids, float[K, B] logprob, int64[K, B, N] top_ids, float[K, B, N] top_logprobs,
   int32[B] new_automaton_state, {state_type}[{L}, B, {H}] new_hidden, float[{C}, B, {H}] new_cell
 ) {{
-  # Temperature 0 is one so low that only the likeliest are left, and the draw 0 takes the first of them.
+  # Temperature 0 becomes one so low that only the likeliest ids are left; draw 0 then takes the first of them.
   magnitude = Abs (temperature)  # of -0 too
   reciprocal = Div (one, magnitude)
   capped = Min (reciprocal, largest)
@@ -119,14 +97,14 @@ advance (
   greedy = Equal (temperature, zero)
   sampling_draws = Where (greedy, zero, uniform)
 
-  # A draw of -1 takes the id 0, to which what is forced is added: reading costs a step nothing.
+  # A draw of -1 chooses id 0, and the forced id is added to it: reading costs a step nothing.
   is_forced = GreaterOrEqual (forced, no_id)
   draws = Where (is_forced, minus_one, sampling_draws)
   draw_columns = Unsqueeze (draws, axis_2)
   forced_or_0 = Max (forced, no_id)
   forced_columns = Unsqueeze (forced_or_0, axis_2)
 
-  # What only some rows want is decided once a call.
+  # Whether any row asks for more than plain sampling is decided once per call.
   wants_k = Greater (top_k, no_id)
   wants_p = Less (top_p, one)
   wants_m = Greater (min_p, zero)
@@ -141,7 +119,7 @@ advance (
   restricts = Or (truncates, shifts)
   k = Where (wants_k, top_k, alphabet_size)
   limit_k = Unsqueeze (k, axis_1)
-  positive_top_p = Max (top_p, smallest)  # whose product with a mass is above 0: the likeliest always stays
+  positive_top_p = Max (top_p, smallest)  # its product with a mass is above 0, so the likeliest id always stays
   limit_p = Unsqueeze (positive_top_p, axis_1)
   limit_m = Unsqueeze (min_p, axis_1)
   is_whole = GreaterOrEqual (limit_p, one)
@@ -149,7 +127,7 @@ advance (
   {unstack}
   id_before = Unsqueeze (last_id, axis_1)
 
-  # What is only read needs the recurrence and no more. A Loop may take no step at all, a Scan may not.
+  # Ids that are only read need the recurrence alone. A Loop, unlike a Scan, may take no step at all.
   read_columns = Unsqueeze (read, axis_2)
   read_shape = Shape <end = 1> (read)
   read_steps = Squeeze (read_shape, layer_axis)
@@ -207,7 +185,7 @@ advance (
             }}
           >
 {restricted_draw}
-          # An automaton follows what is generated; what is read leaves it where it stands.
+          # An automaton follows the sampled ids; forced ones leave it in its state.
           transition = Concat <axis = 1> (automaton, restricted_id)
           destination = GatherND (transitions, transition)
           destination_wide = Cast <to = 7> (destination)
@@ -238,73 +216,38 @@ advance (
 """
 
 
-def _draw(branch: str, V: int) -> list[str]:
-    """``{branch}_id``, the id at the row's draw in the cumulative distribution of ``{branch}_probabilities``."""
-    if V <= MAX_FLAT_DRAW:
-        return [
-            f"{branch}_cumulative = CumSum ({branch}_probabilities, cumulative_axis)",
-            *_beyond(branch, "cumulative", "sampled"),
-            f"{branch}_id = Add ({branch}_sampled, forced_id)",
-        ]
-    # A sum along the last axis waits for each addition, one down the columns of a grid does many at once. So the draw
-    # finds its column first, then the row within it: the order of ``draw_order``.
-    return [
-        f"{branch}_padded = Pad ({branch}_probabilities, grid_padding)",
-        f"{branch}_grid = Reshape ({branch}_padded, grid_shape)",
-        f"{branch}_within = CumSum ({branch}_grid, cumulative_axis)",
-        f"{branch}_columns = Gather <axis = 1> ({branch}_within, last_row)",
-        f"{branch}_before = CumSum <exclusive = 1> ({branch}_columns, cumulative_axis)",
-        f"{branch}_through = Add ({branch}_before, {branch}_columns)",
-        *_beyond(branch, "through", "column"),
-        f"{branch}_mass_before = GatherElements <axis = 1> ({branch}_before, {branch}_column)",
-        f"{branch}_left = Sub ({branch}_threshold, {branch}_mass_before)",
-        # The subtraction rounds: what is left stays below the column's mass, so that there is a row beyond it.
-        f"{branch}_mass = GatherElements <axis = 1> ({branch}_columns, {branch}_column)",
-        f"{branch}_most = Mul ({branch}_mass, below_one)",
-        f"{branch}_within_threshold = Min ({branch}_left, {branch}_most)",
-        f"{branch}_column_index = Unsqueeze ({branch}_column, axis_2)",
-        f"{branch}_column_indices = Expand ({branch}_column_index, column_shape)",
-        f"{branch}_rows = GatherElements <axis = 2> ({branch}_within, {branch}_column_indices)",
-        f"{branch}_row_masses = Squeeze ({branch}_rows, axis_2)",
-        f"{branch}_row_is_beyond = Greater ({branch}_row_masses, {branch}_within_threshold)",
-        f"{branch}_row_beyond = Cast <to = 6> ({branch}_row_is_beyond)",
-        f"{branch}_row = ArgMax <axis = 1, keepdims = 1> ({branch}_row_beyond)",
-        f"{branch}_row_first = Mul ({branch}_row, grid_columns)",
-        f"{branch}_sampled = Add ({branch}_row_first, {branch}_column)",
-        f"{branch}_id = Add ({branch}_sampled, forced_id)",
-    ]
-
-
-def _grid(V: int) -> dict[str, NDArray[np.generic]]:
-    """Constants of the draw in columns."""
-    rows = -(-V // DRAW_COLUMNS)
-    return {
-        "grid_padding": np.array([0, 0, 0, rows * DRAW_COLUMNS - V], np.int64),
-        "grid_shape": np.array([-1, rows, DRAW_COLUMNS], np.int64),
-        "grid_columns": np.array(DRAW_COLUMNS, np.int64),
-        "column_shape": np.array([1, rows, 1], np.int64),
-        "last_row": np.array(-1, np.int64),
-        "below_one": np.array(1 - 2**-23, np.float32),
-    }
-
-
-def _beyond(branch: str, cumulative: str, found: str) -> list[str]:
-    """``{branch}_{found}``, the first place of ``{branch}_{cumulative}`` that is beyond the row's draw."""
-    return [
-        f"{branch}_total = Gather <axis = 1> ({branch}_{cumulative}, last)",
-        f"{branch}_threshold = Mul (draw, {branch}_total)",
-        f"{branch}_is_beyond = Greater ({branch}_{cumulative}, {branch}_threshold)",
-        f"{branch}_beyond = Cast <to = 6> ({branch}_is_beyond)",
-        f"{branch}_{found} = ArgMax <axis = 1, keepdims = 1> ({branch}_beyond)",
-    ]
-
-
 def _indented(spaces: int, lines: list[str]) -> str:
     return "\n".join(" " * spaces + line for line in lines)
 
 
 def _stack(kind: str, layers: int) -> list[str]:
-    """``new_hidden`` or ``new_cell``, [L, B, H], from the values of the layers after the loop."""
+    """Returns the lines that stack the layers' last states into ``new_hidden`` or ``new_cell``, [L, B, H]."""
     lines = [f"layer_of_{kind}_{n} = Unsqueeze (after_{kind}_{n}, layer_axis)" for n in range(layers)]
     rows = ", ".join(f"layer_of_{kind}_{n}" for n in range(layers))
     return [*lines, f"new_{kind} = Concat <axis = 0> ({rows})"]
+
+
+def _constants(V: int, layers: int) -> dict[str, NDArray[np.generic]]:
+    """Returns the constants of the template, by name."""
+    return {
+        "zero": np.array(0, np.float32),
+        "one": np.array(1, np.float32),
+        "minus_one": np.array(-1, np.float32),
+        "minus_infinity": np.array(-np.inf, np.float32),
+        "largest": np.array(1e30, np.float32),
+        "smallest": np.array(1e-30, np.float32),
+        "no_id": np.array(0, np.int64),
+        "last": np.array([-1], np.int64),
+        "first": np.array([0], np.int64),
+        "always": np.array(True),
+        **draw_constants(V),
+        "no_state": np.array(0, np.int32),
+        "alphabet_size": np.array(V, np.int64),
+        "whole_alphabet": np.array([V], np.int64),
+        "ranks": np.arange(V, dtype=np.int64),
+        "axis_1": np.array([1], np.int64),
+        "axis_2": np.array([2], np.int64),
+        "cumulative_axis": np.array(1, np.int64),
+        **{f"layer_{n}": np.array(n, np.int64) for n in range(layers)},
+        "layer_axis": np.array([0], np.int64),
+    }

@@ -1,4 +1,7 @@
-"""The layers: one step of an RNN, GRU or LSTM layer in ONNX text."""
+"""The layers: one step of an RNN, GRU or LSTM layer in ONNX text.
+
+``graph`` puts the lines that are written here into its template. The equations are those of ``nextchar_model.cell``.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ Weights = Mapping[str, NDArray[np.float32]]
 
 
 def recurrence(writer: Writer, weights: Weights, cell: Cell, layers: int) -> list[str]:
-    """The steps from ``id`` and the state ``in_…_n`` of each layer to its state ``out_…_n``."""
+    """Returns the lines that compute each layer's state ``out_…_n`` from ``id`` and its state ``in_…_n``."""
     steps = {"rnn": _rnn, "gru": _gru, "lstm": _lstm}[cell]
     lines: list[str] = []
     for n in range(layers):
@@ -32,8 +35,8 @@ def _rnn(layer: Layer) -> list[str]:
 
 def _gru(layer: Layer) -> list[str]:
     n, H, writer = layer.n, layer.H, layer.writer
-    # Where the update gate is nearly 1, a state in steps of 1/127 would stand still: what it moves by is rounded away.
-    # So it is remembered in float, and products read what it rounds to.
+    # While the update gate is nearly 1, a state in steps of 1/127 would stand still, because its small movements would
+    # be rounded away. So the state is carried in float, and products read it rounded.
     before = f"in_{writer.exact}_{n}"
     return [
         *layer.sums(f"gates_{n}", slice(0, 2 * H)),
@@ -70,7 +73,7 @@ def _lstm(layer: Layer) -> list[str]:
 class Layer:
     """The weights of layer ``n``, and their products with its input x and its hidden state h.
 
-    ``gates`` are the rows of the weights that a product takes, all of them where it is not given.
+    ``gates`` selects the rows of the weights that a product uses.
     """
 
     def __init__(self, writer: Writer, weights: Weights, n: int) -> None:
@@ -82,20 +85,20 @@ class Layer:
         self._is_table = n == 0 and self.H >= V
         self._x = "embedded" if n == 0 else f"out_hidden_{n - 1}"
         self.begin: list[str] = []
-        """The steps that come before any product."""
+        """The lines that come before any product."""
         if n == 0 and not self._is_table:
-            # A large alphabet's table would outgrow the weights: it keeps its embedding, scaled into the
-            # hidden state's range, so that one product serves both.
+            # A large alphabet's table would be larger than the weights. So it keeps its embedding, scaled into the
+            # hidden state's range so that one product can read both.
             largest = np.abs(self._embedding).max()
             self.begin = writer.row("embedded", writer.as_state(self._embedding / largest))
             self._below = self._below * largest
 
     def sums(self, name: str, gates: slice = slice(None)) -> list[str]:
-        """``name`` is W·x + U·h and both biases."""
+        """Returns the lines that define ``name`` as W·x + U·h plus both biases."""
         below, previous, n = self._below[gates], self._previous[gates], self.n
         bias = self._input_bias[gates] + self._hidden_bias[gates]
         if self._is_table:
-            # One-hot times matrix is a look-up: row `id` of embedding · Wᵀ + b.
+            # A one-hot vector times a matrix is a look-up: row `id` of embedding · Wᵀ + b.
             rows = self.writer.row("rows", (self._embedding @ below.T + bias).astype(np.float32))
             return [*rows, *self.writer.product(name, f"in_hidden_{n}", previous, "rows")]
         return [
@@ -104,12 +107,12 @@ class Layer:
         ]
 
     def input_sums(self, name: str, gates: slice) -> list[str]:
-        """``name`` is W·x and its bias."""
+        """Returns the lines that define ``name`` as W·x plus its bias."""
         below, bias = self._below[gates], self._input_bias[gates]
         if self._is_table:
             return self.writer.row(name, (self._embedding @ below.T + bias).astype(np.float32))
         return self.writer.product(name, self._x, below, bias)
 
     def hidden_sums(self, name: str, gates: slice) -> list[str]:
-        """``name`` is U·h and its bias."""
+        """Returns the lines that define ``name`` as U·h plus its bias."""
         return self.writer.product(name, f"in_hidden_{self.n}", self._previous[gates], self._hidden_bias[gates])

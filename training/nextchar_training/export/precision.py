@@ -1,4 +1,7 @@
-"""The precision: the form of weights and states in the graph, int8 or fp32."""
+"""The precision: how the graph holds weights and states, in int8 or fp32.
+
+``layers`` and ``graph`` write every line that depends on the precision through a ``Writer``.
+"""
 
 from __future__ import annotations
 
@@ -8,52 +11,52 @@ import numpy as np
 from numpy.typing import NDArray
 
 HIDDEN_SCALE = np.float32(1 / 127)
-"""Every cell's hidden state lies in (-1, 1), so one fixed scale fits every one: nothing to calibrate, and no
+"""Every cell's hidden state lies in (-1, 1), so one fixed scale fits them all. There is nothing to calibrate, and no
 dependence on batch-mates as with dynamic quantization."""
 
-
 HIDDEN_ZERO = np.uint8(128)
-"""What stands for 0 in a quantized hidden state. Unsigned, because the processor's integer dot product
+"""The value of a quantized hidden state that means 0. Unsigned, because the processor's integer dot product
 takes unsigned activations and signed weights."""
 
 
 class Writer(ABC):
-    """Writes the steps whose form depends on the precision, and gathers the constants that they need."""
+    """Writes the lines whose form depends on the precision, and collects the constants that they need."""
 
     state_type: str
+    """ONNX's name for the element type of a hidden state."""
     exact: str
-    """The part of a layer's state that holds its hidden state as it was before it took the form of ``state``."""
+    """The part of a layer's state that holds its hidden state unrounded."""
 
     def __init__(self) -> None:
         self.constants: dict[str, NDArray[np.generic]] = {}
 
     def row(self, name: str, table: NDArray[np.generic]) -> list[str]:
-        """``name`` is the row of ``table`` at ``id``."""
+        """Returns the lines that define ``name`` as the row of ``table`` at ``id``."""
         self.constants[f"{name}_table"] = table
         return [f"{name} = GatherND ({name}_table, id)"]
 
     @abstractmethod
     def as_state(self, values: NDArray[np.float32]) -> NDArray[np.generic]:
-        """``values`` in [-1, 1] in the form of a hidden state."""
+        """Returns ``values``, in [-1, 1], in the form of a hidden state."""
 
     @abstractmethod
     def state(self, name: str, operation: str, exact: str | None = None) -> list[str]:
-        """``name`` is what ``operation`` gives, in (-1, 1), in the form of a hidden state.
+        """Returns the lines that define ``name`` as the result of ``operation``, in (-1, 1), in a hidden state's form.
 
-        ``exact`` names what it gives where that has another form.
+        If that form is rounded, ``exact`` names the unrounded result.
         """
 
     @abstractmethod
     def product(self, name: str, x: str, weight: NDArray[np.float32], addend: NDArray[np.float32] | str) -> list[str]:
-        """``name`` is x · weightᵀ + addend in float.
+        """Returns the lines that define ``name`` as x · weightᵀ + addend, in float.
 
-        ``x`` has the form of a hidden state; ``weight`` is [out, in]; ``addend`` a bias [out], or the name of a
+        ``x`` has the form of a hidden state; ``weight`` is [out, in]; ``addend`` is a bias [out], or the name of a
         value [B, out].
         """
 
 
 class Int8Writer(Writer):
-    """Weights in int8 with one scale an output, states in uint8 with ``HIDDEN_SCALE``; sums in int32."""
+    """Weights in int8 with one scale per output, states in uint8 with ``HIDDEN_SCALE``, sums in int32."""
 
     state_type = "uint8"
     exact = "cell"
@@ -78,7 +81,7 @@ class Int8Writer(Writer):
         self.constants[f"{name}_weight"] = np.ascontiguousarray(np.rint(weight / scale[:, None]).astype(np.int8).T)
         self.constants[f"{name}_scale"] = scale
         operands = f"{x}, {name}_weight, hidden_scale, {name}_scale, hidden_zero, weight_zero"
-        if isinstance(addend, str):  # the operator's own bias is one for all rows
+        if isinstance(addend, str):  # the operator's own bias is the same for all rows
             return [
                 f"{name}_product = com.microsoft.MatMulIntegerToFloat ({operands})",
                 f"{name} = Add ({name}_product, {addend})",
@@ -88,7 +91,7 @@ class Int8Writer(Writer):
 
 
 class Fp32Writer(Writer):
-    """Everything in float: the reference."""
+    """Everything in float: the reference that int8 is compared with."""
 
     state_type = "float"
     exact = "hidden"
