@@ -1,9 +1,9 @@
-"""What a training reports after a step, made up."""
+"""A made-up report of a training after a step."""
 
 from nextchar_training.learning.trainer import Progress
 
 
-def progress(step: int, validation_loss: float | None) -> Progress:
+def progress(step: int, validation_loss: float | None, *, busy: float = 1.0) -> Progress:
     return Progress(
         step=step,
         epoch=step / 100,
@@ -15,4 +15,5 @@ def progress(step: int, validation_loss: float | None) -> Progress:
         validation_loss=validation_loss,
         scheduled=validation_loss is not None,
         keep=validation_loss is not None,
+        busy=busy,
     )

@@ -36,7 +36,8 @@ from ..learning.network import Network
 from ..learning.recipe import Architecture, Recipe
 from ..learning.trainer import Trainer
 from ..palette import BLUE, GREEN, VERMILION
-from ..run.terminal import Display
+from ..run.ledger import Ledger
+from ..run.terminal import TerminalReporter
 from .unrolled import step
 
 REACH = 100
@@ -79,9 +80,10 @@ def measure(split: Split, architecture: Architecture, recipe: Recipe) -> list[Gr
     network = Network(architecture, dropout=recipe.dropout, input_dropout=recipe.input_dropout)
     trainer = Trainer(network, split, recipe)
     rows = _rows(network, "initial", held_out)
-    with Display() as display:
+    ledger = Ledger()
+    with TerminalReporter() as terminal:
         for progress in trainer.steps(threading.Event()):
-            display.show(progress)
+            terminal.report(ledger.add(progress, write_sample=str))  # an empty sample: the text doesn't matter here
     return rows + _rows(network, "trained", held_out)
 
 

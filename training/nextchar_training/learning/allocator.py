@@ -1,7 +1,7 @@
-"""Memory: what a training frees is kept for its next step.
+"""The allocator: memory that a training step frees is kept for the next step.
 
-Every step asks for the same tensors and frees them again. glibc gives blocks of such a size back to the kernel at
-once, which then has to clear their pages again in the next step; docs/training.md has what that costs.
+Every step allocates the same tensors and frees them again. glibc returns blocks of that size to the kernel at once,
+which then has to clear their pages again in the next step; docs/training.md says how much time that takes.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ _LARGEST = 2**31 - 1
 
 
 def keep_freed_memory() -> None:
-    """Tells glibc's allocator to keep what this process frees. Other C libraries have their own ways, and keep them."""
+    """Tells glibc's allocator to keep the memory that this process frees. Does nothing with other C libraries."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(_MMAP_MAX, 0)  # large blocks come from the heap, not from a mapping of their own
-        mallopt(_TRIM_THRESHOLD, _LARGEST)  # and its end is not cut off
+        mallopt(_MMAP_MAX, 0)  # large blocks come from the heap, not from a mapping each
+        mallopt(_TRIM_THRESHOLD, _LARGEST)  # and the heap is never trimmed

@@ -1,7 +1,7 @@
 """The network: a character-level recurrent language model in PyTorch.
 
-Takes ids and gives the logits of each next id. Only training uses it: what serves is the graph that
-``graph`` builds from these weights.
+Takes ids and returns the logits of each next id. Only training uses it: the server runs the graph that ``export``
+builds from its weights.
 
 Shapes: B sequences, T characters, V ids in the alphabet, E embedding size, H hidden size, L layers.
 """
@@ -15,15 +15,15 @@ from nextchar_model.cell import ROW_BLOCKS, Cell
 from .recipe import Architecture
 
 NetworkState = tuple[tuple[Tensor, ...], ...]
-"""One tuple a layer, (hidden, cell) of an LSTM, (hidden,) of an RNN and a GRU, each of shape (1, B, H)."""
+"""A tuple per layer: (hidden, cell) of an LSTM, (hidden,) of an RNN and a GRU, each of shape (1, B, H)."""
 
 
 class Network(nn.Module):
     """Embedding, then recurrent layers of one kind of ``cell``, then a linear readout.
 
-    Dropout is locked: one mask a sequence and layer, the same at all its characters (Gal & Ghahramani
-    2016). It sits on the embedding and on the output of each layer, never on the recurrent state.
-    The layers are single ones because dropout inside a multi-layer ``nn.LSTM`` leaves the fused path.
+    Dropout is locked: each sequence has one mask per layer, the same at all characters (Gal & Ghahramani 2016). It
+    applies to the embedding and to the output of each layer, never to the recurrent state. Each layer is a module of
+    its own, because dropout inside a multi-layer ``nn.LSTM`` leaves the fused path.
     """
 
     def __init__(self, architecture: Architecture, *, dropout: float = 0.0, input_dropout: float = 0.0) -> None:
@@ -40,20 +40,20 @@ class Network(nn.Module):
         nn.init.zeros_(self.readout.bias)
 
     def initial_state(self, batch: int) -> NetworkState:
-        """The state of ``batch`` sequences before a document: zero."""
+        """Returns the state of ``batch`` sequences before a document: zero."""
         zero = self.readout.weight.new_zeros(1, batch, self.architecture.hidden_size)
         tensors = 2 if self.architecture.cell == "lstm" else 1
         return tuple(tuple(zero.clone() for _ in range(tensors)) for _ in self.layers)
 
     def forward(self, ids: Tensor, state: NetworkState) -> tuple[Tensor, NetworkState]:
-        """Logits of the id after each of ``ids``, and the state after the last.
+        """Returns the logits of the id after each of ``ids``, and the state after the last.
 
         ``ids`` is int64 (T, B); the logits are float (T, B, V).
         """
         x = _locked_dropout(self.embedding(ids), self.input_dropout, self.training)  # (T, B, E)
         after: list[tuple[Tensor, ...]] = []
         for layer, before in zip(self.layers, state, strict=True):
-            # PyTorch's LSTM takes and gives a pair, its RNN and GRU the hidden state alone.
+            # PyTorch's LSTM takes and returns a pair, its RNN and GRU the hidden state alone.
             x, state_after = layer(x, before if len(before) == 2 else before[0])  # (T, B, H)
             x = _locked_dropout(x, self.dropout, self.training)
             after.append(state_after if len(before) == 2 else (state_after,))
@@ -61,21 +61,21 @@ class Network(nn.Module):
 
 
 def restarted(state: NetworkState, begins: Tensor) -> NetworkState:
-    """``state`` with zero for the sequences that begin a document, a bool (B, 1)."""
+    """Returns ``state`` with zero for the sequences that begin a document; ``begins`` is bool (B, 1)."""
     return tuple(tuple(one.masked_fill(begins, 0.0) for one in layer) for layer in state)
 
 
 def detached(state: NetworkState) -> NetworkState:
-    """``state`` without the graph that it came from: no gradient goes past it."""
+    """Returns ``state`` cut off from the graph that computed it, so that no gradient passes it."""
     return tuple(tuple(one.detach() for one in layer) for layer in state)
 
 
 def _layer(cell: Cell, inputs: int, H: int) -> nn.RNNBase:
-    """One layer whose weights are drawn gate by gate: recurrent ones orthogonal (Saxe et al. 2014), input ones by
-    Glorot & Bengio (2010); biases 0.
+    """Returns a layer with new weights, drawn gate by gate: recurrent ones orthogonal (Saxe et al. 2014), input ones
+    after Glorot & Bengio (2010), biases 0.
 
-    Not the forget-gate bias of 1 that is often advised for LSTMs: against embeddings of unit variance cells grew three
-    times as large with it, and the same training ended 0.06 nats higher.
+    Without the forget-gate bias of 1 that is often advised for LSTMs: with embeddings of unit variance it made cells
+    three times as large, and the same training ended 0.06 nats higher.
     """
     layer: nn.RNNBase = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[cell](inputs, H)
     input_weight, recurrent_weight, input_bias, recurrent_bias = layer.parameters()
@@ -89,7 +89,7 @@ def _layer(cell: Cell, inputs: int, H: int) -> nn.RNNBase:
 
 
 def _locked_dropout(x: Tensor, rate: float, training: bool) -> Tensor:
-    """Drops features of ``x`` (T, B, F), the same ones at every character of a sequence."""
+    """Drops features of ``x`` (T, B, F), the same ones at all characters of a sequence."""
     if not training or rate == 0.0:
         return x
     keep = x.new_empty(1, *x.shape[1:]).bernoulli_(1.0 - rate)

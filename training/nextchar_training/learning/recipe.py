@@ -20,6 +20,8 @@ _Count = Annotated[int, Ge(1)]
 _Positive = Annotated[float, Gt(0), AllowInfNan(False)]
 _Share = Annotated[float, Ge(0), Lt(1)]
 
+_SUGGESTED_SIZES = ((100_000, 128), (400_000, 256))  # below so many characters, this size
+
 _STRICT_NAMES = ConfigDict(extra="forbid")
 
 
@@ -104,3 +106,11 @@ class Architecture(Sizes):
 
     alphabet_size: _Count
     """Ids in the alphabet, the boundary included."""
+
+
+def suggested_hidden_size(characters: int) -> int:
+    """Returns a hidden size of one LSTM layer for a corpus of ``characters``."""
+    for most, size in _SUGGESTED_SIZES:
+        if characters < most:
+            return size
+    return Sizes.hidden_size

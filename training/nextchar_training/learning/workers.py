@@ -1,11 +1,11 @@
-"""Workers: a training shared by several of them, each of which reads its part of every batch.
+"""The workers: processes that share one training, each of which reads its part of every batch.
 
-Two processes of one thread use two cores better than two threads of one process do. Rank 0 is the process that was
-started: it keeps the clock, shows the progress and writes the files; the others do its steps with it. They are
-started here, or by ``torchrun``, on any number of machines (gloo between CPUs, NCCL between GPUs).
+Two workers of one thread each use two cores better than one process of two threads does. Rank 0 is the process that the
+user started: it keeps the clock, shows the progress and writes the files, and the others take its steps with it. They
+are started here, or by ``torchrun`` on any number of machines (gloo between CPUs, NCCL between GPUs).
 
-What always holds: whenever the processes meet, which is after every step or after a few, all have the same weights and
-stand at the same fraction of the budget.
+What always holds: whenever the workers meet, after every step or after a few, all have the same weights and stand at
+the same fraction of the budget.
 """
 
 from __future__ import annotations
@@ -18,55 +18,52 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 _FIRST = "127.0.0.1"
-_PATIENCE = 10.0  # seconds for the others to end once rank 0 has
-_GLANCE = 0.05  # seconds between looks at whether they are here
-
-M = TypeVar("M", bound=nn.Module)
+_PATIENCE = 10.0  # seconds that the others have to end after rank 0
+_GLANCE = 0.05  # seconds between two checks whether they have joined
 
 
 class WorkersError(Exception):
-    """The processes of a training cannot be joined, or one of them is gone."""
+    """The workers of a training can't join each other, or one of them is gone."""
 
 
 class Workers:
-    """The processes of a training, as one of them sees them; just itself, by default."""
+    """The workers of a training, as one of them sees them. This class is a worker alone."""
 
     rank = 0
     size = 1
 
     def share(self, network: nn.Module) -> nn.Module:
-        """``network`` with gradients that are the mean of all processes."""
+        """Returns ``network`` with gradients that become the mean of all workers'."""
         return network
 
     def agree(self, values: Sequence[float]) -> list[float]:
-        """The ``values`` of rank 0, in all processes."""
+        """Returns the ``values`` of rank 0 in all workers."""
         return list(values)
 
     def mean(self, value: Tensor) -> Tensor:
-        """The mean of a ``value`` that every process has."""
+        """Returns the mean of the workers' ``value``."""
         return value
 
     def average(self, tensors: Sequence[Tensor]) -> None:
-        """Makes each of ``tensors`` the mean of those of all processes."""
+        """Makes each of ``tensors`` the mean of all workers', in place."""
 
     def gather(self, part: Tensor, axis: int) -> Tensor:
-        """The parts of all processes, one after another along ``axis``, on the CPU."""
+        """Returns the parts of all workers, one after another along ``axis``, on the CPU."""
         return part.cpu()
 
     def part(self, whole: Tensor, axis: int) -> Tensor:
-        """This process's part of ``whole``, one of ``size`` equal parts along ``axis``."""
+        """Returns this worker's part of ``whole``, one of ``size`` equal parts along ``axis``."""
         return whole.chunk(self.size, axis)[self.rank]
 
 
 class _Joined(Workers):
-    """Several processes, joined by torch's collective operations."""
+    """Several workers, joined by torch's collective operations."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -100,12 +97,12 @@ class _Joined(Workers):
 
 @contextmanager
 def joined(count: int, device: torch.device, arguments: Sequence[str]) -> Iterator[Workers]:
-    """Joins ``count`` processes, of which the others run ``nextchar-train`` with the same ``arguments``.
+    """Joins ``count`` workers: starts the others as ``nextchar-train`` with the same ``arguments``.
 
-    Where ``torchrun`` started this process, its number of processes counts. Raises ``WorkersError`` where a
-    process cannot be joined or is lost on the way.
+    If ``torchrun`` started this process, joins those that it started, whatever ``count`` is. Raises ``WorkersError`` if
+    a worker ends before it joins, or is lost during the training.
     """
-    if "WORLD_SIZE" in os.environ:  # torchrun's, or a process that rank 0 started
+    if "WORLD_SIZE" in os.environ:  # started by torchrun, or by rank 0
         with _group(device):
             yield _Joined(device)
     elif count == 1:
@@ -118,7 +115,7 @@ def joined(count: int, device: torch.device, arguments: Sequence[str]) -> Iterat
 @contextmanager
 def _group(device: torch.device) -> Iterator[None]:
     if os.environ.get("RANK") != "0":
-        # Who stops a training tells rank 0, or all at once: the others end when it has kept everything.
+        # A stop reaches rank 0, alone or with all others. These ignore it, and end when rank 0 has saved everything.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
@@ -128,7 +125,7 @@ def _group(device: torch.device) -> Iterator[None]:
         try:
             yield
         finally:
-            gc.collect()  # what still holds the group would outlive it, and its threads abort the process at its exit
+            gc.collect()  # an object that holds the group would outlive it, and its threads abort the process at exit
             distributed.destroy_process_group()
     except RuntimeError as error:
         if not _is_lost(error):
@@ -137,7 +134,10 @@ def _group(device: torch.device) -> Iterator[None]:
 
 
 def _meet(others: Sequence[subprocess.Popen[bytes]], store: TCPStore) -> None:
-    """Waits until the ranks from 1 on are here; one that ended before would be waited for until torch's time-out."""
+    """Waits until all ``others`` are about to join.
+
+    Raises ``WorkersError`` if one ends before; torch alone would wait for it until its time-out.
+    """
     for rank, other in enumerate(others, 1):
         while not store.check([_here(rank)]):
             if (code := other.poll()) is not None:
@@ -146,25 +146,25 @@ def _meet(others: Sequence[subprocess.Popen[bytes]], store: TCPStore) -> None:
 
 
 def _here(rank: int) -> str:
-    """The key with which a process says that it is about to join."""
+    """Returns the key under which a worker says that it is about to join."""
     return f"nextchar/here/{rank}"
 
 
 def _is_lost(error: RuntimeError) -> bool:
-    """Whether a collective operation failed because another process is gone; gloo has no class of its own."""
+    """Whether a collective operation failed because another worker is gone. Gloo's errors have no own class."""
     return isinstance(error, distributed.DistError) or "gloo" in str(error)
 
 
 @contextmanager
 def _started(count: int, arguments: Sequence[str]) -> Iterator[None]:
-    """Starts the ranks from 1 on as torchrun would, and waits for their end."""
+    """Starts the workers from rank 1 on as torchrun would, and waits for their end."""
     store = TCPStore(_FIRST, 0, is_master=True, wait_for_workers=False)  # at a free port
     environment = {
         "MASTER_ADDR": _FIRST,
         "MASTER_PORT": str(store.port),
         "WORLD_SIZE": str(count),
-        "TORCHELASTIC_USE_AGENT_STORE": str(True),  # the store is there already, for rank 0 too
-        **({"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {}),  # not what the host's name resolves to
+        "TORCHELASTIC_USE_AGENT_STORE": str(True),  # rank 0 is a client of this store too
+        **({"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {}),  # the host's name may resolve to another
     }
     command = [sys.executable, "-m", "nextchar_training", *arguments]
     others: list[subprocess.Popen[bytes]] = []
@@ -172,7 +172,7 @@ def _started(count: int, arguments: Sequence[str]) -> Iterator[None]:
     try:
         for rank in range(1, count):
             own = {**os.environ, **environment, "RANK": str(rank), "LOCAL_RANK": str(rank)}
-            others.append(subprocess.Popen(command, env=own, stdout=subprocess.DEVNULL))  # noqa: S603 - itself
+            others.append(subprocess.Popen(command, env=own, stdout=subprocess.DEVNULL))  # noqa: S603 - this program
         _meet(others, store)
         os.environ.update(environment, RANK="0", LOCAL_RANK="0")
         yield
