@@ -62,7 +62,7 @@ class Server:
 @contextmanager
 def served(folder: Path, *flags: str | Path, core: int = SERVER_CORE) -> Iterator[Server]:
     """``nextchar-server`` with ``flags``, serving."""
-    command = ["-c", "from nextchar_server.entry import main; main()", "--http-port", "0", *flags]
+    command = ["-m", "nextchar_server", "--http-port", "0", *flags]
     with _running(folder, [*command, "--grpc-port"], core, has_health=True) as server:
         yield server
 
@@ -122,7 +122,7 @@ class Load:
         options = [str(text) for name, value in flags.items() for text in (f"--{name.replace('_', '-')}", value)]
         command = [
             "-c",
-            "from nextchar_client.commands.command import main; raise SystemExit(main())",
+            "from nextchar_client.commands import main; raise SystemExit(main())",
             "bench",
             "--json",
         ]

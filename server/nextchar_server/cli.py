@@ -1,56 +1,97 @@
-"""The command ``nextchar-server``."""
+"""The command ``nextchar-server``: from options and variables to a running server."""
 
 from __future__ import annotations
 
+import difflib
+import os
+import re
 import sys
-from argparse import ArgumentParser
-from importlib.metadata import version
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
 
+import structlog
 import uvloop
-from pydantic import ValidationError
-from pydantic_settings import CliApp, CliSettingsSource, SettingsError
+from cyclopts import App
+from cyclopts.argument import ArgumentCollection
+from cyclopts.config import Env
 
+from nextchar_cli import UsageError, make_app, run
 from nextchar_model.description import ModelFileError
 from nextchar_model.providers import ProviderError
 
-from . import logs
+from . import logs, server
 from .config import Config
-from .server import StartError, serve
+
+PREFIX = "NEXTCHAR_"
+
+_SETTINGS = [setting.name.upper() for setting in fields(Config)]
+
+_OTHERS = re.compile(
+    # Variables of the client, of training, of Compose, and the key of resume tokens.
+    r"ENDPOINT|CACHE_DIR|CORPUS_DIR|PUBLISHED_\w+|TRAIN_\w+|TOKEN_KEY"
+    # Variables that Kubernetes sets in every container for a service called nextchar or nextchar-….
+    r"|(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR))"
+)
+_SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")  # value of Kubernetes' others, such as NEXTCHAR_PORT
+
+_log = structlog.get_logger()
 
 
 def main() -> int:
-    """Runs the server; gives 0 drained after a signal, 1 could not start, 2 wrong flag or variable."""
-    source = CliSettingsSource[Any](Config, add_argument_method=_add_argument)
-    source.root_parser.add_argument(
-        "--version", action="version", version=f"nextchar {version('nextchar')}", help="show the version and exit"
-    )
-    try:
-        config = CliApp.run(Config, cli_settings_source=source)
-    except ValidationError as error:
-        for problem in error.errors():
-            flag = str(problem["loc"][0]).replace("_", "-")
-            own = problem["type"] == "value_error"  # one of ours, which names the value itself
-            message = str(problem["ctx"]["error"]) if own else f"{problem['msg']}, not {problem['input']!r}"
-            print(f"nextchar-server: error: --{flag}: {message}", file=sys.stderr)
-        return 2
-    except SettingsError as error:
-        print(f"nextchar-server: error: {error}", file=sys.stderr)
-        return 2
+    """Runs the command and returns its exit code."""
+    return run(app)
+
+
+def _ignore_empty(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Makes an empty variable mean the same as none, as Compose files and shells write it."""
+    for argument in arguments:
+        argument.tokens = [
+            token for token in argument.tokens if token.source != "env" or os.environ.get(token.keyword or "")
+        ]
+
+
+app = make_app(
+    "nextchar-server",
+    "Serves text generation from character-level models over gRPC.\n\n"
+    "Every option is also a variable: NEXTCHAR_GRPC_PORT for --grpc-port. An option goes before its variable; an "
+    "empty variable means the default.",
+    exit_codes="Exit codes: 0: drained after SIGTERM or SIGINT. 1: could not start. 2: an option or a variable is "
+    "wrong.",
+    config=(Env(PREFIX, command=False), _ignore_empty),
+)
+
+
+@app.default
+def serve(*, config: Config | None = None) -> int:
+    """Runs the server until SIGTERM or SIGINT, and returns the exit code."""
+    config = config or Config()
+    unknown = list(unknown_variables(os.environ))
     logs.configure(config.log_level)
+    for name in unknown:
+        _log.warning("unknown_variable", variable=name, hint="no setting has this name; see nextchar-server --help")
     try:
-        uvloop.run(serve(config))
-    except (ModelFileError, ProviderError, StartError) as error:
-        print(f"nextchar-server: error: {error}", file=sys.stderr)
+        uvloop.run(server.serve(config))
+    except (ModelFileError, ProviderError, server.StartError) as error:
+        print(f"nextchar-server: error: {error}{_comma_hint(config)}", file=sys.stderr)
         return 1
     return 0
 
 
-_PLACE_HOLDERS = {"tuple[str,...]": "[NAME=]PATH", "str": "ADDRESS", "int": "NUMBER", "float": "SECONDS"}
+def unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
+    """Yields the ``NEXTCHAR_*`` variables that nothing reads. Raises ``UsageError`` for a misspelt setting."""
+    for name, value in environment.items():
+        setting = name.removeprefix(PREFIX)
+        if setting == name or setting in _SETTINGS or _OTHERS.fullmatch(setting) or _SERVICE_LINK.match(value):
+            continue
+        if similar := difflib.get_close_matches(setting, _SETTINGS, n=1, cutoff=0.8):
+            raise UsageError(f"there is no setting {name}; did you mean {PREFIX}{similar[0]}?")
+        yield name
 
 
-def _add_argument(parser: ArgumentParser, *names: str, **options: Any) -> Any:
-    """Adds an argument whose place holder says what it is in words, where pydantic's would be a Python type."""
-    if options.get("metavar") in _PLACE_HOLDERS:
-        options["metavar"] = _PLACE_HOLDERS[options["metavar"]]
-    return parser.add_argument(*names, **options)
+def _comma_hint(config: Config) -> str:
+    """Explains a missing model file whose path was split at a comma, because a variable gave it."""
+    given = os.environ.get("NEXTCHAR_MODEL", "")
+    is_split = len(config.model) > 1 and config.model == tuple(given.split(","))
+    if not is_split or all(path.exists() for path in config.models.values()):
+        return ""
+    return "; NEXTCHAR_MODEL is split at commas: give a path with a comma by --model"

@@ -1,6 +1,6 @@
-"""The configuration: flags and ``NEXTCHAR_*`` variables, checked once, then frozen.
+"""The configuration: options and ``NEXTCHAR_*`` variables, checked once, then frozen.
 
-A flag goes before its variable, a variable before the default.
+An option goes before its variable, a variable before the default. ``cli`` reads both into ``Config``.
 """
 
 from __future__ import annotations
@@ -8,17 +8,20 @@ from __future__ import annotations
 import math
 import os
 from contextlib import suppress
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from annotated_types import Ge, Gt, Le, MinLen
+from cyclopts import Parameter
+from pydantic import AllowInfNan, ConfigDict, field_validator
+from pydantic.dataclasses import dataclass
 
 PACKAGED_MODEL = Path(__file__).parent / "models" / "shakespeare.onnx"
 
 
 def _cores() -> int:
-    """Cores that this process may use, by its affinity and by its container's quota."""
+    """Returns the number of cores that this process may use, by its affinity and its container's quota."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with suppress(OSError, ValueError):  # no control groups, or no quota: "max"
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
@@ -26,52 +29,57 @@ def _cores() -> int:
     return cores
 
 
-class Config(BaseSettings):
-    """Serves text generation from character-level models over gRPC.
+def _split_at_commas(hint: Any, value: str, *, delimiter: str | None = None) -> list[str]:
+    """Splits the value of a variable. Its signature is that of cyclopts."""
+    return value.split(",")
 
-    Every flag is also a variable: NEXTCHAR_GRPC_PORT for --grpc-port. Exit codes: 0 stopped by a signal and
-    drained, 1 could not start, 2 a flag or a variable is wrong.
-    """
 
-    model_config = SettingsConfigDict(
-        env_prefix="NEXTCHAR_",
-        frozen=True,
-        cli_prog_name="nextchar-server",
-        cli_kebab_case=True,
-        cli_hide_none_type=True,
-    )
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Config:
+    """All settings of a server."""
 
-    model: Annotated[tuple[str, ...], NoDecode] = Field(
-        (str(PACKAGED_MODEL),),
-        min_length=1,
-        description="a model file; repeat it for several, the first is the default one. NAME is the file's name "
-        "without .onnx unless given. In the variable, commas stand between them.",
+    model: Annotated[
+        tuple[str, ...],
+        MinLen(1),
+        Parameter(
+            metavar="[NAME=]PATH",
+            show_default="the packaged shakespeare.onnx",
+            env_var_split=_split_at_commas,
+            help="Model file. Repeat the option to serve several; the first is the default model. NAME is the file's "
+            "name without .onnx unless given. In NEXTCHAR_MODEL, commas separate several models, so a path with a "
+            "comma needs the option.",
+        ),
+    ] = (str(PACKAGED_MODEL),)
+    """Model files, each [NAME=]PATH."""
+    host: Annotated[str, MinLen(1), Parameter(metavar="ADDRESS")] = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 means every IPv4 address of this machine."""
+    grpc_port: Annotated[int, Ge(0), Le(65535), Parameter(metavar="PORT")] = 50051
+    """Port of gRPC; 0 means any free port."""
+    http_port: Annotated[int, Ge(0), Le(65535), Parameter(metavar="PORT")] = 8080
+    """Port of /metrics, /healthz and /readyz; 0 means any free port."""
+    provider: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where models run. auto: CUDA if this machine has it and the model is fp32; the log says which and why."""
+    lanes: Annotated[int, Ge(1), Le(4096), Parameter(metavar="NUMBER", show_default="one per core")] = field(
+        default_factory=_cores
     )
-    host: str = Field("127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 is every IPv4 one")
-    grpc_port: int = Field(50051, ge=0, le=65535, description="port of gRPC; 0 takes a free one")
-    http_port: int = Field(8080, ge=0, le=65535, description="port of /metrics, /healthz, /readyz; 0 takes a free one")
-    provider: Literal["auto", "cpu", "cuda"] = Field("auto", description="where models run; auto says what it chose")
-    lanes: int = Field(
-        _cores(),
-        ge=1,
-        le=4096,
-        description="threads that advance a batch each, a model; one a core here",
-    )
-    threads_per_lane: int = Field(1, ge=1, le=256, description="threads that share the work of one step")
-    max_batch: int = Field(1024, ge=1, le=4096, description="rows of a lane's batch")
-    queue_size: int = Field(1024, ge=0, description="requests that wait for a row, a model; more are turned away")
-    turn_budget: float = Field(
-        0.005, gt=0, le=1, description="seconds of a turn, about what a new request waits; 16 steps at least"
-    )
-    drain_timeout: float = Field(30.0, ge=0, description="seconds that running streams get to finish at SIGTERM")
-    max_characters: int = Field(100_000, ge=1, le=2**31, description="most characters that one request generates")
-    max_prompt_characters: int = Field(65_536, ge=1, le=2**20, description="most characters of a prompt")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
-
-    @field_validator("model", mode="before")
-    @classmethod
-    def _split(cls, value: Any) -> Any:
-        return tuple(value.split(",")) if isinstance(value, str) else value
+    """Threads per model. Each advances a batch of its own."""
+    threads_per_lane: Annotated[int, Ge(1), Le(256), Parameter(metavar="NUMBER")] = 1
+    """Threads that share the work of one step of a lane."""
+    max_batch: Annotated[int, Ge(1), Le(4096), Parameter(metavar="NUMBER")] = 1024
+    """Most texts that one lane advances at once."""
+    queue_size: Annotated[int, Ge(0), Parameter(metavar="NUMBER")] = 1024
+    """Most requests per model that wait for a place in a batch; more are refused."""
+    turn_budget: Annotated[float, Gt(0), Le(1), AllowInfNan(False), Parameter(metavar="SECONDS")] = 0.005
+    """Length of a lane's turn, which is about how long a new request waits. A turn has at least 16 steps."""
+    drain_timeout: Annotated[float, Ge(0), AllowInfNan(False), Parameter(metavar="SECONDS")] = 30.0
+    """Time that running texts have to finish after SIGTERM."""
+    max_characters: Annotated[int, Ge(1), Le(2**31), Parameter(metavar="NUMBER")] = 100_000
+    """Most characters that one request may generate."""
+    max_prompt_characters: Annotated[int, Ge(1), Le(2**20), Parameter(metavar="NUMBER")] = 65_536
+    """Most characters of a prompt or of a text to score."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Lowest level that is logged."""
 
     @field_validator("model")
     @classmethod
@@ -79,7 +87,7 @@ class Config(BaseSettings):
         names = [name for name, _ in map(_name_and_path, values)]
         for value, name in zip(values, names, strict=True):
             if not name:
-                raise ValueError(f"{value!r} gives no name; write NAME=PATH or PATH")
+                raise ValueError(f"{value!r} has no name; write NAME=PATH or PATH")
             if names.count(name) > 1:
                 raise ValueError(f"two models are named {name!r}; name one of them with NAME=PATH")
         return values

@@ -1,4 +1,4 @@
-"""The logs: one JSON object a line on standard error, with the request's id on each line of a call."""
+"""The logs: one JSON object per line on standard error, with the request id on each line of a call."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import structlog
 
 
 def configure(level: str) -> None:
-    """Sends what structlog and the standard library log at ``level`` or above to standard error, as JSON."""
+    """Sends the logs of structlog at ``level`` or above, and the libraries' at warning or above, to standard error."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -26,7 +26,7 @@ def configure(level: str) -> None:
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    # The libraries' logs take the same form.
+    # The libraries' logs have the same form.
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

@@ -1,7 +1,7 @@
 """The metrics: every name, label and bucket in one place.
 
-What always holds: the registry is injected, so that several servers live in one process; gauges are read when
-they are scraped, never kept.
+What always holds: the registry is injected, so several servers can live in one process; gauges are computed when they
+are scraped, never stored.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Metrics:
         )
         self.inter_character_seconds = histogram(
             "nextchar_inter_character_seconds",
-            "Time a character between two messages of a stream, once a message.",
+            "Time per character between two messages of a stream, observed once per message.",
             _CHARACTER,
             "model",
         )
@@ -60,16 +60,14 @@ class Metrics:
             "nextchar_queue_seconds", "Time from a call's start to its first turn.", _WAIT, "model"
         )
         self.step_seconds = histogram(
-            "nextchar_step_seconds", "Time of one step of a batch, once a turn.", _STEP, "model"
+            "nextchar_step_seconds", "Time of one step of a batch, observed once per turn.", _STEP, "model"
         )
-        self.batch_rows = histogram("nextchar_batch_rows", "Rows of a batch, once a turn.", _ROWS, "model")
-        self.finished = counter(
-            "nextchar_finished_total", "Texts that ended well, by finish reason.", "model", "reason"
-        )
-        self.rejected = counter("nextchar_rejected_total", "Calls that were not served, by reason.", "reason")
+        self.batch_rows = histogram("nextchar_batch_rows", "Rows of a batch, observed once per turn.", _ROWS, "model")
+        self.finished = counter("nextchar_finished_total", "Finished texts, by finish reason.", "model", "reason")
+        self.rejected = counter("nextchar_rejected_total", "Refused calls, by reason.", "reason")
         self.model_info = Gauge(
             "nextchar_model_info",
-            "1 for each model that the server holds.",
+            "1 for each model of the server.",
             ("model", "digest", "precision", "provider", "numeric_class"),
             registry=registry,
         )
@@ -77,12 +75,12 @@ class Metrics:
     def watch(
         self, model: str, *, active: Callable[[], int], paused: Callable[[], int], waiting: Callable[[], int]
     ) -> None:
-        """Shows the streams of ``model`` in the gauges, as these functions count them at a scrape."""
+        """Adds the streams of ``model`` to the gauges. The functions are called at each scrape."""
         self._streams.counts[model] = (active, paused, waiting)
 
 
 class _StreamGauges(Collector):
-    """Gauges of the streams of each model, read at a scrape."""
+    """Gauges of the streams of each model, computed at a scrape."""
 
     def __init__(self) -> None:
         self.counts: dict[str, tuple[Callable[[], int], Callable[[], int], Callable[[], int]]] = {}
@@ -90,7 +88,7 @@ class _StreamGauges(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         families = (
             GaugeMetricFamily("nextchar_active_streams", "Streams in a batch.", labels=["model"]),
-            GaugeMetricFamily("nextchar_paused_streams", "Streams whose reader is slow.", labels=["model"]),
+            GaugeMetricFamily("nextchar_paused_streams", "Streams that wait for a slow reader.", labels=["model"]),
             GaugeMetricFamily("nextchar_waiting_requests", "Requests in the queue.", labels=["model"]),
         )
         for model, counts in self.counts.items():

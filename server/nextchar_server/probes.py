@@ -10,7 +10,7 @@ from prometheus_client.exposition import choose_encoder
 
 
 def application(registry: CollectorRegistry, is_ready: Callable[[], bool]) -> web.Application:
-    """``/metrics`` in Prometheus or OpenMetrics text; ``/healthz``, alive; ``/readyz``, taking new calls."""
+    """Serves ``/metrics`` as Prometheus or OpenMetrics text, ``/healthz`` (alive) and ``/readyz`` (takes new calls)."""
 
     async def metrics(request: web.Request) -> web.Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))

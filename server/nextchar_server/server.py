@@ -1,7 +1,7 @@
-"""The server: puts the parts together, opens the ports, and closes everything in order.
+"""The server: joins the parts, opens the ports, and closes everything in order.
 
-model files → runners → engines → service → gRPC port      (calls come in)
-└→ metrics → HTTP port       (scrapes and probes come in)
+model files → runners → engines → catalog → service → gRPC port      (calls come in)
+                           └→ metrics → HTTP port                    (scrapes and probes come in)
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import errno
 import gc
 import os
 import signal
+import socket
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -24,20 +25,19 @@ from prometheus_client import CollectorRegistry
 from nextchar.v1 import generation_pb2, generation_pb2_grpc
 from nextchar_model.runner import Replay, Runner
 
-from .catalog import ServedModel, ServedModels
+from .catalog import Catalog, Limits, ServedModel
 from .config import Config
 from .engine.engine import Engine
 from .metrics import Metrics
 from .probes import application
 from .rpc.interceptor import CallInterceptor
-from .rpc.requests import Limits
 from .rpc.service import GenerationService
 
 SERVICE = generation_pb2.DESCRIPTOR.services_by_name["GenerationService"].full_name
 
-_MESSAGE_ROOM = 16 * 2**20
-"""Largest message that is read at all, in bytes. Far above the largest prompt, so that a prompt which is too long
-gets an answer that says so; what is larger still, gRPC itself refuses."""
+_MAX_REQUEST = 16 * 2**20
+"""Largest request that is read, in bytes. Far above the largest prompt, so that a prompt over the limit gets an answer
+that says so; gRPC itself refuses anything larger."""
 
 _log = structlog.get_logger()
 
@@ -48,80 +48,83 @@ class StartError(Exception):
 
 @dataclass(frozen=True)
 class Ports:
-    """Where the server listens."""
+    """The ports on which the server listens."""
 
     grpc: int
     http: int
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """The parts of a server that was started."""
+
+    catalog: Catalog
+    service: GenerationService
+    health: health.aio.HealthServicer
+    grpc: grpc.aio.Server
+    http: web.AppRunner
+
+
 class Server:
-    """One server. ``start``, then ``stop``; both on one event loop."""
+    """One server. Call ``start``, then ``stop``, on one event loop."""
 
     def __init__(self, config: Config, registry: CollectorRegistry | None = None) -> None:
         self._config = config
         self._metrics = Metrics(registry or CollectorRegistry())
-        self._engines: list[Engine] = []
+        self._parts: _Parts | None = None  # None before ``start`` and after ``stop``
         self._ready = False
 
     async def start(self) -> Ports:
-        """Loads the models and opens the ports; from its return on, calls are served.
+        """Loads the models and opens the ports. Once it returns, calls are served.
 
-        Raises ``ModelFileError``, ``ProviderError`` or ``StartError``; nothing stays open then.
+        Raises ``ModelFileError``, ``ProviderError`` or ``StartError``, and then leaves nothing open.
         """
         config = self._config
+        await _require_free(config.host, config.grpc_port, "gRPC", "--grpc-port")
+        await _require_free(config.host, config.http_port, "HTTP", "--http-port")
         runners = {
             name: Runner(path, provider=config.provider, threads=config.threads_per_lane)
             for name, path in config.models.items()
         }
         replays = {name: runner.replay() for name, runner in runners.items()}  # before any thread is started
-        models = ServedModels([self._serve(name, runner, replays[name]) for name, runner in runners.items()])
-        self._service = GenerationService(models, self._metrics)
-        self._health = health.aio.HealthServicer()
-        _start_poller()
-        self._grpc = grpc.aio.server(
-            interceptors=[CallInterceptor(self._metrics)],
-            options=[
-                ("grpc.max_receive_message_length", _MESSAGE_ROOM),
-                ("grpc.so_reuseport", 0),  # a port in use is an error
-                ("grpc.keepalive_time_ms", 60_000),  # a caller that vanished without a word holds its streams no longer
-                ("grpc.keepalive_timeout_ms", 20_000),
-            ],
-        )
-        generation_pb2_grpc.add_GenerationServiceServicer_to_server(self._service, self._grpc)  # type: ignore[no-untyped-call]
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
-        reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._grpc)
-        self._http = web.AppRunner(
-            application(self._metrics.registry, lambda: self._ready), access_log=None, handle_signals=False
-        )
+        catalog = Catalog([self._serve(name, runner, replays[name]) for name, runner in runners.items()])
+        parts = self._assemble(catalog)
         try:
-            ports = await self._open()
+            ports = await self._open(parts)
         except BaseException:
-            await self._close()
+            await _close(parts)
             raise
         for service in ("", SERVICE):
-            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
-        # What is there now stays: no collection of garbage has to look at it again, which takes tens of milliseconds.
+            await parts.health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        # All present objects stay for good: without this, each full garbage collection scans them for tens of ms.
         gc.collect()
         gc.freeze()
+        self._parts = parts
         self._ready = True
         _log.info("serving", host=config.host, grpc_port=ports.grpc, http_port=ports.http)
         return ports
 
     async def stop(self) -> None:
-        """Drains, then closes everything.
+        """Drains, then closes everything. Does nothing if the server isn't started.
 
-        The health turns to NOT_SERVING and new texts are turned away at once; those that run get the drain timeout.
+        At once, the health becomes NOT_SERVING and new texts are refused; running texts have the drain timeout to
+        finish.
         """
+        parts = self._parts
+        if parts is None:
+            return
         self._ready = False
         _log.info("draining", timeout=self._config.drain_timeout, hint="a second signal ends running streams at once")
-        await self._health.enter_graceful_shutdown()
-        await self._service.drain(self._config.drain_timeout)
-        await self._close()
+        await parts.health.enter_graceful_shutdown()
+        await parts.service.drain(self._config.drain_timeout)
+        await _close(parts)
+        self._parts = None
         _log.info("stopped")
 
     def hurry(self) -> None:
-        """Lets ``stop`` end all running streams now, with ``FINISH_REASON_DRAINING``."""
-        self._service.hurry()
+        """Makes ``stop`` end all running streams now, with ``FINISH_REASON_DRAINING``."""
+        if self._parts is not None:
+            self._parts.service.hurry()
 
     def _serve(self, name: str, runner: Runner, replay: Replay) -> ServedModel:
         config, metrics = self._config, self._metrics
@@ -139,7 +142,6 @@ class Server:
             turn_budget=config.turn_budget,
             observe=observe,
         )
-        self._engines.append(engine)
         admission = engine.admission
         metrics.watch(
             name,
@@ -161,42 +163,103 @@ class Server:
         )
         return ServedModel(name, runner, replay, engine, Limits(config.max_characters, config.max_prompt_characters))
 
-    async def _open(self) -> Ports:
-        config = self._config
-        address = f"[{config.host}]" if ":" in config.host else config.host
-        try:
-            grpc_port = self._grpc.add_insecure_port(f"{address}:{config.grpc_port}")
-        except RuntimeError as error:
-            raise StartError(f"cannot listen on {address}:{config.grpc_port} for gRPC: is the port in use?") from error
-        await self._grpc.start()
-        await self._http.setup()
-        site = web.TCPSite(self._http, config.host, config.http_port)
-        try:
-            await site.start()
-        except OSError as error:
-            reason = "the port is in use" if error.errno == errno.EADDRINUSE else error.strerror
-            raise StartError(f"cannot listen on {address}:{config.http_port} for HTTP: {reason}") from error
-        return Ports(grpc_port, self._http.addresses[0][1])
+    def _assemble(self, catalog: Catalog) -> _Parts:
+        service = GenerationService(catalog, self._metrics)
+        health_servicer = health.aio.HealthServicer()
+        _start_poller()
+        grpc_server = grpc.aio.server(
+            interceptors=[CallInterceptor(self._metrics)],
+            options=[
+                ("grpc.max_receive_message_length", _MAX_REQUEST),
+                ("grpc.so_reuseport", 0),  # a port in use is an error
+                ("grpc.keepalive_time_ms", 60_000),  # detects callers that vanished, and frees their streams
+                ("grpc.keepalive_timeout_ms", 20_000),
+            ],
+        )
+        generation_pb2_grpc.add_GenerationServiceServicer_to_server(service, grpc_server)  # type: ignore[no-untyped-call]
+        health_pb2_grpc.add_HealthServicer_to_server(health_servicer, grpc_server)
+        reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), grpc_server)
+        http = web.AppRunner(
+            application(self._metrics.registry, lambda: self._ready), access_log=None, handle_signals=False
+        )
+        return _Parts(catalog, service, health_servicer, grpc_server, http)
 
-    async def _close(self) -> None:
-        await self._grpc.stop(grace=1)
-        for engine in self._engines:
-            engine.stop()
-        await self._http.cleanup()
+    async def _open(self, parts: _Parts) -> Ports:
+        config = self._config
+        try:
+            grpc_port = parts.grpc.add_insecure_port(f"{_bracketed(config.host)}:{config.grpc_port}")
+        except RuntimeError as error:
+            raise _cannot_listen(config.host, config.grpc_port, "gRPC", str(error)) from error
+        await parts.grpc.start()
+        await parts.http.setup()
+        try:
+            await web.TCPSite(parts.http, config.host, config.http_port).start()
+        except OSError as error:
+            raise _cannot_listen(config.host, config.http_port, "HTTP", _reason(error, "--http-port")) from error
+        return Ports(grpc_port, parts.http.addresses[0][1])
+
+
+async def _close(parts: _Parts) -> None:
+    await parts.grpc.stop(grace=1)
+    for model in parts.catalog:
+        model.engine.stop()
+    await parts.http.cleanup()
+
+
+async def _require_free(host: str, port: int, protocol: str, option: str) -> None:
+    """Raises ``StartError`` if this machine can't listen on ``host`` and ``port``.
+
+    Checked before the models are loaded, and because gRPC doesn't say why it can't listen.
+    """
+    is_free, unavailable = False, OSError()
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        for family, kind, number, _, address in found:
+            try:
+                with socket.socket(family, kind, number) as probe:
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    probe.bind(address)
+                is_free = True
+            except OSError as error:  # such as ::1 of localhost on a machine without IPv6
+                if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                    raise
+                unavailable = error
+        if not is_free:
+            raise unavailable
+    except OSError as error:
+        raise _cannot_listen(host, port, protocol, _reason(error, option)) from error
+
+
+def _cannot_listen(host: str, port: int, protocol: str, reason: str) -> StartError:
+    return StartError(f"cannot listen on {_bracketed(host)}:{port} for {protocol}: {reason}")
+
+
+def _reason(error: OSError, option: str) -> str:
+    if isinstance(error, socket.gaierror):
+        return f"the host can't be resolved: {error.strerror}"
+    if error.errno == errno.EADDRINUSE:
+        return f"the port is in use; choose another one with {option}"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "this machine doesn't have that address"
+    return error.strerror or str(error)
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _start_poller() -> None:
-    """Starts the thread in which gRPC waits for its events, which it would start by itself, such that it gathers them.
+    """Starts the thread in which gRPC waits for its events, scheduled so that it reports several events at once.
 
-    It tells the event loop of each event with a write of its own. An ordinary thread that wakes takes the core from
-    the one that runs, so the two would change places for each event; one of Linux's batch threads lets the event loop
-    finish first, and then brings all that happened meanwhile.
+    gRPC would start the thread by itself. For each event it writes to the event loop. An ordinary thread that wakes
+    up takes the core from the running one, so the two would alternate at every event; a thread of Linux's batch class
+    waits until the event loop has finished, then reports all events since.
     """
     if not hasattr(os, "SCHED_BATCH"):
         return
     policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
-    with suppress(OSError):  # not allowed here: slower, and no worse
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))  # a new thread has the policy of its maker
+    with suppress(OSError):  # not permitted: only slower
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))  # a new thread inherits the policy of its creator
         try:
             grpc.aio.init_grpc_aio()
         finally:
@@ -204,11 +267,11 @@ def _start_poller() -> None:
 
 
 async def serve(config: Config) -> None:
-    """Runs a server until SIGTERM or SIGINT, then drains it; a second signal ends the drain's patience."""
+    """Runs a server until SIGTERM or SIGINT, then drains it; a second signal ends the running streams at once."""
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     server = Server(config)
-    for number in (signal.SIGTERM, signal.SIGINT):  # before it starts: process 1 of a container has no other handler
+    for number in (signal.SIGTERM, signal.SIGINT):  # before it starts: process 1 of a container has no default handler
         loop.add_signal_handler(number, stopping.set)
     await server.start()
     await stopping.wait()

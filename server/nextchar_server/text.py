@@ -1,10 +1,10 @@
 """Text from ids: the last step before a stream's messages.
 
-Takes the chunks of a stream and gives pieces of text, with a log-probability for each character where they are
-wanted. It finds stop sequences, also where they span chunks.
+Turns the id chunks of a stream into text chunks, with a log-probability for each character if they are wanted. Finds
+stop sequences, even if they span chunks.
 
-What always holds: the pieces do not depend on how the ids were cut into chunks, put together; a character that
-may belong to a stop sequence is held back until it is clear. All counts are of characters, whatever ids spell them.
+What always holds: the concatenated text is the same however the ids were chunked; a character that may belong to a
+stop sequence is held back until that is decided. All counts are of characters, whatever ids spell them.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from itertools import islice
 from nextchar_model.alphabet import Alphabet
 from nextchar_model.decoder import Decoder, Finished
 
-from .engine.stream import Chunk
+from .engine.stream import IdChunk
 
 _Known = tuple[int, float, list[tuple[int, float]]]  # id, log-probability, alternatives
 
 
 @dataclass(frozen=True)
 class CharacterLogprob:
-    """A character's log-probability, in nats, and those of the likeliest in its place."""
+    """A character with its log-probability in nats, and the likeliest characters in its place with theirs."""
 
     character: str
     logprob: float
@@ -32,51 +32,51 @@ class CharacterLogprob:
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Some text of a stream."""
+class TextChunk:
+    """Consecutive characters of a stream."""
 
     text: str = ""
     logprobs: Sequence[CharacterLogprob] = ()
-    """One entry a character, or none at all."""
+    """One entry per character, or empty if the stream has no log-probabilities."""
 
-    def __getitem__(self, part: slice) -> Piece:
-        return Piece(self.text[part], self.logprobs[part])
+    def __getitem__(self, part: slice) -> TextChunk:
+        return TextChunk(self.text[part], self.logprobs[part])
 
-    def joined(self, other: Piece) -> Piece:
-        """This piece and the ``other`` after it."""
+    def joined(self, other: TextChunk) -> TextChunk:
+        """Returns this chunk followed by ``other``."""
         if not (self.text and other.text):
             return self if self.text else other
-        return Piece(self.text + other.text, [*self.logprobs, *other.logprobs])
+        return TextChunk(self.text + other.text, [*self.logprobs, *other.logprobs])
 
 
-_NOTHING = Piece()
+_NOTHING = TextChunk()
 
 
 class Characters:
-    """Makes pieces of the ids of one stream: what is finished of its text, and what is known of each character."""
+    """Turns the ids of one stream into characters, and the log-probabilities of ids into those of characters."""
 
     def __init__(self, alphabet: Alphabet) -> None:
         self._alphabet = alphabet
         self._decoder = Decoder(alphabet)
-        self._known: list[_Known] = []  # of ids whose character is not finished
+        self._known: list[_Known] = []  # of ids whose character isn't finished
 
-    def feed(self, chunk: Chunk) -> Piece:
-        """The characters that are finished now that ``chunk`` came."""
+    def feed(self, chunk: IdChunk) -> TextChunk:
+        """Returns the characters that ``chunk`` finishes."""
         if chunk.logprobs:
             self._known += zip(chunk.ids, chunk.logprobs, chunk.alternatives, strict=True)
-        return self._piece(self._decoder.feed(chunk.ids))
+        return self._chunk(self._decoder.feed(chunk.ids))
 
-    def flush(self, *, broken_off: bool = False) -> Piece:
-        """The characters that were waiting for what might have belonged to them, now that nothing follows.
+    def flush(self, *, broken_off: bool = False) -> TextChunk:
+        """Returns the unfinished characters, since nothing follows.
 
-        Half a character in bytes is left out where the text was ``broken_off``.
+        If the text was ``broken_off``, an incomplete UTF-8 sequence is dropped.
         """
-        return self._piece(self._decoder.flush(broken_off=broken_off))
+        return self._chunk(self._decoder.flush(broken_off=broken_off))
 
-    def _piece(self, finished: Finished) -> Piece:
+    def _chunk(self, finished: Finished) -> TextChunk:
         text, lengths = finished
         if not self._known:
-            return Piece(text)
+            return TextChunk(text)
         logprobs = []
         known = iter(self._known)
         for character, length in zip(text, lengths, strict=True):
@@ -90,11 +90,11 @@ class Characters:
                 )
             )
         self._known = list(known)
-        return Piece(text, logprobs)
+        return TextChunk(text, logprobs)
 
 
 class TextBuilder:
-    """Puts the text of one stream together, up to a stop sequence or ``max_characters``."""
+    """Builds the text of one stream, up to a stop sequence or ``max_characters``."""
 
     def __init__(
         self,
@@ -109,50 +109,50 @@ class TextBuilder:
         self._include_stop_sequence = include_stop_sequence
         self._held = _NOTHING  # may begin a stop sequence
         self.stopped_by = ""
-        """The stop sequence that was found; empty until then."""
+        """The stop sequence that was found; empty until one is."""
         self.generated = 0
-        """Characters that were finished so far, up to the end of the stop sequence that was found."""
+        """Number of finished characters so far, up to the end of the stop sequence if one was found."""
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing comes any more."""
+        """Whether the text is finished, so that later ids are ignored."""
         return bool(self.stopped_by) or self.generated >= self._max_characters
 
-    def feed(self, chunk: Chunk) -> Piece:
-        """The text that is clear now that ``chunk`` came. Once the text is complete, nothing comes any more."""
+    def feed(self, chunk: IdChunk) -> TextChunk:
+        """Returns the new text that can't be part of a stop sequence; empty once the text is complete."""
         return _NOTHING if self.is_complete else self._add(self._characters.feed(chunk))
 
-    def end(self, *, broken_off: bool = False) -> Piece:
-        """What was held back, where the stream ended, or was ``broken_off``, before the text was complete."""
-        piece = _NOTHING if self.is_complete else self._add(self._characters.flush(broken_off=broken_off))
+    def end(self, *, broken_off: bool = False) -> TextChunk:
+        """Returns the text that was held back, since the stream ended or was ``broken_off``."""
+        text = _NOTHING if self.is_complete else self._add(self._characters.flush(broken_off=broken_off))
         held, self._held = self._held, _NOTHING
-        return piece.joined(held)
+        return text.joined(held)
 
-    def _add(self, new: Piece) -> Piece:
+    def _add(self, new: TextChunk) -> TextChunk:
         left = self._max_characters - self.generated
         if len(new.text) > left:
             new = new[:left]
-        piece, self._held = self._held.joined(new), _NOTHING
+        chunk, self._held = self._held.joined(new), _NOTHING
         self.generated += len(new.text)
-        length = len(piece.text)
-        found = _first_stop(piece.text, self._stop_sequences)
+        length = len(chunk.text)
+        found = _first_stop(chunk.text, self._stop_sequences)
         if found is not None:
             end, self.stopped_by = found
             self.generated -= length - end
-            return piece[: end if self._include_stop_sequence else end - len(self.stopped_by)]
-        if not self.is_complete and (held := _possible_prefix(piece.text, self._stop_sequences)):
-            piece, self._held = piece[: length - held], piece[length - held :]
-        return piece
+            return chunk[: end if self._include_stop_sequence else end - len(self.stopped_by)]
+        if not self.is_complete and (held := _possible_prefix(chunk.text, self._stop_sequences)):
+            chunk, self._held = chunk[: length - held], chunk[length - held :]
+        return chunk
 
 
 def _first_stop(text: str, stop_sequences: Sequence[str]) -> tuple[int, str] | None:
-    """The end of the stop sequence that is complete first, and it; of two with one end, the longer."""
+    """Returns the stop sequence that ends first, after its end; the longest one if several end at the same place."""
     found = [(start + len(stop), stop) for stop in stop_sequences if (start := text.find(stop)) >= 0]
     return min(found, key=lambda match: (match[0], -len(match[1])), default=None)
 
 
 def _possible_prefix(text: str, stop_sequences: Sequence[str]) -> int:
-    """Length of the longest end of ``text`` with which a stop sequence begins."""
+    """Returns the length of the longest suffix of ``text`` that is a prefix of a stop sequence."""
     longest = 0
     for stop in stop_sequences:
         for length in range(min(len(stop) - 1, len(text)), longest, -1):

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -9,15 +10,16 @@ from nextchar.v1 import generation_pb2 as pb
 from nextchar_model.decoder import decode
 from nextchar_model.runner import Runner
 from tests.support.serving import Serve, Serving
+from tests.support.tiny_model import TinyModel
 
 
 @pytest.fixture
-async def serving(tiny, serve: Serve):
+async def serving(tiny: TinyModel, serve: Serve) -> AsyncIterator[Serving]:
     async with serve(tiny.int8) as serving:
         yield serving
 
 
-async def test_a_stream_is_started_deltas_and_finished(serving: Serving):
+async def test_a_stream_is_started_deltas_and_finished(serving: Serving) -> None:
     events = [event async for event in serving.stream("the sun", seed=7, max_characters=100)]
     kinds = [event.WhichOneof("event") for event in events]
     assert kinds[0] == "started"
@@ -29,14 +31,14 @@ async def test_a_stream_is_started_deltas_and_finished(serving: Serving):
     assert events[-1].finished.usage == pb.Usage(prompt_characters=7, generated_characters=100)
 
 
-async def test_offsets_count_the_characters_before_each_delta(serving: Serving):
+async def test_offsets_count_the_characters_before_each_delta(serving: Serving) -> None:
     deltas = [event.delta async for event in serving.stream("the", max_characters=500) if event.HasField("delta")]
     lengths = [len(delta.text) for delta in deltas]
     assert sum(lengths) == 500
     assert [delta.offset for delta in deltas] == list(itertools.accumulate([0, *lengths[:-1]]))
 
 
-async def test_generate_gives_what_generate_stream_gives(serving: Serving):
+async def test_generate_gives_what_generate_stream_gives(serving: Serving) -> None:
     parameters = pb.GenerationParameters(seed=3, max_characters=60, top_logprobs=2, echo=True)
     whole = await serving.stub.Generate(pb.GenerateRequest(prompt="the", parameters=parameters))
     stream = serving.stub.GenerateStream(pb.GenerateStreamRequest(prompt="the", parameters=parameters))
@@ -46,7 +48,7 @@ async def test_generate_gives_what_generate_stream_gives(serving: Serving):
     assert whole.finished.finish_reason == pb.FINISH_REASON_MAX_CHARACTERS
 
 
-async def test_a_seed_that_was_drawn_gives_the_same_text_again(serving: Serving):
+async def test_a_seed_that_was_drawn_gives_the_same_text_again(serving: Serving) -> None:
     first = await serving.stub.Generate(pb.GenerateRequest(prompt="the"))
     again = await serving.stub.Generate(
         pb.GenerateRequest(prompt="the", parameters=pb.GenerationParameters(seed=first.started.seed))
@@ -57,7 +59,9 @@ async def test_a_seed_that_was_drawn_gives_the_same_text_again(serving: Serving)
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
-async def test_a_text_is_the_same_bytes_alone_and_beside_63_other_streams(tiny, serve: Serve, precision):
+async def test_a_text_is_the_same_bytes_alone_and_beside_63_other_streams(
+    tiny: TinyModel, serve: Serve, precision: str
+) -> None:
     async with serve(getattr(tiny, precision)) as serving:
         alone = await serving.text("the sun", seed=7, max_characters=400)
 
@@ -78,7 +82,9 @@ async def test_a_text_is_the_same_bytes_alone_and_beside_63_other_streams(tiny, 
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
-async def test_a_text_does_not_depend_on_lanes_threads_batch_or_turn_budget(tiny, serve: Serve, precision):
+async def test_a_text_does_not_depend_on_lanes_threads_batch_or_turn_budget(
+    tiny: TinyModel, serve: Serve, precision: str
+) -> None:
     texts = set()
     for settings in (
         {"lanes": 1, "turn_budget": 1.0},
@@ -93,7 +99,9 @@ async def test_a_text_does_not_depend_on_lanes_threads_batch_or_turn_budget(tiny
 
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
-async def test_a_model_of_any_cell_streams_what_the_runner_generates(tiny_of, serve: Serve, cell, precision):
+async def test_a_model_of_any_cell_streams_what_the_runner_generates(
+    tiny_of: Callable[[str], TinyModel], serve: Serve, cell: str, precision: str
+) -> None:
     tiny = tiny_of(cell)
     path = getattr(tiny, precision)
     prompt, seeds, count = "the sun", range(8), 200
@@ -108,7 +116,7 @@ async def test_a_model_of_any_cell_streams_what_the_runner_generates(tiny_of, se
     assert (model.cell, model.precision, model.replay) == (cell, precision, pb.REPLAY_EXACT)
 
 
-async def test_int8_and_fp32_are_served_side_by_side_by_name(tiny, serve: Serve):
+async def test_int8_and_fp32_are_served_side_by_side_by_name(tiny: TinyModel, serve: Serve) -> None:
     async with serve(f"small={tiny.int8}", f"exact={tiny.fp32}") as serving:
         models = (await serving.stub.ListModels(pb.ListModelsRequest())).models
         assert [(model.name, model.precision, model.is_default) for model in models] == [
@@ -121,12 +129,12 @@ async def test_int8_and_fp32_are_served_side_by_side_by_name(tiny, serve: Serve)
         assert await serving.text("the", model="exact", seed=1) == await serving.text("the", model="exact", seed=1)
 
 
-async def test_echo_starts_with_the_prompt(serving: Serving):
+async def test_echo_starts_with_the_prompt(serving: Serving) -> None:
     plain = await serving.text("the sun", seed=5, max_characters=20)
     assert await serving.text("the sun", seed=5, max_characters=20, echo=True) == "the sun" + plain
 
 
-async def test_a_stop_sequence_ends_the_text_just_before_it(serving: Serving):
+async def test_a_stop_sequence_ends_the_text_just_before_it(serving: Serving) -> None:
     text = await serving.text("the", seed=5, max_characters=200)
     stop = text[90:95]
     place = text.find(stop)
@@ -138,21 +146,21 @@ async def test_a_stop_sequence_ends_the_text_just_before_it(serving: Serving):
     assert finished.usage.generated_characters == place + len(stop)
 
 
-async def test_a_stop_sequence_can_be_included(serving: Serving):
+async def test_a_stop_sequence_can_be_included(serving: Serving) -> None:
     text = await serving.text("the", seed=5, max_characters=200)
     stop = text[90:95]
     included = await serving.text("the", seed=5, max_characters=200, stop_sequences=[stop], include_stop_sequence=True)
     assert included == text[: text.find(stop) + len(stop)]
 
 
-async def test_stop_sequences_span_the_chunks_of_the_engine(tiny, serve: Serve):
+async def test_stop_sequences_span_the_chunks_of_the_engine(tiny: TinyModel, serve: Serve) -> None:
     async with serve(tiny.int8, turn_budget=1e-6) as serving:  # a character a turn
         text = await serving.text("the", seed=5, max_characters=100)
         stop = text[40:48]
         assert await serving.text("the", seed=5, max_characters=100, stop_sequences=[stop]) == text[: text.find(stop)]
 
 
-async def test_the_model_can_end_the_document(tiny, serve: Serve):
+async def test_the_model_can_end_the_document(tiny: TinyModel, serve: Serve) -> None:
     async with serve(tiny.int8) as serving:
         # The tiny model gives the boundary a logit of about -100; this makes it as likely as any character.
         events = [
@@ -167,18 +175,18 @@ async def test_the_model_can_end_the_document(tiny, serve: Serve):
         assert events[-1].finished.finish_reason == pb.FINISH_REASON_END_OF_DOCUMENT
 
 
-async def test_temperature_zero_needs_no_seed(serving: Serving):
+async def test_temperature_zero_needs_no_seed(serving: Serving) -> None:
     texts = {await serving.text("the", temperature=0.0, max_characters=50) for _ in range(3)}
     assert len(texts) == 1
 
 
-async def test_a_bias_forbids_a_character(serving: Serving):
+async def test_a_bias_forbids_a_character(serving: Serving) -> None:
     text = await serving.text("the", seed=2, max_characters=2000, character_bias={"e": -100.0})
     assert "e" not in text
     assert "e" in await serving.text("the", seed=2, max_characters=2000)
 
 
-async def test_logprobs_are_those_of_the_model_and_lead_with_the_likeliest(serving: Serving):
+async def test_logprobs_are_those_of_the_model_and_lead_with_the_likeliest(serving: Serving) -> None:
     stream = serving.stream("the", temperature=0.0, max_characters=30, top_logprobs=3)
     entries = [entry async for event in stream for entry in event.delta.logprobs]
     assert len(entries) == 30
@@ -190,7 +198,7 @@ async def test_logprobs_are_those_of_the_model_and_lead_with_the_likeliest(servi
         assert entry.alternatives[0].logprob == entry.logprob <= 0
 
 
-async def test_score_gives_what_generation_said_of_the_same_text(serving: Serving):
+async def test_score_gives_what_generation_said_of_the_same_text(serving: Serving) -> None:
     stream = serving.stream("", seed=4, max_characters=50, top_logprobs=0)
     entries = [entry async for event in stream for entry in event.delta.logprobs]
     score = await serving.stub.Score(pb.ScoreRequest(text="".join(entry.character for entry in entries)))

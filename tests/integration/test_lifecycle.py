@@ -1,8 +1,7 @@
 """Cancelled calls, slow readers, probes, draining: what happens around the text."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections.abc import AsyncIterator, Callable
 
 import aiohttp
 import grpc
@@ -15,6 +14,7 @@ from nextchar.v1 import generation_pb2 as pb
 from nextchar_server.engine.stream import OUTBOX_IDS
 from nextchar_server.server import SERVICE
 from tests.support.serving import Serve, Serving, failure
+from tests.support.tiny_model import TinyModel
 
 ENDLESS = 2**31
 
@@ -24,11 +24,6 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not condition():
             await asyncio.sleep(0.001)
-
-
-def admission(serving: Serving) -> Any:
-    (engine,) = serving.server._engines
-    return engine.admission
 
 
 async def metric(serving: Serving, name: str, **labels: str) -> float:
@@ -52,85 +47,84 @@ async def counted(serving: Serving, wanted: float, name: str, **labels: str) -> 
 
 
 @pytest.fixture
-async def serving(tiny, serve: Serve):
+async def serving(tiny: TinyModel, serve: Serve) -> AsyncIterator[Serving]:
     async with serve(tiny.int8, max_characters=ENDLESS) as serving:
         yield serving
 
 
-async def test_a_cancelled_call_frees_its_row(serving: Serving):
+async def test_a_cancelled_call_frees_its_row(serving: Serving) -> None:
     call = serving.stream("the", max_characters=ENDLESS)
     async for event in call:
         if event.HasField("delta"):
             break
-    assert admission(serving).active == 1
+    assert serving.engine.admission.active == 1
     call.cancel()
-    await until(lambda: admission(serving).active == 0)
+    await until(lambda: serving.engine.admission.active == 0)
 
 
-async def test_a_call_cancelled_in_the_queue_leaves_it(tiny, serve: Serve):
+async def test_a_call_cancelled_in_the_queue_leaves_it(tiny: TinyModel, serve: Serve) -> None:
     async with serve(tiny.int8, lanes=1, max_batch=1, max_characters=ENDLESS) as serving:
         running = serving.stream("the", max_characters=ENDLESS)
         await anext(aiter(running))
-        await until(lambda: admission(serving).active == 1)
+        await until(lambda: serving.engine.admission.active == 1)
         queued = serving.stream("the")
         await anext(aiter(queued))
-        assert admission(serving).waiting == 1
+        assert serving.engine.admission.waiting == 1
         queued.cancel()
-        await until(lambda: admission(serving).waiting == 0)
+        await until(lambda: serving.engine.admission.waiting == 0)
         running.cancel()
 
 
-async def test_a_slow_reader_is_paused_and_gets_the_whole_text_all_the_same(tiny, serve: Serve):
+async def test_a_slow_reader_is_paused_and_gets_the_whole_text_all_the_same(tiny: TinyModel, serve: Serve) -> None:
     characters = 100_000
     async with serve(tiny.int8, lanes=1, max_characters=ENDLESS) as serving:
         slow = serving.stream("the", seed=1, max_characters=characters)
         events = aiter(slow)
         await anext(events)
         # Nobody reads: gRPC's windows fill, then the outbox, then the row leaves its batch.
-        await until(lambda: admission(serving).paused == 1)
-        await until(lambda: admission(serving).active == 0)
+        await until(lambda: serving.engine.admission.paused == 1)
+        await until(lambda: serving.engine.admission.active == 0)
         assert len(await serving.text("the", seed=2, max_characters=500)) == 500  # nobody else notices
         text = "".join([event.delta.text async for event in events])
         assert len(text) == characters
         assert text == await serving.text("the", seed=1, max_characters=characters)
 
 
-async def test_the_outbox_of_a_slow_reader_is_bounded(tiny, serve: Serve):
+async def test_the_outbox_of_a_slow_reader_is_bounded(tiny: TinyModel, serve: Serve) -> None:
     async with serve(tiny.int8, lanes=1, max_characters=ENDLESS) as serving:
         slow = serving.stream("the", max_characters=ENDLESS)
         await anext(aiter(slow))
-        await until(lambda: admission(serving).paused == 1)
-        (engine,) = serving.server._engines
-        (stream,) = engine._streams
+        await until(lambda: serving.engine.admission.paused == 1)
+        (stream,) = serving.engine._streams
         # And what one turn adds, which is more on a faster machine.
         assert OUTBOX_IDS <= sum(len(chunk.ids) for chunk in stream._outbox) <= 3 * OUTBOX_IDS
         slow.cancel()
-        await until(lambda: admission(serving).paused == 0)
+        await until(lambda: serving.engine.admission.paused == 0)
 
 
-async def test_a_reader_that_goes_away_while_its_message_is_written_is_no_error(tiny, serve: Serve):
+async def test_a_reader_that_goes_away_while_its_message_is_written_is_no_error(tiny: TinyModel, serve: Serve) -> None:
     async with serve(tiny.int8, lanes=1, max_characters=ENDLESS) as serving:
         slow = serving.stream("the", max_characters=ENDLESS)
         await anext(aiter(slow))
-        await until(lambda: admission(serving).paused == 1)
+        await until(lambda: serving.engine.admission.paused == 1)
         slow.cancel()
-        await until(lambda: admission(serving).paused == 0)
+        await until(lambda: serving.engine.admission.paused == 0)
         assert await metric(serving, "grpc_server_handled_total", grpc_code="CANCELLED") == 1
         assert await metric(serving, "grpc_server_handled_total", grpc_code="INTERNAL") == 0
 
 
-async def test_a_client_that_goes_away_frees_its_row(serving: Serving):
+async def test_a_client_that_goes_away_frees_its_row(serving: Serving) -> None:
     channel = grpc.aio.insecure_channel(f"127.0.0.1:{serving.grpc_port}")
     call = type(serving.stub)(channel).GenerateStream(
         pb.GenerateStreamRequest(parameters=pb.GenerationParameters(max_characters=ENDLESS))
     )
     await anext(aiter(call))
-    await until(lambda: admission(serving).active == 1)
+    await until(lambda: serving.engine.admission.active == 1)
     await channel.close()
-    await until(lambda: admission(serving).active == 0)
+    await until(lambda: serving.engine.admission.active == 0)
 
 
-async def test_health_is_serving_for_the_server_and_the_service(serving: Serving):
+async def test_health_is_serving_for_the_server_and_the_service(serving: Serving) -> None:
     stub = health_pb2_grpc.HealthStub(serving.channel)
     for service in ("", SERVICE):
         response = await stub.Check(health_pb2.HealthCheckRequest(service=service))
@@ -141,7 +135,7 @@ async def test_health_is_serving_for_the_server_and_the_service(serving: Serving
     assert await metric(serving, "grpc_server_handled_total", grpc_code="INTERNAL") == 0
 
 
-async def test_reflection_lists_the_services(serving: Serving):
+async def test_reflection_lists_the_services(serving: Serving) -> None:
     def services() -> list[str]:
         with grpc.insecure_channel(f"127.0.0.1:{serving.grpc_port}") as channel:
             return list(ProtoReflectionDescriptorDatabase(channel).get_services())
@@ -149,14 +143,14 @@ async def test_reflection_lists_the_services(serving: Serving):
     assert SERVICE in await asyncio.to_thread(services)
 
 
-async def test_probes_answer(serving: Serving):
+async def test_probes_answer(serving: Serving) -> None:
     async with aiohttp.ClientSession(f"http://127.0.0.1:{serving.http_port}") as session:
         for path in ("/healthz", "/readyz"):
             async with session.get(path) as response:
                 assert response.status == 200
 
 
-async def test_metrics_count_what_was_done(serving: Serving):
+async def test_metrics_count_what_was_done(serving: Serving) -> None:
     await serving.text("the sun", max_characters=300)
     await failure(serving.stream("€"))
     assert await metric(serving, "nextchar_generated_characters_total", model="int8") == 300
@@ -176,7 +170,7 @@ async def test_metrics_count_what_was_done(serving: Serving):
     assert await metric(serving, "nextchar_model_info", precision="int8", provider="cpu") == 1
 
 
-async def test_metrics_count_a_cancelled_call_and_a_passed_deadline(serving: Serving):
+async def test_metrics_count_a_cancelled_call_and_a_passed_deadline(serving: Serving) -> None:
     call = serving.stream("the", max_characters=ENDLESS)
     await anext(aiter(call))
     call.cancel()
@@ -184,12 +178,12 @@ async def test_metrics_count_a_cancelled_call_and_a_passed_deadline(serving: Ser
         pb.GenerateStreamRequest(parameters=pb.GenerationParameters(max_characters=ENDLESS)), timeout=0.05
     )
     await failure(late)
-    await until(lambda: admission(serving).active == 0)
+    await until(lambda: serving.engine.admission.active == 0)
     assert await metric(serving, "grpc_server_handled_total", grpc_code="CANCELLED") == 1
     assert await metric(serving, "grpc_server_handled_total", grpc_code="DEADLINE_EXCEEDED") == 1
 
 
-async def test_open_metrics_are_served_to_who_asks_for_them(serving: Serving):
+async def test_open_metrics_are_served_to_who_asks_for_them(serving: Serving) -> None:
     async with aiohttp.ClientSession() as session:
         headers = {"Accept": "application/openmetrics-text; version=1.0.0"}
         async with session.get(f"http://127.0.0.1:{serving.http_port}/metrics", headers=headers) as response:
@@ -197,13 +191,13 @@ async def test_open_metrics_are_served_to_who_asks_for_them(serving: Serving):
             assert (await response.text()).endswith("# EOF\n")
 
 
-async def test_draining_lets_a_running_stream_finish_and_turns_new_ones_away(tiny, serve: Serve):
+async def test_draining_lets_a_running_stream_finish_and_turns_new_ones_away(tiny: TinyModel, serve: Serve) -> None:
     async with serve(tiny.int8, lanes=1, max_characters=ENDLESS, drain_timeout=60.0) as serving:
         # Long enough to be running yet when the drain begins: its reader waits for that.
         running = serving.stream("the", seed=1, max_characters=100_000)
         events = aiter(running)
         await anext(events)
-        await until(lambda: admission(serving).paused == 1)
+        await until(lambda: serving.engine.admission.paused == 1)
         health = health_pb2_grpc.HealthStub(serving.channel)
         watch = health.Watch(health_pb2.HealthCheckRequest())
         assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
@@ -224,7 +218,7 @@ async def test_draining_lets_a_running_stream_finish_and_turns_new_ones_away(tin
         await stopping
 
 
-async def test_a_stream_that_outlasts_the_drain_timeout_ends_with_that_reason(tiny, serve: Serve):
+async def test_a_stream_that_outlasts_the_drain_timeout_ends_with_that_reason(tiny: TinyModel, serve: Serve) -> None:
     async with serve(tiny.int8, max_characters=ENDLESS, drain_timeout=0.05) as serving:
         running = serving.stream("the", max_characters=ENDLESS)
         await anext(aiter(running))
@@ -234,7 +228,7 @@ async def test_a_stream_that_outlasts_the_drain_timeout_ends_with_that_reason(ti
         await stopping
 
 
-async def test_what_was_sampled_beyond_a_stop_sequence_is_not_counted(serving: Serving):
+async def test_what_was_sampled_beyond_a_stop_sequence_is_not_counted(serving: Serving) -> None:
     text = await serving.text("the", seed=5, max_characters=50)
     before = await metric(serving, "nextchar_generated_characters_total")
     call = serving.stream("the", seed=5, max_characters=100_000, stop_sequences=[text[20:30]])
@@ -243,28 +237,28 @@ async def test_what_was_sampled_beyond_a_stop_sequence_is_not_counted(serving: S
     assert counted == finished.usage.generated_characters
 
 
-async def test_a_reader_that_reads_nothing_does_not_hold_a_server_that_stops(tiny, serve: Serve):
+async def test_a_reader_that_reads_nothing_does_not_hold_a_server_that_stops(tiny: TinyModel, serve: Serve) -> None:
     async with serve(tiny.int8, lanes=1, max_characters=ENDLESS, drain_timeout=0.0) as serving:
         stuck = serving.stream("the", max_characters=ENDLESS)
         await anext(aiter(stuck))
-        await until(lambda: admission(serving).paused == 1)
+        await until(lambda: serving.engine.admission.paused == 1)
         async with asyncio.timeout(20):
             await serving.server.stop()
 
 
-async def test_a_server_in_a_hurry_waits_for_no_reader(tiny, serve: Serve):
+async def test_a_server_in_a_hurry_waits_for_no_reader(tiny: TinyModel, serve: Serve) -> None:
     async with serve(tiny.int8, lanes=1, max_characters=ENDLESS, drain_timeout=600.0) as serving:
         stuck = serving.stream("the", max_characters=ENDLESS)
         await anext(aiter(stuck))
-        await until(lambda: admission(serving).paused == 1)
+        await until(lambda: serving.engine.admission.paused == 1)
         stopping = asyncio.create_task(serving.server.stop())
-        await until(lambda: serving.server._service._patience is not None)
+        await until(lambda: serving.service._patience is not None)
         serving.server.hurry()
         async with asyncio.timeout(20):
             await stopping
 
 
-async def test_three_good_texts_then_an_error_then_a_good_one(serving: Serving):
+async def test_three_good_texts_then_an_error_then_a_good_one(serving: Serving) -> None:
     for seed in range(3):
         assert len(await serving.text("the", seed=seed, max_characters=50)) == 50
     assert (await failure(serving.stream("€"))).code() is grpc.StatusCode.INVALID_ARGUMENT

@@ -16,8 +16,9 @@ import pytest
 
 from nextchar.v1 import generation_pb2 as pb
 from nextchar.v1 import generation_pb2_grpc
+from tests.support.tiny_model import TinyModel
 
-COMMAND = [sys.executable, "-c", "from nextchar_server.entry import main; main()"]
+COMMAND = [sys.executable, "-m", "nextchar_server"]
 
 
 def run(*flags: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -57,7 +58,7 @@ def one_line(completed: subprocess.CompletedProcess[str]) -> str:
     return line
 
 
-def test_a_missing_model_is_told_in_one_line(tmp_path):
+def test_a_missing_model_is_told_in_one_line(tmp_path: Path) -> None:
     completed = run("--model", tmp_path / "none.onnx")
     assert completed.returncode == 1
     assert one_line(completed) == (
@@ -66,7 +67,7 @@ def test_a_missing_model_is_told_in_one_line(tmp_path):
 
 
 @pytest.mark.parametrize("keep", [0, 10, 0.5, 0.999])
-def test_a_truncated_model_is_told_in_one_line(tiny, tmp_path, keep):
+def test_a_truncated_model_is_told_in_one_line(tiny: TinyModel, tmp_path: Path, keep: float) -> None:
     content = tiny.int8.read_bytes()
     path = tmp_path / "short.onnx"
     path.write_bytes(content[: keep if isinstance(keep, int) else int(keep * len(content))])
@@ -75,21 +76,21 @@ def test_a_truncated_model_is_told_in_one_line(tiny, tmp_path, keep):
     assert one_line(completed).startswith(f"nextchar-server: error: {path}: not a readable ONNX file")
 
 
-def test_cuda_without_a_cuda_build_is_told_with_the_remedy(tiny):
+def test_cuda_without_a_cuda_build_is_told_with_the_remedy(tiny: TinyModel) -> None:
     completed = run("--model", tiny.fp32, "--provider", "cuda")
     assert completed.returncode == 1
     assert "has no CUDA provider" in one_line(completed)
     assert "nextchar[server-cuda]" in one_line(completed)
 
 
-def test_cuda_with_an_int8_model_is_told_with_the_remedy(tiny):
+def test_cuda_with_an_int8_model_is_told_with_the_remedy(tiny: TinyModel) -> None:
     completed = run("--model", tiny.int8, "--provider", "cuda")
     assert completed.returncode == 1
     assert "--precision fp32" in one_line(completed)
 
 
 @pytest.mark.parametrize("flag", ["--grpc-port", "--http-port"])
-def test_a_port_in_use_is_told_in_one_line(tiny, flag):
+def test_a_port_in_use_is_told_in_one_line(tiny: TinyModel, flag: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         flags = {"--grpc-port": "0", "--http-port": "0", flag: str(port)}
@@ -101,7 +102,7 @@ def test_a_port_in_use_is_told_in_one_line(tiny, flag):
     assert "Traceback" not in completed.stderr
 
 
-def test_a_wrong_flag_and_a_wrong_variable_are_named(tiny):
+def test_a_wrong_flag_and_a_wrong_variable_are_named(tiny: TinyModel) -> None:
     by_flag = run("--model", tiny.int8, "--grpc-port", "99999")
     by_variable = run("--model", tiny.int8, NEXTCHAR_LANES="none")
     assert by_flag.returncode == by_variable.returncode == 2
@@ -109,14 +110,14 @@ def test_a_wrong_flag_and_a_wrong_variable_are_named(tiny):
     assert one_line(by_variable).startswith("nextchar-server: error: --lanes: ")
 
 
-def test_a_flag_that_does_not_exist_is_refused():
+def test_a_flag_that_does_not_exist_is_refused() -> None:
     completed = run("--bogus")
     assert completed.returncode == 2
     assert "--bogus" in completed.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_drains_and_ends_with_0(tiny, number):
+def test_a_signal_drains_and_ends_with_0(tiny: TinyModel, number: signal.Signals) -> None:
     with started("--model", tiny.int8) as (process, serving):
         with grpc.insecure_channel(f"127.0.0.1:{serving['grpc_port']}") as channel:
             stub = generation_pb2_grpc.GenerationServiceStub(channel)
@@ -130,7 +131,7 @@ def test_a_signal_drains_and_ends_with_0(tiny, number):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_second_signal_ends_running_streams_at_once_and_in_order(tiny, number):
+def test_a_second_signal_ends_running_streams_at_once_and_in_order(tiny: TinyModel, number: signal.Signals) -> None:
     endless = 2**31 - 1
     with started("--model", tiny.int8, "--max-characters", str(endless), "--drain-timeout", "600") as running:
         process, serving = running
@@ -149,7 +150,7 @@ def test_a_second_signal_ends_running_streams_at_once_and_in_order(tiny, number)
         assert process.wait(timeout=30) == 0
 
 
-def test_every_flag_is_explained():
+def test_every_flag_is_explained() -> None:
     completed = run("--help")
     assert completed.returncode == 0
     for name in ("--model", "--grpc-port", "--http-port", "--provider", "--lanes", "--drain-timeout", "--max-batch"):

@@ -1,6 +1,8 @@
 """Every trouble that a caller can meet has its status, through a real server."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
 
 import grpc
 import pytest
@@ -8,10 +10,11 @@ from google.rpc.error_details_pb2 import BadRequest, RetryInfo
 
 from nextchar.v1 import generation_pb2 as pb
 from tests.support.serving import Serve, Serving, details, failure
+from tests.support.tiny_model import TinyModel
 
 
 @pytest.fixture
-async def serving(tiny, serve: Serve):
+async def serving(tiny: TinyModel, serve: Serve) -> AsyncIterator[Serving]:
     async with serve(tiny.int8, max_characters=5000, max_prompt_characters=1000) as serving:
         yield serving
 
@@ -31,7 +34,7 @@ async def serving(tiny, serve: Serve):
         ({"character_bias": {"€": 1.0}}, "parameters.character_bias['€']"),
     ],
 )
-async def test_a_bad_parameter_is_named(serving: Serving, parameters, field):
+async def test_a_bad_parameter_is_named(serving: Serving, parameters: dict[str, Any], field: str) -> None:
     error = await failure(serving.stream("the", **parameters))
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert error.details().startswith(f"{field}: ")
@@ -39,13 +42,13 @@ async def test_a_bad_parameter_is_named(serving: Serving, parameters, field):
     assert violation.field == field
 
 
-async def test_an_unknown_character_is_named_with_its_offset(serving: Serving):
+async def test_an_unknown_character_is_named_with_its_offset(serving: Serving) -> None:
     error = await failure(serving.stream("the €uro"))
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert error.details() == "prompt: character '€' (U+20AC) at offset 4 is not in the model's alphabet"
 
 
-async def test_unknown_characters_are_skipped_or_replaced_where_the_request_says_so(serving: Serving):
+async def test_unknown_characters_are_skipped_or_replaced_where_the_request_says_so(serving: Serving) -> None:
     known = await serving.text("the sun", seed=1)
     assert await serving.text("t€he s€un", seed=1, unknown_characters=pb.UNKNOWN_CHARACTERS_SKIP) == known
     replaced = await serving.text(
@@ -54,31 +57,31 @@ async def test_unknown_characters_are_skipped_or_replaced_where_the_request_says
     assert replaced == known
 
 
-async def test_a_prompt_of_ten_megabytes_is_refused_with_the_limit(serving: Serving):
+async def test_a_prompt_of_ten_megabytes_is_refused_with_the_limit(serving: Serving) -> None:
     error = await failure(serving.stream("a" * 10_000_000))
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert error.details() == "prompt: 10000000 characters; this server takes at most 1000"
+    assert error.details() == "prompt: 10000000 characters; this server accepts at most 1000"
 
 
-async def test_an_unknown_model_is_not_found_and_the_known_ones_are_named(serving: Serving):
+async def test_an_unknown_model_is_not_found_and_the_known_ones_are_named(serving: Serving) -> None:
     error = await failure(serving.stream("the", model="hamlet"))
     assert error.code() is grpc.StatusCode.NOT_FOUND
     assert error.details() == "no model 'hamlet'; this server has int8"
 
 
-async def test_a_long_unknown_name_fits_into_the_trailers(serving: Serving):
+async def test_a_long_unknown_name_fits_into_the_trailers(serving: Serving) -> None:
     error = await failure(serving.stream("the", model="🎭" * 100_000))
     assert error.code() is grpc.StatusCode.NOT_FOUND
     assert "🎭" in error.details()
 
 
-async def test_the_largest_answer_reaches_a_client_of_default_settings(tiny, serve: Serve):
+async def test_the_largest_answer_reaches_a_client_of_default_settings(tiny: TinyModel, serve: Serve) -> None:
     async with serve(tiny.int8) as serving:
         request = pb.ScoreRequest(text=(tiny.text * 20)[:11_900], top_logprobs=20)
         assert len((await serving.stub.Score(request)).characters) == 11_900
 
 
-async def test_what_this_version_does_not_serve_is_unimplemented(serving: Serving):
+async def test_what_this_version_does_not_serve_is_unimplemented(serving: Serving) -> None:
     regex = await failure(serving.stream("the", regex="a*"))
     resume = await failure(serving.stub.GenerateStream(pb.GenerateStreamRequest(resume_token=b"x")))
     assert regex.code() is resume.code() is grpc.StatusCode.UNIMPLEMENTED
@@ -86,7 +89,7 @@ async def test_what_this_version_does_not_serve_is_unimplemented(serving: Servin
     assert "resume_token" in resume.details()
 
 
-async def test_every_call_ends_with_its_request_id(serving: Serving):
+async def test_every_call_ends_with_its_request_id(serving: Serving) -> None:
     call = serving.stream("the", max_characters=1)
     events = [event async for event in call]
     trailing = dict(await call.trailing_metadata())
@@ -95,7 +98,7 @@ async def test_every_call_ends_with_its_request_id(serving: Serving):
     assert dict(error.trailing_metadata())["request-id"]
 
 
-async def test_a_full_queue_is_resource_exhausted_before_any_header(tiny, serve: Serve):
+async def test_a_full_queue_is_resource_exhausted_before_any_header(tiny: TinyModel, serve: Serve) -> None:
     async with serve(tiny.int8, lanes=1, max_batch=1, queue_size=1, max_characters=2**31) as serving:
         running = serving.stream("the", max_characters=2**31)
         await anext(aiter(running))
@@ -110,14 +113,14 @@ async def test_a_full_queue_is_resource_exhausted_before_any_header(tiny, serve:
         waiting.cancel()
 
 
-async def test_a_deadline_passes_while_running(serving: Serving):
+async def test_a_deadline_passes_while_running(serving: Serving) -> None:
     stub = serving.stub
     request = pb.GenerateStreamRequest(prompt="the", parameters=pb.GenerationParameters(max_characters=5000))
     error = await failure(stub.GenerateStream(request, timeout=0.02))
     assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
-async def test_a_deadline_passes_in_the_queue(tiny, serve: Serve):
+async def test_a_deadline_passes_in_the_queue(tiny: TinyModel, serve: Serve) -> None:
     async with serve(tiny.int8, lanes=1, max_batch=1, max_characters=2**31) as serving:
         running = serving.stream("the", max_characters=2**31)
         await anext(aiter(running))
@@ -125,20 +128,19 @@ async def test_a_deadline_passes_in_the_queue(tiny, serve: Serve):
         waiting = serving.stub.GenerateStream(request, timeout=0.1)
         error = await failure(waiting)
         assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        admission = next(iter(serving.server._engines)).admission
+        admission = serving.engine.admission
         while admission.waiting:
             await asyncio.sleep(0)
         running.cancel()
 
 
-async def test_an_error_inside_tells_the_caller_its_request_id_and_nothing_else(tiny, serve: Serve):
+async def test_an_error_inside_tells_the_caller_its_request_id_and_nothing_else(tiny: TinyModel, serve: Serve) -> None:
     async with serve(tiny.int8) as serving:
-        (engine,) = serving.server._engines
 
-        def broken(*args, **kwargs):
+        def broken(*args: object, **kwargs: object) -> None:
             raise RuntimeError("secret of the house")
 
-        runner = engine._lanes[0]._runner
+        runner = serving.engine._lanes[0]._runner
         real, runner.advance = runner.advance, broken
         error = await failure(serving.stream("the"))
         assert error.code() is grpc.StatusCode.INTERNAL

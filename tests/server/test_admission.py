@@ -5,9 +5,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from nextchar_server.engine.admission import Admission
-from nextchar_server.engine.stream import OUTBOX_IDS, Chunk, Stream
-from nextchar_server.rpc.errors import QueueFullError
+from nextchar_server.engine.admission import Admission, QueueFullError
+from nextchar_server.engine.stream import OUTBOX_IDS, IdChunk, Stream
 from tests.support.scripted_runner import PATIENCE, stream_of
 
 
@@ -22,7 +21,7 @@ def submitted(admission: Admission, count: int) -> list[Stream]:
 def full() -> Stream:
     """A stream whose reader is behind."""
     stream = stream_of(10)
-    stream.put(Chunk([1] * OUTBOX_IDS))
+    stream.put(IdChunk([1] * OUTBOX_IDS))
     return stream
 
 
@@ -212,7 +211,7 @@ async def test_a_paused_stream_still_counts_against_the_bound() -> None:
     admission.submit(slow)
     admission.submit(fast)
     assert admission.admit(0, 0) == [slow, fast]
-    slow.put(Chunk([1] * OUTBOX_IDS))
+    slow.put(IdChunk([1] * OUTBOX_IDS))
     admission.pause([slow])
     assert admission.admit(0, 1) == []
     with pytest.raises(QueueFullError):

@@ -8,9 +8,9 @@ import pytest
 
 from nextchar_model.draws import uniform
 from nextchar_server.engine import lane
+from nextchar_server.engine.admission import QueueFullError
 from nextchar_server.engine.lane import MAX_STEPS
-from nextchar_server.engine.stream import OUTBOX_IDS, Chunk, End, LaneError, Stream
-from nextchar_server.rpc.errors import QueueFullError
+from nextchar_server.engine.stream import OUTBOX_IDS, End, IdChunk, LaneError, Stream
 from tests.support.scripted_runner import MANY_STEPS, ONE_STEP, ScriptedRunner, running, stream_of, take, whole
 
 BUDGETS = pytest.mark.parametrize("turn_budget", [ONE_STEP, MANY_STEPS], ids=["one step", "many steps"])
@@ -44,7 +44,7 @@ async def test_what_is_read_is_not_given_unless_asked_for(turn_budget: float) ->
     async with running(ScriptedRunner(), turn_budget=turn_budget) as engine:
         engine.submit(stream := stream_of(3, read=[7, 8, 9]))
         chunk, _ = await whole(engine, stream)
-    assert chunk == Chunk([1, 2, 3])
+    assert chunk == IdChunk([1, 2, 3])
 
 
 @BUDGETS
@@ -77,18 +77,18 @@ async def test_the_first_character_comes_at_once_and_what_follows_at_the_pace(mo
         engine.submit(stream := stream_of(5))
         await runner.begun()
         await runner.step()
-        assert await take(engine, stream) == Chunk([1])
+        assert await take(engine, stream) == IdChunk([1])
         await runner.step()
-        assert await take(engine, stream) == Chunk([2])  # no message for long: it is due
+        assert await take(engine, stream) == IdChunk([2])  # no message for long: it is due
         runner.let(3)
-        assert await take(engine, stream) == Chunk([3, 4, 5])
+        assert await take(engine, stream) == IdChunk([3, 4, 5])
 
 
 @BUDGETS
 async def test_a_stream_of_nothing_ends(turn_budget: float) -> None:
     async with running(ScriptedRunner(), turn_budget=turn_budget) as engine:
         engine.submit(stream := stream_of(0))
-        assert await whole(engine, stream) == (Chunk(), End.COUNT)
+        assert await whole(engine, stream) == (IdChunk(), End.COUNT)
 
 
 @BUDGETS
@@ -164,8 +164,8 @@ async def test_what_awaits_its_first_id_is_advanced_to_it_apart_from_those_that_
         engine.submit(near := stream_of(5000, read=[1] * 3))
         engine.submit(far := stream_of(5000, read=[1] * 9))
         await runner.step(4)
-        assert await take(engine, near) == Chunk(counted(7))
-        assert await take(engine, far) == Chunk([1])
+        assert await take(engine, near) == IdChunk(counted(7))
+        assert await take(engine, far) == IdChunk([1])
     # The first turn of a number of rows learns how long their steps take.
     turns = [(turn.rows, turn.steps) for turn in runner.turns[:6]]
     assert turns == [(1, 1), (1, 256), (1, 256), (2, 1), (1, 256), (2, 9)]
@@ -178,7 +178,7 @@ async def test_a_long_prompt_is_read_a_budget_at_a_time_while_others_run() -> No
         await runner.begun()
         engine.submit(late := stream_of(5000, read=[5] * 20))
         await runner.step(7)
-        assert await take(engine, late) == Chunk([1])
+        assert await take(engine, late) == IdChunk([1])
     turns = [(turn.rows, turn.steps) for turn in runner.turns[:8]]
     assert turns == [(1, 1), (1, 8), (1, 8), (1, 8), (1, 8), (1, 8), (1, 5), (2, 8)]
 
@@ -426,7 +426,7 @@ async def test_an_error_of_a_turn_ends_its_streams_and_the_lane_serves_the_next(
         await runner.step(2)
         runner.fails = ArithmeticError("no such sum")
         runner.let()
-        assert await take(engine, first) == Chunk([1, 2])
+        assert await take(engine, first) == IdChunk([1, 2])
         for stream in (first, second):
             with pytest.raises(LaneError, match="ArithmeticError: no such sum"):
                 await take(engine, stream)
@@ -434,7 +434,7 @@ async def test_an_error_of_a_turn_ends_its_streams_and_the_lane_serves_the_next(
         engine.submit(third := stream_of(1))
         await runner.begun()
         runner.let()
-        assert await whole(engine, third) == (Chunk([1]), End.COUNT)
+        assert await whole(engine, third) == (IdChunk([1]), End.COUNT)
     assert runner.turns[-1].rows == 1
 
 
@@ -500,7 +500,7 @@ async def test_a_stream_that_ended_is_not_ended_again_by_draining() -> None:
     async with running(ScriptedRunner()) as engine:
         engine.submit(stream := stream_of(1))
         chunk = await take(engine, stream)
-        assert chunk == Chunk([1])
+        assert chunk == IdChunk([1])
         assert await take(engine, stream) is End.COUNT
         engine.drain()
         assert await take(engine, stream) is End.COUNT
@@ -518,7 +518,7 @@ async def test_streams_of_all_sorts_lose_nothing_and_repeat_nothing(seed: int) -
         async def check(stream: Stream, script: int) -> None:
             ids: list[int] = []
             patience = choose.randrange(3000)
-            while isinstance(taken := await take(engine, stream), Chunk):
+            while isinstance(taken := await take(engine, stream), IdChunk):
                 ids += taken.ids
                 if patience < 500 and len(ids) > patience:  # one in six goes away
                     engine.release(stream)

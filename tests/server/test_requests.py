@@ -13,9 +13,10 @@ import pytest
 import nextchar.v1
 from nextchar.v1 import generation_pb2 as pb
 from nextchar_model.alphabet import Alphabet
+from nextchar_server.catalog import Limits
 from nextchar_server.rpc import requests
 from nextchar_server.rpc.errors import InvalidArgumentError, NotServedError
-from nextchar_server.rpc.requests import Generation, Limits, Scoring
+from nextchar_server.rpc.requests import Generation, Scoring
 
 ALPHABET = Alphabet.of("\n ?abcdé가나")
 LIMITS = Limits(max_characters=1000, max_prompt_characters=50)
@@ -188,7 +189,7 @@ def test_a_prompt_may_be_as_long_as_the_limit_in_composed_characters() -> None:
 
 
 def test_a_prompt_that_is_too_long_is_refused() -> None:
-    assert refusal(lambda: generation("a" * 51)) == ("prompt", "51 characters; this server takes at most 50")
+    assert refusal(lambda: generation("a" * 51)) == ("prompt", "51 characters; this server accepts at most 50")
 
 
 def test_unknown_characters_are_left_out_where_asked_for() -> None:
@@ -209,7 +210,7 @@ def test_unknown_characters_are_refused_where_asked_for(unknown: int) -> None:
 def test_an_unknown_value_for_unknown_characters_is_refused() -> None:
     assert refusal(lambda: generation(unknown_characters=99)) == (
         "parameters.unknown_characters",
-        "99 is no value of UnknownCharacters",
+        "99 is not a value of UnknownCharacters",
     )
 
 
@@ -243,20 +244,20 @@ def test_a_replacement_without_replacing_is_refused(unknown: int | None) -> None
 def test_an_empty_stop_sequence_is_refused_with_its_place() -> None:
     assert refusal(lambda: generation(stop_sequences=["a", ""])) == (
         "parameters.stop_sequences[1]",
-        "0 characters; it takes 1 to 256",
+        "0 characters; it must be 1 to 256",
     )
 
 
 def test_the_longest_stop_sequence_is_taken_and_a_longer_one_refused() -> None:
     generation(stop_sequences=["a" * 256])
-    assert refusal(lambda: generation(stop_sequences=["a" * 257]))[1] == "257 characters; it takes 1 to 256"
+    assert refusal(lambda: generation(stop_sequences=["a" * 257]))[1] == "257 characters; it must be 1 to 256"
 
 
 def test_the_most_stop_sequences_are_taken_and_one_more_refused() -> None:
     generation(stop_sequences=["a"] * 16)
     assert refusal(lambda: generation(stop_sequences=["a"] * 17)) == (
         "parameters.stop_sequences",
-        "17 of them; at most 16 are taken",
+        "17 stop sequences; at most 16 are allowed",
     )
 
 
@@ -287,7 +288,7 @@ def test_a_bias_given_twice_in_two_normalization_forms_is_refused() -> None:
     decomposed = unicodedata.normalize("NFD", "é")
     assert refusal(lambda: generation(character_bias={"é": 1.0, decomposed: 2.0})) == (
         f"parameters.character_bias[{decomposed!r}]",
-        "is the same character as 'é', which is given too",
+        "is the same character as 'é', which also has a bias",
     )
 
 

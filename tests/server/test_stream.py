@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 
 from nextchar_model.draws import uniform
-from nextchar_server.engine.stream import OUTBOX_IDS, Chunk, End, Stream, wake
+from nextchar_server.engine.stream import OUTBOX_IDS, End, IdChunk, Stream, wake
 from tests.support.scripted_runner import PATIENCE, stream_of
 
 
-async def take(stream: Stream) -> Chunk | End:
+async def take(stream: Stream) -> IdChunk | End:
     async with asyncio.timeout(PATIENCE):
         return await stream.take()
 
 
 async def test_what_gathered_is_taken_at_once() -> None:
     stream = stream_of(9)
-    stream.put(Chunk([1, 2], [-0.1, -0.2], [[(1, -0.1)], []]))
-    stream.put(Chunk([3], [-0.3], [[(4, -0.4)]]))
-    assert await take(stream) == Chunk([1, 2, 3], [-0.1, -0.2, -0.3], [[(1, -0.1)], [], [(4, -0.4)]])
+    stream.put(IdChunk([1, 2], [-0.1, -0.2], [[(1, -0.1)], []]))
+    stream.put(IdChunk([3], [-0.3], [[(4, -0.4)]]))
+    assert await take(stream) == IdChunk([1, 2, 3], [-0.1, -0.2, -0.3], [[(1, -0.1)], [], [(4, -0.4)]])
 
 
 async def test_taking_waits_for_what_comes() -> None:
@@ -29,16 +29,16 @@ async def test_taking_waits_for_what_comes() -> None:
     taking = asyncio.create_task(take(stream))
     await asyncio.sleep(0)
     assert not taking.done()
-    stream.put(Chunk([7]))
+    stream.put(IdChunk([7]))
     wake([stream])
-    assert (await taking) == Chunk([7])
+    assert (await taking) == IdChunk([7])
 
 
 async def test_the_end_comes_after_all_ids() -> None:
     stream = stream_of(9)
-    stream.put(Chunk([1]))
+    stream.put(IdChunk([1]))
     stream.end(End.COUNT)
-    assert await take(stream) == Chunk([1])
+    assert await take(stream) == IdChunk([1])
     assert await take(stream) is End.COUNT
 
 
@@ -58,14 +58,14 @@ async def test_a_stream_ends_once() -> None:
 
 async def test_an_error_is_raised_at_the_reader_after_all_ids() -> None:
     stream = stream_of(9)
-    stream.put(Chunk([1]))
+    stream.put(IdChunk([1]))
     stream.end(ArithmeticError("wrong sum"))
-    assert await take(stream) == Chunk([1])
+    assert await take(stream) == IdChunk([1])
     with pytest.raises(ArithmeticError, match="wrong sum"):
         await take(stream)
 
 
-class LateOutbox(deque[Chunk]):
+class LateOutbox(deque[IdChunk]):
     """An outbox that a lane fills, and ends the stream, just after its reader found it empty."""
 
     def __init__(self, stream: Stream) -> None:
@@ -75,7 +75,7 @@ class LateOutbox(deque[Chunk]):
     def __bool__(self) -> bool:
         is_filled = len(self) > 0
         if not is_filled and not self.stream.is_over:
-            self.stream.put(Chunk([1, 2, 3]))
+            self.stream.put(IdChunk([1, 2, 3]))
             self.stream.end(End.COUNT)
             asyncio.get_running_loop().call_soon(wake, [self.stream])
         return is_filled
@@ -84,7 +84,7 @@ class LateOutbox(deque[Chunk]):
 async def test_ids_that_come_with_the_end_while_the_reader_looks_are_not_lost() -> None:
     stream = stream_of(3)
     stream._outbox = LateOutbox(stream)
-    assert await take(stream) == Chunk([1, 2, 3])
+    assert await take(stream) == IdChunk([1, 2, 3])
     assert await take(stream) is End.COUNT
 
 
@@ -95,7 +95,7 @@ async def test_a_thread_that_puts_and_a_loop_that_takes_lose_nothing() -> None:
     def fill() -> None:
         for stream in streams:
             for id_ in range(30):
-                stream.put(Chunk([id_]))
+                stream.put(IdChunk([id_]))
                 if id_ == 29:
                     stream.end(End.COUNT)
                 loop.call_soon_threadsafe(wake, [stream])
@@ -104,7 +104,7 @@ async def test_a_thread_that_puts_and_a_loop_that_takes_lose_nothing() -> None:
     thread.start()
     for stream in streams:
         ids: list[int] = []
-        while isinstance(taken := await take(stream), Chunk):
+        while isinstance(taken := await take(stream), IdChunk):
             ids += taken.ids
         assert ids == list(range(30))
     thread.join()
@@ -112,9 +112,9 @@ async def test_a_thread_that_puts_and_a_loop_that_takes_lose_nothing() -> None:
 
 async def test_a_stream_is_full_from_its_bound_on_until_it_is_read() -> None:
     stream = stream_of(9)
-    stream.put(Chunk([1] * (OUTBOX_IDS - 1)))
+    stream.put(IdChunk([1] * (OUTBOX_IDS - 1)))
     assert not stream.is_full
-    stream.put(Chunk([1]))
+    stream.put(IdChunk([1]))
     assert stream.is_full
     await take(stream)
     assert not stream.is_full
@@ -162,7 +162,7 @@ async def test_drawing_again_at_a_place_gives_the_same_numbers() -> None:
 
 
 def test_a_chunk_splits_into_its_first_ids_and_the_rest() -> None:
-    chunk = Chunk([1, 2, 3], [-1.0, -2.0, -3.0], [[], [], []])
-    assert chunk.split(2) == (Chunk([1, 2], [-1.0, -2.0], [[], []]), Chunk([3], [-3.0], [[]]))
-    assert chunk.split(5) == (chunk, Chunk())
-    assert chunk.split(0) == (Chunk(), chunk)
+    chunk = IdChunk([1, 2, 3], [-1.0, -2.0, -3.0], [[], [], []])
+    assert chunk.split(2) == (IdChunk([1, 2], [-1.0, -2.0], [[], []]), IdChunk([3], [-3.0], [[]]))
+    assert chunk.split(5) == (chunk, IdChunk())
+    assert chunk.split(0) == (IdChunk(), chunk)

@@ -7,16 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nextchar_model.alphabet import Alphabet, Kind
-from nextchar_server.engine.stream import Chunk
-from nextchar_server.text import CharacterLogprob, Characters, Piece, TextBuilder
+from nextchar_server.engine.stream import IdChunk
+from nextchar_server.text import CharacterLogprob, Characters, TextBuilder, TextChunk
 
 ALPHABET = Alphabet.of("\nabcdé가😀")
 
 
-def chunk_of(text: str, first: int = 0) -> Chunk:
+def chunk_of(text: str, first: int = 0) -> IdChunk:
     """The chunk of ``text``: its character n has the log-probability -(first + n) and its own id for alternative."""
     ids = [int(id_) for id_ in ALPHABET.encode(text)]
-    return Chunk(
+    return IdChunk(
         ids, [-float(first + n) for n in range(len(ids))], [[(id_, -0.5), (0, -float(n))] for n, id_ in enumerate(ids)]
     )
 
@@ -26,7 +26,7 @@ def pieces(
 ) -> tuple[list[str], str]:
     """The pieces of text that ``chunks`` give, one after another, and the stop sequence that was found."""
     builder = TextBuilder(ALPHABET, 1000, stops, include)
-    given = [builder.feed(Chunk(chunk_of(text).ids)).text for text in chunks]
+    given = [builder.feed(IdChunk(chunk_of(text).ids)).text for text in chunks]
     return [*given, builder.end().text] if flush else given, builder.stopped_by
 
 
@@ -137,8 +137,8 @@ def test_a_stop_sequence_that_is_the_whole_text_leaves_none() -> None:
 def test_after_a_stop_sequence_nothing_comes_any_more() -> None:
     builder = TextBuilder(ALPHABET, 1000, ["b"])
     builder.feed(chunk_of("abc"))
-    assert builder.feed(chunk_of("ab")) == Piece()
-    assert builder.end() == Piece()
+    assert builder.feed(chunk_of("ab")) == TextChunk()
+    assert builder.end() == TextChunk()
     assert builder.generated == 2
 
 
@@ -161,15 +161,15 @@ def test_characters_of_any_plane_are_one_each() -> None:
 
 def test_a_piece_has_each_character_and_its_alternatives() -> None:
     a, b = (int(id_) for id_ in ALPHABET.encode("ab"))
-    piece = Characters(ALPHABET).feed(Chunk([a, b], [-0.1, -0.2], [[(b, -1.0), (0, -2.0)], []]))
-    assert piece == Piece(
+    piece = Characters(ALPHABET).feed(IdChunk([a, b], [-0.1, -0.2], [[(b, -1.0), (0, -2.0)], []]))
+    assert piece == TextChunk(
         "ab",
         [CharacterLogprob("a", -0.1, (("b", -1.0), ("", -2.0))), CharacterLogprob("b", -0.2, ())],
     )
 
 
 def test_a_piece_without_log_probabilities_has_none() -> None:
-    assert Characters(ALPHABET).feed(Chunk(chunk_of("ab").ids)) == Piece("ab", ())
+    assert Characters(ALPHABET).feed(IdChunk(chunk_of("ab").ids)) == TextChunk("ab", ())
 
 
 @given(chunks=cut_texts(), stops=STOPS, most=st.integers(1, 20))
@@ -198,7 +198,7 @@ def test_limits_stops_and_log_probabilities_are_of_characters(
     builder = TextBuilder(alphabet, most, stops)
     whole, logprobs = "", []
     for n, id_ in enumerate(spelling.ids.tolist()):
-        piece = builder.feed(Chunk([id_], [-float(n)], [[]]))
+        piece = builder.feed(IdChunk([id_], [-float(n)], [[]]))
         whole, logprobs = whole + piece.text, [*logprobs, *piece.logprobs]
     piece = builder.end()
     whole, logprobs = whole + piece.text, [*logprobs, *piece.logprobs]
@@ -218,5 +218,5 @@ def test_a_text_that_was_broken_off_ends_with_a_whole_character(kind: Kind) -> N
         (False, {"jamo": "바", "bytes": "\ufffd"}[kind]),
     ):
         builder = TextBuilder(alphabet, 10)
-        text = builder.feed(Chunk(ids[:-1])).text + builder.end(broken_off=broken_off).text
+        text = builder.feed(IdChunk(ids[:-1])).text + builder.end(broken_off=broken_off).text
         assert text == "가" + last

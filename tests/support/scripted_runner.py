@@ -14,7 +14,7 @@ from nextchar_model.alphabet import BOUNDARY
 from nextchar_model.batch import Batch, SamplingSettings, Steps
 from nextchar_server.engine import lane
 from nextchar_server.engine.engine import Engine
-from nextchar_server.engine.stream import Chunk, End, Stream
+from nextchar_server.engine.stream import End, IdChunk, Stream
 
 PATIENCE = 20
 """Seconds after which a test that waits for something has failed."""
@@ -162,16 +162,16 @@ async def running(
         engine.stop()
 
 
-async def take(engine: Engine, stream: Stream) -> Chunk | End:
+async def take(engine: Engine, stream: Stream) -> IdChunk | End:
     """What comes next of ``stream``."""
     async with asyncio.timeout(PATIENCE):
         return await engine.take(stream)
 
 
-async def whole(engine: Engine, stream: Stream) -> tuple[Chunk, End]:
+async def whole(engine: Engine, stream: Stream) -> tuple[IdChunk, End]:
     """All that comes of ``stream``, and its end."""
-    chunk = Chunk()
-    while isinstance(taken := await take(engine, stream), Chunk):
+    chunk = IdChunk()
+    while isinstance(taken := await take(engine, stream), IdChunk):
         chunk.extend(taken)
     engine.release(stream)
     return chunk, taken

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from google.rpc.status_pb2 import Status
+from grpc_status import rpc_status
 
 from nextchar.v1 import generation_pb2 as pb
 from nextchar.v1 import generation_pb2_grpc
 from nextchar_server.config import Config
+from nextchar_server.engine.engine import Engine
+from nextchar_server.rpc.service import GenerationService
 from nextchar_server.server import Server
 
 
@@ -25,6 +27,19 @@ class Serving:
     channel: grpc.aio.Channel
     stub: Any
 
+    @property
+    def service(self) -> GenerationService:
+        """Its service."""
+        assert self.server._parts is not None
+        return self.server._parts.service
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of its only model."""
+        assert self.server._parts is not None
+        (model,) = self.server._parts.catalog
+        return model.engine
+
     def stream(self, prompt: str = "", model: str = "", **parameters: Any) -> Any:
         """Calls GenerateStream."""
         return self.stub.GenerateStream(
@@ -32,11 +47,11 @@ class Serving:
         )
 
     async def text(self, prompt: str = "", **parameters: Any) -> str:
-        """The text of a whole stream."""
+        """Returns the text of a whole stream."""
         return "".join([event.delta.text async for event in self.stream(prompt, **parameters)])
 
 
-# The server feels soon that a reader does not read.
+# With small windows, the server soon notices that a reader doesn't read.
 _SMALL_WINDOWS = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 16384)]
 
 Serve = Callable[..., AbstractAsyncContextManager[Serving]]
@@ -44,9 +59,9 @@ Serve = Callable[..., AbstractAsyncContextManager[Serving]]
 
 @asynccontextmanager
 async def serving(*models: str | Path, **settings: Any) -> AsyncIterator[Serving]:
+    """Serves ``models`` on free ports; ``settings`` are fields of ``Config``."""
     settings = {"lanes": 2, "drain_timeout": 5.0, **settings}
-    config = Config(model=tuple(map(str, models)), grpc_port=0, http_port=0, **settings)
-    server = Server(config)
+    server = Server(Config(model=tuple(map(str, models)), grpc_port=0, http_port=0, **settings))
     ports = await server.start()
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}", options=_SMALL_WINDOWS) as channel:
@@ -56,7 +71,7 @@ async def serving(*models: str | Path, **settings: Any) -> AsyncIterator[Serving
 
 
 async def failure(call: Any) -> grpc.aio.AioRpcError:
-    """The error with which ``call``, a stream or a unary one, ends."""
+    """Returns the error with which ``call``, a stream or a unary one, ends."""
     try:
         if hasattr(call, "__aiter__"):
             async for _ in call:
@@ -69,8 +84,9 @@ async def failure(call: Any) -> grpc.aio.AioRpcError:
 
 
 def details(error: grpc.aio.AioRpcError, kind: Any) -> Any:
-    """The detail of type ``kind`` that ``error`` carries."""
-    status = Status.FromString(dict(error.trailing_metadata())["grpc-status-details-bin"])
+    """Returns the detail of type ``kind`` that ``error`` carries."""
+    status = rpc_status.from_call(error)
+    assert status is not None
     for packed in status.details:
         detail = kind()
         if packed.Unpack(detail):

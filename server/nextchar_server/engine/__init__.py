@@ -1,1 +1,1 @@
-"""Continuous batching of streams. Knows ids and states, never text."""
+"""Continuous batching of streams. The engine knows ids and states, never text and never the protocol."""

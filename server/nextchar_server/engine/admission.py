@@ -1,10 +1,10 @@
 """Admission: which stream gets a row, and when.
 
-Stands between the engine, whose streams come in on the event loop, and the lanes, whose threads take them.
-It keeps the bounded queue, and the streams that left their batch because their reader is slow.
+Streams enter on the event loop, through the engine; the lanes' threads take them out. The admission holds the bounded
+queue, and the streams that left their batch because their reader is slow.
 
-What always holds: there are at most ``queue_size`` streams more than rows, paused ones included; a lane with
-nothing to do sleeps, and nothing polls; a lane takes no more than its even share of all streams.
+What always holds: the admission and the batches hold at most ``queue_size`` streams more than there are rows, paused
+ones included; a lane without work sleeps, and nothing polls; a lane takes no more than its even share of all streams.
 """
 
 from __future__ import annotations
@@ -13,15 +13,22 @@ import math
 import threading
 from collections import deque
 
-from ..rpc.errors import QueueFullError
 from .stream import Stream
 
 
+class QueueFullError(Exception):
+    """The queue has no place for another stream."""
+
+    def __init__(self, held: int) -> None:
+        """``held`` is the number of streams that are queued, running or paused."""
+        super().__init__(f"the server is full: it holds {held} requests already")
+
+
 class Admission:
-    """The queue before the lanes of one model. Any thread may call it."""
+    """The queue in front of the lanes of one model. Thread-safe."""
 
     def __init__(self, *, lanes: int, max_batch: int, queue_size: int) -> None:
-        """For ``lanes`` lanes of at most ``max_batch`` rows each."""
+        """For ``lanes`` lanes of at most ``max_batch`` rows each; ``queue_size`` more streams may wait."""
         self._max_batch = max_batch
         self._queue_size = queue_size
         self._condition = threading.Condition()  # guards everything below
@@ -33,21 +40,21 @@ class Admission:
 
     @property
     def active(self) -> int:
-        """Streams in a batch."""
+        """Number of streams in a batch."""
         return sum(self._loads)
 
     @property
     def paused(self) -> int:
-        """Streams that left their batch because their reader is slow."""
+        """Number of streams that left their batch because their reader is slow."""
         return len(self._paused) + len(self._returning)
 
     @property
     def waiting(self) -> int:
-        """Streams in the queue."""
+        """Number of streams in the queue."""
         return len(self._waiting)
 
     def submit(self, stream: Stream) -> None:
-        """Puts ``stream`` into the queue. Raises ``QueueFullError`` where it has no place."""
+        """Puts ``stream`` into the queue. Raises ``QueueFullError`` if the queue is full."""
         with self._condition:
             held = self.active + self.paused + self.waiting
             if held >= self._max_batch * len(self._loads) + self._queue_size:
@@ -56,7 +63,10 @@ class Admission:
             self._condition.notify_all()
 
     def admit(self, lane: int, load: int) -> list[Stream] | None:
-        """What ``lane``, which has ``load`` streams, takes in now. Waits while it has nothing to do; None: closed."""
+        """Returns the streams that ``lane``, which runs ``load`` streams, has to take in now.
+
+        Blocks while the lane would have nothing to do. Returns None once the admission is closed.
+        """
         with self._condition:
             self._loads[lane] = load
             while not self._closed:
@@ -75,7 +85,7 @@ class Admission:
         """Keeps streams out of every batch until their readers have caught up."""
         with self._condition:
             for stream in streams:
-                stream.paused = True  # from here on, ``resume`` comes once its reader has taken
+                stream.paused = True  # from here on, the engine calls `resume` when the reader takes
                 if stream.cancelled:
                     continue
                 if stream.is_full:
@@ -86,7 +96,7 @@ class Admission:
                     self._condition.notify()
 
     def resume(self, stream: Stream) -> None:
-        """Lets a paused stream come back into a batch."""
+        """Lets a paused stream return to a batch. Does nothing if it isn't paused."""
         with self._condition:
             if stream in self._paused:
                 self._paused.remove(stream)
@@ -95,7 +105,7 @@ class Admission:
                 self._condition.notify_all()
 
     def withdraw(self, stream: Stream) -> None:
-        """Forgets ``stream``, which was cancelled. One that is in a batch leaves it at its lane's next turn."""
+        """Forgets a cancelled stream. If it is in a batch, it leaves at the start of its lane's next turn."""
         with self._condition:
             self._paused.discard(stream)
             for queue in (self._waiting, self._returning):
@@ -103,7 +113,7 @@ class Admission:
                     queue.remove(stream)
 
     def close(self) -> None:
-        """Sends every lane home after its present turn."""
+        """Ends every lane after its current turn."""
         with self._condition:
             self._closed = True
             self._condition.notify_all()

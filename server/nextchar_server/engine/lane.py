@@ -1,11 +1,12 @@
 """A lane: a thread with streams of its own.
 
-The engine has one a core. Each turn of a lane: admit streams, advance those that await their first id, then all
-others, and after each deliver what came and retire what ended. Apart, because a step of few rows is short: a first
-id does not wait for all that run. Exactness of the graph makes it invisible which lane or batch a stream is in.
+The engine has one lane per core. In each turn a lane admits streams, advances those that await their first id, then
+all others, and after each of the two delivers the new ids and retires the streams that ended. The two batches are
+separate because a step of few rows is short, so a first id doesn't wait for all running streams. The graph is exact,
+so nobody can tell in which lane or batch a stream was.
 
-What always holds: only the lane's own thread touches its rows. An error of a turn ends the lane's streams, and the
-lane goes on.
+What always holds: only the lane's own thread touches its rows. An error in a turn ends the lane's streams, and the
+lane continues with the next ones.
 """
 
 from __future__ import annotations
@@ -18,36 +19,36 @@ import time
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
 from nextchar_model.alphabet import BOUNDARY
-from nextchar_model.batch import SAMPLE, Batch, Steps
+from nextchar_model.batch import SAMPLE, Steps
 from nextchar_model.runner import Runner
 
 from .admission import Admission
-from .stream import Chunk, End, LaneError, Stream, wake
+from .rows import Rows
+from .stream import End, IdChunk, LaneError, Stream, wake
 
 MIN_STEPS = 16
-"""Least steps of one turn, however long they are: the turn's own Python costs as much as one or two of them."""
+"""Fewest steps of a turn, even if they exceed the turn budget: the turn's own Python costs as much as one or two."""
 
 MAX_STEPS = 256
-"""Most steps of one turn, however short they are."""
+"""Most steps of a turn, however short they are."""
 
 MESSAGE_PACE = 600e-6
-"""Seconds between two messages of a lane's streams, in the mean. A message costs the event loop 30 to 70 µs, so that
-messages take about a tenth of a core however many streams there are: the more, the more characters each carries.
+"""Mean seconds between two messages of a lane's streams. A message costs the event loop 30 to 70 µs, so messages take
+about a tenth of a core whatever the number of streams; with more streams, each message carries more characters.
 """
 
 _NICENESS = 5
-"""How far a lane's thread stands back behind the event loop's, where both want the same core: it gets a quarter of the
-core while the loop has work, which is short, and all of it otherwise. So calls come in and characters go out as they
-come, and a thousand streams that arrive together are all in the batch after a few turns."""
+"""Niceness of a lane's thread relative to the event loop's. If both want the same core, the lane gets a quarter of it
+while the loop has work, which is brief, and all of it otherwise. So calls come in and characters go out at once, and a
+thousand streams that arrive together are all in the batch after a few turns."""
 
-_LEAST_SECONDS = 1e-6  # of a step: some platforms' clocks are too coarse to see one
+_LEAST_SECONDS = 1e-6  # of a step: the clocks of some platforms are too coarse to measure one
 
 _log = structlog.get_logger()
 
@@ -65,8 +66,9 @@ class Lane:
         loop: AbstractEventLoop,
         observe: Callable[[int, float], None],
     ) -> None:
-        """``turn_budget`` is in seconds; ``loop`` is where the streams' readers live; ``observe`` is told the number
-        of rows and the seconds a step of each turn.
+        """``turn_budget`` is in seconds; the streams' readers run on ``loop``.
+
+        After each turn, the lane's thread calls ``observe`` with the number of rows and the seconds per step.
         """
         self._number = number
         self._runner = runner
@@ -74,12 +76,13 @@ class Lane:
         self._turn_budget = turn_budget
         self._loop = loop
         self._observe = observe
-        # On the CPU, not the wait for the interpreter's lock, which fewer steps would not shorten. A GPU's work is a
-        # wait to this thread.
+        # On a CPU, measure the thread's own time: waiting for the interpreter's lock doesn't get shorter with fewer
+        # steps. On a GPU the work itself is a wait of this thread.
         self._clock = time.thread_time if runner.provider == "cpu" else time.perf_counter
-        self._reading, self._running = self._rows(), self._rows()  # those that await their first id, and all others
-        self._wake_at = 0.0  # `time.monotonic` from which on readers who wait for more are woken again
-        self._step_seconds: dict[int, float] = {}  # by the bit length of the number of rows
+        # Streams that await their first id, and all others.
+        self._reading, self._running = self._no_rows(), self._no_rows()
+        self._wake_at = 0.0  # `time.monotonic()` from which running streams' readers are woken again
+        self._step_seconds: dict[int, float] = {}  # mean seconds per step, by the bit length of the number of rows
         self._thread = threading.Thread(target=self._run, name=f"lane-{number}", daemon=True)
 
     def start(self) -> None:
@@ -87,12 +90,12 @@ class Lane:
         self._thread.start()
 
     def join(self) -> None:
-        """Waits for the end of the thread."""
+        """Waits until the thread has ended."""
         self._thread.join()
 
     def _run(self) -> None:
-        if sys.platform == "linux":  # where niceness is a thread's; elsewhere, it would be that of the whole process
-            with suppress(OSError):  # not allowed here: first characters come later under load
+        if sys.platform == "linux":  # elsewhere niceness belongs to the whole process, not to a thread
+            with suppress(OSError):  # not permitted: under load, first characters come later
                 os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0) + _NICENESS)
         while (admitted := self._admission.admit(self._number, len(self._reading) + len(self._running))) is not None:
             try:
@@ -103,17 +106,17 @@ class Lane:
                 if self._running:
                     self._advance(self._running, max(stream.left for stream in self._running.streams))
             except Exception as error:
-                # Whatever went wrong went wrong for every row of the lane: they end, the lane lives.
+                # The error concerns every row of the lane: end them all, and keep the lane.
                 failed = list({*self._reading.streams, *self._running.streams, *admitted})
                 _log.exception("lane_turn_failed", lane=self._number, streams=len(failed))
                 for stream in failed:
-                    # Each its own: one that all readers raise would gather all their tracebacks.
+                    # One exception each: a shared one would collect the tracebacks of all readers.
                     stream.end(LaneError(f"{type(error).__name__}: {error}"))
                 self._wake(failed)
-                self._reading, self._running = self._rows(), self._rows()
+                self._reading, self._running = self._no_rows(), self._no_rows()
 
     def _admit(self, admitted: list[Stream]) -> None:
-        # The row of a stream that was cancelled or drained is dropped before it costs another turn.
+        # Drop the rows of cancelled and drained streams before they cost another turn.
         for rows in (self._reading, self._running):
             rows.take(lambda stream: stream.is_over)
         new = [stream for stream in admitted if stream.row is None]
@@ -121,15 +124,15 @@ class Lane:
         for stream in new:
             stream.admitted_at = now
         if new:
-            self._reading.join(_Rows(new, self._runner.start([stream.settings for stream in new])))
+            self._reading.join(Rows(new, self._runner.start([stream.settings for stream in new])))
         for stream in admitted:
-            if stream.row is not None:  # it comes back from a pause
-                self._reading.join(_Rows([stream], stream.row))
+            if stream.row is not None:  # back from a pause
+                self._reading.join(Rows([stream], stream.row))
                 stream.row = None
         self._running.join(self._reading.take(lambda stream: not stream.awaits_first))
 
-    def _advance(self, rows: _Rows, wanted: int) -> None:
-        """Takes ``wanted`` steps of ``rows``, or as many as fit the turn budget."""
+    def _advance(self, rows: Rows, wanted: int) -> None:
+        """Advances ``rows`` by ``wanted`` steps, or by as many as fit into the turn budget."""
         seconds = self._step_seconds.get(len(rows).bit_length(), math.inf)
         steps = max(1, min(wanted, max(int(self._turn_budget / seconds), MIN_STEPS), MAX_STEPS))
         read = self._read(rows, steps - 1)
@@ -157,8 +160,8 @@ class Lane:
         self._observe(len(rows), seconds)
         self._deliver(rows, result, steps)
 
-    def _read(self, rows: _Rows, most: int) -> NDArray[np.int64]:
-        """The ids that come before any of which something is told, [R, B]; R at most ``most``."""
+    def _read(self, rows: Rows, most: int) -> NDArray[np.int64]:
+        """Returns the ids that all rows read before any row has an output, [R, B], with R at most ``most``."""
         if any(stream.reports_reading for stream in rows.streams):
             most = 0
         reads = min(most, *(stream.left_to_read for stream in rows.streams))
@@ -170,11 +173,12 @@ class Lane:
         return read
 
     def _learn(self, rows: int, seconds: float) -> None:
+        """Updates the mean of the seconds per step of batches of about ``rows`` rows."""
         size = rows.bit_length()
         known = self._step_seconds.get(size, seconds)
         self._step_seconds[size] = known + (seconds - known) / 8
 
-    def _deliver(self, rows: _Rows, result: Steps, steps: int) -> None:
+    def _deliver(self, rows: Rows, result: Steps, steps: int) -> None:
         ids = result.ids.T.tolist()
         has_boundary = (result.ids == BOUNDARY).any(axis=0).tolist()
         woken: list[Stream] = []
@@ -205,7 +209,7 @@ class Lane:
                 stream.end(end)
                 woken.append(stream)
         rows.take(lambda stream: stream.is_over)
-        # Those whose reader is too far behind leave with their state, and come back when it has caught up.
+        # Streams whose reader is too far behind leave with their state, and return when the reader has caught up.
         paused = rows.take(lambda stream: stream.is_full)
         if paused is not None:
             for row, stream in enumerate(paused.streams):
@@ -215,43 +219,15 @@ class Lane:
         if woken:
             self._wake(woken)
 
-    def _rows(self) -> _Rows:
-        return _Rows([], self._runner.start([]))
+    def _no_rows(self) -> Rows:
+        return Rows([], self._runner.start([]))
 
     def _wake(self, streams: list[Stream]) -> None:
         self._loop.call_soon_threadsafe(wake, streams)
 
 
-@dataclass
-class _Rows:
-    """Streams and their batch: its row n is the state of the n-th stream."""
-
-    streams: list[Stream]
-    batch: Batch
-
-    def __len__(self) -> int:
-        return len(self.streams)
-
-    def join(self, others: _Rows | None) -> None:
-        """Adds ``others``, if there are any, at the end."""
-        if others is not None:
-            self.streams = self.streams + others.streams
-            self.batch = Batch.join([self.batch, others.batch])
-
-    def take(self, is_taken: Callable[[Stream], bool]) -> _Rows | None:
-        """Takes out the streams of which ``is_taken`` holds, with their rows; None where there are none."""
-        taken = [is_taken(stream) for stream in self.streams]
-        if not any(taken):
-            return None
-        rows = [row for row, is_one in enumerate(taken) if is_one]
-        kept = [row for row, is_one in enumerate(taken) if not is_one]
-        others = _Rows([self.streams[row] for row in rows], self.batch.take(rows))
-        self.streams, self.batch = [self.streams[row] for row in kept], self.batch.take(kept)
-        return others
-
-
-def _chunk(stream: Stream, result: Steps, row: int, ids: list[int], start: int, until: int) -> Chunk:
-    chunk = Chunk(ids[start:until])
+def _chunk(stream: Stream, result: Steps, row: int, ids: list[int], start: int, until: int) -> IdChunk:
+    chunk = IdChunk(ids[start:until])
     if stream.alternatives is not None:
         chunk.logprobs = result.logprob[start:until, row].tolist()
         top_ids = result.top_ids[start:until, row, : stream.alternatives].tolist()

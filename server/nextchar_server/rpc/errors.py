@@ -1,15 +1,15 @@
-"""What the server says when a call cannot be served.
+"""Errors that a caller is told about.
 
-Raised anywhere below the service, turned into a gRPC status in one place, ``interceptor``:
+``interceptor`` turns them into a gRPC status, in one place:
 
     RequestError                 code, message and google.rpc details
     ├── InvalidArgumentError     INVALID_ARGUMENT    BadRequest names the field
-    ├── UnknownModelError        NOT_FOUND
-    ├── QueueFullError           RESOURCE_EXHAUSTED  RetryInfo
-    ├── DrainingError            UNAVAILABLE         another replica may serve it at once
+    ├── ModelNotFoundError       NOT_FOUND           from the catalog's UnknownModelError
+    ├── OverloadedError          RESOURCE_EXHAUSTED  from the engine's QueueFullError; RetryInfo
+    ├── DrainingError            UNAVAILABLE         another replica may serve the call at once
     └── NotServedError           UNIMPLEMENTED
 
-Whatever else is raised is a bug: INTERNAL with the request's id and nothing more; the log has the rest.
+Any other exception is a bug: the caller gets INTERNAL and the request id, and the log has the rest.
 """
 
 from __future__ import annotations
@@ -19,20 +19,23 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 
+from ..catalog import UnknownModelError
+from ..engine.admission import QueueFullError
+
 RETRY_DELAY = Duration(nanos=500_000_000)
-"""When to try again where the server is full: longer than a turn, shorter than patience."""
+"""When a caller should try again if the server is full: longer than a turn, shorter than a person's patience."""
 
 
 _SHOWN = 32
 
 
 def shown(value: str) -> str:
-    """``value`` as a message quotes it: the beginning is enough, and trailers have little room."""
+    """Quotes ``value`` for a message, cut to its beginning: trailers have little room."""
     return repr(value) if len(value) <= _SHOWN else f"{value[:_SHOWN]!r}…"
 
 
 class RequestError(Exception):
-    """A call that cannot be served, with what its caller is told."""
+    """A call can't be served. Carries all that its caller is told."""
 
     code: grpc.StatusCode
     reason: str
@@ -56,7 +59,7 @@ class InvalidArgumentError(RequestError):
         super().__init__(f"{field}: {description}", error_details_pb2.BadRequest(field_violations=[violation]))
 
 
-class UnknownModelError(RequestError):
+class ModelNotFoundError(RequestError):
     """The server has no model of that name."""
 
     code = grpc.StatusCode.NOT_FOUND
@@ -66,17 +69,14 @@ class UnknownModelError(RequestError):
         super().__init__(f"no model {shown(name)}; this server has {', '.join(names)}")
 
 
-class QueueFullError(RequestError):
-    """As many streams wait as may."""
+class OverloadedError(RequestError):
+    """The queue of the model is full."""
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
     reason = "queue_full"
 
-    def __init__(self, held: int) -> None:
-        super().__init__(
-            f"the server is full: it holds {held} requests already",
-            error_details_pb2.RetryInfo(retry_delay=RETRY_DELAY),
-        )
+    def __init__(self, message: str) -> None:
+        super().__init__(message, error_details_pb2.RetryInfo(retry_delay=RETRY_DELAY))
 
 
 class DrainingError(RequestError):
@@ -90,10 +90,22 @@ class DrainingError(RequestError):
 
 
 class NotServedError(RequestError):
-    """The contract has it, this version of the server does not."""
+    """The protocol has it, but this version of the server doesn't."""
 
     code = grpc.StatusCode.UNIMPLEMENTED
     reason = "unimplemented"
 
-    def __init__(self, what: str) -> None:
-        super().__init__(f"{what} is not served by this version")
+    def __init__(self, feature: str) -> None:
+        super().__init__(f"{feature} is not served by this version")
+
+
+def request_error(error: Exception) -> RequestError | None:
+    """Returns ``error`` as its caller is told of it; None if it is a bug."""
+    match error:
+        case RequestError():
+            return error
+        case QueueFullError():
+            return OverloadedError(str(error))
+        case UnknownModelError():
+            return ModelNotFoundError(error.name, error.names)
+    return None

@@ -1,8 +1,9 @@
-"""The interceptor: what every call of a known method has, reflection excepted.
+"""The interceptor: surrounds every call of a known method, except those of reflection.
 
-A request id, the call metrics, one line in the log, and the one place where what was raised becomes a status.
+Gives each call a request id, the call metrics and a line in the log. The one place in which an exception becomes a
+status.
 
-What always holds: a caller learns of an unexpected error its request id and nothing else; the log has the rest.
+What always holds: of an unexpected error, a caller learns the request id and nothing else; the log has the rest.
 """
 
 from __future__ import annotations
@@ -12,21 +13,21 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import grpc
 import structlog
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
+from grpc_status import rpc_status
 
 from ..metrics import Metrics
-from .errors import RequestError
+from .errors import RequestError, request_error
 
 REQUEST_ID_KEY = "request-id"
-"""Trailing metadata of every call."""
+"""Key of the request id in the trailing metadata of every call."""
 
-_DETAILS_KEY = "grpc-status-details-bin"
 _PUSHBACK_KEY = "grpc-retry-pushback-ms"
 _log = structlog.get_logger()
 _request_id: ContextVar[str] = ContextVar("request_id")
@@ -36,7 +37,7 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
 def request_id() -> str:
-    """Identifier of the call that is being handled."""
+    """Returns the identifier of the call that is being handled."""
     return _request_id.get()
 
 
@@ -52,7 +53,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
-        """The handler, wrapped; unary-unary and unary-stream ones, which are all that this server has of its own."""
+        """Wraps the handler. Handlers of request streams, which only reflection has, are returned as they are."""
         method: str = handler_call_details.method
         if method in self._handlers:
             return self._handlers[method]
@@ -62,8 +63,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         handle: Any = handler.unary_stream if handler.response_streaming else handler.unary_unary
         call = _Call(self._metrics, method, streams=handler.response_streaming)
 
-        # A handler that streams writes to its context and does not yield: a cancelled call then ends where it
-        # stands, and not when some generator is collected.
+        # A streaming handler writes to its context instead of yielding, so that a cancelled call ends at once and not
+        # when a generator is collected.
         async def handled(request: Any, context: Context) -> Any:
             async with call.handled(context):
                 return await handle(request, context)
@@ -76,14 +77,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
 
 class _Call:
-    """What surrounds the calls of one method."""
+    """Surrounds the calls of one method."""
 
     def __init__(self, metrics: Metrics, method: str, *, streams: bool) -> None:
         self._metrics = metrics
         self._method = method
         service, name = method.removeprefix("/").rsplit("/", 1)
         self._labels = ("server_stream" if streams else "unary", service, name)
-        # Probes come every few seconds for ever.
+        # Health probes come every few seconds for ever.
         self._log = _log.debug if service.startswith("grpc.health.") else _log.info
 
     @asynccontextmanager
@@ -100,17 +101,18 @@ class _Call:
         try:
             yield
             code = grpc.StatusCode.OK
-        except RequestError as error:
-            code = error.code
-            metrics.rejected.labels(error.reason).inc()
-            await _abort(context, identifier, error)
-        except grpc.aio.AbortError:  # a handler that is not ours, health, said its own status
+        except grpc.aio.AbortError:  # the handler of health, which isn't ours, set its own status
             code = context.code()
             raise
         except grpc.aio.InternalError:
-            # gRPC could not send a message: the caller went away while it was being written.
+            # gRPC could not send a message: the caller left while it was being written.
             _log.debug("caller_gone", method=self._method)
-        except Exception:
+        except Exception as error:
+            refusal = request_error(error)
+            if refusal is not None:
+                code = refusal.code
+                metrics.rejected.labels(refusal.reason).inc()
+                await _abort(context, identifier, refusal)
             code = grpc.StatusCode.INTERNAL
             _log.exception("call_failed", method=self._method)
             await context.abort(code, f"internal error; request id {identifier}", ((REQUEST_ID_KEY, identifier),))
@@ -126,14 +128,14 @@ class _Call:
             _request_id.reset(token)
 
 
-async def _abort(context: Context, identifier: str, error: RequestError) -> None:
+async def _abort(context: Context, identifier: str, error: RequestError) -> NoReturn:
     details = []
     trailers = [(REQUEST_ID_KEY, identifier)]
     for detail in error.details:
         packed = AnyMessage()
         packed.Pack(detail)
         details.append(packed)
-        if isinstance(detail, RetryInfo):  # the same for gRPC's own retries, which read no details
+        if isinstance(detail, RetryInfo):  # the same delay for gRPC's own retries, which don't read the details
             trailers.append((_PUSHBACK_KEY, str(detail.retry_delay.ToMilliseconds())))
-    status = Status(code=error.code.value[0], message=error.message, details=details)
-    await context.abort(error.code, error.message, (*trailers, (_DETAILS_KEY, status.SerializeToString())))
+    status = rpc_status.to_status(Status(code=error.code.value[0], message=error.message, details=details))
+    await context.abort(status.code, status.details, (*trailers, *status.trailing_metadata))

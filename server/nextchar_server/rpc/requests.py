@@ -1,7 +1,7 @@
-"""Requests: from the protocol's messages to what the engine and the text builder need, or a clear error.
+"""Requests: from the protocol's messages to the inputs of the engine and the text builder, or a clear error.
 
-What always holds: a ``Generation`` or ``Scoring`` that exists can be served; all that is wrong with a request
-is said before it is queued, with the field's name.
+What always holds: any ``Generation`` or ``Scoring`` can be served; an invalid request is refused before it is queued,
+with the name of the field.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from nextchar_model.alphabet import Alphabet, Spelling, Unknown, UnknownCharacte
 from nextchar_model.batch import SamplingSettings
 from nextchar_model.composition import normalize
 
+from ..catalog import Limits
 from .errors import InvalidArgumentError, NotServedError, shown
 
 DEFAULT_MAX_CHARACTERS = 256
@@ -28,7 +29,7 @@ MAX_TOP_LOGPROBS = 20
 MAX_BIAS = 100.0
 MAX_COMBINING_RUN = 30
 MAX_ANSWER_LOGPROBS = 250_000
-"""Log-probabilities of one answer that is no stream, alternatives included: each takes up to 15 bytes."""
+"""Most log-probabilities of one answer that isn't streamed, alternatives included: each takes up to 15 bytes."""
 
 _UNKNOWN: dict[int, Unknown] = {
     pb.UNKNOWN_CHARACTERS_UNSPECIFIED: "error",
@@ -36,14 +37,6 @@ _UNKNOWN: dict[int, Unknown] = {
     pb.UNKNOWN_CHARACTERS_SKIP: "skip",
     pb.UNKNOWN_CHARACTERS_REPLACE: "replace",
 }
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one request may ask for."""
-
-    max_characters: int
-    max_prompt_characters: int
 
 
 @dataclass(frozen=True)
@@ -71,7 +64,7 @@ class Scoring:
 def generation(
     request: pb.GenerateRequest | pb.GenerateStreamRequest, alphabet: Alphabet, limits: Limits
 ) -> Generation:
-    """What ``request`` asks of a model with ``alphabet``. Raises ``RequestError``."""
+    """Reads a request to generate with a model of ``alphabet``. Raises ``RequestError``."""
     parameters = request.parameters
     if request.WhichOneof("start") == "resume_token":
         raise NotServedError("resume_token")
@@ -107,7 +100,7 @@ def generation(
 
 
 def scoring(request: pb.ScoreRequest, alphabet: Alphabet, limits: Limits) -> Scoring:
-    """What ``request`` asks of a model with ``alphabet``. Raises ``RequestError``."""
+    """Reads a request to score with a model of ``alphabet``. Raises ``RequestError``."""
     text = _ids(request.text, "text", alphabet, limits, request, "")
     if not text.text:
         raise InvalidArgumentError("text", "there is no character to score")
@@ -127,10 +120,10 @@ def _ids(
     most = limits.max_prompt_characters
     text = _composed(text, field, most)
     if len(text) > most:
-        raise InvalidArgumentError(field, f"{len(text)} characters; this server takes at most {most}")
+        raise InvalidArgumentError(field, f"{len(text)} characters; this server accepts at most {most}")
     if (unknown := _UNKNOWN.get(parameters.unknown_characters)) is None:
         raise InvalidArgumentError(
-            f"{prefix}unknown_characters", f"{parameters.unknown_characters} is no value of UnknownCharacters"
+            f"{prefix}unknown_characters", f"{parameters.unknown_characters} is not a value of UnknownCharacters"
         )
     name = f"{prefix}replacement_character"
     replacement = _composed(parameters.replacement_character, name, 1)
@@ -146,13 +139,13 @@ def _ids(
 
 
 def _composed(text: str, field: str, most: int) -> str:
-    """``text`` in normalization form C, unless it can't be ``most`` characters or would take long to compose.
+    """Returns ``text`` in normalization form C. Refuses a text that must be longer than ``most`` or is slow to compose.
 
-    A character decomposes to 4 code points at most. Composing sorts a run of combining marks in quadratic time;
-    text that is meant to be read has no run of more than 30 (UAX #15, Stream-Safe Text Format).
+    A character decomposes into at most 4 code points. Composing sorts a run of combining marks in quadratic time;
+    text for people has no run of more than 30 (UAX #15, Stream-Safe Text Format).
     """
     if len(text) > 4 * most:
-        raise InvalidArgumentError(field, f"{len(text)} characters; this server takes at most {most}")
+        raise InvalidArgumentError(field, f"{len(text)} characters; this server accepts at most {most}")
     if not text.isascii():
         run = 0
         for offset, character in enumerate(text):
@@ -165,7 +158,7 @@ def _composed(text: str, field: str, most: int) -> str:
 
 
 def _check_answer(characters: int, top_logprobs: int, field: str) -> None:
-    """Refuses what makes a whole answer larger than gRPC clients take by default, 4 MiB."""
+    """Refuses an answer that would exceed the 4 MiB that gRPC clients accept by default."""
     if characters * (1 + top_logprobs) > MAX_ANSWER_LOGPROBS:
         raise InvalidArgumentError(
             field,
@@ -177,7 +170,7 @@ def _check_answer(characters: int, top_logprobs: int, field: str) -> None:
 def _number(
     parameters: pb.GenerationParameters, field: str, default: float, least: float, most: float, *, above: bool = False
 ) -> float:
-    """The value of ``field``, from ``least`` (not itself, with ``above``) to ``most``."""
+    """Returns the value of ``field``, which must be in [least, most], or in (least, most] with ``above``."""
     if not parameters.HasField(field):
         return default
     value: float = getattr(parameters, field)
@@ -199,12 +192,13 @@ def _bias(parameters: pb.GenerationParameters, alphabet: Alphabet) -> NDArray[np
         ids = alphabet.encode(symbol)
         if len(ids) > 1:
             raise InvalidArgumentError(
-                field, f"the model's alphabet ({alphabet.kind}) spells it with {len(ids)} symbols; a bias is of one"
+                field,
+                f"the model's alphabet ({alphabet.kind}) spells it with {len(ids)} symbols; a bias needs one",
             )
         if not abs(value) <= MAX_BIAS:  # NaN is refused too
             raise InvalidArgumentError(field, f"{value:g} is not between {-MAX_BIAS:g} and {MAX_BIAS:g}")
         if symbol != key and symbol in parameters.character_bias:
-            raise InvalidArgumentError(field, f"is the same character as {symbol!r}, which is given too")
+            raise InvalidArgumentError(field, f"is the same character as {symbol!r}, which also has a bias")
         bias[ids[0]] = value
     return bias
 
@@ -212,14 +206,14 @@ def _bias(parameters: pb.GenerationParameters, alphabet: Alphabet) -> NDArray[np
 def _stop_sequences(parameters: pb.GenerationParameters, alphabet: Alphabet) -> tuple[str, ...]:
     if (count := len(parameters.stop_sequences)) > MAX_STOP_SEQUENCES:
         raise InvalidArgumentError(
-            "parameters.stop_sequences", f"{count} of them; at most {MAX_STOP_SEQUENCES} are taken"
+            "parameters.stop_sequences", f"{count} stop sequences; at most {MAX_STOP_SEQUENCES} are allowed"
         )
     stop_sequences = []
     for place, given in enumerate(parameters.stop_sequences):
         field = f"parameters.stop_sequences[{place}]"
         stop = _composed(given, field, MAX_STOP_SEQUENCE_CHARACTERS)
         if not 1 <= len(stop) <= MAX_STOP_SEQUENCE_CHARACTERS:
-            raise InvalidArgumentError(field, f"{len(stop)} characters; it takes 1 to {MAX_STOP_SEQUENCE_CHARACTERS}")
+            raise InvalidArgumentError(field, f"{len(stop)} characters; it must be 1 to {MAX_STOP_SEQUENCE_CHARACTERS}")
         try:
             alphabet.encode(stop)
         except UnknownCharacterError as error:
@@ -237,6 +231,6 @@ def _top_logprobs(parameters: pb.GenerationParameters | pb.ScoreRequest, prefix:
         raise InvalidArgumentError(
             f"{prefix}top_logprobs",
             f"the model's alphabet ({alphabet.kind}) spells characters with several symbols, so the likeliest "
-            "characters are not known; 0 gives each character's own log-probability",
+            "characters are unknown; 0 returns each character's own log-probability",
         )
     return int(parameters.top_logprobs)

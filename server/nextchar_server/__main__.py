@@ -1,10 +1,10 @@
-"""Where the command ``nextchar-server`` begins: before its imports, of which the base install lacks some."""
+"""The start of ``nextchar-server`` and ``python -m nextchar_server``: before the imports that need the server extra."""
 
 import sys
 
 
 def main() -> None:
-    """Runs the command, or says in one line which extra brings what is missing."""
+    """Runs the command. If the server extra isn't installed, says so in one line."""
     try:
         from . import cli
     except ModuleNotFoundError as error:
@@ -14,3 +14,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(cli.main())
+
+
+if __name__ == "__main__":
+    main()
