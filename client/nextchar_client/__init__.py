@@ -1,4 +1,4 @@
-"""The client of nextchar: a library, and the command ``nextchar`` on it.
+"""The client of nextchar: a library, and the command ``nextchar`` built on it.
 
 ``AsyncClient`` calls a server from an event loop, ``Client`` from anywhere else::
 
@@ -9,41 +9,47 @@
             if isinstance(event, Delta):
                 print(event.text, end="", flush=True)
 
-The public names are those in ``__all__``; no protobuf is among their types.
+The public names are those in ``__all__``; none of their types contains protobuf. A name is imported when it is first
+used, so that the help of the command needs no gRPC.
 """
 
-from .async_client import DEFAULT_ENDPOINT, AsyncClient
-from .client import Client
-from .errors import (
-    CallCancelledError,
-    DeadlineExceededError,
-    FailedPreconditionError,
-    IncompleteStreamError,
-    InternalError,
-    InvalidArgumentError,
-    NextcharError,
-    NotFoundError,
-    ResourceExhaustedError,
-    UnauthenticatedError,
-    UnavailableError,
-    UnimplementedError,
-)
-from .options import GenerationOptions, UnknownCharacters
-from .results import (
-    AlternativeCharacter,
-    CharacterLogprob,
-    Delta,
-    Event,
-    Finished,
-    FinishReason,
-    Generation,
-    Health,
-    Model,
-    Replay,
-    Score,
-    Started,
-    Usage,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .async_client import AsyncClient
+    from .client import Client
+    from .endpoint import DEFAULT_ENDPOINT
+    from .errors import (
+        CallCancelledError,
+        DeadlineExceededError,
+        FailedPreconditionError,
+        IncompleteStreamError,
+        InternalError,
+        InvalidArgumentError,
+        NextcharError,
+        NotFoundError,
+        ResourceExhaustedError,
+        UnauthenticatedError,
+        UnavailableError,
+        UnimplementedError,
+    )
+    from .options import GenerationOptions, UnknownCharacters
+    from .results import (
+        AlternativeCharacter,
+        CharacterLogprob,
+        Delta,
+        Event,
+        Finished,
+        FinishReason,
+        Generation,
+        Health,
+        Model,
+        Replay,
+        Score,
+        Started,
+        Usage,
+    )
 
 __all__ = [
     "DEFAULT_ENDPOINT",
@@ -77,3 +83,20 @@ __all__ = [
     "UnknownCharacters",
     "Usage",
 ]
+
+_MODULES = ("endpoint", "options", "results", "errors", "client", "async_client")  # the quickest imports first
+
+
+def __getattr__(name: str) -> Any:
+    """Imports the public ``name`` from its module (PEP 562)."""
+    if name in __all__:
+        for module in _MODULES:
+            members = vars(import_module(f".{module}", __name__))
+            if name in members:
+                globals()[name] = members[name]
+                return members[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,22 +1,18 @@
-"""The client: calls a server, for programs that run an event loop.
+"""The client for programs that run an event loop.
 
-Options become a request, the request a call, and the messages of its answer plain values. What always holds: a call
-that is left, cancelled or failed is over on the server too; and every failure is a ``NextcharError``.
+Turns options into a request, sends it, and turns the answer's messages into plain values. What always holds: if a
+call is left, cancelled or fails, it ends on the server too; and every failure is a ``NextcharError``.
 """
 
 # ruff: noqa: ASYNC109 - a timeout here is the deadline of a call, which the server keeps too
 
 from __future__ import annotations
 
-import asyncio
-import json
 import math
-import re
 from collections.abc import AsyncGenerator, Awaitable
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
+from typing import Self, TypeVar, Unpack
 
-import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -24,61 +20,24 @@ from nextchar.v1 import generation_pb2 as pb
 from nextchar.v1 import generation_pb2_grpc as rpc
 
 from . import conversion
+from .channel import open_channel
+from .endpoint import DEFAULT_ENDPOINT
 from .errors import IncompleteStreamError, InvalidArgumentError, error_of_call
 from .options import GenerationOptions, UnknownCharacters
 from .results import Event, Finished, Generation, Health, Model, Score
 
-DEFAULT_ENDPOINT = "127.0.0.1:50051"
-
-SERVICE_CONFIG = {
-    # All addresses that the endpoint resolves to take turns, and one that is gone is left out.
-    "loadBalancingConfig": [{"round_robin": {}}],
-    "methodConfig": [
-        {
-            # Not the health service: who asks for the state of a server wants it as it is.
-            "name": [{"service": "nextchar.v1.GenerationService"}],
-            "retryPolicy": {
-                # A call is tried again while the server has sent nothing of it yet, not even headers: generating has no
-                # other effect. A server may set the pause, or forbid the retry, in `grpc-retry-pushback-ms`.
-                "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
-                "maxAttempts": 5,
-                "initialBackoff": "0.1s",
-                "maxBackoff": "2s",
-                "backoffMultiplier": 2,
-            },
-        }
-    ],
-}
-"""How gRPC itself balances and retries: https://github.com/grpc/grpc/blob/master/doc/service_config.md."""
-
-# Without a port gRPC would silently take 443, and it takes an unknown scheme for a host's name.
-_ENDPOINT = re.compile(r"unix(-abstract)?:.+|(dns:(//[^/]*/)?|ipv4:|ipv6:)?[^/]+:\d+")
-
 T = TypeVar("T")
-
-
-def open_channel(endpoint: str, *options: tuple[str, Any]) -> grpc.aio.Channel:
-    """A channel to ``endpoint`` with ``SERVICE_CONFIG`` and further options of gRPC.
-
-    Raises ``InvalidArgumentError`` for an endpoint that is none.
-    """
-    if not _ENDPOINT.fullmatch(endpoint):
-        raise InvalidArgumentError(
-            f"endpoint: {endpoint!r} is not HOST:PORT, nor a gRPC target such as dns:///HOST:PORT"
-        )
-    asyncio.get_running_loop()  # outside a loop gRPC would bind the channel to one that never runs
-    return grpc.aio.insecure_channel(endpoint, options=[("grpc.service_config", json.dumps(SERVICE_CONFIG)), *options])
 
 
 class AsyncClient:
     """A client of one server, or of several that share an endpoint.
 
-    ``endpoint`` is HOST:PORT or another target of gRPC, such as ``dns:///nextchar:50051`` or
-    ``ipv4:10.0.0.1:50051,10.0.0.2:50051``; where it resolves to several addresses, calls take turns. ``timeout`` is
-    the seconds that a call may take unless it brings its own; None is any time.
+    ``endpoint`` is HOST:PORT or another gRPC target, such as ``dns:///nextchar:50051`` or
+    ``ipv4:10.0.0.1:50051,10.0.0.2:50051``. If it resolves to several addresses, calls take turns. ``timeout`` is the
+    time limit of a call in seconds, unless the call sets its own; None means no limit.
 
-    Make and use it inside one running event loop, with ``async with`` or ``close``. Raises ``InvalidArgumentError``
-    for an endpoint or timeout that is none. Every call raises ``NextcharError`` where it fails.
+    Create and use it inside one running event loop, with ``async with`` or ``close``. Raises ``InvalidArgumentError``
+    if the endpoint or timeout is malformed. Every call raises ``NextcharError`` if it fails.
     """
 
     def __init__(self, endpoint: str = DEFAULT_ENDPOINT, *, timeout: float | None = None) -> None:
@@ -96,15 +55,15 @@ class AsyncClient:
         await self.close()
 
     async def close(self) -> None:
-        """Ends all calls and the connection."""
+        """Ends all calls and closes the connection."""
         await self._channel.close()
 
     async def stream(self, prompt: str = "", **options: Unpack[GenerationOptions]) -> AsyncGenerator[Event, None]:
-        """Generates the text after ``prompt`` and gives it as it comes; ``GenerationOptions`` names the keywords.
+        """Generates the text that follows ``prompt`` and yields it as it comes; ``GenerationOptions`` has the keywords.
 
-        One ``Started``, any number of ``Delta``, one ``Finished``. An empty prompt is the start of a document. Leaving
-        early cancels the call: at once under ``contextlib.aclosing``, or else when the generator is collected. Raises
-        ``IncompleteStreamError`` where the stream ends without ``Finished``.
+        Yields one ``Started``, any number of ``Delta``, and one ``Finished``. An empty prompt is the start of a
+        document. Leaving early cancels the call: at once under ``contextlib.aclosing``, otherwise when the generator
+        is collected. Raises ``IncompleteStreamError`` if the stream ends without ``Finished``.
         """
         request = conversion.generation_request(pb.GenerateStreamRequest, prompt, options)
         call = self._generation.GenerateStream(request, timeout=self._seconds(options.get("timeout")))
@@ -118,14 +77,14 @@ class AsyncClient:
         except grpc.aio.AioRpcError as failure:
             raise error_of_call(failure) from failure
         finally:
-            call.cancel()  # the server goes on generating for a stream that is merely left
+            call.cancel()  # otherwise the server keeps generating for a reader that left
         if not finished:
             raise IncompleteStreamError("the stream ended without its last event: the text may be cut")
 
     async def generate(self, prompt: str = "", **options: Unpack[GenerationOptions]) -> Generation:
-        """Generates the text after ``prompt`` and gives it whole; ``GenerationOptions`` names the keywords.
+        """Generates the text that follows ``prompt`` and returns it whole; ``GenerationOptions`` has the keywords.
 
-        The same request gives the same text as ``stream``. An empty prompt is the start of a document.
+        The same request returns the same text as ``stream``. An empty prompt is the start of a document.
         """
         request = conversion.generation_request(pb.GenerateRequest, prompt, options)
         call = self._generation.Generate(request, timeout=self._seconds(options.get("timeout")))
@@ -141,7 +100,7 @@ class AsyncClient:
         replacement_character: str | None = None,
         timeout: float | None = None,
     ) -> Score:
-        """Gives the log-probability of each character of ``text``, each given all before it.
+        """Returns the log-probability of each character of ``text``, each given all characters before it.
 
         The text starts a document. The keywords mean the same as in ``GenerationOptions``.
         """
@@ -155,7 +114,7 @@ class AsyncClient:
         return conversion.score(await _answer(self._generation.Score(request, timeout=self._seconds(timeout))))
 
     async def model(self, name: str = "", *, timeout: float | None = None) -> Model:
-        """Describes one model; an empty name is the default one."""
+        """Describes one model; an empty name means the server's default model."""
         request = pb.GetModelRequest(name=name)
         call = self._generation.GetModel(request, timeout=self._seconds(timeout))
         return conversion.model((await _answer(call)).model)
@@ -166,7 +125,7 @@ class AsyncClient:
         return tuple(conversion.model(model) for model in (await _answer(call)).models)
 
     async def health(self, service: str = "", *, timeout: float | None = None) -> Health:
-        """Asks grpc.health.v1 whether the server, or one service of it, takes calls; it does not retry."""
+        """Asks grpc.health.v1 whether the server, or one of its services, takes calls. Never retried."""
         request = health_pb2.HealthCheckRequest(service=service)
         return conversion.health(await _answer(self._health.Check(request, timeout=self._seconds(timeout))))
 
@@ -175,7 +134,7 @@ class AsyncClient:
 
 
 async def _answer(call: Awaitable[T]) -> T:
-    """The answer of a unary call."""
+    """The answer of a unary call; its failure as a ``NextcharError``."""
     try:
         return await call
     except grpc.aio.AioRpcError as failure:
@@ -184,5 +143,5 @@ async def _answer(call: Awaitable[T]) -> T:
 
 def _checked(timeout: float | None) -> float | None:
     if timeout is not None and not (timeout > 0 and math.isfinite(timeout)):
-        raise InvalidArgumentError(f"timeout: {timeout!r} is not a number of seconds above 0")
+        raise InvalidArgumentError(f"timeout: {timeout!r} is invalid; it must be a number of seconds above 0")
     return timeout

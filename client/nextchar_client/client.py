@@ -1,7 +1,7 @@
 """The client for programs without an event loop: scripts, notebooks, the command.
 
-A thin face: the asynchronous client runs on an event loop in a thread of its own, and each method here waits for it,
-so it also works where a loop is running already, as in a notebook.
+A thin face of ``AsyncClient``, which runs on an event loop in a thread of its own; each method here waits for it. So it
+also works in a program that already runs a loop, such as a notebook.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from collections.abc import Callable, Coroutine, Generator
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
-from .async_client import DEFAULT_ENDPOINT, AsyncClient
+from .async_client import AsyncClient
+from .endpoint import DEFAULT_ENDPOINT
 from .errors import CallCancelledError
 from .options import GenerationOptions
 from .results import Event
@@ -37,10 +38,10 @@ def _blocking(
 
 
 class Client:
-    """``AsyncClient`` for programs without an event loop: the same calls, which wait.
+    """``AsyncClient`` for programs without an event loop: the same calls, which block.
 
-    Threads may share it. Use it with ``with``, or ``close`` it; a call that still runs then raises
-    ``CallCancelledError``.
+    Threads may share it. Use it with ``with``, or ``close`` it; a call that is still running then raises
+    ``CallCancelledError``. Raises ``InvalidArgumentError`` if the endpoint or timeout is malformed.
     """
 
     def __init__(self, endpoint: str = DEFAULT_ENDPOINT, *, timeout: float | None = None) -> None:
@@ -58,7 +59,8 @@ class Client:
             async with self._client:
                 await self._closed.wait()
 
-        # A program that forgets to close still ends: the thread is a daemon, and closed before Python freezes daemons.
+        # A program that forgets to close still ends: the thread is a daemon, and atexit closes it before Python
+        # freezes daemon threads.
         self._thread = threading.Thread(target=asyncio.run, args=(live(),), name="nextchar-client", daemon=True)
         self._thread.start()
         opened.result()
@@ -73,14 +75,19 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Ends all calls and the connection, and then the thread."""
+        """Ends all calls, closes the connection and stops the thread."""
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._closed.set)
             self._thread.join()
             atexit.unregister(self.close)
 
     def stream(self, prompt: str = "", **options: Unpack[GenerationOptions]) -> Generator[Event, None, None]:
-        """``AsyncClient.stream`` as a plain generator. Leaving the loop early cancels the call."""
+        """Generates the text that follows ``prompt`` and yields it as it comes; ``GenerationOptions`` has the keywords.
+
+        Yields one ``Started``, any number of ``Delta``, and one ``Finished``. An empty prompt is the start of a
+        document. Leaving the loop early cancels the call. Raises ``IncompleteStreamError`` if the stream ends without
+        ``Finished``.
+        """
         events = self._client.stream(prompt, **options)
 
         async def following() -> Event | None:
@@ -89,7 +96,7 @@ class Client:
         while (event := self._wait(following())) is not None:
             try:
                 yield event
-            except BaseException:  # the loop was left early; where `following` fails, the stream has ended itself
+            except BaseException:  # the reader left the loop; a failure of `following` has ended the stream already
                 if not self._loop.is_closed():
                     self._wait(events.aclose())
                 raise
@@ -101,7 +108,7 @@ class Client:
     health = _blocking(AsyncClient.health)
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of ``work`` on the client's loop. An interrupt of the wait, such as Ctrl-C, cancels it there."""
+        """Runs ``work`` on the client's loop and returns its result. An interrupt such as Ctrl-C cancels ``work``."""
         if self._loop.is_closed():
             work.close()
             raise RuntimeError("the client is closed")

@@ -1,7 +1,7 @@
-"""Between the client's plain values and the protobuf messages: the only place that knows both.
+"""Conversion between the client's plain values and protobuf messages: the only module that knows both.
 
-Options become requests here, and responses results. A value that no message can carry is refused here, by name;
-whether a value makes sense is for the server to say.
+Options become requests here, and responses become results. A value that no message can carry raises
+``InvalidArgumentError`` here, which names the field; whether a value makes sense is for the server to decide.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _HEALTH = {
 
 
 def generation_request(kind: type[AnyGenerateRequest], prompt: str, options: GenerationOptions) -> AnyGenerateRequest:
-    """The request of either kind for ``prompt`` and ``options``; ``timeout`` is no part of it."""
+    """The request of either kind for ``prompt`` and ``options``; ``timeout`` isn't part of it."""
     for name in options.keys() - GenerationOptions.__annotations__.keys():
         raise TypeError(f"unexpected keyword argument {name!r}")
     fields: dict[str, Any] = dict(options)
@@ -87,7 +87,7 @@ def score_request(
 
 
 def event(message: pb.GenerateStreamResponse) -> Event | None:
-    """The event in a message of a stream; None for one that only a later client knows."""
+    """The event in a message of a stream; None if only a newer client knows it."""
     match message.WhichOneof("event"):
         case "started":
             return _started(message.started)
@@ -99,12 +99,12 @@ def event(message: pb.GenerateStreamResponse) -> Event | None:
 
 
 def generation(message: pb.GenerateResponse) -> Generation:
-    """The whole generated text."""
+    """The whole generated text and how it ended."""
     return Generation(_started(message.started), message.text, _logprobs(message.logprobs), _finished(message.finished))
 
 
 def score(message: pb.ScoreResponse) -> Score:
-    """How likely the text is."""
+    """How likely the text is, in total and per character."""
     return Score(
         request_id=message.request_id,
         model=message.model,
@@ -140,12 +140,12 @@ def model(message: pb.Model) -> Model:
 
 
 def health(message: health_pb2.HealthCheckResponse) -> Health:
-    """The state of a server or a service."""
+    """Whether a server or a service takes calls."""
     return _HEALTH.get(message.status, Health.UNKNOWN)
 
 
 def _message(kind: type[AnyMessage], **fields: Any) -> AnyMessage:
-    """A message of ``kind`` with ``fields``, of which None is absent; an error names the field."""
+    """A message of ``kind`` with ``fields``, without those that are None. An error names the field."""
     message = kind()
     for name, value in fields.items():
         try:
@@ -166,7 +166,9 @@ def _unknown_characters(value: str | None) -> pb.UnknownCharacters | None:
     if value is None:
         return None
     if value not in _UNKNOWN_CHARACTERS:
-        raise InvalidArgumentError(f"unknown_characters: {value!r} is none of {', '.join(_UNKNOWN_CHARACTERS)}")
+        raise InvalidArgumentError(
+            f"unknown_characters: {value!r} is invalid; it must be {' or '.join(_UNKNOWN_CHARACTERS)}"
+        )
     return _UNKNOWN_CHARACTERS[value]
 
 

@@ -1,7 +1,7 @@
 """Everything that can go wrong in a call, as one tree of exceptions.
 
-A call raises these and nothing else of its own; a wrong Python type or an unknown keyword is a plain
-``TypeError``. A class stands for a gRPC status::
+A call raises only these, plus a plain ``TypeError`` for a wrong Python type or an unknown keyword. Each class stands
+for a gRPC status::
 
     NextcharError                   any other status, such as UNKNOWN
     ├── InvalidArgumentError        INVALID_ARGUMENT; also raised, without a status, before a call is made
@@ -12,22 +12,25 @@ A call raises these and nothing else of its own; a wrong Python type or an unkno
     ├── UnavailableError            UNAVAILABLE: no server answers, or it is loading or shutting down
     ├── DeadlineExceededError       DEADLINE_EXCEEDED: ``timeout`` passed
     ├── CallCancelledError          CANCELLED by the server, or the client was closed during the call
-    ├── UnimplementedError          UNIMPLEMENTED: this server cannot do that yet
-    ├── InternalError               INTERNAL: a bug in the server; its log knows the request id
+    ├── UnimplementedError          UNIMPLEMENTED: this version of the server can't do that
+    ├── InternalError               INTERNAL: a bug in the server; its log has the request id
     └── IncompleteStreamError       the stream ended with OK, but without its last event
 """
 
 from __future__ import annotations
 
-import grpc
-import grpc.aio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # the command's help needs these classes and no gRPC
+    import grpc
+    import grpc.aio
 
 
 class NextcharError(Exception):
     """A call failed.
 
-    ``status`` is the gRPC status, or None where no server was asked or none was sent. ``request_id`` is
-    the call's identifier in the server's log, or None where the server sent none.
+    ``status`` is the gRPC status, or None if no server was asked or the stream ended with OK. ``request_id``
+    identifies the call in the server's log; it is None if the server sent none.
     """
 
     def __init__(self, message: str, *, status: grpc.StatusCode | None = None, request_id: str | None = None) -> None:
@@ -37,7 +40,7 @@ class NextcharError(Exception):
 
 
 class InvalidArgumentError(NextcharError):
-    """A parameter is bad; the message names it."""
+    """A parameter is invalid; the message names it."""
 
 
 class NotFoundError(NextcharError):
@@ -45,7 +48,7 @@ class NotFoundError(NextcharError):
 
 
 class FailedPreconditionError(NextcharError):
-    """The request is well formed, but not for this server as it is."""
+    """The request is well formed, but this server can't serve it in its present state."""
 
 
 class UnauthenticatedError(NextcharError):
@@ -57,7 +60,7 @@ class ResourceExhaustedError(NextcharError):
 
 
 class UnavailableError(NextcharError):
-    """No server answers, or it takes no calls now, through all retries; or it went away during the call."""
+    """No server answered, or it took no calls, through all retries; or it went away during the call."""
 
 
 class DeadlineExceededError(NextcharError):
@@ -69,7 +72,7 @@ class CallCancelledError(NextcharError):
 
 
 class UnimplementedError(NextcharError):
-    """This server does not offer that."""
+    """This version of the server can't do that."""
 
 
 class InternalError(NextcharError):
@@ -77,20 +80,20 @@ class InternalError(NextcharError):
 
 
 class IncompleteStreamError(NextcharError):
-    """A stream ended with status OK, but without ``Finished``: what it gave may not be all."""
+    """A stream ended with status OK but without ``Finished``: its text may be cut."""
 
 
-_CLASSES: dict[grpc.StatusCode, type[NextcharError]] = {
-    grpc.StatusCode.INVALID_ARGUMENT: InvalidArgumentError,
-    grpc.StatusCode.NOT_FOUND: NotFoundError,
-    grpc.StatusCode.FAILED_PRECONDITION: FailedPreconditionError,
-    grpc.StatusCode.UNAUTHENTICATED: UnauthenticatedError,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: ResourceExhaustedError,
-    grpc.StatusCode.UNAVAILABLE: UnavailableError,
-    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceededError,
-    grpc.StatusCode.CANCELLED: CallCancelledError,
-    grpc.StatusCode.UNIMPLEMENTED: UnimplementedError,
-    grpc.StatusCode.INTERNAL: InternalError,
+_CLASSES: dict[str, type[NextcharError]] = {
+    "INVALID_ARGUMENT": InvalidArgumentError,
+    "NOT_FOUND": NotFoundError,
+    "FAILED_PRECONDITION": FailedPreconditionError,
+    "UNAUTHENTICATED": UnauthenticatedError,
+    "RESOURCE_EXHAUSTED": ResourceExhaustedError,
+    "UNAVAILABLE": UnavailableError,
+    "DEADLINE_EXCEEDED": DeadlineExceededError,
+    "CANCELLED": CallCancelledError,
+    "UNIMPLEMENTED": UnimplementedError,
+    "INTERNAL": InternalError,
 }
 
 
@@ -98,7 +101,7 @@ def error_of_call(failure: grpc.aio.AioRpcError) -> NextcharError:
     """The exception for a call that failed with a gRPC status."""
     status = failure.code()
     request_id = failure.trailing_metadata().get("request-id")
-    message = failure.details() or f"the server gave no details with {status.name}"
-    return _CLASSES.get(status, NextcharError)(
+    message = failure.details() or f"the server sent {status.name} without details"
+    return _CLASSES.get(status.name, NextcharError)(
         message, status=status, request_id=None if request_id is None else str(request_id)
     )

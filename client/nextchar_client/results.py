@@ -1,7 +1,7 @@
-"""What calls give: plain frozen values, without protobuf in them.
+"""What calls return: plain frozen values, without protobuf in them.
 
-They say the same as the messages of ``generation.proto``, under the same names. All offsets and counts
-are in characters (NFC code points), all log-probabilities in nats.
+They have the names and meaning of the messages of ``generation.proto``. All offsets and counts are in characters (NFC
+code points), all log-probabilities in nats.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ class FinishReason(StrEnum):
     STOP_SEQUENCE = "stop_sequence"
     END_OF_DOCUMENT = "end_of_document"
     DRAINING = "draining"
-    """The server is shutting down: the text was cut."""
+    """The server is shutting down and cut the text."""
     REGEX_COMPLETE = "regex_complete"
     UNKNOWN = "unknown"
-    """A reason that a later server knows and this client does not."""
+    """A reason of a newer server that this client doesn't know."""
 
 
 class Replay(StrEnum):
-    """How a server's machine repeats the test vector of a model file."""
+    """How exactly the server's machine reproduces the replay sample of a model file."""
 
     EXACT = "exact"
     CLOSE = "close"
@@ -32,7 +32,7 @@ class Replay(StrEnum):
 
 
 class Health(StrEnum):
-    """Whether a server, or one service of it, takes calls."""
+    """Whether a server, or one of its services, takes calls."""
 
     SERVING = "serving"
     NOT_SERVING = "not_serving"
@@ -41,7 +41,7 @@ class Health(StrEnum):
 
 @dataclass(frozen=True)
 class AlternativeCharacter:
-    """A character that could have stood in a place; empty for the end of the document."""
+    """A character that the model could have put in a place; empty for the end of the document."""
 
     character: str
     logprob: float
@@ -49,9 +49,9 @@ class AlternativeCharacter:
 
 @dataclass(frozen=True)
 class CharacterLogprob:
-    """A character and its log-probability given all before it.
+    """A character and its log-probability given all characters before it.
 
-    ``alternatives`` holds the likeliest characters in its place, likeliest first.
+    ``alternatives`` holds the most likely characters in its place, in order of probability.
     """
 
     character: str
@@ -61,7 +61,7 @@ class CharacterLogprob:
 
 @dataclass(frozen=True)
 class Usage:
-    """Characters of the prompt that the model read, and characters that it generated."""
+    """How many characters of the prompt the model read, and how many it generated."""
 
     prompt_characters: int
     generated_characters: int
@@ -69,7 +69,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class Started:
-    """The request was admitted. ``seed`` is the request's, or the one that the server drew."""
+    """The server admitted the request. ``seed`` is the request's, or the one that the server drew."""
 
     request_id: str
     model: str
@@ -79,7 +79,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Delta:
-    """More text. ``offset`` counts the characters before it; ``logprobs`` is empty unless asked for."""
+    """More text. ``offset`` is the number of characters before it; ``logprobs`` is empty unless requested."""
 
     text: str
     offset: int
@@ -96,12 +96,12 @@ class Finished:
 
 
 Event = Started | Delta | Finished
-"""What a stream gives: one ``Started``, any number of ``Delta``, one ``Finished``."""
+"""What a stream yields: one ``Started``, any number of ``Delta``, one ``Finished``."""
 
 
 @dataclass(frozen=True)
 class Generation:
-    """A whole generated text: the events of a stream, put together."""
+    """A whole generated text: the events of a stream in one value."""
 
     started: Started
     text: str

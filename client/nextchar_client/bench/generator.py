@@ -1,13 +1,14 @@
-"""The load generator: sends a load to a server and counts what comes, for ``nextchar bench``.
+"""The load generator: sends a load to a server and measures the answers, for ``nextchar bench``.
 
-From ``Load`` to ``Measurement``. A *closed loop* has so many callers, each of which sends its next request when its
-last one has ended: it finds what a server can do. An *open loop* sends at times that do not depend on the answers, as
-people do: it finds how long people wait, those too who come while the server stalls (to leave them out is known as
-coordinated omission).
+From ``Load`` to ``Measurement``. In a *closed loop* each of N callers sends its next request when its last one has
+ended: it finds what a server can do. An *open loop* sends at times that don't depend on the answers, as people do: it
+finds how long people wait, including those who arrive while the server stalls (leaving them out is known as coordinated
+omission).
 
-It reads messages straight from the stub, because it must not be slower than what it measures. What always holds:
-nothing is retried; with ``requests``, exactly so many are sent; with ``seconds``, the load goes on, uncounted, until
-all requests that count have ended, so that the last of them meet the same load as the first.
+It reads messages straight from the stub, because it must be faster than the server that it measures. What always
+holds: nothing is retried; ``requests`` is the exact number of requests sent after the warm-up; with ``seconds``, the
+load continues, uncounted, until all requests that count have ended, so that the last of them meet the same load as the
+first.
 """
 
 from __future__ import annotations
@@ -24,17 +25,17 @@ from nextchar.v1 import generation_pb2 as pb
 from nextchar.v1 import generation_pb2_grpc as rpc
 
 from .. import conversion
-from ..async_client import open_channel
+from ..channel import open_channel
 from ..errors import InvalidArgumentError, error_of_call
 from .load import Load, arrivals, requests
 from .measurement import Measurement
 
 
 class LoadGenerator:
-    """Puts ``load`` on the server at ``endpoint`` and keeps count in ``measurement``.
+    """Puts ``load`` on the server at ``endpoint`` and records the answers in ``measurement``.
 
-    Prompts are cut from ``text``, or where it is None from random characters of the model's alphabet. Raises
-    ``InvalidArgumentError`` for a text that is shorter than the longest prompt.
+    Prompts are cut from ``text``, or from random characters of the model's alphabet if it is None. Raises
+    ``InvalidArgumentError`` if the text is shorter than the longest prompt.
     """
 
     def __init__(self, endpoint: str, load: Load, text: str | None = None) -> None:
@@ -45,15 +46,15 @@ class LoadGenerator:
         longest = load.prompt_characters[1]
         if self._text is not None and len(self._text) < longest:
             raise InvalidArgumentError(
-                f"prompt_characters: {longest} of them cannot be cut from a text of {len(self._text)}"
+                f"prompt_characters: a prompt of {longest} can't be cut from a text of {len(self._text)} characters"
             )
 
     async def run(self) -> None:
-        """Sends the whole load and waits for its end. Cancelled, it cancels its calls, and ``measurement`` stands.
+        """Sends the whole load and waits for its end. If cancelled, it cancels its calls; ``measurement`` stays valid.
 
-        Raises ``NextcharError`` where the server does not describe the model.
+        Raises ``NextcharError`` if the server doesn't describe the model.
         """
-        # A request that is tried again would hide an error, and look slow instead.
+        # A retried request would hide an error and look slow instead.
         async with open_channel(self._endpoint, ("grpc.enable_retries", 0)) as channel:
             self._stub = rpc.GenerationServiceStub(channel)  # type: ignore[no-untyped-call] # generated code
             request = pb.GetModelRequest(name=self._load.model)
@@ -85,7 +86,7 @@ class LoadGenerator:
                     group.create_task(self._call(began + arrival))
 
     async def _call_in_turn(self, delay: float) -> None:
-        """One caller of a closed loop, who begins after ``delay`` seconds."""
+        """One caller of a closed loop, who starts after ``delay`` seconds."""
         await asyncio.sleep(delay)
         while self._load.all_requests is None or self.measurement.sent < self._load.all_requests:
             await self._call(time.perf_counter())
@@ -99,16 +100,16 @@ class LoadGenerator:
                 asyncio.get_running_loop().call_later(load.seconds, self._close)
         counts = measurement.request_sent()
         status, complaint = "INCOMPLETE", "the stream ended without its last event"
-        came: float | None = None
+        last: float | None = None
         call = self._stub.GenerateStream(next(self._requests), timeout=load.timeout)
         try:
             async for message in call:
                 if characters := len(message.delta.text):
                     now = time.perf_counter()
-                    measurement.characters_came(characters, None if came is None else now - came)
-                    if counts and came is None:
+                    measurement.characters_came(characters, None if last is None else now - last)
+                    if counts and last is None:
                         measurement.first_character_came(now - arrival)
-                    came = now
+                    last = now
                 elif message.HasField("finished"):
                     if message.finished.finish_reason == pb.FINISH_REASON_DRAINING:
                         status, complaint = "DRAINING", "the server is shutting down and cut the text"

@@ -1,7 +1,8 @@
 """A load: which requests ``nextchar bench`` sends to a server, and when.
 
-Stands before ``load_generator.py``, which sends it. What always holds: a ``Load`` that exists can be sent, and the same
-seed gives the same requests in the same order, and the same arrivals.
+``generator.py`` sends it; the fields of ``Load`` and their docstrings are also the command's options and their help.
+What always holds: a ``Load`` that exists can be sent, and the same seed produces the same requests in the same order,
+at the same times.
 """
 
 from __future__ import annotations
@@ -10,72 +11,100 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Annotated
+
+from cyclopts import Parameter, Token, ValidationError
 
 from nextchar.v1 import generation_pb2 as pb
 
 from ..errors import InvalidArgumentError
 
-_SPARE_CHARACTERS = 10_000  # of the random text that prompts are cut from, so that they differ
+_SPARE_CHARACTERS = 10_000  # by which the random text exceeds the longest prompt, so that prompts differ
+
+
+def _range(_: type, tokens: Sequence[Token]) -> tuple[int, int]:
+    """Reads N or MIN-MAX."""
+    text = tokens[0].value
+    least, separator, most = text.partition("-")
+    most = most if separator else least
+    if not all(number.isascii() and number.isdigit() for number in (least, most)):
+        raise ValidationError(exception_message=f"{text!r} is invalid; it must be a whole number or MIN-MAX")
+    return int(least), int(most)
+
+
+def _shown(limits: tuple[int, int]) -> str:
+    """The text that ``_range`` reads as ``limits``."""
+    return "-".join(map(str, dict.fromkeys(limits)))
+
+
+Range = Annotated[tuple[int, int], Parameter(converter=_range, n_tokens=1, metavar="N|MIN-MAX", show_default=_shown)]
+"""The least and the most of a number that is drawn uniformly between them."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What is sent. Raises ``InvalidArgumentError``, which names the field.
+    """What to send. Raises ``InvalidArgumentError``, which names the field, if a field is invalid.
 
-    Exactly one of ``streams`` and ``rate`` is given, and one of ``requests`` and ``seconds``.
+    The default is one caller for ten seconds. At most one of ``streams`` and ``rate``, and of ``requests`` and
+    ``seconds``, may be set.
     """
 
     streams: int | None = None
-    """Callers of a closed loop: each sends its next request when its last one has ended."""
+    """Closed loop: number of callers. Each sends its next request when its last one has ended. Default: 1."""
     rate: float | None = None
-    """Requests a second of an open loop: sent at random times that do not depend on the answers."""
+    """Open loop instead: requests per second at random times (a Poisson process), whatever the answers do."""
     requests: int | None = None
-    """Requests to send after the warm-up."""
+    """Number of requests to send after the warm-up, instead of a time."""
     seconds: float | None = None
-    """Seconds for which requests count after the warm-up."""
+    """How long requests count after the warm-up. Default: 10."""
     warm_up: int = 0
-    """Requests to send first, which do not count."""
+    """Number of requests to send first, which don't count. With a ramp, send several per caller."""
     ramp: float = 0.0
-    """Seconds over which the callers of a closed loop start, evenly; at 0 they begin in step."""
-    prompt_characters: tuple[int, int] = (16, 16)
-    """Least and most characters of a prompt; uniform between them."""
-    max_characters: tuple[int, int] = (256, 256)
-    """Least and most characters to ask for; uniform between them."""
+    """Seconds over which the callers of a closed loop start, evenly spread, so that they are not in step."""
+    prompt_characters: Range = (16, 16)
+    """Length of the prompts, uniform from MIN to MAX."""
+    max_characters: Range = (256, 256)
+    """Most characters to generate, uniform from MIN to MAX."""
     seed: int = 0
-    model: str = ""
-    """Name of the model; empty for the server's default."""
+    """The same seed produces the same load."""
+    model: Annotated[str, Parameter(metavar="NAME", show_default=False)] = ""
+    """Name of the model. Default: the server's default model."""
     timeout: float | None = None
-    """Seconds that a request may take; None is any time."""
+    """Time limit of a request in seconds. Default: none."""
 
     def __post_init__(self) -> None:
         def check(holds: bool, complaint: str) -> None:
             if not holds:
                 raise InvalidArgumentError(complaint)
 
-        check((self.streams is None) != (self.rate is None), "streams, rate: exactly one says who sends requests")
-        check((self.requests is None) != (self.seconds is None), "requests, seconds: exactly one says when to end")
+        check(self.streams is None or self.rate is None, "streams, rate: give one of them, not both")
+        check(self.requests is None or self.seconds is None, "requests, seconds: give one of them, not both")
+        if self.streams is None and self.rate is None:
+            object.__setattr__(self, "streams", 1)
+        if self.requests is None and self.seconds is None:
+            object.__setattr__(self, "seconds", 10.0)
         for name in ("streams", "rate", "requests", "seconds", "timeout"):
             value = getattr(self, name)
-            check(value is None or 0 < value < math.inf, f"{name}: {value!r} is not a number above 0")
+            check(value is None or 0 < value < math.inf, f"{name}: {value!r} is invalid; it must be above 0")
         for name in ("warm_up", "ramp"):
             value = getattr(self, name)
-            check(0 <= value < math.inf, f"{name}: {value!r} is not a number from 0 on")
-        check(self.ramp == 0 or self.rate is None, "ramp: an open loop has no callers to start")
+            check(0 <= value < math.inf, f"{name}: {value!r} is invalid; it must be at least 0")
+        check(self.ramp == 0 or self.rate is None, "ramp: an open loop has no callers to start; leave it out")
         for name, smallest in (("prompt_characters", 0), ("max_characters", 1)):
             least, most = getattr(self, name)
             check(
                 smallest <= least <= most < 2**32,
-                f"{name}: {least} to {most} is no range of numbers from {smallest} to 2**32 - 1",
+                f"{name}: {least} to {most} is invalid; it must be a range within {smallest} to 2**32 - 1",
             )
 
     @property
     def all_requests(self) -> int | None:
-        """Requests to send, the warm-up included; None for a load of so many seconds."""
+        """Number of requests to send, warm-up included; None if the load ends after ``seconds``."""
         return None if self.requests is None else self.warm_up + self.requests
 
 
 def arrivals(load: Load) -> Iterator[float]:
-    """When the requests of an open loop come, in seconds from its start, for ever.
+    """Yields when the requests of an open loop arrive, in seconds from its start, endlessly.
 
     A Poisson process: the gaps are independent and exponential, with mean 1 / ``rate``.
     """
@@ -88,13 +117,13 @@ def arrivals(load: Load) -> Iterator[float]:
 
 
 def requests(load: Load, alphabet: Sequence[str], text: str | None = None) -> Iterator[pb.GenerateStreamRequest]:
-    """The requests in the order in which they are sent, for ever.
+    """Yields the requests in the order in which they are sent, endlessly.
 
-    Prompts are cut from ``text``, which has to be in NFC and as long as the longest of them; where it is None, from
-    random characters of ``alphabet``.
+    Prompts are cut from ``text``, which must be in NFC and at least as long as the longest prompt. If it is None, they
+    are cut from random characters of ``alphabet``.
     """
     draw = random.Random(f"requests {load.seed}")  # noqa: S311 - a load is no secret
-    # Two characters of an alphabet, side by side, may compose to one that it lacks.
+    # Two neighbouring characters of the alphabet may compose to one that it lacks.
     unknown_characters = pb.UNKNOWN_CHARACTERS_SKIP if text is None else None
     if text is None:
         longest = load.prompt_characters[1]

@@ -1,12 +1,11 @@
-"""A measurement: what is counted while a load runs, and the report of it.
+"""A measurement: the counts and times of a running load, and the report of them.
 
-``load_generator.py`` fills it, ``nextchar bench`` shows it. There is one *window*: it opens when the first request
-after the warm-up is sent, and closes when the load's seconds have passed, or the last of its requests has ended. What
-always holds:
+``generator.py`` fills it, ``nextchar bench`` shows it. There is one *window*: it opens when the first request after the
+warm-up is sent, and closes when the load's seconds have passed or its last request has ended. What always holds:
 
-- characters, messages, throughput, inter-character latency and CPU are of the window, whichever request they belong to;
-- counts, errors, times to first character and durations are of the requests sent in the window, whenever they end;
-- a request that fails is counted under its status, and its duration is in no figure.
+- characters, messages, throughput, inter-character latency and CPU cover the window, whichever request they belong to;
+- counts, errors, times to first character and durations cover the requests sent in the window, whenever they end;
+- a failed request is counted under its status, and its duration is in no figure.
 """
 
 from __future__ import annotations
@@ -22,52 +21,53 @@ from .load import Load
 
 @dataclass(frozen=True)
 class Report:
-    """What was measured. Times are in seconds; what has no value, for lack of any time, is None."""
+    """The result of a load. Times are in seconds; a figure without any measured time is None."""
 
     model: str
     model_digest: str
     load: Load
     window_seconds: float
     requests: int
-    """Sent in the window: ``completed``, ``failed``, and ``unfinished``, which only an interrupt leaves."""
+    """Requests sent in the window: ``completed``, ``failed``, and ``unfinished``, which only an interrupt leaves."""
     completed: int
     failed: int
     unfinished: int
     errors: dict[str, int]
-    """Failed requests by gRPC status; INCOMPLETE is a stream that ended with OK but without its last event, DRAINING
-    one that the server cut because it shuts down."""
+    """Failed requests by gRPC status. INCOMPLETE is a stream that ended with OK but without its last event; DRAINING is
+    one that the server cut because it is shutting down."""
     characters: int
     messages: int
-    """Messages that carried the characters."""
+    """Number of messages that carried the characters."""
     characters_per_second: float
     requests_per_second: float
-    """Requests that completed in the window, by its length."""
+    """Requests that completed in the window, divided by its length."""
     first_character_seconds: Percentiles | None
-    """From the sending of a request to the first message with text. In an open loop it starts when the request should
-    have been sent, so that a server or a load generator that is late is charged for it."""
+    """From sending a request to the first message with text. In an open loop it starts when the request should have
+    been sent, so a late server or load generator shows."""
     inter_character_seconds: Percentiles | None
-    """What a character costs its reader: the gap between two messages of a stream divided by the characters of the
-    later one, counted once for each of them. The characters of a stream's first message have none."""
+    """A reader's wait per character: the gap between two messages of a stream divided by the characters of the later
+    one, counted once for each of them. The characters of a stream's first message aren't counted."""
     fastest_seconds: float | None
-    """Least duration of a completed request, which starts as the time to first character does; None if none was."""
+    """Shortest duration of a completed request, from the same start as the time to first character."""
     slowest_seconds: float | None
+    """Longest duration of a completed request."""
     cpu: float
-    """Cores that the load generator itself used: seconds of CPU time, user and system, a second of the window."""
+    """Cores that the load generator itself used: CPU time, user and system, divided by the length of the window."""
 
 
 class Measurement:
-    """What came of ``load`` so far. The load generator calls ``open``, ``close`` and what follows them."""
+    """The counts and times of ``load`` so far. The load generator calls ``open``, ``close`` and the methods below."""
 
     def __init__(self, load: Load) -> None:
         self.load = load
         self.model: Model | None = None
         """The model under load; None until the server has described it."""
         self.sent = 0
-        """Requests, whether or not they count."""
+        """Number of requests sent, whether or not they count."""
         self.running = 0
-        """Those of them that have not ended."""
+        """Number of requests that have not ended."""
         self.complaints: dict[str, str] = {}
-        """What the first failed request of each status said."""
+        """Error message of the first failed request of each status."""
         self._requests = 0
         self._completed = 0
         self._completed_in_window = 0
@@ -79,16 +79,16 @@ class Measurement:
         self._durations = Histogram()
         self._opened: float | None = None
         self._closed: float | None = None
-        self._cpu = 0.0  # CPU time of the process when the window opened, and once it is closed that of the window
+        self._cpu = 0.0  # CPU time of the process when the window opened; after it closes, CPU time used in the window
 
     @property
     def has_opened(self) -> bool:
-        """Whether there is something to report."""
+        """Whether the window has opened, so that there is something to report."""
         return self._opened is not None
 
     @property
     def is_open(self) -> bool:
-        """Whether it is the time of the window."""
+        """Whether the window is open now."""
         return self._opened is not None and self._closed is None
 
     @property
@@ -108,18 +108,18 @@ class Measurement:
             self._closed = time.perf_counter()
 
     def request_sent(self) -> bool:
-        """A request is sent. Gives whether it counts."""
+        """Records that a request is sent. Returns whether it counts."""
         self.sent += 1
         self.running += 1
         self._requests += self.is_open
         return self.is_open
 
     def first_character_came(self, seconds: float) -> None:
-        """The first text of a request that counts came after ``seconds``."""
+        """Records that the first text of a request that counts came after ``seconds``."""
         self._first_character.add(seconds)
 
     def characters_came(self, characters: int, gap: float | None) -> None:
-        """One message brought ``characters``, ``gap`` seconds after the one before it; None before the first."""
+        """Records a message with ``characters``, ``gap`` seconds after the one before it; None for a stream's first."""
         if self.is_open:
             self._characters += characters
             self._messages += 1
@@ -127,19 +127,19 @@ class Measurement:
                 self._inter_character.add(gap / characters, characters)
 
     def request_completed(self, seconds: float, *, counts: bool) -> None:
-        """A request ended well after ``seconds``."""
+        """Records that a request succeeded after ``seconds``."""
         self._completed_in_window += self.is_open
         if counts:
             self._completed += 1
             self._durations.add(seconds)
 
     def request_failed(self, status: str, complaint: str) -> None:
-        """A request that counts ended with ``status``."""
+        """Records that a request that counts failed with ``status``."""
         self._errors[status] += 1
         self.complaints.setdefault(status, complaint)
 
     def report(self) -> Report:
-        """All that is known now, once the window has opened."""
+        """The report so far. The window must have opened."""
         assert self.model is not None
         assert self._opened is not None
         seconds = (time.perf_counter() if self._closed is None else self._closed) - self._opened

@@ -1,1 +1,144 @@
-"""The command ``nextchar``: one module per verb."""
+"""The command ``nextchar``: generates and scores text in a shell, and shows the models, state and speed of a server.
+
+A thin face of ``Client`` and ``LoadGenerator``; each command is a module here, imported only when it is used. Standard
+output holds the result and nothing else, always in UTF-8. Standard error holds one line if something is wrong, details
+with ``--verbose``, and while ``bench`` runs on a terminal, its progress.
+
+Exit codes:
+  0    done
+  1    health: not serving or unreachable; bench: a request failed
+  2    wrong request: usage, unreadable text, INVALID_ARGUMENT, NOT_FOUND
+  3    no server, or not now: UNAVAILABLE, RESOURCE_EXHAUSTED, shutting down
+  4    the timeout passed: DEADLINE_EXCEEDED
+  5    anything else: another status, a broken stream, an unwritable output
+  130  interrupted (Ctrl-C); the call is cancelled on the server
+  141  the reader of the output closed it; the call is cancelled on the server
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from enum import IntEnum
+
+from nextchar_cli import make_app, run
+
+from ..errors import (
+    DeadlineExceededError,
+    InvalidArgumentError,
+    NextcharError,
+    NotFoundError,
+    ResourceExhaustedError,
+    UnavailableError,
+)
+from .output import complain
+
+COMMANDS = {
+    "generate": "Stream the text that follows a prompt.",
+    "score": "Show how likely a text is.",
+    "models": "List the models of the server.",
+    "health": "Ask whether the server takes calls.",
+    "bench": "Put load on the server and measure its speed.",
+}
+
+
+class ExitCode(IntEnum):
+    """What the command returns to the shell; the module's docstring says when."""
+
+    DONE = 0
+    UNHEALTHY = 1
+    WRONG_REQUEST = 2
+    UNAVAILABLE = 3
+    DEADLINE_EXCEEDED = 4
+    FAILED = 5
+    INTERRUPTED = 130
+    OUTPUT_CLOSED = 141
+
+
+class CommandError(Exception):
+    """The end of a command that failed: one line for standard error, and the exit code."""
+
+    def __init__(self, message: str, code: ExitCode) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+app = make_app(
+    "nextchar",
+    "Generates and scores text with the character-level models of a nextchar server.",
+    exit_codes="Exit codes:" + (__doc__ or "").partition("Exit codes:")[2].rstrip(),
+)
+for _name, _purpose in COMMANDS.items():
+    app.command(f"{__name__}.{_name}:{_name}", name=_name, help=_purpose)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command with ``arguments``, or those of the process, and returns its exit code."""
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if not tokens:
+            return _refuse(f"a command is required: {', '.join(COMMANDS)}", tokens)
+        return run(app, tokens)
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except CommandError as failure:
+        complain(str(failure))
+        return failure.code
+    except InvalidArgumentError as error:
+        return _refuse(_with_options(str(error)), tokens)
+    except OSError as error:  # texts are read where OSError is handled: this is an output that can't be written
+        # Python writes the rest of the buffer once more at exit, and would complain there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            return ExitCode.OUTPUT_CLOSED
+        complain(f"cannot write the output: {error.strerror}")
+        return ExitCode.FAILED
+
+
+@contextmanager
+def calling(endpoint: str) -> Iterator[None]:
+    """Turns an error of a call to ``endpoint`` into a ``CommandError``; leaves one that no server was asked about."""
+    try:
+        yield
+    except NextcharError as error:
+        if isinstance(error, InvalidArgumentError) and error.status is None:
+            raise
+        raise CommandError(_description(error, endpoint), _exit_code(error)) from error
+
+
+def _refuse(message: str, tokens: Sequence[str]) -> ExitCode:
+    """Complains about wrong usage, and points to the help of the command in question."""
+    usage = " ".join(["nextchar", *app.parse_commands(tokens)[0], "--help"])
+    complain(f"{message} (see {usage})")
+    return ExitCode.WRONG_REQUEST
+
+
+def _with_options(message: str) -> str:
+    """``message`` with options in place of the keywords before its colon."""
+    from .arguments import option_name
+
+    keywords, colon, rest = message.partition(": ")
+    return ", ".join(map(option_name, keywords.split(", "))) + colon + rest
+
+
+def _description(error: NextcharError, endpoint: str) -> str:
+    """``error`` on one line: its status, the endpoint if no server answered, and its message."""
+    message = " ".join(str(error).splitlines())
+    if error.status is None:
+        return message
+    place = f" at {endpoint}" if isinstance(error, UnavailableError) else ""
+    request = f" (request {error.request_id})" if error.request_id and error.request_id not in message else ""
+    return f"{error.status.name}{place}: {message}{request}"
+
+
+def _exit_code(error: NextcharError) -> ExitCode:
+    match error:
+        case InvalidArgumentError() | NotFoundError():
+            return ExitCode.WRONG_REQUEST
+        case UnavailableError() | ResourceExhaustedError():
+            return ExitCode.UNAVAILABLE
+        case DeadlineExceededError():
+            return ExitCode.DEADLINE_EXCEEDED
+    return ExitCode.FAILED

@@ -1,0 +1,190 @@
+"""The arguments that commands share, and how the keywords of the library are spelled as options.
+
+Names, types and help come from ``GenerationOptions``. What always holds: an invalid value is refused in one line that
+names the option or the variable, before a server is asked.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict, get_args, get_type_hints
+
+from cyclopts import Parameter, Token, ValidationError
+from docstring_parser import parse_from_object
+
+from nextchar_cli import UsageError
+
+from ..endpoint import DEFAULT_ENDPOINT, endpoint_complaint
+from ..options import GenerationOptions, UnknownCharacters
+
+
+def text(_: Any, tokens: Sequence[Token]) -> str:
+    """Converts an argument to text."""
+    value = tokens[0].value
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:  # Python passes undecodable bytes of arguments on as lone surrogates
+        offset = len(value[: error.start].encode())
+        byte = ord(value[error.start]) & 0xFF
+        raise ValidationError(exception_message=f"byte 0x{byte:02x} at offset {offset} is not UTF-8") from None
+    return value
+
+
+def number(_: Any, tokens: Sequence[Token]) -> float:
+    """Converts an argument to a finite number."""
+    try:
+        value = float(tokens[0].value)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise _invalid(tokens[0].value, "a finite number")
+    return value
+
+
+def whole_number(_: Any, tokens: Sequence[Token]) -> int:
+    """Converts an argument to an unsigned integer of 64 bits."""
+    value = tokens[0].value
+    if not (value.isascii() and value.isdigit() and int(value) < 2**64):
+        raise _invalid(value, "a whole number from 0 to 2**64 - 1")
+    return int(value)
+
+
+def _texts(kind: Any, tokens: Sequence[Token]) -> list[str]:
+    return [text(kind, [token]) for token in tokens]
+
+
+def _choice(kind: Any, tokens: Sequence[Token]) -> str:
+    value = tokens[0].value
+    if value not in get_args(kind):
+        raise _invalid(value, " or ".join(get_args(kind)))
+    return value
+
+
+def _biases(kind: Any, tokens: Sequence[Token]) -> dict[str, float]:
+    biases = {}
+    for token in tokens:
+        character, _, value = text(kind, [token]).rpartition("=")
+        if not character:
+            raise _invalid(token.value, "CHAR=VALUE")
+        biases[character] = number(kind, [token.evolve(value=value)])
+    return biases
+
+
+def _invalid(value: str, requirement: str) -> ValidationError:
+    return ValidationError(exception_message=f"{value!r} is invalid; it must be {requirement}")
+
+
+def _check_endpoint(_: Any, endpoint: str) -> None:
+    complaint = endpoint_complaint(endpoint)
+    if complaint:
+        raise ValueError(complaint)
+
+
+_HINTS = get_type_hints(GenerationOptions) | {"character_bias": list[str]}  # so that it may be given several times
+_HELP = {
+    field.arg_name: " ".join((field.description or "").replace("``", "").split())
+    for field in parse_from_object(GenerationOptions).params
+}
+_TYPES = {
+    str: Parameter(converter=text),
+    int: Parameter(converter=whole_number),
+    float: Parameter(converter=number),
+    bool: Parameter(),
+}
+_SPELLINGS = {
+    "stop": Parameter(
+        converter=_texts,
+        metavar="TEXT",
+        allow_leading_hyphen=True,
+        help="End the text just before this text appears. May be given several times. Default: none.",
+    ),
+    "character_bias": Parameter(
+        name="--bias",
+        converter=_biases,
+        metavar="CHAR=VALUE",
+        allow_leading_hyphen=True,
+        help="Add VALUE to the logit of a character, -100 to 100. May be given several times. Default: none.",
+    ),
+    "unknown_characters": Parameter(name="--unknown", converter=_choice),
+    "replacement_character": Parameter(name="--replacement", metavar="CHAR", allow_leading_hyphen=True),
+    "regex": Parameter(metavar="REGEX"),
+    "model": Parameter(metavar="NAME"),
+    "timeout": Parameter(metavar="SECONDS", help="Time limit of the call, retries included. Default: none."),
+}
+
+
+def option(keyword: str) -> Parameter:
+    """The spelling of a ``keyword`` of ``GenerationOptions`` as an option."""
+    kinds = [kind for kind in get_args(_HINTS[keyword]) or [_HINTS[keyword]] if kind in _TYPES]
+    described = Parameter(help=_HELP[keyword], show_default=False)
+    return Parameter.combine(*(_TYPES[kind] for kind in kinds), described, _SPELLINGS.get(keyword))
+
+
+def option_name(keyword: str) -> str:
+    """The option that stands for a ``keyword`` of the library."""
+    if keyword in ("prompt", "text"):
+        return keyword.upper()
+    names = _SPELLINGS.get(keyword, Parameter()).name
+    return next(iter(names or [f"--{keyword.replace('_', '-')}"]))
+
+
+if TYPE_CHECKING:
+    GenerationArguments = GenerationOptions
+else:
+    GenerationArguments = TypedDict(
+        "GenerationArguments",
+        {keyword: Annotated[hint, option(keyword)] for keyword, hint in _HINTS.items()},
+        total=False,
+    )
+
+Text = Annotated[str, Parameter(converter=text)]
+ModelName = Annotated[str, option("model")]
+TopLogprobs = Annotated[int | None, option("top_logprobs")]
+Unknown = Annotated[UnknownCharacters | None, option("unknown_characters")]
+Replacement = Annotated[str | None, option("replacement_character")]
+Timeout = Annotated[float | None, option("timeout")]
+Endpoint = Annotated[
+    str,
+    Parameter(
+        converter=text,
+        validator=_check_endpoint,
+        env_var="NEXTCHAR_ENDPOINT",
+        metavar="HOST:PORT",
+        help="Address of the server.",
+        show_default=lambda _: f"$NEXTCHAR_ENDPOINT, or {DEFAULT_ENDPOINT}",
+    ),
+]
+Json = Annotated[bool, Parameter(help="Print JSON, one object per line.", show_default=False)]
+File = Annotated[
+    str | None,
+    Parameter(
+        name=("--file", "--prompt-file", "--text-file"),
+        metavar="FILE",
+        allow_leading_hyphen=True,
+    ),
+]
+
+
+def text_of(argument: str | None, file: str | None, *, name: str) -> str | None:
+    """Returns the text of the argument ``name``, or of the file exactly as it is; None if both are absent.
+
+    Raises ``UsageError`` if both are given, or if the file can't be read or isn't UTF-8.
+    """
+    if file is None:
+        return argument
+    if argument is not None:
+        raise UsageError(f"{name}, --file: give one of them, not both")
+    source = "standard input" if file == "-" else file
+    try:
+        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except (OSError, ValueError) as error:  # a name with a null byte is a ValueError
+        raise UsageError(f"--file: cannot read {source}: {getattr(error, 'strerror', error)}") from None
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"--file: {source}: byte 0x{data[error.start]:02x} at offset {error.start} is not UTF-8"
+        ) from None

@@ -1,0 +1,105 @@
+"""``nextchar generate``: the text that follows a prompt, as it comes."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import asdict
+from typing import Annotated, Unpack
+
+from cyclopts import Parameter
+
+from nextchar_cli import UsageError
+
+from ..endpoint import DEFAULT_ENDPOINT
+from ..results import Delta, Event, Finished, FinishReason, Started
+from . import CommandError, ExitCode, calling
+from .arguments import Endpoint, File, GenerationArguments, Json, Text, text_of
+from .output import say, write, write_json
+
+
+def generate(
+    prompt: Text | None = None,
+    /,
+    *,
+    file: File = None,
+    newline: Annotated[bool, Parameter(show_default=False)] = False,
+    verbose: Annotated[bool, Parameter(show_default=False)] = False,
+    json: Json = False,
+    endpoint: Endpoint = DEFAULT_ENDPOINT,
+    **options: Unpack[GenerationArguments],
+) -> ExitCode:
+    """Stream the text that follows a prompt.
+
+    Parameters
+    ----------
+    prompt:
+        Text that the model reads first; put -- before one that starts with a dash. Default: the start of a document.
+    file:
+        Read the prompt from this file, exactly as it is; - is standard input.
+    newline:
+        End with a newline, as on a terminal. Without this, a pipe or a file gets exactly the generated text.
+    verbose:
+        Show model, seed, speed and the reason why the text ended, on standard error.
+    """
+    from ..client import Client
+
+    if options.get("top_logprobs") is not None and not json:
+        raise UsageError("--top-logprobs needs --json")
+    writer = _Writer(json=json, newline=newline, verbose=verbose)
+    text = text_of(prompt, file, name="PROMPT") or ""
+    with calling(endpoint), Client(endpoint) as client:
+        try:
+            for event in client.stream(text, **options):
+                writer.take(event)
+        finally:
+            writer.end()
+    assert writer.finished is not None  # or the stream would have raised
+    if writer.finished.finish_reason is FinishReason.DRAINING:
+        raise CommandError(f"the server at {endpoint} is shutting down and cut the text", ExitCode.UNAVAILABLE)
+    return ExitCode.DONE
+
+
+class _Writer:
+    """Writes the events of one stream as they come."""
+
+    def __init__(self, *, json: bool, newline: bool, verbose: bool) -> None:
+        self.finished: Finished | None = None
+        self._json = json
+        self._newline = newline
+        self._verbose = verbose
+        self._last = ""
+        self._began = time.perf_counter()
+        self._first_after = 0.0
+
+    def take(self, event: Event) -> None:
+        """Writes one event."""
+        if self._json:
+            write_json({"event": type(event).__name__.lower()} | asdict(event))
+        match event:
+            case Started() if self._verbose:
+                say(f"model {event.model} {event.model_digest[:12]}, seed {event.seed}, {event.request_id}")
+            case Delta():
+                self._first_after = self._first_after or time.perf_counter() - self._began
+                if not self._json:
+                    write(event.text)
+                    self._last = event.text[-1:]
+            case Finished():
+                self.finished = event
+
+    def end(self) -> None:
+        """Ends the output, also that of a stream that failed."""
+        if self._json:
+            pass
+        elif self._last not in ("", "\n"):
+            if self._newline or sys.stdout.isatty():
+                write("\n")
+        elif self._newline and self._last == "" and self.finished is not None:
+            write("\n")
+        if self._verbose and self.finished is not None:
+            seconds = time.perf_counter() - self._began
+            characters = self.finished.usage.generated_characters
+            say(
+                f"{characters} characters in {seconds:.3f} s ({characters / seconds:.0f} characters/s), "
+                f"the first after {self._first_after * 1000:.1f} ms; ended by {self.finished.finish_reason}"
+            )

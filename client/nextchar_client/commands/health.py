@@ -1,0 +1,41 @@
+"""``nextchar health``: whether a server takes calls, as an exit code too."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ..endpoint import DEFAULT_ENDPOINT
+from ..results import Health
+from . import CommandError, ExitCode, calling
+from .arguments import Endpoint, Json, Timeout, text
+from .output import write, write_json
+
+
+def health(
+    *,
+    service: Annotated[str, Parameter(converter=text, metavar="NAME", show_default=False)] = "",
+    json: Json = False,
+    endpoint: Endpoint = DEFAULT_ENDPOINT,
+    timeout: Timeout = None,
+) -> ExitCode:
+    """Ask whether the server takes calls.
+
+    Parameters
+    ----------
+    service:
+        Ask for one service. Default: the whole server.
+    """
+    from ..client import Client
+
+    try:
+        with calling(endpoint), Client(endpoint, timeout=timeout) as client:
+            state = client.health(service)
+    except CommandError as failure:
+        raise CommandError(str(failure), ExitCode.UNHEALTHY) from None
+    if json:
+        write_json({"health": state})
+    else:
+        write(f"{state.name}\n")
+    return ExitCode.DONE if state is Health.SERVING else ExitCode.UNHEALTHY

@@ -1,0 +1,39 @@
+"""``nextchar models``: the models of a server, the default one first."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from ..endpoint import DEFAULT_ENDPOINT
+from . import ExitCode, calling
+from .arguments import Endpoint, Json, Timeout
+from .output import write_json, write_table
+
+_HEADINGS = ("MODEL", "NETWORK", "PARAMETERS", "ALPHABET", "ARITHMETIC", "REPLAY", "LOSS", "DIGEST")
+
+
+def models(*, json: Json = False, endpoint: Endpoint = DEFAULT_ENDPOINT, timeout: Timeout = None) -> ExitCode:
+    """List the models of the server."""
+    from ..client import Client
+
+    with calling(endpoint), Client(endpoint, timeout=timeout) as client:
+        found = client.models()
+    if json:
+        for model in found:
+            write_json(asdict(model))
+        return ExitCode.DONE
+    rows = [
+        (
+            model.name + " (default)" * model.is_default,
+            f"{model.cell} {model.layers}×{model.hidden_size}",
+            f"{model.parameters:,}",
+            f"{len(model.alphabet)} {model.alphabet_kind}",
+            f"{model.precision} on {model.provider}",
+            model.replay,
+            f"{model.validation_loss:.4f}",
+            model.digest[:12],
+        )
+        for model in found
+    ]
+    write_table(rows, headings=_HEADINGS)
+    return ExitCode.DONE

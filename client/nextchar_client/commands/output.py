@@ -1,0 +1,52 @@
+"""What the commands write: results on standard output, complaints on standard error.
+
+On a pipe, output is plain UTF-8, whatever the locale, and a line of a table is neither wrapped nor cut.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+_WIDTH = 100_000  # columns of a table: wider than any, so that rich neither wraps nor cuts
+
+
+def write(text: str) -> None:
+    """Writes ``text`` to standard output at once, in UTF-8 even if the terminal has another encoding."""
+    sys.stdout.buffer.write(text.encode())
+    sys.stdout.buffer.flush()
+
+
+def write_json(value: dict[str, Any]) -> None:
+    """Writes ``value`` as a line of JSON."""
+    write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+def write_table(rows: Sequence[Sequence[str]], *, headings: Sequence[str] = ()) -> None:
+    """Writes ``rows`` in aligned columns, under ``headings`` that are bold on a terminal."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=bool(headings), header_style="bold")
+    for heading in headings or rows[0]:
+        table.add_column(heading if headings else "", no_wrap=True)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    text = io.StringIO()
+    console = Console(file=text, width=_WIDTH, force_terminal=sys.stdout.isatty(), markup=False, highlight=False)
+    console.print(table)
+    write("".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines()))
+
+
+def say(message: str) -> None:
+    """Writes a line to standard error."""
+    print(f"nextchar: {message}", file=sys.stderr, flush=True)
+
+
+def complain(message: str) -> None:
+    """Writes the one line of an error to standard error."""
+    say(f"error: {message}")
