@@ -1,4 +1,6 @@
 import math
+from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -20,11 +22,13 @@ from nextchar_training.learning.network import Network
 from nextchar_training.learning.recipe import Architecture
 
 V = 6
-TEXT: Ids = np.random.default_rng(3).integers(1, V, size=5 * WINDOW + 17)  # more than a chunk, and a last window cut
+TEXT: Ids = np.random.default_rng(3).integers(
+    1, V, size=5 * WINDOW + 17
+)  # more than a chunk, and a shorter last window
 
 
 def spelled(ids: Ids, lengths: Ids | None = None) -> Spelling:
-    """A text of ``ids``, one a character unless ``lengths`` says otherwise."""
+    """A text of ``ids``, one per character unless ``lengths`` says otherwise."""
     lengths = np.ones(len(ids), np.int64) if lengths is None else lengths
     return Spelling("x" * len(lengths), ids, lengths)
 
@@ -50,12 +54,12 @@ def naive_loss(network: Network, before: int, text: Ids) -> float:
     return total
 
 
-def test_stateful_loss_is_that_of_one_pass_from_the_boundary(network: Network) -> None:
+def test_the_stateful_loss_is_that_of_one_pass_from_the_boundary(network: Network) -> None:
     expected = naive_loss(network, BOUNDARY, TEXT) / len(TEXT)
     assert stateful_loss(NetworkScorer(network), [spelled(TEXT)]) == pytest.approx(expected, abs=1e-6)
 
 
-def test_windows_loss_is_that_of_windows_from_state_zero_after_the_character_before(network: Network) -> None:
+def test_the_windows_loss_is_that_of_windows_from_state_zero_after_the_character_before(network: Network) -> None:
     total = 0.0
     for start in range(0, len(TEXT), WINDOW):
         before = BOUNDARY if start == 0 else int(TEXT[start - 1])
@@ -63,7 +67,7 @@ def test_windows_loss_is_that_of_windows_from_state_zero_after_the_character_bef
     assert windows_loss(NetworkScorer(network), [spelled(TEXT)]) == pytest.approx(total / len(TEXT), abs=1e-6)
 
 
-def test_losses_and_windows_are_of_characters_whatever_their_ids(network: Network) -> None:
+def test_losses_and_windows_count_characters_however_many_ids_spell_them(network: Network) -> None:
     lengths = np.random.default_rng(4).integers(1, 4, len(TEXT) // 3)
     lengths = lengths[lengths.cumsum() <= len(TEXT)]
     ids = TEXT[: lengths.sum()]
@@ -77,7 +81,7 @@ def test_losses_and_windows_are_of_characters_whatever_their_ids(network: Networ
     assert stateful_loss(NetworkScorer(network), text) == pytest.approx(expected, abs=1e-6)
 
 
-def test_documents_begin_at_zero_and_their_ends_are_predicted(network: Network) -> None:
+def test_documents_start_from_zero_and_their_ends_are_predicted(network: Network) -> None:
     random = np.random.default_rng(5)
     texts = [random.integers(1, V, size) for size in (3, WINDOW, 1, 2 * WINDOW + 5, WINDOW + 1)]
     documents = [Spelling("x" * len(text), np.append(text, BOUNDARY), np.ones(len(text), np.int64)) for text in texts]
@@ -94,7 +98,7 @@ def test_documents_begin_at_zero_and_their_ends_are_predicted(network: Network) 
     assert windows_loss(NetworkScorer(network), documents) == pytest.approx(total / characters, abs=1e-6)
 
 
-def test_some_windows_of_a_text_are_from_all_over_it() -> None:
+def test_a_subset_of_windows_is_evenly_spaced() -> None:
     documents = [spelled(np.full(length, 1)) for length in (100 * WINDOW + 7, 3, 20 * WINDOW)]
     all_of_them = windows(documents)
     assert sum(window.characters for window in all_of_them) == sum(len(document.text) for document in documents)
@@ -106,14 +110,24 @@ def test_some_windows_of_a_text_are_from_all_over_it() -> None:
     assert spread(all_of_them, 10**9) == all_of_them
 
 
-def test_protocols_agree_on_a_text_of_one_window(network: Network) -> None:
+def test_the_protocols_agree_on_a_text_of_one_window(network: Network) -> None:
     result = evaluate(NetworkScorer(network), [spelled(TEXT[:WINDOW])])
     assert result.characters == WINDOW
     assert result.stateful == pytest.approx(result.windows, abs=1e-6)
 
 
+def test_progress_rises_to_1_in_even_parts_through_both_protocols() -> None:
+    heard: list[float] = []
+    evaluate(Recorder(), [spelled(np.ones(20 * 1024, np.int64))], heard.append)
+    assert heard[-1] == 1.0
+    # 20 chunks of the whole document, then 80 windows in two batches, a chunk each.
+    assert len(heard) == 22
+    steps = [after - before for before, after in pairwise([0.0, *heard])]
+    assert steps == pytest.approx([1024 / 20_992] * 20 + [256 / 20_992] * 2)
+
+
 class Recorder:
-    """A scorer that knows nothing and remembers how often each place of the text was predicted."""
+    """A scorer that finds all ids equally likely and records those that it scored."""
 
     def __init__(self) -> None:
         self.predicted: list[int] = []
@@ -128,15 +142,16 @@ class Recorder:
 
 @pytest.mark.parametrize("length", [1, WINDOW - 1, WINDOW, WINDOW + 1, 70 * WINDOW + 3])
 @pytest.mark.parametrize("loss", [stateful_loss, windows_loss])
-def test_every_character_is_predicted_exactly_once(loss: object, length: int) -> None:
+def test_every_character_is_predicted_exactly_once(
+    loss: Callable[[Recorder, list[Spelling]], float], length: int
+) -> None:
     recorder = Recorder()
     places = np.arange(1, length + 1)
-    assert callable(loss)
     assert loss(recorder, [spelled(places)]) == pytest.approx(math.log(V), rel=1e-6)
     assert sorted(place for place in recorder.predicted if place != BOUNDARY) == places.tolist()
 
 
-def test_scoring_leaves_a_network_in_training_and_uses_no_dropout() -> None:
+def test_scoring_uses_no_dropout_and_leaves_a_network_in_training_mode() -> None:
     torch.manual_seed(0)
     network = Network(Architecture(alphabet_size=V, hidden_size=8, embedding_size=4), dropout=0.5).train()
     scorer = NetworkScorer(network)

@@ -1,7 +1,9 @@
 """Sampling: the text that a checkpoint's network writes, one character at a time.
 
-For a look at a training run, and the reference of what the exported graph does: the same random numbers
-and the same choice, so that a text differs from the served one only where float32 sums do.
+For a look at a training, and the reference for the exported graph: both use the same random numbers and choose in the
+same way, so their texts differ only if sums in float32 do.
+
+Shapes: B documents side by side, V ids in the alphabet.
 """
 
 from __future__ import annotations
@@ -21,45 +23,103 @@ from .network import Network
 
 
 class SamplingError(ValueError):
-    """A text cannot be sampled with these settings."""
+    """A number that a text can't be sampled with."""
 
 
 @torch.no_grad()
 def sample(
     network: Network, alphabet: Alphabet, prompt: str, *, characters: int, seed: int, temperature: float
 ) -> Iterator[str]:
-    """The characters that follow ``prompt``, at most ``characters``; the boundary ends the text.
+    """Yields the characters that follow ``prompt``, at most ``characters`` of them; the boundary ends the text.
 
-    The n-th id, from 0, is chosen by ``uniform(seed, n)``. Temperature 0 takes the likeliest.
-    Raises ``UnknownCharacterError`` for a prompt that the alphabet lacks, ``SamplingError`` for a number that
-    cannot be.
+    ``uniform(seed, n)`` chooses the n-th id, counted from 0. Temperature 0 takes the likeliest. Leaves ``network`` in
+    evaluation mode. Raises ``UnknownCharacterError`` if the alphabet lacks a character of the prompt, ``SamplingError``
+    if a number is out of range.
     """
+    _check(characters, seed, temperature)
+    device = next(network.parameters()).device
+    read = torch.from_numpy(np.concatenate([[BOUNDARY], alphabet.encode(prompt)])).to(device)[:, None]  # (T, 1)
+    network.eval()
+    logits, state = network(read, network.initial_state(1))
+    document = _Document(alphabet, characters)
+    forbidden = _forbidden(alphabet)
+    for number in uniform(seed, 0, max_ids(alphabet, characters)):
+        chosen = choose(logits[-1, 0].cpu().numpy() + forbidden, number, temperature)
+        forbidden[:] = 0
+        yield from document.take(chosen)
+        if document.ended:
+            return
+        logits, state = network(torch.tensor([[chosen]], device=device), state)
+
+
+@torch.no_grad()
+def sample_documents(
+    network: Network, alphabet: Alphabet, *, count: int, max_characters: int, seed: int, temperature: float
+) -> list[str]:
+    """Returns ``count`` documents, each of at most ``max_characters`` characters, written side by side.
+
+    Document i, counted from 0, is the one that ``sample`` writes after an empty prompt with the seed ``seed + i``
+    (modulo 2**64). Leaves ``network`` in evaluation mode. Raises ``SamplingError`` if a number is out of range.
+    """
+    _check(max_characters, seed, temperature)
+    if count < 1:
+        raise SamplingError(f"count is {count}; it must be at least 1")
+    device = next(network.parameters()).device
+    network.eval()
+    state = network.initial_state(count)
+    documents = [_Document(alphabet, max_characters) for _ in range(count)]
+    texts = [""] * count
+    ids = [BOUNDARY] * count
+    forbidden = _forbidden(alphabet)
+    most = max_ids(alphabet, max_characters)
+    numbers = np.stack([uniform((seed + row) % 2**64, 0, most) for row in range(count)], axis=1)  # [most, B]
+    for of_rows in numbers:
+        logits, state = network(torch.tensor([ids], device=device), state)
+        scores = logits[0].cpu().numpy() + forbidden  # [B, V]
+        forbidden[:] = 0
+        for row, document in enumerate(documents):
+            if not document.ended:
+                ids[row] = choose(scores[row], of_rows[row], temperature)
+                texts[row] += document.take(ids[row])
+        if all(document.ended for document in documents):
+            break
+    return texts
+
+
+class _Document:
+    """A text on its way from ids to at most ``characters`` characters."""
+
+    def __init__(self, alphabet: Alphabet, characters: int) -> None:
+        self._decoder = Decoder(alphabet)
+        self._left = characters
+        self.ended = False
+        """Whether the text is complete: by the boundary, or because it is as long as it may be."""
+
+    def take(self, id_: int) -> str:
+        """Returns the text that ``id_`` finishes."""
+        text, _ = self._decoder.flush() if id_ == BOUNDARY else self._decoder.feed([id_])
+        text = text[: self._left]
+        self._left -= len(text)
+        self.ended = id_ == BOUNDARY or self._left == 0
+        return text
+
+
+def _check(characters: int, seed: int, temperature: float) -> None:
     if characters < 0:
         raise SamplingError(f"characters is {characters}; it must be at least 0")
     if not 0 <= seed < 2**64:
         raise SamplingError(f"seed is {seed}; it must be 0 to 2**64 - 1")
     if not 0 <= temperature < math.inf:
         raise SamplingError(f"temperature is {temperature}; it must be at least 0")
-    device = next(network.parameters()).device
-    read = torch.from_numpy(np.concatenate([[BOUNDARY], alphabet.encode(prompt)])).to(device)[:, None]  # (T, 1)
-    network.eval()
-    logits, state = network(read, network.initial_state(1))
-    decoder = Decoder(alphabet)
-    forbidden = np.where(continuing(alphabet), -np.inf, 0).astype(np.float32)  # by the prompt's last character
-    left = characters
-    for number in uniform(seed, 0, max_ids(alphabet, characters)):
-        chosen = choose(logits[-1, 0].cpu().numpy() + forbidden, number, temperature)
-        forbidden[:] = 0
-        text, _ = decoder.flush() if chosen == BOUNDARY else decoder.feed([chosen])
-        yield from text[:left]
-        left -= len(text)
-        if chosen == BOUNDARY or left <= 0:
-            return
-        logits, state = network(torch.tensor([[chosen]], device=device), state)
+
+
+def _forbidden(alphabet: Alphabet) -> NDArray[np.float32]:
+    """Returns what to add to the first logits [V]: a text can't begin with the second half of a character."""
+    return np.where(continuing(alphabet), -np.inf, 0).astype(np.float32)
 
 
 def choose(logits: NDArray[np.float32], number: np.float32, temperature: float) -> int:
-    """The id that ``number`` in [0, 1) chooses, by the inverse of the cumulative distribution.
+    """Returns the id that ``number`` in [0, 1) chooses, by the inverse of the cumulative distribution.
 
     ``logits`` is [V]. With the cumulative sum c of the probabilities in the order of ``draw_order``, it is the
     first id with c > number * c[V - 1].
