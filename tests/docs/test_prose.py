@@ -50,7 +50,7 @@ HEADLESS_WHAT = rule(
 )
 WHERE_FOR_IF = rule(
     r"\b[Rr]aises (?:``[^`]*``|[^.;`])*\bwhere\b"
-    r"|\b(?:None|nothing|empty|zero|also|only),? where\b"
+    r"|\b(?:None|nothing|empty|zero|also),? where\b"
     r"|\bwhere [\w` -]{1,30} (?:has none|has no|is a terminal|is full|is missing|is large|is near|was broken)\b"
     r"|\bwhere (?:there|no|none|nothing)\b"
     rf"|[,;:] (?:(?:or|and|but) )?where (?:there|it|they|that|one|no|this|these|both) (?!{PLACE})"
