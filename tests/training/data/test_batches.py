@@ -1,4 +1,6 @@
-"""Which passages of a text a training reads, and when: against the same thing written down naively."""
+"""The order in which a training reads its text, compared with a naive implementation."""
+
+from __future__ import annotations
 
 import math
 from collections.abc import Iterator
@@ -10,13 +12,13 @@ import torch
 
 from nextchar_model.alphabet import BOUNDARY, Alphabet, Ids
 from nextchar_model.decoder import continuing
-from nextchar_training.data.batches import Batches, Minibatch
+from nextchar_training.data.batches import Batches, Minibatch, TextTooShortError
 
 LINE_END = 1
 
 
 def naive(ids: Ids, line_end: int | None, B: int, T: int, seed: int) -> Iterator[tuple[Ids, Ids, list[bool]]]:
-    """Inputs and targets [T, B] of each step, and who begins: one stream and one place after the other."""
+    """Inputs and targets, [T, B], of each step, and the streams that begin: one stream and one place at a time."""
     random = np.random.default_rng(seed)
     rounds = math.ceil(len(ids) // (B * T) / 256)
     steps = len(ids) // (B * T) // rounds  # of a passage
@@ -32,7 +34,7 @@ def naive(ids: Ids, line_end: int | None, B: int, T: int, seed: int) -> Iterator
             offset = random.integers(len(ids) - rounds * B * length + 1)
             for number in random.permutation(rounds * B):
                 start = int(offset + number * length)
-                # Where a document or else a line begins, less than T ids before; the passage begins there.
+                # If a document, or else a line, begins less than T ids before, the passage begins there.
                 near = [
                     max((one for one in places if start - T < one <= start), default=None)
                     for places in (documents, lines)
@@ -69,10 +71,10 @@ def assert_same(batch: Minibatch, expected: tuple[Ids, Ids, list[bool]]) -> None
         (300, 4, 8, None, 1),
         (300, 4, 8, LINE_END, 1),
         (300, 3, 2, LINE_END, 0),  # with documents
-        (2500, 2, 2, LINE_END, 0),  # several rounds of passages an epoch
+        (2500, 2, 2, LINE_END, 0),  # several rounds of passages per epoch
     ],
 )
-def test_batches_are_those_of_the_naive_reading(length: int, B: int, T: int, line_end: int | None, least: int) -> None:
+def test_batches_equal_the_naive_ones(length: int, B: int, T: int, line_end: int | None, least: int) -> None:
     ids = np.random.default_rng(length).integers(least, 12, length)
     batches = Batches(ids, line_end, batch_size=B, sequence_length=T, seed=3)
     steps = min(3 * batches.steps_per_epoch, 900)
@@ -81,7 +83,7 @@ def test_batches_are_those_of_the_naive_reading(length: int, B: int, T: int, lin
 
 
 @pytest.mark.parametrize("skipped", [(0,), (1,), (7, 0, 30), (150,), (1000, 77)])
-def test_batches_go_on_behind_those_that_are_left_out(skipped: tuple[int, ...]) -> None:
+def test_batches_continue_after_skipped_ones(skipped: tuple[int, ...]) -> None:
     ids = np.random.default_rng(2).integers(0, 12, 700)
     whole = Batches(ids, LINE_END, batch_size=3, sequence_length=4, seed=5)
     expected = [next(whole) for _ in range(sum(skipped) + 40)]
@@ -111,4 +113,9 @@ def test_passages_begin_with_a_whole_character() -> None:
         begun.append(inside[torch.cat(firsts).numpy()])
     assert len(begun[0]) > 50
     assert not begun[0].any()
-    assert begun[1].any()  # which it takes the array for
+    assert begun[1].any()  # without the array they don't
+
+
+def test_text_shorter_than_one_batch_is_refused() -> None:
+    with pytest.raises(TextTooShortError, match=r"has 7 ids, fewer than one batch of 2 x 4 = 8: give more text"):
+        Batches(np.ones(7, dtype=np.int64), None, batch_size=2, sequence_length=4, seed=1)

@@ -1,11 +1,11 @@
-"""The corpus: where a text comes from.
+"""The corpus: the text of any number of files, one after another.
 
-Second stage of the flow. A corpus is text in normalization form C from any number of files, in the order of the
-sources given. It may be larger than memory: it is read piece by piece, each time anew, and a piece is about 1 MiB.
+The second stage of the flow. The text is in Unicode normalization form C, in the order of the sources. It may be larger
+than memory, so it is read in pieces of about 1 MiB, and read again each time it is needed.
 
-A file whose name ends with ``.gz`` is what it holds. Everything is UTF-8, strictly: a file that is not is an error, or
-is left out whole where that is asked for. Empty files are left out. Where texts are joined, one that follows another
-starts on a new line.
+A file whose name ends with ``.gz`` stands for its unpacked content. Every file must be UTF-8; one that isn't is an
+error, or is left out as a whole if the rules say so. Empty files are left out. If a file doesn't end with a newline,
+one is put between it and the next.
 """
 
 from __future__ import annotations
@@ -22,56 +22,67 @@ from typing import BinaryIO
 
 from nextchar_model.composition import joins, normalize
 
-PIECE_BYTES = 2**20  # bytes read at a time
+BLOCK_BYTES = 2**20  # bytes read at a time
 
 
 class CorpusError(ValueError):
-    """A source cannot be read, or its text cannot be trained on."""
+    """A source can't be found or read. The message names it."""
+
+
+class NotUtf8Error(CorpusError):
+    """A file is not UTF-8. The message has the offset of the first invalid byte."""
 
 
 @dataclass(frozen=True)
 class TextFile:
-    """A file of a corpus. ``identity`` tells it from every other and from what it was before; ``size`` is in bytes."""
+    """A file of a corpus."""
 
     name: str
+    """The name in messages."""
     size: int
+    """Bytes, before unpacking."""
     identity: tuple[str | int, ...]
+    """Differs from that of any other file, and changes when the file changes."""
     path: Path | None = None
+    """The file, unless it was read from a pipe."""
     spool: BinaryIO | None = None
-    """What came through a pipe, which cannot be read twice."""
+    """A copy of what was read from a pipe, which can't be read twice."""
 
-    def read(self) -> Iterator[str]:
-        """The text, piece by piece. Raises ``CorpusError``, with the offset of the byte where it is not UTF-8."""
+    def pieces(self) -> Iterator[str]:
+        """The text in pieces, none of them empty. Raises ``CorpusError`` if the file can't be read or isn't UTF-8."""
         return _normalized(self._decoded())
 
     def changed(self) -> bool:
-        """Whether the file is no longer the one that was found."""
-        return self.path is not None and self.identity != identity_of(self.path)
+        """Whether the file is gone, or no longer the one that was found."""
+        try:
+            return self.path is not None and self.identity != identity_of(self.path)
+        except OSError:
+            return True
 
     def _decoded(self) -> Iterator[str]:
         decoder = codecs.getincrementaldecoder("utf-8")()
-        offset = 0  # of the piece
+        offset = 0  # of the block
         try:
-            for piece in self._pieces():
-                yield decoder.decode(piece, final=not piece)
-                offset += len(piece)
-        except UnicodeDecodeError as error:  # of what the decoder kept, at most three bytes, and the piece
-            byte, offset = error.object[error.start], offset - (len(error.object) - len(piece)) + error.start
-            what = "its text is not UTF-8" if self._zipped else "not UTF-8"
-            raise NotUtf8Error(f"{self.name}: {what}: byte 0x{byte:02x} at offset {offset}") from error
+            for block in self._blocks():
+                yield decoder.decode(block, final=not block)
+                offset += len(block)
+        except UnicodeDecodeError as error:  # its object: the bytes that the decoder kept, at most three, and the block
+            byte, offset = error.object[error.start], offset - (len(error.object) - len(block)) + error.start
+            problem = "its text is not UTF-8" if self._zipped else "not UTF-8"
+            raise NotUtf8Error(f"{self.name}: {problem}: byte 0x{byte:02x} at offset {offset}") from error
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise CorpusError(f"{self.name}: not gzip, damaged or cut off: {error}") from error
         except OSError as error:
             raise CorpusError(f"{self.name}: {error.strerror}") from error
 
-    def _pieces(self) -> Iterator[bytes]:
-        """The bytes, piece by piece, and an empty piece at the end."""
+    def _blocks(self) -> Iterator[bytes]:
+        """The bytes in blocks, with an empty block at the end."""
         if self.spool is not None:
             self.spool.seek(0)
-            yield from iter(functools.partial(self.spool.read, PIECE_BYTES), b"")
+            yield from iter(functools.partial(self.spool.read, BLOCK_BYTES), b"")
         elif self.path is not None:
             with gzip.open(self.path) if self._zipped else self.path.open("rb") as file:
-                yield from iter(functools.partial(file.read, PIECE_BYTES), b"")
+                yield from iter(functools.partial(file.read, BLOCK_BYTES), b"")
         yield b""
 
     @property
@@ -79,52 +90,55 @@ class TextFile:
         return self.path is not None and self.path.suffix == ".gz"
 
 
-class NotUtf8Error(CorpusError):
-    """A file is not UTF-8."""
-
-
 @dataclass(frozen=True)
 class Corpus:
-    """Files in their order; what they are called in reports, and the sources as they were given.
-
-    ``left_out`` names the files that are not in it, and why: those that are empty, or not UTF-8.
-    """
+    """The files of a training or an evaluation, in their order."""
 
     name: str
+    """The name in reports."""
     sources: tuple[str, ...]
+    """The sources as they were given on the command line."""
     files: tuple[TextFile, ...]
     left_out: tuple[str, ...] = ()
+    """Names of the files that were left out, each with the reason."""
 
-    def sha256(self) -> str:
-        """SHA-256 of the text in UTF-8, in hexadecimal."""
-        digest = hashlib.sha256()
-        for _, text in self.read():
-            digest.update(text.encode())
-        return digest.hexdigest()
+    @property
+    def size(self) -> int:
+        """Bytes of all files, before unpacking."""
+        return sum(file.size for file in self.files)
+
+    @property
+    def text(self) -> str:
+        """The whole text."""
+        return "".join(text for _, text in self.pieces())
 
     def head(self, characters: int) -> str:
-        """The first so many characters."""
+        """The first ``characters`` of the text."""
         text = ""
-        for _, piece in self.read():
+        for _, piece in self.pieces():
             text += piece
             if len(text) >= characters:
                 break
         return text[:characters]
 
-    @property
-    def text(self) -> str:
-        """The whole text in normalization form C."""
-        return "".join(text for _, text in self.read())
+    def sha256(self) -> str:
+        """SHA-256 of the text in UTF-8, in hexadecimal."""
+        digest = hashlib.sha256()
+        for _, text in self.pieces():
+            digest.update(text.encode())
+        return digest.hexdigest()
 
-    def read(self, order: Iterable[int] | None = None) -> Iterator[tuple[int | None, str]]:
-        """The text piece by piece, each with the number of its file. The newline that is put between a text that does
-        not end with one and the next is a piece of no file. ``order`` are the numbers of the files to read: all.
+    def pieces(self, order: Iterable[int] | None = None) -> Iterator[tuple[int | None, str]]:
+        """The text in pieces, each with the number of its file.
+
+        A newline between two files is a piece with None for a number. ``order`` has the numbers of the files to read;
+        None reads all. Raises ``CorpusError`` if a file can't be read or isn't UTF-8.
         """
-        ended = True  # the text before, with a newline
+        ended = True  # the text so far, with a newline
         for number in range(len(self.files)) if order is None else order:
             begins = True
             try:
-                for text in self.files[number].read():
+                for text in self.files[number].pieces():
                     if begins and not ended:
                         yield None, "\n"
                     yield number, text
@@ -133,19 +147,19 @@ class Corpus:
                 if len(self.files) == 1:
                     raise
                 raise NotUtf8Error(
-                    f"{error}; a pattern such as 'texts/**/*.txt' names the texts alone, "
-                    "--skip-undecodable leaves out all files that are not UTF-8"
+                    f"{error}; name only the texts with a pattern such as 'texts/**/*.txt', "
+                    "or leave out all files that are not UTF-8 with --skip-undecodable"
                 ) from error
 
 
 def identity_of(path: Path) -> tuple[str | int, ...]:
-    """Where a file is, and what changes with its content: the time of its last change too, which no tool sets back."""
+    """The file's place, its size, and when its content and its inode changed last; no tool sets the latter back."""
     status = path.stat()
     return str(path.absolute()), status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _normalized(pieces: Iterable[str]) -> Iterator[str]:
-    """The text of ``pieces`` in normalization form C, piece by piece, none empty and none within a line end."""
+    """``pieces`` of text in normalization form C, none of them empty, and none ending between CR and LF."""
     pending = ""
     for piece in pieces:
         text = pending + piece
@@ -158,5 +172,5 @@ def _normalized(pieces: Iterable[str]) -> Iterator[str]:
 
 
 def _separable(before: str, after: str) -> bool:
-    """Whether a text may be cut here: ``after`` neither changes what comes before it nor ends a line with it."""
+    """Whether a text can be cut here: ``after`` doesn't compose with ``before``, nor do they end a line together."""
     return not joins(after) and not (before == "\r" and after == "\n")

@@ -1,48 +1,36 @@
 """The dataset: a corpus as ids, on disk.
 
-Third stage of the flow. A corpus is read twice, a piece at a time: its characters are counted, of which the alphabet is
-made, and then its ids are written to a file, in the smallest type that holds them. Training, evaluation and export read
-that file where they need it, so neither a text nor its ids are ever in memory as a whole. A dataset is made once and
-kept in a folder of its own in the cache, under a name that follows from the files (their places, sizes and times) and
-the rules; it is written whole or not at all.
+The third stage of the flow. The corpus is read twice, in pieces: once to count its characters, from which the alphabet
+is made, and once to write its ids to a file, in the smallest type that holds them. Training, evaluation and export
+read parts of that file, so neither the text nor its ids are ever in memory as a whole. A dataset is made once and kept
+in the cache.
 
-A corpus is one document, one a file or one a line. In the last two cases
+A corpus is one document, or each file or line of it is one. If there can be many,
 
-- every document is followed by the boundary, so that a model learns where documents end; an empty one is none;
+- every document is followed by the boundary, so that a model learns where documents end; empty ones are left out;
 - the documents are shuffled, so that neighbours have nothing to do with each other.
 
 A tenth is held out, and stands behind all that is trained on: the last tenth of the text, or one of every ten
-documents. Which ones, and the order, are the same whatever is trained on the dataset, with whatever seed.
+documents. Which ones these are, and the order, depend on the corpus and the rules alone, not on a training's seed.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import tempfile
-import unicodedata
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pooch
 
 from nextchar_model.alphabet import BOUNDARY, Alphabet, Ids, Spelling, Unknown
 from nextchar_model.decoder import Decoder
 
-from .builder import FACTS, IDS, Builder, Facts
+from .builder import FACTS, IDS, build
+from .cache import dataset_folder, new_folder, remove_abandoned
 from .corpus import Corpus
+from .counts import Show
+from .facts import Facts, read_facts
 from .ids import IdFile
 from .rules import DatasetError, Rules
-
-CACHE_DIR = "NEXTCHAR_CACHE_DIR"
-"""The environment variable that names another folder to keep datasets in than the platform's own."""
-
-
-_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -51,50 +39,59 @@ class Dataset:
 
     corpus: Corpus
     rules: Rules
-    alphabet: Alphabet
     facts: Facts
     folder: Path
     made: bool
-    """Whether it was made now, and not found in the cache."""
+    """Whether it was made just now; otherwise it was found in the cache."""
     ids: IdFile = field(repr=False)
+    """All ids: those to train on, then those that are held out."""
+
+    @property
+    def alphabet(self) -> Alphabet:
+        """The alphabet that spells the corpus."""
+        return self.facts.alphabet
 
     @property
     def training(self) -> IdFile:
-        """What is trained on."""
+        """The ids to train on."""
         return self.ids.part(0, self.facts.held_out_from)
 
     @property
     def validation(self) -> IdFile:
-        """What is held out. Raises ``DatasetError`` where that is nothing."""
+        """The ids that are held out. Raises ``DatasetError`` if there are none."""
         if self.facts.held_out_from == len(self.ids):
             raise DatasetError(
-                f"{self.corpus.name}: a single document, and nothing is held out: "
-                "--documents corpus holds out the last tenth of it"
+                f"{self.corpus.name}: a single document, so nothing is held out: "
+                "hold out its last tenth with --documents corpus"
             )
         return self.ids.part(self.facts.held_out_from)
 
     @property
     def rare_characters(self) -> int:
-        """How many places held a rare character."""
+        """How many characters of the corpus were rare, and dropped or replaced."""
         return sum(count for _, count in self.facts.rare)
 
     @property
-    def characters_an_id(self) -> float:
-        """Characters that an id spells, in the mean: 1 unless the alphabet spells some with several."""
+    def characters_per_id(self) -> float:
+        """Characters per id on average: 1, or less if the alphabet spells some characters with several ids."""
         return self.facts.characters / self.facts.ids
+
+    def held_out_documents(self, characters: int) -> list[Spelling]:
+        """The held-out documents, of which only the first ``characters``. Raises ``DatasetError`` if there are none."""
+        return self.documents(self.validation, self.alphabet, characters)
 
     def documents(
         self, ids: IdFile, alphabet: Alphabet, characters: int | None = None, unknown: Unknown = "error"
     ) -> list[Spelling]:
-        """The documents of some of the dataset's ``ids``, as ``alphabet`` spells them.
+        """The documents in some of the dataset's ``ids``, as ``alphabet`` spells them; none of them is empty.
 
-        Of the first so many ``characters`` only, where they are given. The boundary belongs to a document whose end is
-        among them. ``unknown`` says what happens to a character that ``alphabet`` cannot spell. Raises
-        ``UnknownCharacterError``.
+        ``characters`` limits their length in all, so the last one may be cut off. A whole document ends with the
+        boundary, unless the corpus is one document. ``unknown`` says how to treat characters outside ``alphabet``.
+        Raises ``UnknownCharacterError``.
         """
         left = len(ids) if characters is None else characters
-        # More ids than such characters take; where they are fewer than all, the last document is cut off.
-        head = ids[: len(ids) if characters is None else round(1.5 * characters / self.characters_an_id) + 64]
+        # More ids than the characters need, so that the document that is cut off here isn't used to its end.
+        head = ids[: len(ids) if characters is None else round(1.5 * characters / self.characters_per_id) + 64]
         documents = []
         for part in np.split(head, np.flatnonzero(head == BOUNDARY) + 1):
             end = part[-1:][part[-1:] == BOUNDARY]
@@ -112,53 +109,49 @@ class Dataset:
         return documents
 
     def _spelled(self, ids: Ids) -> Spelling:
-        """The document of ``ids``, which stay as they are, also where characters now meet that compose."""
+        """The document of ``ids``, which it keeps even if its characters compose differently now that some are gone."""
         decoder = Decoder(self.alphabet)
         (text, lengths), (rest, last) = decoder.feed(ids.tolist()), decoder.flush()
         return Spelling(text + rest, ids, np.array(lengths + last, dtype=np.int64))
 
 
-def default_cache() -> Path:
-    """Where datasets are kept, unless another folder is named."""
-    return Path(os.environ.get(CACHE_DIR) or pooch.os_cache("nextchar"))
+def prepare(corpus: Corpus, rules: Rules, cache: Path, show: Show = lambda activity, fraction: None) -> Dataset:
+    """The dataset of ``corpus`` in ``cache``; makes it if it isn't there. ``show`` hears how far that is.
 
-
-def prepare(
-    corpus: Corpus, rules: Rules, cache: Path, show: Callable[[str, float], None] = lambda what, fraction: None
-) -> Dataset:
-    """The dataset of ``corpus``, made where ``cache`` has none; ``show`` hears what is done and how far it is.
-
-    Raises ``CorpusError`` where a file cannot be read, ``DatasetError`` where there is nothing to learn from or a line
-    is too long, ``OSError`` where the dataset cannot be written.
+    Raises ``CorpusError`` if a file can't be read, ``DatasetError`` if the corpus can't become a dataset by these
+    rules or the dataset is damaged, ``OSError`` if it can't be written or read.
     """
-    folder = cache / "datasets" / _name(corpus, rules)
+    if rules.documents == "corpus" and rules.hold_out == "documents":
+        raise DatasetError("the corpus is one document, so no documents can be held out: give --documents file or line")
+    remove_abandoned(cache)
+    folder = dataset_folder(cache, corpus, rules)
     made = not folder.exists()
     if made:
         try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=folder.parent, prefix="partial.") as scratch:
-                Builder(corpus, rules, Path(scratch), show).make(folder)
+            with new_folder(folder) as partial:
+                build(corpus, rules, partial, show)
         except OSError as error:
             reason = f"the dataset was not written: {error.strerror}; --cache names another folder"
             raise OSError(error.errno, reason, str(folder)) from error
-    try:
-        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-        alphabet = Alphabet(**{**facts["alphabet"], "symbols": tuple(facts.pop("alphabet")["symbols"])})
-        for name in ("rarest", "rare"):
-            facts[name] = tuple((character, count) for character, count in facts[name])
-        return Dataset(corpus, rules, alphabet, Facts(**facts), folder, made, IdFile(folder / IDS))
-    except (KeyError, TypeError, ValueError) as error:
-        raise DatasetError(f"{folder}: damaged ({error}); remove it") from error
+    return Dataset(corpus, rules, read_facts(folder / FACTS), folder, made, IdFile(folder / IDS))
 
 
-def _name(corpus: Corpus, rules: Rules) -> str:
-    """What a dataset follows from, as a name."""
-    what: dict[str, Any] = {
-        "version": _VERSION,
-        "unicode": unicodedata.unidata_version,
-        "files": [file.identity for file in corpus.files],
-        **asdict(rules),
-        "hold_out": rules.held_out,
-    }
-    del what["skip_undecodable"]  # the files say it
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
+def prepare_for(
+    corpus: Corpus,
+    rules: Rules,
+    *,
+    trained_on_sha256: str,
+    cache: Path,
+    show: Show = lambda activity, fraction: None,
+) -> tuple[Dataset, Unknown]:
+    """Prepares a text for a model that was trained, by ``rules``, on the text of ``trained_on_sha256``.
+
+    Also returns how to treat characters outside the model's alphabet. In the model's own text they are an error: its
+    rare characters are dropped or replaced as they were in training. In another text none counts as rare, and
+    characters outside the alphabet are treated like the rare ones in training. Raises as ``prepare`` does.
+    """
+    unknown: Unknown = "error"
+    if rules.minimum_count > 1 and corpus.sha256() != trained_on_sha256:
+        unknown = "skip" if rules.rare == "drop" else "replace"
+        rules = replace(rules, minimum_count=1)
+    return prepare(corpus, rules, cache, show), unknown

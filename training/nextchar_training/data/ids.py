@@ -1,4 +1,4 @@
-"""Ids on disk: read where they are asked for, written without knowing how many there will be."""
+"""Ids on disk: read piece by piece when they are needed, and written before their number is known."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from nextchar_model.alphabet import BOUNDARY, Ids
 from .rules import DatasetError
 
 
-class Text(Protocol):
-    """The ids of a text, in memory or not: an array is one, and so is ``IdFile``."""
+class IdSequence(Protocol):
+    """The ids of a text, in memory or on disk: an array or an ``IdFile``."""
 
     def __len__(self) -> int: ...
 
@@ -25,13 +25,13 @@ class Text(Protocol):
 
 
 class IdFile:
-    """Ids in a file (.npy), or a stretch of them, read where they are asked for: ``ids[start:stop]`` is an array.
+    """The ids in a .npy file, or a stretch of them. A slice of it is an array, read at that moment.
 
-    Nothing is mapped into memory, where all that was once read would count as in use.
+    The file isn't mapped into memory, because all pages that were ever read would count as memory in use.
     """
 
     def __init__(self, path: Path, start: int = 0, stop: int | None = None) -> None:
-        """Raises ``DatasetError`` for a file that is cut off, ``OSError`` where there is none."""
+        """Raises ``DatasetError`` if the file is damaged or cut off, ``OSError`` if it can't be opened."""
         self._path = path
         self._file = path.open("rb", buffering=0)
         weakref.finalize(self, self._file.close)
@@ -51,17 +51,21 @@ class IdFile:
     def __getitem__(self, part: slice) -> Ids:
         start, stop, _ = part.indices(len(self))
         size = self._type.itemsize
-        # Reads at a place without moving to it first, so that processes that were forked do not disturb each other.
+        # Forked processes share the file's position, so this doesn't move it.
         content = os.pread(self._file.fileno(), max(stop - start, 0) * size, self._first + (self._start + start) * size)
         return np.frombuffer(content, self._type).astype(np.int64)
 
     def part(self, start: int, stop: int | None = None) -> IdFile:
-        """A stretch of the file's ids."""
+        """A stretch of the file's ids; ``start`` and ``stop`` count from the beginning of the file."""
         return IdFile(self._path, start, stop)
+
+    def count_boundaries(self) -> int:
+        """How many of the ids are the boundary."""
+        return sum(int(np.count_nonzero(self[n : n + 2**20] == BOUNDARY)) for n in range(0, len(self), 2**20))
 
 
 class IdWriter:
-    """Writes ids to a .npy file whose length is known at the end only."""
+    """Writes ids to a .npy file. The context manager puts their number into the header at the end."""
 
     def __init__(self, path: Path, type_: np.dtype[Any]) -> None:
         self._path, self._type = path, type_
@@ -79,7 +83,7 @@ class IdWriter:
         with self._file as file:
             if kind is None:
                 file.seek(0)
-                self._write_header()  # which is as long as before
+                self._write_header()  # as long as the first one
                 file.flush()
                 os.fsync(file.fileno())
 
@@ -88,17 +92,15 @@ class IdWriter:
         np.lib.format.write_array_header_1_0(self._file, header)
 
     def write(self, ids: NDArray[Any]) -> None:
-        """Adds ids."""
+        """Appends ids."""
         self._file.write(np.ascontiguousarray(ids, self._type).data)
         self.count += len(ids)
 
     def end_document(self, start: int) -> int:
-        """Adds the boundary to a document that began at ``start``, if it is not empty; gives where the next begins."""
+        """Appends the boundary to the document that began at ``start``, unless it is empty.
+
+        Returns the start of the next document.
+        """
         if self.count > start:
             self.write(np.array([BOUNDARY]))
         return self.count
-
-
-def count_boundaries(ids: IdFile) -> int:
-    """How many of ``ids`` are the boundary."""
-    return sum(int(np.count_nonzero(ids[n : n + 2**20] == BOUNDARY)) for n in range(0, len(ids), 2**20))

@@ -1,56 +1,92 @@
-"""Rules: how a corpus becomes a dataset."""
+"""The rules: how a corpus becomes a dataset.
+
+They are options of the command line, and travel with every checkpoint and model, so that a text can later be prepared
+in the same way.
+"""
 
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from annotated_types import Ge
+from cyclopts import Parameter
+from pydantic import AfterValidator, ConfigDict, ModelWrapValidatorHandler, model_validator
+from pydantic.dataclasses import dataclass
+from pydantic_core import ArgsKwargs
 
 from nextchar_model.alphabet import Kind
 
 Documents = Literal["corpus", "file", "line"]
 
-
 HoldOut = Literal["tail", "documents"]
-
 
 Rare = Literal["drop", "replace"]
 
 
 class DatasetError(ValueError):
-    """A corpus makes no dataset by these rules, or a dataset is damaged."""
+    """A corpus can't become a dataset by these rules, or a dataset is damaged."""
 
 
-@dataclass(frozen=True)
+def _one_character(text: str) -> str:
+    if len(text) != 1 or unicodedata.normalize("NFC", text) != text:
+        raise ValueError(f"{text!r} is not one character")
+    return text
+
+
+# The command line shows the fields' docstrings as its help, so each is one line.
+@Parameter(name="*", group="How the corpus is read")
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class Rules:
-    """How a corpus becomes a dataset."""
+    """How a corpus becomes a dataset. Raises ``pydantic.ValidationError``, a ``ValueError``, if a field is invalid."""
 
-    documents: Documents = "corpus"
-    """What is a document: the whole corpus, a file or a line."""
-    hold_out: HoldOut | None = None
-    """What is held out: the last tenth, or one of every ten documents. ``None``: the last tenth of a corpus that is one
-    document, and documents of one that is many."""
     alphabet: Kind = "characters"
-    """Of which kind the alphabet is."""
-    minimum_count: int = 1
-    """A character that occurs fewer times is rare."""
+    """Spell a character by itself, by its decomposition (Hangul syllables become jamo), or by its UTF-8 bytes."""
+    documents: Documents = "corpus"
+    """Treat the whole corpus, each file, or each line as one document, with a beginning and an end."""
+    hold_out: HoldOut | None = None
+    """Never train on the last tenth (usual for one document), or on one of every ten documents (usual for many)."""
+    minimum_count: Annotated[int, Ge(1)] = 1
+    """Characters that occur fewer times than this are rare."""
     rare: Rare = "drop"
-    """What happens to rare characters: they are left out, or ``replacement`` stands for them."""
-    replacement: str = "\ufffd"
+    """Leave rare characters out, or put --replacement in their place."""
+    replacement: Annotated[str, AfterValidator(_one_character), Parameter(show_default=False)] = "\ufffd"
+    """The character that stands for rare ones with --rare replace (usually U+FFFD)."""
     skip_undecodable: bool = False
-    """Whether files that are not UTF-8 are left out."""
+    """Leave out files that are not UTF-8."""
+
+    _given: ClassVar[frozenset[str]] = frozenset()
+    # An instance has its own: the fields that were passed to the constructor. See ``changed``.
 
     def __post_init__(self) -> None:
-        if self.minimum_count < 1:
-            raise DatasetError(f"minimum_count is {self.minimum_count}; it must be at least 1")
-        if len(self.replacement) != 1 or unicodedata.normalize("NFC", self.replacement) != self.replacement:
-            raise DatasetError(f"replacement is {self.replacement!r}, not one character")
         if self.documents == "line" and self.rare == "replace" and self.replacement == "\n":
-            raise DatasetError("replacement is a newline, which ends a line")
-        if self.documents == "corpus" and self.hold_out == "documents":
-            raise DatasetError("a corpus that is one document has none to hold out: give --documents file or line")
+            raise ValueError("a newline can't replace characters if it ends a document: give another --replacement")
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _note_given(cls, data: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        rules = validate(data)
+        if rules is not data:
+            names = data.kwargs if isinstance(data, ArgsKwargs) else data
+            object.__setattr__(rules, "_given", frozenset(names or ()))
+        return rules
 
     @property
     def held_out(self) -> HoldOut:
-        """What is held out, whether it was said or not."""
+        """``hold_out``, or the usual choice if it is None."""
         return self.hold_out or ("tail" if self.documents == "corpus" else "documents")
+
+
+def changed(usual: Rules, given: Rules | None) -> Rules:
+    """``usual``, with each field that was passed to the constructor of ``given``, even if it was the default.
+
+    So options override the rules of a model, and only those options that were given. Raises ``ValueError`` if the
+    fields don't go together.
+    """
+    if given is None:
+        return usual
+    rules = replace(usual, **{name: getattr(given, name) for name in given._given})
+    if "replacement" in given._given and rules.rare != "replace":
+        raise ValueError("--replacement needs --rare replace")
+    return rules

@@ -1,14 +1,14 @@
-"""Sources: what a command line names, turned into the files of a corpus.
+"""The sources: the names on a command line, turned into the files of a corpus.
 
-A source is one of
+The first stage of the flow. A source is one of
 
 - ``-``: standard input;
-- a name, ``stdlib`` or ``tinyshakespeare``. A name is always the name: a file that is called like one
-  is read by writing it as a path, ``./stdlib``;
-- the path of a file;
-- the path of a folder: all files in it and in its folders, in the order of their paths, those whose
-  name starts with a dot left out;
-- a pattern, as ``texts/**/*.txt``, where there is no file of that name: the files that it matches, likewise.
+- a name, ``stdlib`` or ``tinyshakespeare``. A name always means the named corpus; a file of the same name is
+  written as a path, ``./stdlib``;
+- the path of a file, or of a pipe;
+- the path of a folder: all files in it and its subfolders in the order of their paths, without hidden ones, whose
+  name or folder starts with a dot;
+- a pattern such as ``texts/**/*.txt``, if there is no file of that name: the files that match, in the same order.
 """
 
 from __future__ import annotations
@@ -23,79 +23,86 @@ import sys
 import sysconfig
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import pooch
 
-from .corpus import PIECE_BYTES, Corpus, CorpusError, NotUtf8Error, TextFile, identity_of
+from .corpus import BLOCK_BYTES, Corpus, CorpusError, NotUtf8Error, TextFile, identity_of
 
 _TINYSHAKESPEARE_HOME = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
-
-
 _TINYSHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
 
-
 CORPUS_DIR = "NEXTCHAR_CORPUS_DIR"
-"""The environment variable that names a folder in which to look before downloading."""
+"""The environment variable that names a folder to look in before downloading."""
+
+
+class _Source(NamedTuple):
+    name: str
+    """The name in reports."""
+    files: list[TextFile]
 
 
 def find_corpus(sources: Sequence[str], *, skip_undecodable: bool = False, scratch: Path | None = None) -> Corpus:
-    """The corpus of ``sources``, at least one: finds the files, and reads none that it need not.
+    """Finds the files of at least one source.
 
-    ``skip_undecodable`` leaves files out that are not UTF-8, for which it reads them all. ``scratch`` is a folder that
-    takes what comes through a pipe. Raises ``CorpusError`` naming the source that is at fault.
+    Reads no text, except from pipes, and except to find the files that are not UTF-8 if ``skip_undecodable`` is set.
+    Text from pipes is kept in a temporary file in the folder ``scratch``. Raises ``CorpusError``, which names the
+    source, if one can't be found or read, or if no text is left.
     """
-    names, groups = zip(*[_find(source, scratch) for source in sources], strict=True)
-    found = [file for group in groups for file in group]
-    name = names[0] if len(names) == 1 else " ".join(sources)
-    left_out = {file.name: "empty" for file in found if file.size == 0}
+    found = [_find(source, scratch) for source in sources]
+    files = [file for source in found for file in source.files]
+    name = found[0].name if len(found) == 1 else " ".join(sources)
+    left_out = {file.name: "empty" for file in files if file.size == 0}
     if skip_undecodable:
-        left_out |= {file.name: "not UTF-8" for file in found if not _is_utf8(file)}
-    files = tuple(file for file in found if file.name not in left_out)
-    if not files:
+        left_out |= {file.name: "not UTF-8" for file in files if not _is_utf8(file)}
+    kept = tuple(file for file in files if file.name not in left_out)
+    if not kept:
         raise CorpusError(f"{name}: {', '.join(sorted(set(left_out.values())))}")
-    return Corpus(name, tuple(sources), files, tuple(f"{file} ({why})" for file, why in left_out.items()))
+    return Corpus(name, tuple(sources), kept, tuple(f"{file} ({reason})" for file, reason in left_out.items()))
 
 
 def _is_utf8(file: TextFile) -> bool:
     try:
-        for _ in file.read():
+        for _ in file.pieces():
             pass
     except NotUtf8Error:
         return False
     return True
 
 
-def _find(source: str, scratch: Path | None) -> tuple[str, list[TextFile]]:
-    """What a source is called, and its files."""
-    if source == "-":
-        return "standard input", [_spooled("standard input", sys.stdin.buffer, scratch)]
-    if source in _NAMED:
-        name, paths = _NAMED[source]()
-        return name, [_file(path) for path in paths]
+def _find(source: str, scratch: Path | None) -> _Source:
+    if not source:
+        raise CorpusError("a source is empty: name a file, a folder or a corpus")
+    try:
+        if source == "-":
+            return _Source("standard input", [_spooled("standard input", sys.stdin.buffer, scratch)])
+        return _NAMED[source]() if source in _NAMED else _find_path(source, scratch)
+    except OSError as error:
+        raise CorpusError(f"{error.filename or source}: {error.strerror}") from error
+
+
+def _find_path(source: str, scratch: Path | None) -> _Source:
     path = Path(source)
-    if source and path.is_dir():
+    if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.is_file() and not _hidden(file.relative_to(path)))
         if not files:
             raise CorpusError(f"{source}: the folder holds no files")
-    elif source and path.exists():
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe
+    elif path.exists():
+        if not stat.S_ISREG(path.stat().st_mode):
             with path.open("rb") as pipe:
-                return source, [_spooled(source, pipe, scratch)]
+                return _Source(source, [_spooled(source, pipe, scratch)])
         files = [path]
     elif glob.has_magic(source):
-        files = sorted(file for file in _matching(source) if file.is_file())
+        matches = map(Path, glob.iglob(source, recursive=True))  # noqa: PTH207 - the pattern may begin at the root
+        files = sorted(file for file in matches if file.is_file())
         if not files:
             raise CorpusError(f"{source}: matches no file")
     else:
-        raise CorpusError(f"{source!r}: no such file or folder, nor a corpus name ({', '.join(_NAMED)})")
-    return str(files[0]) if len(files) == 1 else source, [_file(file) for file in files]
-
-
-def _matching(pattern: str) -> Iterator[Path]:
-    return map(Path, glob.iglob(pattern, recursive=True))  # noqa: PTH207 - the pattern may begin at the root
+        remedy = ": put spaces between sources, not commas" if "," in source else ""
+        raise CorpusError(f"{source!r}: no such file or folder, and no named corpus ({', '.join(_NAMED)}){remedy}")
+    return _Source(str(files[0]) if len(files) == 1 else source, list(map(_file, files)))
 
 
 def _hidden(path: Path) -> bool:
@@ -103,10 +110,7 @@ def _hidden(path: Path) -> bool:
 
 
 def _file(path: Path) -> TextFile:
-    try:
-        identity = identity_of(path)
-    except OSError as error:
-        raise CorpusError(f"{path}: {error.strerror}") from error
+    identity = identity_of(path)
     return TextFile(str(path), int(identity[1]), identity, path)
 
 
@@ -115,45 +119,51 @@ def _spooled(name: str, pipe: BinaryIO, scratch: Path | None) -> TextFile:
         scratch.mkdir(parents=True, exist_ok=True)
     spool = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 - lives as long as the corpus
     digest, size = hashlib.sha256(), 0
-    for piece in iter(functools.partial(pipe.read, PIECE_BYTES), b""):
-        digest.update(piece)
-        size += spool.write(piece)
+    for block in iter(functools.partial(pipe.read, BLOCK_BYTES), b""):
+        digest.update(block)
+        size += spool.write(block)
     file = TextFile(name, size, (digest.hexdigest(),), spool=spool)
     weakref.finalize(file, spool.close)
     return file
 
 
-def _stdlib() -> tuple[str, list[Path]]:
-    """Every top module of this Python's standard library, those with characters beyond ASCII left out.
+def _stdlib() -> _Source:
+    """Every top-level module of this Python's standard library that is pure ASCII.
 
-    The modules only, not the packages: some 4 MB of source that differ between Python releases alone.
+    Without the packages, these are about 4 MB of source that depend on nothing but the release of Python.
     """
     folder = Path(sysconfig.get_path("stdlib"))
     files = [file for file in sorted(folder.glob("*.py")) if not file.name.startswith("_sysconfigdata")]
     files = [file for file in files if file.read_bytes().isascii()]
     if not files:
         raise CorpusError(f"stdlib: {folder} holds no Python source")
-    return f"stdlib (Python {platform.python_version()})", files
+    return _Source(f"stdlib (Python {platform.python_version()})", list(map(_file, files)))
 
 
-def _tinyshakespeare() -> tuple[str, list[Path]]:
-    """Karpathy's 1.1 MB of Shakespeare, checked against its hash wherever it comes from."""
+def _tinyshakespeare() -> _Source:
+    """Karpathy's 1.1 MB of Shakespeare; its hash is checked wherever it comes from."""
     if folder := os.environ.get(CORPUS_DIR):
         local = Path(folder) / "tinyshakespeare.txt"
         if local.exists():
-            if (digest := hashlib.sha256(local.read_bytes()).hexdigest()) != _TINYSHAKESPEARE_SHA256:
-                raise CorpusError(f"{local}: SHA-256 is {digest}, not tinyshakespeare's {_TINYSHAKESPEARE_SHA256}")
-            return "tinyshakespeare", [local]
+            return _checked(local)
     try:
         path = pooch.retrieve(
             _TINYSHAKESPEARE_HOME, f"sha256:{_TINYSHAKESPEARE_SHA256}", path=pooch.os_cache("nextchar")
         )
     except (OSError, ValueError) as error:  # no network or no disk; another hash
         raise CorpusError(
-            f"tinyshakespeare: cannot be had from {_TINYSHAKESPEARE_HOME} ({error}); "
-            f"{CORPUS_DIR} can name a folder that holds tinyshakespeare.txt"
+            f"tinyshakespeare: can't be downloaded from {_TINYSHAKESPEARE_HOME} ({error}); "
+            f"set {CORPUS_DIR} to a folder that holds tinyshakespeare.txt"
         ) from error
-    return "tinyshakespeare", [Path(path)]
+    return _Source("tinyshakespeare", [_file(Path(path))])
 
 
-_NAMED: dict[str, Callable[[], tuple[str, list[Path]]]] = {"stdlib": _stdlib, "tinyshakespeare": _tinyshakespeare}
+def _checked(path: Path) -> _Source:
+    """The local copy of tinyshakespeare at ``path``."""
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if digest != _TINYSHAKESPEARE_SHA256:
+        raise CorpusError(f"{path}: SHA-256 is {digest}, not tinyshakespeare's {_TINYSHAKESPEARE_SHA256}")
+    return _Source("tinyshakespeare", [_file(path)])
+
+
+_NAMED: dict[str, Callable[[], _Source]] = {"stdlib": _stdlib, "tinyshakespeare": _tinyshakespeare}

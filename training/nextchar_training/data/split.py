@@ -1,4 +1,4 @@
-"""The split: what of a dataset is trained on, and what is held out and evaluated."""
+"""The split: the part of a dataset to train on, and the part that is held out to evaluate on."""
 
 from __future__ import annotations
 
@@ -12,35 +12,36 @@ from nextchar_model.alphabet import Spelling
 from nextchar_model.decoder import continuing
 
 from .dataset import Dataset
-from .ids import Text
+from .ids import IdSequence
 
 EVALUATED_CHARACTERS = 2**17
-"""Characters of a text that are evaluated, at most, unless another number is asked for."""
+"""Characters of a text that an evaluation uses at most, unless another number is asked for."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """What is trained on and what is evaluated, as ids."""
+    """All that a training needs to know of its text."""
 
-    training: Text
+    training: IdSequence
+    """The ids to train on."""
     validation: Sequence[Spelling]
-    """Documents: those of the first ``EVALUATED_CHARACTERS`` that were held out."""
+    """The held-out documents, of which only the first ``EVALUATED_CHARACTERS``."""
     line_end: int | None
-    """The id with which a line ends."""
-    characters_an_id: float = 1.0
-    """Characters that an id spells, in the mean."""
+    """The id that ends a line, if there is one."""
+    characters_per_id: float = 1.0
+    """Characters per id on average."""
     continuing: NDArray[np.bool_] | None = None
-    """The ids that begin no character, [V], where there are any."""
+    """Marks the ids that continue a character, [V], if there are any."""
 
     @classmethod
     def of(cls, dataset: Dataset) -> Split:
-        """What ``dataset`` trains on and holds out."""
+        """The split of ``dataset``. Raises ``DatasetError`` if nothing is held out."""
         alphabet = dataset.alphabet
         has_lines = dataset.rules.documents != "line" and alphabet.knows("\n")
         return cls(
             training=dataset.training,
-            validation=dataset.documents(dataset.validation, alphabet, EVALUATED_CHARACTERS),
+            validation=dataset.held_out_documents(EVALUATED_CHARACTERS),
             line_end=int(alphabet.encode("\n")[0]) if has_lines else None,
-            characters_an_id=dataset.characters_an_id,
+            characters_per_id=dataset.characters_per_id,
             continuing=inside if (inside := continuing(alphabet)).any() else None,
         )

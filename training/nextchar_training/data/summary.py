@@ -1,45 +1,70 @@
-"""The summary: what a dataset is, in a few lines, before anything is trained on it and in a run's report."""
+"""The summary: a dataset in a few lines, shown before a training and in its report."""
 
 from __future__ import annotations
 
-from .builder import Count
 from .dataset import Dataset
+from .facts import Count
 
-_SHOWN = 8  # characters of a list at most
+_SHOWN = 8  # items of a list at most
 
 
 def summarized(dataset: Dataset) -> list[tuple[str, str]]:
-    """What there is to say of ``dataset``, each with a name."""
+    """The names and the texts of the lines."""
     facts, rules, corpus = dataset.facts, dataset.rules, dataset.corpus
-    files = f"{len(corpus.files)} files" if len(corpus.files) > 1 else "1 file"
-    documents = {"corpus": "one document", "file": "a document a file", "line": "a document a line"}[rules.documents]
-    held_out = len(dataset.validation) / (len(dataset.training) + len(dataset.validation))
-    part = f"{held_out:.0%} of the text, its end" if rules.held_out == "tail" else "one of every ten documents"
     lines = [
-        ("corpus", f"{corpus.name}, {files}, {facts.bytes:,} bytes, {facts.characters:,} characters"),
-        ("documents", documents if facts.documents == 1 else f"{facts.documents:,}, {documents}"),
-        ("alphabet", f"{rules.alphabet}, {len(dataset.alphabet.symbols)} symbols; rarest {_listed(facts.rarest)}"),
-        ("held out", part if facts.documents == 1 else f"{part}, {facts.held_out_documents:,} documents"),
+        (
+            "corpus",
+            f"{corpus.name}: {_number(len(corpus.files), 'file')}, {facts.bytes:,} bytes, "
+            f"{facts.characters:,} characters",
+        ),
+        ("documents", _documents(dataset)),
+        (
+            "alphabet",
+            f"{len(dataset.alphabet.symbols)} symbols ({rules.alphabet}); "
+            f"the least frequent characters: {_listed(facts.rarest)}",
+        ),
+        ("held out", _held_out(dataset)),
     ]
-    if dataset.characters_an_id != 1:
-        lines.append(("ids", f"{facts.ids:,}, {1 / dataset.characters_an_id:.2f} a character"))
+    if dataset.characters_per_id != 1:
+        lines.append(("ids", f"{facts.ids:,}, {1 / dataset.characters_per_id:.2f} per character"))
     if facts.rare:
-        what = "left out" if rules.rare == "drop" else f"replaced by {rules.replacement!r}"
+        treatment = "left out" if rules.rare == "drop" else f"replaced by {rules.replacement!r}"
         lines.append(
             (
-                what,
-                f"{dataset.rare_characters:,} characters, each of {len(facts.rare)} that occur fewer than "
+                "rare characters",
+                f"{dataset.rare_characters:,} {treatment}; these {len(facts.rare)} occur fewer than "
                 f"{rules.minimum_count} times: {_listed(facts.rare)}",
             )
         )
     if corpus.left_out:
-        shown = ", ".join(corpus.left_out[:_SHOWN])
-        more = f" and {len(corpus.left_out) - _SHOWN} more" if len(corpus.left_out) > _SHOWN else ""
-        lines.append(("files left out", f"{len(corpus.left_out)}: {shown}{more}"))
+        lines.append(("files left out", f"{len(corpus.left_out)}: {_shortened(corpus.left_out)}"))
     return lines
+
+
+def _documents(dataset: Dataset) -> str:
+    if dataset.rules.documents == "corpus":
+        return "1, the whole corpus"
+    return f"{dataset.facts.documents:,}, one per {dataset.rules.documents}"
+
+
+def _held_out(dataset: Dataset) -> str:
+    facts = dataset.facts
+    if dataset.rules.held_out == "documents":
+        part = "one of every ten documents"
+    else:
+        part = f"the last {len(dataset.validation) / len(dataset.ids):.0%} of the text"
+    return part if facts.documents == 1 else f"{part}, {_number(facts.held_out_documents, 'document')}"
+
+
+def _number(count: int, thing: str) -> str:
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
 def _listed(counts: tuple[Count, ...]) -> str:
     """Some characters and how often each occurs."""
-    shown = ", ".join(f"{character!r} {count}" for character, count in counts[:_SHOWN])
-    return shown + (", ..." if len(counts) > _SHOWN else "")
+    return _shortened([f"{character!r} ({_number(count, 'time')})" for character, count in counts])
+
+
+def _shortened(items: list[str] | tuple[str, ...]) -> str:
+    more = f" and {len(items) - _SHOWN:,} more" if len(items) > _SHOWN else ""
+    return ", ".join(items[:_SHOWN]) + more

@@ -1,0 +1,90 @@
+"""The cache: the folder that keeps datasets, each in a folder of its own that appears whole or not at all.
+
+Nothing is ever evicted. A dataset takes one or two bytes per id. The folder ``datasets`` in the cache can be deleted
+whenever no training runs; a dataset that is needed again is made again.
+
+While a dataset is made it stands in a folder ``partial.*``, beside a lock file that the process holds. If the process
+was killed, nobody holds the lock, and the next one to prepare a dataset removes the folder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pooch
+
+from .corpus import Corpus
+from .rules import Rules
+
+CACHE_DIR = "NEXTCHAR_CACHE_DIR"
+"""The environment variable that names another cache than the platform's own."""
+
+_VERSION = 1  # of the datasets' format
+_PARTIAL, _LOCK = "partial.", "lock"
+
+
+def default_cache() -> Path:
+    """The cache, unless an option names another."""
+    return Path(os.environ.get(CACHE_DIR) or pooch.os_cache("nextchar"))
+
+
+def dataset_folder(cache: Path, corpus: Corpus, rules: Rules) -> Path:
+    """The folder of a dataset; its name follows from the files (their places, sizes and times) and the rules."""
+    key: dict[str, Any] = {
+        "version": _VERSION,
+        "unicode": unicodedata.unidata_version,
+        "files": [file.identity for file in corpus.files],
+        **asdict(rules),
+        "hold_out": rules.held_out,
+    }
+    del key["skip_undecodable"]  # the list of files shows its effect
+    return cache / "datasets" / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder to write to, which becomes ``folder`` at the end, or vanishes if there was an error."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=_PARTIAL) as name, _held(Path(name) / _LOCK):
+        partial = Path(name) / "dataset"
+        partial.mkdir()
+        yield partial
+        try:
+            partial.rename(folder)
+        except OSError:
+            if not folder.exists():  # otherwise another process has made it meanwhile
+                raise
+
+
+def remove_abandoned(cache: Path) -> None:
+    """Removes the unfinished datasets of processes that were killed."""
+    for lock in cache.glob(f"datasets/{_PARTIAL}*/{_LOCK}"):
+        with suppress(OSError), lock.open("rb+") as file:
+            _lock(file)  # raises BlockingIOError if the process lives
+            shutil.rmtree(lock.parent, ignore_errors=True)
+
+
+@contextmanager
+def _held(lock: Path) -> Iterator[None]:
+    """Holds a lock file, which the operating system lets go of when the process ends."""
+    new = lock.with_suffix(".new")
+    with new.open("wb") as file:
+        with suppress(OSError):  # some network file systems have no locks; there, abandoned folders stay
+            _lock(file)
+        new.rename(lock)  # so that nobody sees it unlocked
+        yield
+
+
+def _lock(file: BinaryIO) -> None:
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
