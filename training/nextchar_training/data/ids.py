@@ -25,14 +25,17 @@ class IdSequence(Protocol):
 
 
 class IdFile:
-    """The ids in a .npy file, or a stretch of them. A slice of it is an array, read at that moment.
+    """The ids in a .npy file, or a stretch of them, possibly translated. A slice is an array, read at that moment.
 
     The file isn't mapped into memory, because all pages that were ever read would count as memory in use.
     """
 
-    def __init__(self, path: Path, start: int = 0, stop: int | None = None) -> None:
-        """Raises ``DatasetError`` if the file is damaged or cut off, ``OSError`` if it can't be opened."""
-        self._path = path
+    def __init__(self, path: Path, start: int = 0, stop: int | None = None, *, table: Ids | None = None) -> None:
+        """Reads each id n as ``table[n]``, if there is a ``table``, [V].
+
+        Raises ``DatasetError`` if the file is damaged or cut off, ``OSError`` if it can't be opened.
+        """
+        self._path, self._table = path, table
         self._file = path.open("rb", buffering=0)
         weakref.finalize(self, self._file.close)
         try:
@@ -53,11 +56,16 @@ class IdFile:
         size = self._type.itemsize
         # Forked processes share the file's position, so this doesn't move it.
         content = os.pread(self._file.fileno(), max(stop - start, 0) * size, self._first + (self._start + start) * size)
-        return np.frombuffer(content, self._type).astype(np.int64)
+        ids = np.frombuffer(content, self._type)
+        return ids.astype(np.int64) if self._table is None else self._table[ids]
 
     def part(self, start: int, stop: int | None = None) -> IdFile:
         """A stretch of the file's ids; ``start`` and ``stop`` count from the beginning of the file."""
-        return IdFile(self._path, start, stop)
+        return IdFile(self._path, start, stop, table=self._table)
+
+    def translated(self, table: Ids) -> IdFile:
+        """All ids of the file, each id n read as ``table[n]``; ``table`` is [V]."""
+        return IdFile(self._path, table=table)
 
     def count_boundaries(self) -> int:
         """How many of the ids are the boundary."""
