@@ -1,4 +1,4 @@
-"""What every integration test may ask for."""
+"""Fixtures of the integration tests."""
 
 import pytest
 
@@ -7,5 +7,5 @@ from tests.support.serving import Serve, serving
 
 @pytest.fixture
 def serve() -> Serve:
-    """Starts a server of model files, as an async context manager that gives a ``Serving``."""
+    """Returns a function that serves model files: an async context manager of a ``Serving``."""
     return serving

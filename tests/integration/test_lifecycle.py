@@ -1,4 +1,4 @@
-"""Cancelled calls, slow readers, probes, draining: what happens around the text."""
+"""Cancelled calls, slow readers, probes and draining."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -20,14 +20,14 @@ ENDLESS = 2**31
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Returns once ``condition`` holds; the test fails if it does not within ten seconds."""
+    """Waits until ``condition`` holds; fails after ten seconds."""
     async with asyncio.timeout(10):
         while not condition():
             await asyncio.sleep(0.001)
 
 
 async def metric(serving: Serving, name: str, **labels: str) -> float:
-    """The sum of the samples ``name`` with these labels, as scraped."""
+    """Scrapes the metrics and returns the sum of the samples ``name`` with these labels."""
     url = f"http://127.0.0.1:{serving.http_port}/metrics"
     async with aiohttp.ClientSession() as session, session.get(url) as response:
         text = await response.text()
@@ -40,7 +40,7 @@ async def metric(serving: Serving, name: str, **labels: str) -> float:
 
 
 async def counted(serving: Serving, wanted: float, name: str, **labels: str) -> None:
-    """Returns once ``metric`` gives ``wanted``: a call is counted a moment after its caller hears of its end."""
+    """Waits until ``metric`` returns ``wanted``: a call is counted a moment after its caller hears of its end."""
     async with asyncio.timeout(10):
         while await metric(serving, name, **labels) != wanted:
             await asyncio.sleep(0.01)
@@ -75,7 +75,8 @@ async def test_a_call_cancelled_in_the_queue_leaves_it(tiny: TinyModel, serve: S
         running.cancel()
 
 
-async def test_a_slow_reader_is_paused_and_gets_the_whole_text_all_the_same(tiny: TinyModel, serve: Serve) -> None:
+@pytest.mark.slow
+async def test_a_slow_reader_is_paused_and_still_gets_the_whole_text(tiny: TinyModel, serve: Serve) -> None:
     characters = 100_000
     async with serve(tiny.int8, lanes=1, max_characters=ENDLESS) as serving:
         slow = serving.stream("the", seed=1, max_characters=characters)
@@ -84,7 +85,7 @@ async def test_a_slow_reader_is_paused_and_gets_the_whole_text_all_the_same(tiny
         # Nobody reads: gRPC's windows fill, then the outbox, then the row leaves its batch.
         await until(lambda: serving.engine.admission.paused == 1)
         await until(lambda: serving.engine.admission.active == 0)
-        assert len(await serving.text("the", seed=2, max_characters=500)) == 500  # nobody else notices
+        assert len(await serving.text("the", seed=2, max_characters=500)) == 500  # other streams don't notice
         text = "".join([event.delta.text async for event in events])
         assert len(text) == characters
         assert text == await serving.text("the", seed=1, max_characters=characters)
@@ -96,7 +97,7 @@ async def test_the_outbox_of_a_slow_reader_is_bounded(tiny: TinyModel, serve: Se
         await anext(aiter(slow))
         await until(lambda: serving.engine.admission.paused == 1)
         (stream,) = serving.engine._streams
-        # And what one turn adds, which is more on a faster machine.
+        # One turn adds more than that, depending on the speed of the machine.
         assert OUTBOX_IDS <= sum(len(chunk.ids) for chunk in stream._outbox) <= 3 * OUTBOX_IDS
         slow.cancel()
         await until(lambda: serving.engine.admission.paused == 0)
@@ -150,7 +151,7 @@ async def test_probes_answer(serving: Serving) -> None:
                 assert response.status == 200
 
 
-async def test_metrics_count_what_was_done(serving: Serving) -> None:
+async def test_metrics_count_calls_and_characters(serving: Serving) -> None:
     await serving.text("the sun", max_characters=300)
     await failure(serving.stream("€"))
     assert await metric(serving, "nextchar_generated_characters_total", model="int8") == 300
@@ -183,7 +184,7 @@ async def test_metrics_count_a_cancelled_call_and_a_passed_deadline(serving: Ser
     assert await metric(serving, "grpc_server_handled_total", grpc_code="DEADLINE_EXCEEDED") == 1
 
 
-async def test_open_metrics_are_served_to_who_asks_for_them(serving: Serving) -> None:
+async def test_open_metrics_are_served_on_request(serving: Serving) -> None:
     async with aiohttp.ClientSession() as session:
         headers = {"Accept": "application/openmetrics-text; version=1.0.0"}
         async with session.get(f"http://127.0.0.1:{serving.http_port}/metrics", headers=headers) as response:
@@ -191,9 +192,10 @@ async def test_open_metrics_are_served_to_who_asks_for_them(serving: Serving) ->
             assert (await response.text()).endswith("# EOF\n")
 
 
+@pytest.mark.slow
 async def test_draining_lets_a_running_stream_finish_and_turns_new_ones_away(tiny: TinyModel, serve: Serve) -> None:
     async with serve(tiny.int8, lanes=1, max_characters=ENDLESS, drain_timeout=60.0) as serving:
-        # Long enough to be running yet when the drain begins: its reader waits for that.
+        # So long that it is still running when the drain begins, because its reader waits for that.
         running = serving.stream("the", seed=1, max_characters=100_000)
         events = aiter(running)
         await anext(events)
@@ -228,7 +230,7 @@ async def test_a_stream_that_outlasts_the_drain_timeout_ends_with_that_reason(ti
         await stopping
 
 
-async def test_what_was_sampled_beyond_a_stop_sequence_is_not_counted(serving: Serving) -> None:
+async def test_characters_sampled_beyond_a_stop_sequence_are_not_counted(serving: Serving) -> None:
     text = await serving.text("the", seed=5, max_characters=50)
     before = await metric(serving, "nextchar_generated_characters_total")
     call = serving.stream("the", seed=5, max_characters=100_000, stop_sequences=[text[20:30]])
@@ -237,7 +239,7 @@ async def test_what_was_sampled_beyond_a_stop_sequence_is_not_counted(serving: S
     assert counted == finished.usage.generated_characters
 
 
-async def test_a_reader_that_reads_nothing_does_not_hold_a_server_that_stops(tiny: TinyModel, serve: Serve) -> None:
+async def test_a_reader_that_reads_nothing_does_not_hold_up_a_server_that_stops(tiny: TinyModel, serve: Serve) -> None:
     async with serve(tiny.int8, lanes=1, max_characters=ENDLESS, drain_timeout=0.0) as serving:
         stuck = serving.stream("the", max_characters=ENDLESS)
         await anext(aiter(stuck))
@@ -246,7 +248,7 @@ async def test_a_reader_that_reads_nothing_does_not_hold_a_server_that_stops(tin
             await serving.server.stop()
 
 
-async def test_a_server_in_a_hurry_waits_for_no_reader(tiny: TinyModel, serve: Serve) -> None:
+async def test_a_server_told_to_hurry_waits_for_no_reader(tiny: TinyModel, serve: Serve) -> None:
     async with serve(tiny.int8, lanes=1, max_characters=ENDLESS, drain_timeout=600.0) as serving:
         stuck = serving.stream("the", max_characters=ENDLESS)
         await anext(aiter(stuck))
@@ -263,3 +265,19 @@ async def test_three_good_texts_then_an_error_then_a_good_one(serving: Serving) 
         assert len(await serving.text("the", seed=seed, max_characters=50)) == 50
     assert (await failure(serving.stream("€"))).code() is grpc.StatusCode.INVALID_ARGUMENT
     assert len(await serving.text("the", max_characters=50)) == 50
+
+
+# Starting and stopping.
+
+
+async def test_stopping_twice_is_stopping_once(tiny: TinyModel, serve: Serve) -> None:
+    async with serve(tiny.int8) as serving:
+        await serving.server.stop()
+        await serving.server.stop()
+        error = await failure(serving.stream("the"))
+        assert error.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_localhost_is_an_address_to_listen_on(tiny: TinyModel, serve: Serve) -> None:
+    async with serve(tiny.int8, host="localhost") as serving:
+        assert len(await serving.text("the", max_characters=5)) == 5

@@ -32,7 +32,7 @@ FAMILIES = {
 
 
 def used() -> CollectorRegistry:
-    """A registry in which every metric was used once."""
+    """Returns a registry in which every metric was used once."""
     registry = CollectorRegistry()
     metrics = Metrics(registry)
     metrics.watch("m", active=lambda: 3, paused=lambda: 2, waiting=lambda: 1)
@@ -66,20 +66,20 @@ def test_a_metric_has_the_type_and_the_labels_that_dashboards_rely_on(name: str)
         assert sample.labels.keys() - {"le"} == labels
 
 
-def test_there_are_no_other_metrics_than_these_and_those_of_the_process() -> None:
+def test_there_are_no_metrics_but_these_and_those_of_the_process() -> None:
     families = {family.name for family in text_string_to_metric_families(generate_latest(used()).decode())}
     others = families - FAMILIES.keys()
     assert all(name.startswith("process_") or name.endswith("_created") for name in others)
 
 
-def test_the_same_metrics_are_given_as_openmetrics() -> None:
-    text = generate_openmetrics(used()).decode()
+def test_the_same_metrics_are_available_as_openmetrics() -> None:
+    text = generate_openmetrics(used()).decode()  # type: ignore[no-untyped-call]
     assert text.endswith("# EOF\n")
     assert 'nextchar_generated_characters_total{model="m"} 7.0' in text
 
 
 def bounds(name: str) -> list[float]:
-    """The upper bounds of a histogram's buckets, infinity left out."""
+    """Returns the upper bounds of a histogram's buckets, without infinity."""
     for family in text_string_to_metric_families(generate_latest(used()).decode()):
         if family.name == name:
             all_ = [float(sample.labels["le"]) for sample in family.samples if sample.name.endswith("_bucket")]
@@ -96,7 +96,7 @@ def test_the_time_between_characters_is_resolved_from_50_microseconds_to_1_secon
     assert (given[0], given[-1]) == (50e-6, 1.0)
 
 
-def test_the_streams_are_counted_when_they_are_scraped() -> None:
+def test_streams_are_counted_at_each_scrape() -> None:
     registry = CollectorRegistry()
     now = {"active": 0, "paused": 0, "waiting": 0}
     metrics = Metrics(registry)
@@ -114,12 +114,10 @@ def test_the_streams_are_counted_when_they_are_scraped() -> None:
 def test_each_model_has_its_own_gauges() -> None:
     registry = CollectorRegistry()
     metrics = Metrics(registry)
-    for number, model in enumerate(("one", "two")):
-        metrics.watch(model, active=lambda number=number: number, paused=lambda: 0, waiting=lambda: 0)
-    assert [registry.get_sample_value("nextchar_active_streams", {"model": model}) for model in ("one", "two")] == [
-        0,
-        1,
-    ]
+    metrics.watch("one", active=lambda: 0, paused=lambda: 0, waiting=lambda: 0)
+    metrics.watch("two", active=lambda: 1, paused=lambda: 0, waiting=lambda: 0)
+    name = "nextchar_active_streams"
+    assert [registry.get_sample_value(name, {"model": model}) for model in ("one", "two")] == [0, 1]
 
 
 def test_two_servers_in_one_process_count_for_themselves() -> None:

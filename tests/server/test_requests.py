@@ -131,7 +131,7 @@ def test_what_is_given_is_taken() -> None:
         ("top_logprobs", 20),
     ],
 )
-def test_the_ends_of_a_range_are_in_it(field: str, value: float) -> None:
+def test_the_ends_of_a_range_are_in_it(field: str, value: Any) -> None:
     generation(**{field: value})
 
 
@@ -158,7 +158,7 @@ def test_the_ends_of_a_range_are_in_it(field: str, value: float) -> None:
         ("top_logprobs", 21, "21 is not between 0 and 20"),
     ],
 )
-def test_a_number_out_of_its_range_is_refused_with_field_and_range(field: str, value: float, description: str) -> None:
+def test_a_number_out_of_its_range_is_refused_with_field_and_range(field: str, value: Any, description: str) -> None:
     assert refusal(lambda: generation(**{field: value})) == (f"parameters.{field}", description)
 
 

@@ -61,7 +61,8 @@ def test_text_and_stop_do_not_depend_on_how_the_ids_are_cut(chunks: list[str], s
 @given(chunks=cut_texts(), stops=STOPS, include=st.booleans())
 def test_log_probabilities_stay_beside_their_characters(chunks: list[str], stops: list[str], include: bool) -> None:
     builder = TextBuilder(ALPHABET, 1000, stops, include)
-    text, logprobs, fed = "", [], 0
+    logprobs: list[CharacterLogprob] = []
+    text, fed = "", 0
     for chunk in chunks:
         piece = builder.feed(chunk_of(chunk, fed))
         assert len(piece.logprobs) == len(piece.text)
@@ -196,7 +197,8 @@ def test_limits_stops_and_log_probabilities_are_of_characters(
     text = data.draw(st.text(KOREAN, max_size=20))
     spelling, most = alphabet.spell(text), data.draw(st.integers(1, 20))
     builder = TextBuilder(alphabet, most, stops)
-    whole, logprobs = "", []
+    logprobs: list[CharacterLogprob] = []
+    whole = ""
     for n, id_ in enumerate(spelling.ids.tolist()):
         piece = builder.feed(IdChunk([id_], [-float(n)], [[]]))
         whole, logprobs = whole + piece.text, [*logprobs, *piece.logprobs]

@@ -65,7 +65,8 @@ async def serving(*models: str | Path, **settings: Any) -> AsyncIterator[Serving
     ports = await server.start()
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}", options=_SMALL_WINDOWS) as channel:
-            yield Serving(server, ports.grpc, ports.http, channel, generation_pb2_grpc.GenerationServiceStub(channel))
+            stub = generation_pb2_grpc.GenerationServiceStub(channel)  # type: ignore[no-untyped-call]
+            yield Serving(server, ports.grpc, ports.http, channel, stub)
     finally:
         await server.stop()
 
