@@ -1,6 +1,7 @@
-"""The lecture: its gradients are PyTorch's and those of finite differences, its LSTM is the one that is served."""
+"""The lecture: its gradients equal PyTorch's and finite differences, and its LSTM is the one that is served."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from nextchar_training import lecture
 from nextchar_training.export.exporter import export
 from nextchar_training.learning.network import Network
 from nextchar_training.learning.recipe import Architecture
-from nextchar_training.lecture import Lstm, Rnn, learn, loss, one_hot, say, sigmoid, softmax
+from nextchar_training.lecture import Lstm, LstmStep, Rnn, learn, loss, one_hot, say, sigmoid, softmax
 
 V, H = 7, 5
 IDS = [3, 1, 4, 1, 5, 2, 6, 5, 3, 5, 0, 6]
@@ -25,7 +26,7 @@ NETWORKS = pytest.mark.parametrize("make", [Rnn, Lstm])
 
 
 def as_torch(network: Rnn | Lstm) -> tuple[nn.RNN | nn.LSTM, nn.Linear]:
-    """The same network of PyTorch's own modules, in float64."""
+    """The same network made of PyTorch's own modules, in float64."""
     w = {name: torch.from_numpy(value.copy()) for name, value in network.weights.items()}
     if isinstance(network, Rnn):
         cell: nn.RNN | nn.LSTM = nn.RNN(V, H, dtype=torch.float64)
@@ -42,10 +43,16 @@ def as_torch(network: Rnn | Lstm) -> tuple[nn.RNN | nn.LSTM, nn.Linear]:
     return cell, readout
 
 
-def torch_loss(cell: nn.RNN | nn.LSTM, readout: nn.Linear, state: Tensor | tuple[Tensor, Tensor]) -> Tensor:
+def torch_loss(cell: nn.RNN | nn.LSTM, readout: nn.Linear, state: tuple[Tensor, ...]) -> Tensor:
     x = nn.functional.one_hot(torch.tensor(INPUTS), V).double()
-    hidden, _ = cell(x, state)
+    hidden, _ = cell(x, state if len(state) == 2 else state[0])
     return nn.functional.cross_entropy(readout(hidden), torch.tensor(TARGETS), reduction="sum")
+
+
+def gradient_of(parameter: nn.Parameter) -> NDArray[np.float64]:
+    assert parameter.grad is not None
+    gradient: NDArray[np.float64] = parameter.grad.numpy()
+    return gradient
 
 
 def state_of(make: type[Rnn] | type[Lstm]) -> tuple[NDArray[np.float64], ...]:
@@ -56,20 +63,18 @@ def state_of(make: type[Rnn] | type[Lstm]) -> tuple[NDArray[np.float64], ...]:
 
 @NETWORKS
 @pytest.mark.parametrize("from_zero", [True, False])
-def test_loss_and_gradients_are_those_of_autograd(make: type[Rnn] | type[Lstm], from_zero: bool) -> None:
+def test_loss_and_gradients_equal_those_of_autograd(make: type[Rnn] | type[Lstm], from_zero: bool) -> None:
     network = make(V, H, seed=1)
     state = None if from_zero else state_of(make)
-    if isinstance(network, Rnn):
-        steps = network.forward(INPUTS, None if state is None else state[0])
-    else:
-        steps = network.forward(INPUTS, None if state is None else (state[0], state[1]))
+    start: Any = state[0] if state is not None and make is Rnn else state
+    steps: Any = network.forward(INPUTS, start)
     gradients = network.backward(steps, TARGETS)
     cell, readout = as_torch(network)
     tensors = tuple(torch.from_numpy(one)[None] for one in state or [np.zeros(H)] * (1 if make is Rnn else 2))
-    expected = torch_loss(cell, readout, tensors[0] if make is Rnn else tensors)
-    expected.backward()
+    expected = torch_loss(cell, readout, tensors)
+    expected.backward()  # type: ignore[no-untyped-call]
     assert abs(loss(steps, TARGETS) - expected.item()) < 1e-10
-    below, previous, bias, _ = (parameter.grad.numpy() for parameter in cell.parameters())
+    below, previous, bias, _, why, by = (gradient_of(one) for one in (*cell.parameters(), *readout.parameters()))
     given = gradients | (
         {"below": gradients["Wxh"], "previous": gradients["Whh"], "bias": gradients["bh"]}
         if make is Rnn
@@ -79,17 +84,18 @@ def test_loss_and_gradients_are_those_of_autograd(make: type[Rnn] | type[Lstm], 
         "below": below,
         "previous": previous,
         "bias": bias,
-        "Why": readout.weight.grad.numpy(),
-        "by": readout.bias.grad.numpy(),
+        "Why": why,
+        "by": by,
     }.items():
         assert np.abs(value).max() > 1e-3  # there is something to compare
         np.testing.assert_allclose(given[name], value, rtol=0, atol=1e-10)
 
 
 @NETWORKS
-def test_gradients_are_those_of_finite_differences(make: type[Rnn] | type[Lstm]) -> None:
+def test_gradients_equal_finite_differences(make: type[Rnn] | type[Lstm]) -> None:
     network = make(V, H, seed=2)
-    gradients = network.backward(network.forward(INPUTS), TARGETS)
+    steps: Any = network.forward(INPUTS)
+    gradients = network.backward(steps, TARGETS)
     for name, weight in network.weights.items():
         numeric = np.zeros_like(weight)
         for place in np.ndindex(weight.shape):
@@ -131,7 +137,7 @@ def test_the_lstm_is_the_one_that_is_exported_and_served(tmp_path: Path) -> None
 
 
 @NETWORKS
-def test_hell_gives_ello(make: type[Rnn] | type[Lstm]) -> None:
+def test_hell_is_answered_with_ello(make: type[Rnn] | type[Lstm]) -> None:
     alphabet = "ehlo"
     hello = [alphabet.index(character) for character in "hello"]
     network = make(4, 16)
@@ -143,20 +149,17 @@ def test_hell_gives_ello(make: type[Rnn] | type[Lstm]) -> None:
 
 
 @NETWORKS
-def test_reading_in_two_parts_is_reading_at_once(make: type[Rnn] | type[Lstm]) -> None:
+def test_reading_in_two_parts_equals_reading_at_once(make: type[Rnn] | type[Lstm]) -> None:
     network = make(V, H)
-    whole = network.forward(IDS)
-    if isinstance(network, Rnn):
-        first = network.forward(IDS[:4])
-        rest = network.forward(IDS[4:], first[-1].h)
-    else:
-        lstm_first = network.forward(IDS[:4])
-        rest = network.forward(IDS[4:], (lstm_first[-1].h, lstm_first[-1].c))
+    whole, first = network.forward(IDS), network.forward(IDS[:4])
+    last = first[-1]
+    state: Any = (last.h, last.c) if isinstance(last, LstmStep) else last.h
+    rest = network.forward(IDS[4:], state)
     assert [step.p.tolist() for step in whole[4:]] == [step.p.tolist() for step in rest]
 
 
 def test_a_plain_state_forgets_what_a_cell_with_open_forget_gates_carries() -> None:
-    """How much the last of T characters' loss depends on the state before the first: T = 60 against T = 1."""
+    """The loss at the last of T characters depends on the state before the first: compares T = 60 with T = 1."""
 
     def slope(network: Rnn | Lstm, T: int) -> float:
         slopes = []
@@ -166,17 +169,14 @@ def test_a_plain_state_forgets_what_a_cell_with_open_forget_gates_carries() -> N
                 state = np.zeros(H)
                 state[unit] = e
                 ids = [2] * T
-                if isinstance(network, Rnn):
-                    last = network.forward(ids, state)[-1].p
-                else:
-                    last = network.forward(ids, (np.zeros(H), state))[-1].p
-                losses.append(-np.log(last[3]))
+                start: Any = state if isinstance(network, Rnn) else (np.zeros(H), state)
+                losses.append(-np.log(network.forward(ids, start)[-1].p[3]))
             slopes.append((losses[0] - losses[1]) / 2e-5)
         return float(np.linalg.norm(slopes))
 
     plain, lstm = Rnn(V, H), Lstm(V, H)
-    lstm.weights["b"][:H] = -5.0  # input gates: write next to nothing
-    lstm.weights["b"][H : 2 * H] = 10.0  # forget gates: keep everything
+    lstm.weights["b"][:H] = -5.0  # input gates: nearly shut
+    lstm.weights["b"][H : 2 * H] = 10.0  # forget gates: open
     assert slope(plain, 60) / slope(plain, 1) < 1e-4
     assert slope(lstm, 60) / slope(lstm, 1) > 0.5
 
@@ -190,4 +190,4 @@ def test_one_hot_softmax_and_sigmoid() -> None:
 def test_the_lecture_runs_as_a_program(capsys: pytest.CaptureFixture[str]) -> None:
     lecture.main()
     lines = capsys.readouterr().out.splitlines()
-    assert sum(line.endswith('"hell" gives "ello"') for line in lines) >= 6
+    assert sum(line.endswith('the answer to "hell" is "ello"') for line in lines) >= 6

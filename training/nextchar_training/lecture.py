@@ -1,11 +1,11 @@
 """The lecture: recurrent networks with every step in sight.
 
-What the rest of nextchar does fast, this file does in the open, one character after another in NumPy: a network that
-reads "hell" and says "ello", what it remembers, how it learns, why it forgets, and the cell that forgets less. Read it
-from top to bottom; ``python -m nextchar_training.lecture`` trains both networks in front of you.
+The rest of nextchar is fast. This file is open: it works in NumPy, one character after another. A network reads "hell"
+and says "ello"; you see its memory, how it learns, why it forgets, and the cell that forgets less. Read it from top to
+bottom; ``python -m nextchar_training.lecture`` trains both networks in front of you.
 
-Nothing imports it. Tests hold its gradients against PyTorch's and against finite differences, and its LSTM against the
-model file that the exporter makes of the same weights.
+Nothing imports it. Tests compare its gradients with PyTorch's and with finite differences, and its LSTM with the model
+file that the exporter makes from the same weights.
 
 Shapes: T characters of one text, V ids, H hidden size. A vector is one-dimensional, and ``W @ x`` a matrix times it;
 ``np.outer(a, b)`` is a·bᵀ. A gradient ``dx`` is ∂loss/∂x, and has the shape of ``x``.
@@ -27,8 +27,10 @@ Weights = dict[str, Array]
 
 
 def one_hot(id_: int, V: int) -> Array:
-    """The vector [V] of a character: 1 at its id, 0 elsewhere. A matrix times it is one of the matrix's columns, so
-    a matrix that is applied to characters is a table of vectors, one a character.
+    """Returns the vector [V] of a character: 1 at its id, 0 elsewhere.
+
+    A matrix times this vector is one of the matrix's columns. So a matrix that is applied to characters is a table with
+    a vector per character.
     """
     x = np.zeros(V)
     x[id_] = 1.0
@@ -36,16 +38,16 @@ def one_hot(id_: int, V: int) -> Array:
 
 
 def softmax(y: Array) -> Array:
-    """Scores [V] made into probabilities [V]: positive, with the sum 1, in the proportions of e^score.
+    """Turns scores [V] into probabilities [V]: positive, with the sum 1, in the proportions of e^score.
 
-    Subtracting the largest changes no proportion, and keeps e^score finite.
+    Subtracting the largest score changes no proportion and keeps e^score finite.
     """
     e: Array = np.exp(y - y.max())
     return np.asarray(e / e.sum())
 
 
 def sigmoid(a: Array) -> Array:
-    """Any number squeezed into 0 to 1: how far a gate is open."""
+    """Squeezes any number into 0 to 1: how far a gate is open."""
     return 1 / (1 + np.exp(-a))
 
 
@@ -54,7 +56,7 @@ def sigmoid(a: Array) -> Array:
 
 @dataclass(frozen=True)
 class RnnStep:
-    """What one character left behind, for the way back."""
+    """The values that one character left behind, for the way back."""
 
     x: Array
     h_before: Array
@@ -69,8 +71,8 @@ class Rnn:
     h(t) = tanh(Wxh·x(t) + Whh·h(t-1) + bh): the new state comes from the character and from the old state.
     y(t) = Why·h(t) + by: scores of the next character.
 
-    Wxh is [H, V], Whh [H, H], Why [V, H]. They are the same at every t: that is what lets the network read a text
-    of any length, and what makes each weight's gradient a sum over all characters.
+    Wxh is [H, V], Whh [H, H], Why [V, H]. They are the same at every t. Therefore the network can read a text of
+    any length, and each weight's gradient is a sum over all characters.
     """
 
     def __init__(self, V: int, H: int, seed: int = 0) -> None:
@@ -84,7 +86,7 @@ class Rnn:
         }
 
     def start(self) -> Array:
-        """The state before a text: nothing was read, nothing is remembered."""
+        """Returns the state before a text: nothing was read, nothing is remembered."""
         return np.zeros_like(self.weights["bh"])
 
     def step(self, id_: int, h_before: Array) -> RnnStep:
@@ -104,13 +106,13 @@ class Rnn:
         return steps
 
     def backward(self, steps: Sequence[RnnStep], targets: Sequence[int]) -> Weights:
-        """Gradients of ``loss(steps, targets)`` by weight: back-propagation through time (Werbos 1990).
+        """Returns the gradients of ``loss(steps, targets)`` by weight: back-propagation through time (Werbos 1990).
 
-        From the last character to the first. What reaches h(t) is its own error, and what comes back from the next
-        step, to which it was handed. At each step back the latter goes through Whhᵀ and through tanh's slope, which
-        is at most 1: after many steps little is left of it, or, where Whh is large, far too much. That is the
-        vanishing gradient (Hochreiter 1991; Bengio et al. 1994), and why this network learns nothing across a
-        hundred characters.
+        It goes from the last character to the first. Two errors meet at h(t): its own, and the one that comes back from
+        the next step, to which it was handed. At each step back the second goes through Whhᵀ and through tanh's slope,
+        which is at most 1. After many steps little of it is left or, if Whh is large, far too much. That is the
+        vanishing gradient (Hochreiter 1991; Bengio et al. 1994): this network learns nothing across a hundred
+        characters.
         """
         w = self.weights
         gradients = {name: np.zeros_like(value) for name, value in w.items()}
@@ -133,7 +135,7 @@ class Rnn:
 
 @dataclass(frozen=True)
 class LstmStep:
-    """What one character left behind, for the way back."""
+    """The values that one character left behind, for the way back."""
 
     z: Array
     """The character and the old state, one after the other, [V + H]."""
@@ -175,7 +177,7 @@ class Lstm:
         }
 
     def start(self) -> tuple[Array, Array]:
-        """The states h and c before a text."""
+        """Returns the states h and c before a text."""
         H = self.weights["Why"].shape[1]
         return np.zeros(H), np.zeros(H)
 
@@ -200,11 +202,11 @@ class Lstm:
         return steps
 
     def backward(self, steps: Sequence[LstmStep], targets: Sequence[int]) -> Weights:
-        """Gradients of ``loss(steps, targets)`` by weight.
+        """Returns the gradients of ``loss(steps, targets)`` by weight.
 
-        Two things come back from the next step. ``dh_next`` goes through W, as in the plain network. ``dc_next``
-        went through the forget gate alone, dc(t-1) = f * dc(t): where f is near 1 it arrives as it left, however
-        many steps away. That is what the conveyor belt is for.
+        Two gradients come back from the next step. ``dh_next`` goes through W, as in the plain network. ``dc_next``
+        went through the forget gate alone, dc(t-1) = f * dc(t): if f is near 1, it arrives as it left, however many
+        steps away. The conveyor belt is there for this.
         """
         w = self.weights
         V = len(w["by"])
@@ -240,12 +242,12 @@ class Lstm:
 
 
 def loss(steps: Sequence[RnnStep | LstmStep], targets: Sequence[int]) -> float:
-    """The surprise at each next character, -log p(target), summed over the text, in nats."""
+    """Returns the surprise at each next character, -log p(target), summed over the text, in nats."""
     return float(sum(-np.log(step.p[target]) for step, target in zip(steps, targets, strict=True)))
 
 
 def learn(network: Rnn | Lstm, ids: Sequence[int], *, updates: int = 200, learning_rate: float = 0.1) -> list[float]:
-    """Teaches ``network`` to say what follows in ``ids``: each id is to be answered with the next one.
+    """Teaches ``network`` to answer each of ``ids`` with the next one.
 
     Gradient descent: every weight goes a little against its gradient. Gradients are clipped to [-5, 5], since the
     sum over many characters can explode. Returns the loss before each update, in nats.
@@ -262,7 +264,7 @@ def learn(network: Rnn | Lstm, ids: Sequence[int], *, updates: int = 200, learni
 
 
 def say(network: Rnn | Lstm, ids: Sequence[int]) -> list[int]:
-    """The likeliest next id after each of ``ids``."""
+    """Returns the likeliest next id after each of ``ids``."""
     steps: Any = network.forward(ids)
     return [int(step.p.argmax()) for step in steps]
 
@@ -277,7 +279,9 @@ def main() -> None:
         for round_ in range(5):
             said = "".join(alphabet[id_] for id_ in say(network, ids[:-1]))
             losses = learn(network, ids, updates=40)
-            print(f'  after {40 * round_:3} updates: loss {losses[0]:.3f} nats, "{text[:-1]}" gives "{said}"')
+            print(
+                f'  after {40 * round_:3} updates: loss {losses[0]:.3f} nats, the answer to "{text[:-1]}" is "{said}"'
+            )
 
 
 if __name__ == "__main__":

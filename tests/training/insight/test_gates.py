@@ -40,12 +40,12 @@ def test_a_trace_holds_the_states_that_the_network_computes(network: Network, id
 def test_gates_forced_by_their_biases_are_saturated_along_the_whole_text(network: Network, ids: Ids) -> None:
     H = 5
     with torch.no_grad():
-        bias = network.layers[1].bias_ih_l0
+        bias = network.layers[1].get_parameter("bias_ih_l0")
         bias[:H] = -50.0  # input gates shut
         bias[H : 2 * H] = 50.0  # forget gates open
         bias[2 * H : 3 * H] = -50.0  # candidates near -1
         bias[3 * H :] = 50.0
-        network.layers[1].weight_ih_l0.zero_()
+        network.layers[1].get_parameter("weight_ih_l0").zero_()
     shut, open_ = gates.trace(network, ids).saturation()
     assert shut[:, 1].mean(axis=1).tolist() == [1.0, 0.0, 1.0, 0.0]
     assert open_[:, 1].mean(axis=1).tolist() == [0.0, 1.0, 0.0, 1.0]

@@ -128,9 +128,9 @@ def test_no_dropout_in_evaluation() -> None:
 @CELLS
 def test_recurrent_weights_of_each_gate_start_orthogonal(cell: Cell) -> None:
     for layer in make(cell).layers:
-        gates = layer.get_parameter("weight_hh_l0").detach().split(H)
-        assert len(gates) == ROW_BLOCKS[cell]
-        for gate in gates:
+        weight = layer.get_parameter("weight_hh_l0").detach()
+        assert len(weight) == ROW_BLOCKS[cell] * H
+        for gate in weight.chunk(ROW_BLOCKS[cell]):
             torch.testing.assert_close(gate @ gate.T, torch.eye(H), atol=1e-5, rtol=0)
 
 

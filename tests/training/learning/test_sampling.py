@@ -80,9 +80,7 @@ def test_temperature_divides_the_logits() -> None:
     assert choose(logits, np.float32(share + 0.001), 0.5) == 1
 
 
-@pytest.mark.parametrize(
-    "alphabet", [ALPHABET, Alphabet.of("각난닫랄", kind="jamo")], ids=lambda one: str(one.kind)
-)
+@pytest.mark.parametrize("alphabet", [ALPHABET, Alphabet.of("각난닫랄", kind="jamo")], ids=lambda one: str(one.kind))
 def test_documents_are_those_of_consecutive_seeds(alphabet: Alphabet) -> None:
     torch.manual_seed(0)
     network = Network(Architecture(alphabet_size=alphabet.size, hidden_size=8, embedding_size=4))
