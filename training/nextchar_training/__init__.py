@@ -1,8 +1,59 @@
 """Training of character-level recurrent models, and their export to one ONNX file.
 
-Data flows one way, and a module imports only modules before it:
+Data flows one way, and a package imports only packages before it:
 
-    text → alphabet → corpus → network → trainer → checkpoint → graph → export → model file → runner
+    text → data → learning → run → export → model file
 
-``alphabet``, ``uniform``, ``model_file`` and ``runner`` are free of torch: the server builds on them.
+``data`` turns text into ids on disk, ``learning`` turns ids into weights, ``run`` is one training with all that it
+leaves behind, and ``export`` writes the model file that the server loads. For notebooks and scripts there is ``api``,
+whose functions are here too. They are imported when they are first used, so that importing this package is fast and
+needs no torch.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .api import evaluate, export, fit, load_checkpoint, resume, sample
+    from .data.rules import Rules
+    from .learning.evaluation import Evaluation
+    from .learning.recipe import Architecture, Recipe, Sizes
+    from .run.checkpoint import Checkpoint
+
+__all__ = [
+    "Architecture",
+    "Checkpoint",
+    "Evaluation",
+    "Recipe",
+    "Rules",
+    "Sizes",
+    "evaluate",
+    "export",
+    "fit",
+    "load_checkpoint",
+    "resume",
+    "sample",
+]
+
+_PLACES = {
+    "Architecture": "learning.recipe",
+    "Checkpoint": "run.checkpoint",
+    "Evaluation": "learning.evaluation",
+    "Recipe": "learning.recipe",
+    "Rules": "data.rules",
+    "Sizes": "learning.recipe",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Imports a public name when it is first used (PEP 562)."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_PLACES.get(name, 'api')}"), name)
+
+
+def __dir__() -> list[str]:
+    """Lists the public names, also those not imported yet."""
+    return sorted({*globals(), *__all__})

@@ -10,11 +10,12 @@ from nextchar_model.alphabet import Alphabet
 from nextchar_model.cell import Cell
 from nextchar_training.data.rules import Rules
 from nextchar_training.learning.network import Network
-from nextchar_training.learning.recipe import Architecture
+from nextchar_training.learning.recipe import Architecture, Recipe
 from nextchar_training.run.checkpoint import (
     Checkpoint,
     CheckpointError,
     TrainingRecord,
+    find_checkpoint,
     load_checkpoint,
     save_checkpoint,
 )
@@ -32,8 +33,11 @@ RECORD = TrainingRecord(
     seconds=1.5,
     training_loss=2.5,
     validation_loss=2.25,
+    recipe=Recipe(epochs=1),
 )
 
+BEFORE = Path(__file__).parents[2] / "compatibility"
+"""Files that the release before wrote."""
 
 CELLS = pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 
@@ -45,7 +49,7 @@ def make(*, layers: int = 2, cell: Cell = "lstm") -> Checkpoint:
 
 
 @CELLS
-def test_checkpoint_gives_back_all_that_was_saved(tmp_path: Path, cell: Cell) -> None:
+def test_loaded_checkpoint_equals_the_saved_one(tmp_path: Path, cell: Cell) -> None:
     saved = make(cell=cell)
     save_checkpoint(saved, tmp_path / "c.pt")
     loaded = load_checkpoint(tmp_path / "c.pt")
@@ -56,7 +60,7 @@ def test_checkpoint_gives_back_all_that_was_saved(tmp_path: Path, cell: Cell) ->
 
 @CELLS
 @torch.no_grad()
-def test_loaded_network_computes_what_the_saved_one_did(tmp_path: Path, cell: Cell) -> None:
+def test_loaded_network_computes_the_same_logits_as_the_saved_one(tmp_path: Path, cell: Cell) -> None:
     saved = make(cell=cell)
     save_checkpoint(saved, tmp_path / "c.pt")
     ids = torch.tensor([[0], [1], [2]])
@@ -101,13 +105,13 @@ def test_changed_byte_of_the_weights_is_noticed(tmp_path: Path) -> None:
 
 def test_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     (tmp_path / "c.pt").write_text("First Citizen:\n" * 50)
-    with pytest.raises(CheckpointError, match=r"c\.pt: not a checkpoint"):
+    with pytest.raises(CheckpointError, match=r"c\.pt: not a checkpoint but a text"):
         load_checkpoint(tmp_path / "c.pt")
 
 
 def test_tensors_of_another_program_are_refused(tmp_path: Path) -> None:
     torch.save({"model": torch.zeros(3)}, tmp_path / "c.pt")
-    with pytest.raises(CheckpointError, match="not a nextchar checkpoint"):
+    with pytest.raises(CheckpointError, match=r"c\.pt: not a nextchar checkpoint, but a file of another program"):
         load_checkpoint(tmp_path / "c.pt")
 
 
@@ -162,6 +166,55 @@ def test_inconsistent_content_is_refused_by_name(tmp_path: Path, key: str, value
     change(tmp_path / "c.pt", key, value)
     with pytest.raises(CheckpointError, match=r"c\.pt: "):
         load_checkpoint(tmp_path / "c.pt")
+
+
+def test_damaged_field_is_named(tmp_path: Path) -> None:
+    save_checkpoint(make(), tmp_path / "c.pt")
+    change(tmp_path / "c.pt", "architecture", {"alphabet_size": 0})
+    with pytest.raises(CheckpointError, match=r"damaged: architecture\.alphabet_size: 0 is invalid; it must be"):
+        load_checkpoint(tmp_path / "c.pt")
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.pt"])
+def test_model_file_is_told_from_a_checkpoint(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes((BEFORE / "model.onnx").read_bytes())
+    with pytest.raises(
+        CheckpointError, match=r"not a checkpoint but a model file; give a checkpoint \(\.pt\) or a run"
+    ):
+        load_checkpoint(path)
+
+
+def test_snapshot_is_told_from_a_checkpoint() -> None:
+    with pytest.raises(CheckpointError, match="not a nextchar checkpoint but a nextchar stopped run"):
+        load_checkpoint(BEFORE / "stopped.pt")
+
+
+def test_checkpoint_of_the_release_before_is_read() -> None:
+    checkpoint = load_checkpoint(BEFORE / "best.pt")
+    assert checkpoint.architecture == Architecture(alphabet_size=21, hidden_size=8, embedding_size=4)
+    assert checkpoint.record.rules == Rules(documents="line")
+    assert checkpoint.record.stateful_loss == pytest.approx(1.188778, abs=1e-6)
+    assert checkpoint.record.recipe is None
+
+
+def test_run_folder_means_its_best_checkpoint(tmp_path: Path) -> None:
+    save_checkpoint(make(), tmp_path / "best.pt")
+    assert find_checkpoint(tmp_path) == tmp_path / "best.pt"
+
+
+def test_file_means_itself(tmp_path: Path) -> None:
+    assert find_checkpoint(tmp_path / "c.pt") == tmp_path / "c.pt"
+
+
+def test_folder_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"this folder has no best\.pt; give a checkpoint"):
+        find_checkpoint(tmp_path)
+
+
+def test_model_file_in_the_place_of_a_checkpoint_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"m\.onnx: not a checkpoint but a model file"):
+        find_checkpoint(tmp_path / "m.onnx")
 
 
 def test_missing_file_is_an_os_error(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@ from pathlib import Path
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from nextchar_training.run.tensorboard import Board
+from nextchar_training.run.ledger import Ledger
+from nextchar_training.run.tensorboard import TensorBoardReporter
 from tests.support.progress import progress
 
 
@@ -13,9 +14,10 @@ def read(folder: Path) -> EventAccumulator:
 
 
 def test_tensorboard_reads_losses_speed_and_samples(tmp_path: Path) -> None:
-    with Board(tmp_path) as board:
+    ledger = Ledger()
+    with TensorBoardReporter(tmp_path) as board:
         for step in range(1, 42):
-            board.show(progress(step, 1.5 if step == 30 else None), "ROMEO:\nO" if step == 30 else None)
+            board.report(ledger.add(progress(step, 1.5 if step == 30 else None), lambda: "ROMEO:\nO"))
     events = read(tmp_path)
     assert [(point.step, point.value) for point in events.Scalars("loss/training")] == [
         (20, 1.5625),
@@ -28,11 +30,11 @@ def test_tensorboard_reads_losses_speed_and_samples(tmp_path: Path) -> None:
     assert b"ROMEO:\nO" in sample.tensor_proto.string_val[0]
 
 
-def test_a_run_that_goes_on_hides_what_was_written_beyond_its_step(tmp_path: Path) -> None:
-    with Board(tmp_path) as killed:
+def test_resumed_run_hides_the_points_beyond_its_first_step(tmp_path: Path) -> None:
+    with TensorBoardReporter(tmp_path) as killed:
         for step in range(1, 62):
-            killed.show(progress(step, None))
-    with Board(tmp_path) as resumed:
+            killed.report(Ledger().add(progress(step, None)))
+    with TensorBoardReporter(tmp_path) as resumed:
         for step in range(35, 42):
-            resumed.show(progress(step, None))
+            resumed.report(Ledger().add(progress(step, None)))
     assert [point.step for point in read(tmp_path).Scalars("loss/training")] == [20, 40]

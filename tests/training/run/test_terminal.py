@@ -1,34 +1,85 @@
 import io
+from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
-from nextchar_training.run.terminal import Display
+from nextchar_training.learning.trainer import Progress
+from nextchar_training.run.ledger import Ledger
+from nextchar_training.run.terminal import TerminalReporter, evaluating
 from tests.support.progress import progress
 
 
+def shown(steps: Iterable[Progress], *samples: str, width: int = 60, threads: int = 1, lines: bool = False) -> str:
+    """The last picture on a terminal; each evaluation takes the next sample."""
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=width, color_system=None)
+    ledger, left = Ledger(), list(samples)
+    with TerminalReporter(console, threads=threads, lines=lines) as terminal:
+        for step in steps:
+            terminal.report(ledger.add(step, lambda: left.pop(0)))
+    return screen.getvalue().rpartition("━ ")[2]
+
+
 def test_without_a_terminal_every_evaluation_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    with Display(Console(file=io.StringIO())) as display:
-        assert not display.wants_sample
+    ledger = Ledger()
+    with TerminalReporter(Console(file=io.StringIO())) as terminal:
         for step, loss in ((1, None), (100, 1.5), (101, None), (200, 1.375)):
-            display.show(progress(step, loss))
+            terminal.report(ledger.add(progress(step, loss), lambda: pytest.fail("nobody reads the sample")))
     assert capsys.readouterr().out == (
         "expected: 4.0 epochs in 0:03:20\n"
-        " 25%  epoch 1.0  loss 2.812  validation 1.500  8,192 char/s  0:02:30 left\n"
-        " 50%  epoch 2.0  loss 4.375  validation 1.375  8,192 char/s  0:01:40 left\n"
+        " 25%  epoch 1.0  loss 2.812  validation 1.500 nats per character  8,192 characters/s  0:02:30 left\n"
+        " 50%  epoch 2.0  loss 4.375  validation 1.375 nats per character  8,192 characters/s  0:01:40 left\n"
     )
 
 
-def test_a_terminal_shows_the_losses_and_the_latest_sample_within_its_width() -> None:
-    screen = io.StringIO()
-    with Display(Console(file=screen, force_terminal=True, width=60, color_system=None)) as display:
-        assert display.wants_sample
-        display.show(progress(100, 1.5), "ROMEO:\n" + "long " * 40)
-        display.show(progress(200, 1.375), "JULIET:\nO [bold]Romeo")
-        display.show(progress(201, None))
-    last = screen.getvalue().rpartition("━ ")[2]
-    assert "1.3750, best 1.3750" in last
+def test_terminal_shows_the_losses_and_the_latest_sample_within_its_width() -> None:
+    steps = [progress(100, 1.375), progress(200, 1.5), progress(201, None)]
+    last = shown(steps, "ROMEO:\n" + "long " * 40, "JULIET:\nO [bold]Romeo")
+    assert "1.5000 nats per character, best 1.3750" in last
     assert "JULIET:" in last
     assert "O [bold]Romeo" in last  # as the network wrote it, no markup
     assert "ROMEO" not in last
     assert max(len(line) for line in last.splitlines()) <= 60
+
+
+def test_terminal_shows_twenty_documents_that_are_lines() -> None:
+    names = [f"name-{n}" for n in range(20)]
+    last = shown([progress(100, 1.5)], "\n".join(names), lines=True)
+    assert all(name in last.split() for name in names)
+    assert max(len(line) for line in last.splitlines()) <= 60
+
+
+def test_live_view_ends_with_an_empty_line_that_takes_the_echo_of_ctrl_c() -> None:
+    assert shown([progress(100, 1.5)], "text").endswith("╯\n\n\x1b[?25h")  # show the cursor again
+
+
+def starved(*, threads: int, share: float = 0.2, steps: int = 200) -> str:
+    """All that a terminal shows while each thread has the processor for a ``share`` of the time."""
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=200, color_system=None)
+    with TerminalReporter(console, threads=threads) as terminal:
+        for step in range(1, steps):
+            terminal.report(Ledger().add(replace(progress(step, None), busy=share)))
+    return screen.getvalue()
+
+
+def test_busy_processor_is_told_once() -> None:
+    told = starved(threads=2)
+    assert told.count("each of 2 threads has it 20% of the time; fewer --threads would be faster") == 1
+
+
+@pytest.mark.parametrize(("threads", "share"), [(1, 0.2), (2, 0.8)])
+def test_processor_is_not_called_busy_if_fewer_threads_would_not_help(threads: int, share: float) -> None:
+    assert "busy" not in starved(threads=threads, share=share)
+
+
+def test_short_pause_is_not_called_busy() -> None:
+    assert "busy" not in starved(threads=2, steps=30)
+
+
+def test_evaluation_says_what_it_runs_on(capsys: pytest.CaptureFixture[str]) -> None:
+    with evaluating("all held-out text") as show:
+        show(0.5)
+    assert capsys.readouterr() == ("evaluating the best checkpoint on all held-out text\n", "")

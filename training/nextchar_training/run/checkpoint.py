@@ -1,46 +1,57 @@
-"""The checkpoint: everything about a trained network in one file, which only training and export read.
+"""The checkpoint: a trained network in one file, with its alphabet and how it came to be.
 
-The trainer's weights go in, the exporter's weights come out. A checkpoint is written whole or not at
-all: what stood under its name before stays until the new one is safely on the disk. It holds tensors
-and plain values only, and reading one runs no code (``torch.load(weights_only=True)``).
+The trainer's weights go in, and sampling, evaluation and export take them out. A checkpoint is written whole or not at
+all. It holds tensors and plain values only, so reading one runs no code (``torch.load(weights_only=True)``).
 """
 
 from __future__ import annotations
 
 import io
-import os
 import pickle
 import zipfile
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from nextchar_cli import explain
 from nextchar_model.alphabet import Alphabet
 
 from ..data.rules import Rules
+from ..files import write_whole
 from ..learning.network import Network
-from ..learning.recipe import Architecture
+from ..learning.recipe import Architecture, Recipe
+
+BEST = "best.pt"
+"""The name of a run's best checkpoint in its folder."""
 
 _FORMAT = "nextchar checkpoint"
 _VERSION = 2
+_WANTED = "give a checkpoint (.pt) or a run folder"
+_HEAD = 64  # bytes of a file that show what it is
+
+T = TypeVar("T")
 
 
 class CheckpointError(ValueError):
-    """A file is no checkpoint, is damaged, or is of another version."""
+    """A file is not a checkpoint or snapshot, is damaged, or is of another version."""
 
 
 @dataclass(frozen=True)
 class TrainingRecord:
     """How a network came to be.
 
-    ``sources`` are the corpus as it was given, to read it again, and ``rules`` how it became a dataset;
-    ``corpus_sha256`` tells whether it is still the same text. The losses are in nats a character. ``training_loss`` is
+    ``sources`` are the corpus as it was given, so that it can be read again, and ``rules`` turned it into a dataset;
+    ``corpus_sha256`` tells whether it is still the same text. Losses are in nats per character. ``training_loss`` is
     with dropout, the mean since the evaluation before; ``validation_loss`` is the one watched during training (see
-    ``trainer.Progress``). ``stateful_loss`` and ``windows_loss`` are of the held-out text (see ``evaluation``);
-    ``None`` if the training has not ended, or was stopped.
+    ``learning.trainer.Progress``). ``stateful_loss`` and ``windows_loss`` are those of the held-out text (see
+    ``learning.evaluation``), or None until the training has ended, and if it was stopped. ``recipe`` is None in files
+    of the release before.
     """
 
     corpus: str
@@ -57,9 +68,10 @@ class TrainingRecord:
     validation_loss: float
     stateful_loss: float | None = None
     windows_loss: float | None = None
+    recipe: Recipe | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(arbitrary_types_allowed=True))
 class Checkpoint:
     """A trained network: its sizes, alphabet, weights by name, and how it came to be."""
 
@@ -70,13 +82,13 @@ class Checkpoint:
 
     def __post_init__(self) -> None:
         if self.alphabet.size != self.architecture.alphabet_size:
-            raise CheckpointError(
-                f"the alphabet has {self.alphabet.size} ids, the network {self.architecture.alphabet_size}"
+            raise ValueError(
+                f"the alphabet has {self.alphabet.size} ids, but the network {self.architecture.alphabet_size}"
             )
 
     def network(self) -> Network:
-        """The network, ready to predict. Raises ``CheckpointError`` where the weights are not its own."""
-        with torch.device("meta"):  # nothing is initialized only to be overwritten
+        """Returns the network in evaluation mode. Raises ``CheckpointError`` if the weights don't fit its sizes."""
+        with torch.device("meta"):  # don't initialize weights only to overwrite them
             network = Network(self.architecture)
         try:
             network.load_state_dict(self.weights, assign=True)
@@ -85,71 +97,102 @@ class Checkpoint:
         return network.eval()
 
 
+def find_checkpoint(path: Path) -> Path:
+    """Returns the checkpoint that ``path`` means: a run folder means its ``best.pt``, any other path means itself.
+
+    Raises ``CheckpointError`` if the folder has none, or if ``path`` is named like a model file.
+    """
+    if path.is_dir():
+        best = path / BEST
+        if not best.exists():
+            raise CheckpointError(f"{path}: this folder has no {BEST}; {_WANTED}")
+        return best
+    if path.suffix == ".onnx":
+        raise CheckpointError(f"{path}: not a checkpoint but a model file; {_WANTED}")
+    return path
+
+
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    """Writes a checkpoint. Where this raises ``OSError``, what was at ``path`` before is intact."""
-    document = {
-        "format": _FORMAT,
-        "version": _VERSION,
+    """Writes a checkpoint. If this raises ``OSError``, the file that was at ``path`` before is intact."""
+    content = {
         "architecture": asdict(checkpoint.architecture),
-        "alphabet": {"kind": checkpoint.alphabet.kind, "symbols": list(checkpoint.alphabet.symbols)},
+        "alphabet": alphabet_content(checkpoint.alphabet),
         "weights": checkpoint.weights,
         "record": asdict(checkpoint.record),
     }
-    write_whole(document, path, "checkpoint")
-
-
-def write_whole(document: dict[str, Any], path: Path, what: str) -> None:
-    """Writes tensors and plain values, whole or not at all; ``what`` they are is for the error's message."""
-    content = io.BytesIO()
-    torch.save(document, content)
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(content.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OSError(error.errno, f"the {what} was not written: {error.strerror}", str(path)) from error
+    save_tensors(path, content, form=_FORMAT, version=_VERSION, kind="checkpoint")
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Reads a checkpoint. Raises ``CheckpointError`` for what is none, ``OSError`` where there is no file."""
-    content = read_whole(path, _FORMAT, _VERSION, "checkpoint")
+    """Reads a checkpoint.
+
+    Raises ``CheckpointError`` if the file isn't a valid checkpoint, ``OSError`` if it can't be opened.
+    """
+    content = load_tensors(path, form=_FORMAT, version=_VERSION, kind="checkpoint")
+    checkpoint = validated(Checkpoint, content, path)
     try:
-        alphabet = content["alphabet"]
-        checkpoint = Checkpoint(
-            Architecture(**content["architecture"]),
-            Alphabet(tuple(alphabet["symbols"]), alphabet["kind"]),
-            content["weights"],
-            TrainingRecord(
-                **{
-                    **content["record"],
-                    "sources": tuple(content["record"]["sources"]),
-                    "rules": Rules(**content["record"]["rules"]),
-                }
-            ),
-        )
         checkpoint.network()
-    except (KeyError, TypeError, ValueError) as error:
+    except CheckpointError as error:
         raise CheckpointError(f"{path}: damaged: {error}") from error
     return checkpoint
 
 
-def read_whole(path: Path, form: str, version: int, what: str) -> dict[str, Any]:
-    """What ``write_whole`` wrote, its ``format`` and ``version`` checked. Raises as ``load_checkpoint`` does."""
+def save_tensors(path: Path, content: Mapping[str, Any], *, form: str, version: int, kind: str) -> None:
+    """Writes tensors and plain values, whole or not at all; ``kind`` names them in the error."""
+    document = io.BytesIO()
+    torch.save({"format": form, "version": version, **content}, document)
+    write_whole(path, document.getbuffer(), kind=kind)
+
+
+def load_tensors(path: Path, *, form: str, version: int, kind: str) -> dict[str, Any]:
+    """Reads what ``save_tensors`` wrote, and returns it without its format and version.
+
+    Raises ``CheckpointError`` if the file is damaged, of another format or of another version, ``OSError`` if it can't
+    be opened.
+    """
     with path.open("rb") as file:
+        head = file.read(_HEAD)
+        file.seek(0)
         try:
-            # torch.load checks no sums, and takes what is no archive for an older format.
+            # torch.load checks no sums, and takes a file that isn't an archive for one of an older format.
             if damaged := zipfile.ZipFile(file).testzip():
                 raise CheckpointError(f"{path}: damaged at {damaged}")
             file.seek(0)
             content: Any = torch.load(file, weights_only=True, map_location="cpu")
         except (zipfile.BadZipFile, RuntimeError, pickle.UnpicklingError) as error:
-            raise CheckpointError(f"{path}: not a {what}, or cut off") from error
-    if not isinstance(content, dict) or content.get("format") != form:
-        raise CheckpointError(f"{path}: not a {form}")
-    if content.get("version") != version:
-        raise CheckpointError(f"{path}: {what} version {content.get('version')}; this release reads {version}")
-    return content
+            raise CheckpointError(f"{path}: not a {kind}{_actual_kind(head)}") from error
+    found = content.pop("format", None) if isinstance(content, dict) else None
+    if found != form:
+        other = f" but a {found}" if str(found).startswith("nextchar ") else ", but a file of another program"
+        raise CheckpointError(f"{path}: not a {form}{other}")
+    found = content.pop("version", None)
+    if found != version:
+        raise CheckpointError(f"{path}: {kind} version {found}; this release reads {version}")
+    return dict(content)
+
+
+def alphabet_content(alphabet: Alphabet) -> dict[str, Any]:
+    """Returns an alphabet as plain values."""
+    return {"kind": alphabet.kind, "symbols": list(alphabet.symbols)}
+
+
+def validated(cls: type[T], content: Mapping[str, Any], path: Path) -> T:
+    """Returns ``content`` as a pydantic dataclass. Raises ``CheckpointError``, which names ``path`` and the field."""
+    try:
+        return TypeAdapter(cls).validate_python(content)
+    except ValidationError as error:
+        field, reason = explain(error)
+        raise CheckpointError(
+            f"{path}: damaged: {field}: {reason}" if field else f"{path}: damaged: {reason}"
+        ) from error
+
+
+def _actual_kind(head: bytes) -> str:
+    """Continues "not a checkpoint" with what the first bytes of a file show it to be."""
+    if head.startswith(b"\x08") and b"nextchar" in head:  # the version and the producer of an ONNX file
+        return f" but a model file; {_WANTED}"
+    if not head:
+        return ": the file is empty"
+    if not head.startswith(b"PK") and all(byte >= 0x20 or byte in b"\t\n\r" for byte in head):
+        return " but a text"
+    return ", or cut off"

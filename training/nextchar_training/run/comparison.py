@@ -1,21 +1,26 @@
-"""Comparison: several runs side by side, as a table and as one picture of their loss curves."""
+"""Comparison: several runs side by side, as tables and as one picture of their loss curves."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from os.path import commonpath
 from pathlib import Path
+from typing import Any
 
+from rich.console import Group, RenderableType
 from rich.table import Table
 
-from .checkpoint import load_checkpoint
+from .checkpoint import Checkpoint, load_checkpoint
 from .folder import LossRow, RunFolder, RunFolderError
+
+_UNKNOWN = "?"  # a setting that a release before did not keep
 
 
 def read_runs(paths: Sequence[Path]) -> dict[str, list[LossRow]]:
-    """The losses of the runs at ``paths`` by the shortest names that tell them apart.
+    """Returns the losses of the runs at ``paths`` by the shortest names that tell them apart.
 
-    Raises ``RunFolderError`` for a folder that holds no run, or none that was evaluated yet.
+    Raises ``RunFolderError`` if a folder holds no run, or one that was not evaluated yet.
     """
     resolved = [path.resolve() for path in paths]
     if len(set(resolved)) < len(resolved):
@@ -30,26 +35,62 @@ def read_runs(paths: Sequence[Path]) -> dict[str, list[LossRow]]:
     return runs
 
 
-def tabulated(paths: Sequence[Path], runs: dict[str, list[LossRow]]) -> Table:
-    """The runs in a table, a row each. Raises as ``load_checkpoint`` does."""
-    table = Table(title="Losses in nats a character; windows are of 256 characters from state zero", title_style="")
+def read_best(paths: Sequence[Path]) -> list[Checkpoint]:
+    """Returns the best checkpoint of each run. Raises as ``load_checkpoint`` does."""
+    return [load_checkpoint(RunFolder(path, overwrite=True).best) for path in paths]
+
+
+def losses_table(runs: Mapping[str, Sequence[LossRow]], best: Sequence[Checkpoint]) -> RenderableType:
+    """Returns a table of the runs' sizes, speeds and losses, a row per run. It fits 80 columns."""
+    table = _table()
     table.add_column("run", overflow="fold")
-    for name in ("network", "weights", "seconds", "char/s", "best", "stateful", "windows"):
+    for name in ("weights", "time", "char/s", "best", "stateful", "windows"):
         table.add_column(name, justify="right", no_wrap=True)
-    for path, (name, rows) in zip(paths, runs.items(), strict=True):
-        best = load_checkpoint(RunFolder(path, overwrite=True).best)
-        architecture, record, last = best.architecture, best.record, rows[-1]
+    for (name, rows), checkpoint in zip(runs.items(), best, strict=True):
+        record, last = checkpoint.record, rows[-1]
         table.add_row(
             name,
-            f"{architecture.cell} {architecture.layers}x{architecture.hidden_size}",
-            f"{sum(weight.numel() for weight in best.weights.values()) / 1e6:.2f} M",
-            f"{last.seconds:,.0f}",
+            f"{sum(weight.numel() for weight in checkpoint.weights.values()) / 1e6:.2f}M",
+            f"{last.seconds:,.0f}s",
             f"{last.characters / last.seconds:,.0f}",
             f"{record.validation_loss:.4f}",
             _loss(record.stateful_loss),
             _loss(record.windows_loss),
         )
-    return table
+    return Group("Losses in nats per character", table)
+
+
+def settings_table(runs: Mapping[str, Sequence[LossRow]], best: Sequence[Checkpoint]) -> RenderableType | None:
+    """Returns a table of the settings that differ between the runs, a row per setting, or None if all are the same."""
+    settings = [_settings(checkpoint) for checkpoint in best]
+    names = dict.fromkeys(name for one in settings for name in one)
+    table = _table()
+    table.add_column("setting", no_wrap=True)
+    for name in runs:
+        table.add_column(name, overflow="fold")
+    for name in names:
+        values = [one.get(name, _UNKNOWN) for one in settings]
+        if len(set(values)) > 1:
+            table.add_row(name, *values)
+    return Group("Settings that differ", table) if table.row_count else None
+
+
+def _settings(checkpoint: Checkpoint) -> dict[str, str]:
+    """All that was chosen for a training, by the names of the options."""
+    record = checkpoint.record
+    chosen: dict[str, Any] = {
+        "corpus": record.corpus,
+        "text": record.corpus_sha256[:8],
+        **asdict(record.rules),
+        **asdict(checkpoint.architecture),
+    }
+    if record.recipe is not None:
+        chosen |= asdict(record.recipe)
+    return {name.replace("_", "-"): "none" if value is None else str(value) for name, value in chosen.items()}
+
+
+def _table() -> Table:
+    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
 
 
 def _loss(nats: float | None) -> str:

@@ -1,6 +1,6 @@
-"""Loss curves: how the losses of one run, or of several beside each other, fell.
+"""Loss curves: how the losses of one run, or of several side by side, fell.
 
-One picture for both: a colour for each run, solid for the validation text, dotted for the training text.
+One picture for both: a colour per run, solid for the validation text, dotted for the training text.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .folder import LossRow
 
 
 def draw_losses(runs: Mapping[str, Sequence[LossRow]], path: Path, title: str) -> None:
-    """Draws the losses of ``runs``, each with a row at least, against what was read and against time, as a PNG."""
+    """Draws the losses of ``runs``, each with at least one row, against characters read and against time, as a PNG."""
     figure = Figure(figsize=(11, 5), layout="constrained")
     by_characters, by_time = figure.subplots(1, 2, sharey=True)
     for n, (name, rows) in enumerate(runs.items()):
@@ -38,7 +38,7 @@ def draw_losses(runs: Mapping[str, Sequence[LossRow]], path: Path, title: str) -
                 label=f"{name}: training, with dropout",
             )
     by_characters.set_xlabel("characters read (millions)")
-    by_characters.set_ylabel("loss (nats a character)")
+    by_characters.set_ylabel("loss (nats per character)")
     by_time.set_xlabel("minutes")
     for axes in (by_characters, by_time):
         axes.grid(alpha=0.3)

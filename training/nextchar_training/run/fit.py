@@ -1,19 +1,25 @@
-"""Fit: one training run, from a corpus to a full run folder.
+"""Fit: one training run, from a dataset to a full run folder.
 
-Joins the trainer, which knows no files, with the checkpoints, the display and the report.
+Joins the trainer, which knows no files, with those who want to hear of it: the run folder, TensorBoard, the terminal.
+
+A training starts in one of four ways:
+
+- from random weights;
+- from the weights of a checkpoint (``Job.initial``): fine-tuning, on any text that the checkpoint's alphabet spells;
+- from a snapshot (``Job.snapshot``): a run that was interrupted continues, bit for bit as if it had not been;
+- from the last weights of a finished run (``Job.initial`` and ``Job.earlier``): it trains for longer. Its learning rate
+  has fallen to zero, so the schedule starts anew over the added budget, with a new optimizer: a warm restart
+  (Loshchilov & Hutter 2017). Steps, epochs and losses count on, and ``best.pt`` stays until it is beaten.
 """
 
 from __future__ import annotations
 
-import os
-import platform
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
-from importlib.metadata import version
-from pathlib import Path
+from functools import cached_property, partial
 from types import FrameType
 
 import torch
@@ -21,170 +27,227 @@ import torch
 from nextchar_model.alphabet import Alphabet
 
 from ..data.dataset import Dataset
-from ..data.split import EVALUATED_CHARACTERS, Split
-from ..data.summary import summarized
-from ..learning.evaluation import NetworkScorer, bits, evaluate
+from ..data.split import Split
+from ..learning.evaluation import NetworkScorer, evaluate
 from ..learning.network import Network
 from ..learning.recipe import Architecture, Recipe
-from ..learning.sampling import sample
-from ..learning.trainer import Trainer, has_fast_bf16
+from ..learning.trainer import Trainer
 from ..learning.workers import Workers
-from .checkpoint import Checkpoint, TrainingRecord, load_checkpoint, save_checkpoint
+from .advice import about_best, about_size
+from .checkpoint import Checkpoint, CheckpointError, TrainingRecord, load_checkpoint, save_checkpoint
 from .curves import draw_losses
 from .folder import LossRow, RunFolder
-from .snapshot import StoppedRun, save_stopped_run
-from .tensorboard import Board
-from .terminal import SAMPLE_CHARACTERS, Display
+from .ledger import Ledger, Reporter, Update
+from .report import evaluated_part, written_report
+from .samples import written_sample, written_samples
+from .snapshot import Snapshot, save_snapshot
+from .terminal import TerminalReporter, evaluating
 
-_SAMPLE_CHARACTERS = 500
-_SAMPLE_TEMPERATURES = (0.5, 0.8, 1.0)
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
-    """What is to be trained, on what, how, and where; ``stopped`` is the run to go on with, where there is one."""
+    """The training to do: dataset, network, recipe, device, and where it starts (see the module).
+
+    Raises ``CheckpointError`` if ``initial`` has another architecture, or another alphabet than the dataset.
+    """
 
     dataset: Dataset
     architecture: Architecture
-    settings: Recipe
+    recipe: Recipe
     command: str
+    """The command line, for the checkpoint and the report."""
     device: torch.device
-    board: bool = False
-    """Whether TensorBoard is to see it."""
-    stopped: StoppedRun | None = None
+    tensorboard: bool = False
+    initial: Checkpoint | None = None
+    """The weights to start from."""
+    earlier: Sequence[LossRow] = ()
+    """The losses of the finished run that this one continues in the same folder."""
+    snapshot: Snapshot | None = None
+    """The interrupted run that this one continues in the same folder."""
+
+    def __post_init__(self) -> None:
+        if self.initial is not None:
+            if self.initial.architecture != self.architecture:
+                raise CheckpointError("the network's sizes are not those of the checkpoint to start from")
+            if self.initial.alphabet != self.dataset.alphabet:
+                raise CheckpointError("the text is not spelled in the alphabet of the checkpoint to start from")
 
     @property
     def title(self) -> str:
-        """What the run is, in a few words."""
+        """The corpus and the network in a few words."""
         architecture = self.architecture
         return f"{self.dataset.corpus.name}, {architecture.cell} {architecture.layers} x {architecture.hidden_size}"
 
-    def trainer(self, processes: Workers) -> tuple[Network, Trainer]:
-        """The network and its trainer, where the stopped run left them or with first weights."""
-        torch.manual_seed(self.settings.seed)  # of the first weights
-        network = Network(self.architecture, dropout=self.settings.dropout, input_dropout=self.settings.input_dropout)
-        if self.stopped is not None:
-            network.load_state_dict(self.stopped.weights)
+    @property
+    def is_new(self) -> bool:
+        """Whether the run starts here, so that its folder starts empty."""
+        return self.snapshot is None and not self.earlier
+
+    @property
+    def given_alphabet(self) -> Alphabet | None:
+        """The alphabet of the checkpoint from whose weights the run started, if it did."""
+        if self.snapshot is not None:
+            return self.snapshot.alphabet
+        return None if self.initial is None else self.initial.alphabet
+
+    @cached_property
+    def split(self) -> Split:
+        """The text to train on, and the one to evaluate on."""
+        return Split.of(self.dataset)
+
+    def trainer(self, workers: Workers) -> tuple[Network, Trainer]:
+        """Returns the network, with the weights that it starts from, and its trainer."""
+        recipe = self.recipe
+        torch.manual_seed(recipe.seed)  # of random weights
+        network = Network(self.architecture, dropout=recipe.dropout, input_dropout=recipe.input_dropout)
+        start = self.snapshot or self.initial
+        if start is not None:
+            network.load_state_dict(start.weights)
         network.to(self.device)
-        position = None if self.stopped is None else self.stopped.position
-        return network, Trainer(network, Split.of(self.dataset), self.settings, position=position, workers=processes)
+        position = None if self.snapshot is None else self.snapshot.position
+        return network, Trainer(network, self.split, recipe, position=position, workers=workers)
+
+    def ledger(self) -> Ledger:
+        """Returns the losses so far."""
+        if self.snapshot is None:
+            return Ledger(earlier=self.earlier)
+        return Ledger(
+            earlier=self.snapshot.earlier, rows=self.snapshot.losses, training_losses=self.snapshot.training_losses
+        )
 
 
-def follow(job: Job, processes: Workers) -> None:
-    """Trains beside rank 0, which alone knows of files, signals and people."""
-    _, trainer = job.trainer(processes)
+def follow(job: Job, workers: Workers) -> None:
+    """Trains beside rank 0, which alone writes files, handles signals and talks to people."""
+    _, trainer = job.trainer(workers)
     for progress in trainer.steps(threading.Event()):
         if progress.keep:
-            _ = trainer.position
+            _ = trainer.position  # all ranks gather it together
 
 
-def fit(job: Job, folder: RunFolder, processes: Workers) -> Checkpoint:
-    """Trains as rank 0 and fills ``folder``; gives the best checkpoint.
+def fit(job: Job, folder: RunFolder, workers: Workers) -> Checkpoint:
+    """Trains as rank 0, fills ``folder``, and returns the best checkpoint.
 
-    SIGINT and SIGTERM stop the training. A stopped run keeps its checkpoints and gets its samples and its
-    report, but not the losses under both protocols, which take a while.
+    SIGINT and SIGTERM stop the training. A stopped run keeps its checkpoints and gets samples and a report. It can be
+    resumed, so it is not evaluated on the held-out text, and the record of the checkpoint returned has no such losses.
     """
-    network, trainer = job.trainer(processes)
-    rows: list[LossRow] = []  # of the scheduled evaluations
-    recent: list[float] = []  # training losses since the last of them
-    if job.stopped is not None:
-        rows, recent = list(job.stopped.losses), list(job.stopped.training_losses)
-        folder.write_losses(rows)
-    last = rows[-1] if rows else None
-    started = job.stopped is not None
-    with (
-        _stop_on_signals() as stop,
-        Display() as display,
-        Board(folder.path) if job.board else nullcontext() as board,
-    ):
+    network, trainer = job.trainer(workers)
+    ledger = job.ledger()
+    advice = about_size(job.dataset.facts.characters, job.architecture.hidden_size)
+    if advice is not None and job.is_new and job.initial is None:
+        print(advice, flush=True)
+    with ExitStack() as stack:
+        stop = stack.enter_context(_stop_on_signals())
+        # The folder comes first: TensorBoard's file is in it, and the terminal tells what is safely written.
+        reporters: list[Reporter] = [FolderReporter(folder, job, ledger, trainer, network, workers)]
+        if job.tensorboard:
+            from .tensorboard import TensorBoardReporter  # takes seconds to import
+
+            reporters.append(stack.enter_context(TensorBoardReporter(folder.path)))
+        lines = job.dataset.rules.documents == "line"
+        threads = torch.get_num_threads() if job.device.type == "cpu" else 1
+        reporters.append(stack.enter_context(TerminalReporter(threads=threads, lines=lines)))
         for progress in trainer.steps(stop):
-            if not started:
-                folder.start()  # now that nothing is wrong with the text and the settings
-                started = True
-            wants_sample = progress.validation_loss is not None and (job.board or display.wants_sample)
-            text = _sample(network, job.dataset.alphabet) if wants_sample else None
-            display.show(progress, text)
-            if board is not None:
-                board.show(progress, text)
-            recent.append(progress.training_loss)
-            if progress.validation_loss is not None:
-                last = LossRow(
-                    step=progress.step,
-                    epoch=progress.epoch,
-                    seconds=progress.seconds,
-                    characters=progress.characters,
-                    learning_rate=progress.learning_rate,
-                    training_loss=sum(recent) / len(recent),
-                    validation_loss=progress.validation_loss,
-                )
-                folder.add_losses(last)
-                checkpoint = Checkpoint(
-                    job.architecture, job.dataset.alphabet, network.state_dict(), _record(job, last)
-                )
-                save_checkpoint(checkpoint, folder.last)
-                # What a stop brings is not the best of a run that goes on later, which would not have had it.
-                if not rows or (progress.scheduled and last.validation_loss < min(r.validation_loss for r in rows)):
-                    save_checkpoint(checkpoint, folder.best)
-                if progress.scheduled:
-                    rows.append(last)
-                    recent.clear()
-            if progress.keep:
-                run = StoppedRun(
-                    command=job.command,
-                    sources=job.dataset.corpus.sources,
-                    corpus_sha256=job.dataset.facts.sha256,
-                    rules=job.dataset.rules,
-                    device=job.device.type,
-                    processes=processes.size,
-                    threads=torch.get_num_threads(),
-                    architecture=job.architecture,
-                    settings=job.settings,
-                    weights=network.state_dict(),
-                    position=trainer.position,
-                    losses=rows,
-                    training_losses=recent,
-                )
-                save_stopped_run(run, folder.stopped)
-    assert last is not None
-    best = load_checkpoint(folder.best)
+            update = ledger.add(progress, partial(written_sample, network, job.dataset))
+            for reporter in reporters:
+                reporter.report(update)
+    best = with_losses(load_checkpoint(folder.best), None, None)
     if not stop.is_set():
-        best = _evaluated(best, job.dataset)
+        best = _evaluated(best, job)
+    is_complete = best.record.stateful_loss is not None
+    if is_complete:
         save_checkpoint(best, folder.best)
-    draw_losses({folder.path.name: rows if last in rows else [*rows, last]}, folder.curve, job.title)
-    folder.samples.write_text(_samples(best), encoding="utf-8")
-    folder.report.write_text(_report(best, job, processes, last), encoding="utf-8")
-    if best.record.stateful_loss is not None:
-        folder.stopped.unlink(missing_ok=True)  # the run is complete
+    draw_losses({folder.path.name: ledger.all_rows}, folder.curve, job.title)
+    folder.samples.write_text(written_samples(best, job.dataset.rules), encoding="utf-8")
+    folder.report.write_text(written_report(job, best, ledger, workers), encoding="utf-8")
+    if is_complete:
+        folder.stopped.unlink(missing_ok=True)
+        print(about_best(ledger.all_rows, job.recipe.patience), flush=True)
     return best
 
 
-def _record(job: Job, row: LossRow) -> TrainingRecord:
-    dataset = job.dataset
-    return TrainingRecord(
-        corpus=dataset.corpus.name,
-        sources=dataset.corpus.sources,
-        corpus_sha256=dataset.facts.sha256,
-        rules=dataset.rules,
-        characters=dataset.facts.characters,
-        command=job.command,
-        seed=job.settings.seed,
-        step=row.step,
-        epoch=row.epoch,
-        seconds=row.seconds,
-        training_loss=row.training_loss,
-        validation_loss=row.validation_loss,
-    )
+class FolderReporter:
+    """Writes losses, checkpoints and snapshots into the run folder."""
 
+    def __init__(
+        self, folder: RunFolder, job: Job, ledger: Ledger, trainer: Trainer, network: Network, workers: Workers
+    ) -> None:
+        self._folder, self._job, self._ledger = folder, job, ledger
+        self._trainer, self._network, self._workers = trainer, network, workers
+        self._rows_before = ledger.all_rows
+        self._is_started = False
 
-def _evaluated(best: Checkpoint, dataset: Dataset) -> Checkpoint:
-    """``best`` with its losses under both protocols, or without them where Ctrl-C ends the wait."""
-    documents = dataset.documents(dataset.validation, best.alphabet, EVALUATED_CHARACTERS)
-    print(f"evaluating the best checkpoint on {_evaluated_part(dataset)}", flush=True)
-    with suppress(KeyboardInterrupt):
-        evaluation = evaluate(NetworkScorer(best.network()), documents)
-        return replace(
-            best, record=replace(best.record, stateful_loss=evaluation.stateful, windows_loss=evaluation.windows)
+    def report(self, update: Update) -> None:
+        """Writes whatever is new, and the held-out text at the first step."""
+        if not self._is_started:  # after a step, nothing is wrong with the text and the recipe
+            self._start()
+        if update.row is not None:
+            self._folder.add_losses(update.row)
+            checkpoint = self._checkpoint(update.row)
+            save_checkpoint(checkpoint, self._folder.last)
+            if update.is_best:
+                save_checkpoint(checkpoint, self._folder.best)
+        if update.progress.keep:
+            save_snapshot(self._snapshot(), self._folder.stopped)
+
+    def _start(self) -> None:
+        if self._job.is_new:
+            self._folder.start()
+        else:  # without rows that a killed run wrote after its snapshot
+            self._folder.write_losses(self._rows_before)
+        self._folder.write_held_out(self._job.split.validation)
+        self._is_started = True
+
+    def _checkpoint(self, row: LossRow) -> Checkpoint:
+        job, dataset = self._job, self._job.dataset
+        record = TrainingRecord(
+            corpus=dataset.corpus.name,
+            sources=dataset.corpus.sources,
+            corpus_sha256=dataset.facts.sha256,
+            rules=dataset.rules,
+            characters=dataset.facts.characters,
+            command=job.command,
+            seed=job.recipe.seed,
+            step=row.step,
+            epoch=row.epoch,
+            seconds=row.seconds,
+            training_loss=row.training_loss,
+            validation_loss=row.validation_loss,
+            recipe=job.recipe,
         )
+        return Checkpoint(job.architecture, dataset.alphabet, self._network.state_dict(), record)
+
+    def _snapshot(self) -> Snapshot:
+        job, dataset = self._job, self._job.dataset
+        return Snapshot(
+            command=job.command,
+            sources=dataset.corpus.sources,
+            corpus_sha256=dataset.facts.sha256,
+            rules=dataset.rules,
+            device=job.device.type,
+            processes=self._workers.size,
+            threads=torch.get_num_threads(),
+            architecture=job.architecture,
+            recipe=job.recipe,
+            weights=self._network.state_dict(),
+            position=self._trainer.position,
+            losses=self._ledger.rows,
+            training_losses=self._ledger.training_losses,
+            earlier=self._ledger.earlier,
+            alphabet=job.given_alphabet,
+        )
+
+
+def with_losses(checkpoint: Checkpoint, stateful: float | None, windows: float | None) -> Checkpoint:
+    """Returns ``checkpoint`` with other losses on the held-out text."""
+    record = replace(checkpoint.record, stateful_loss=stateful, windows_loss=windows)
+    return replace(checkpoint, record=record)
+
+
+def _evaluated(best: Checkpoint, job: Job) -> Checkpoint:
+    """``best`` with its losses under both protocols, or without them if Ctrl-C ends the wait."""
+    with suppress(KeyboardInterrupt), evaluating(evaluated_part(job)) as show:
+        evaluation = evaluate(NetworkScorer(best.network()), job.split.validation, progress=show)
+        return with_losses(best, evaluation.stateful, evaluation.windows)
     return best
 
 
@@ -192,6 +255,9 @@ def _evaluated(best: Checkpoint, dataset: Dataset) -> Checkpoint:
 def _stop_on_signals() -> Iterator[threading.Event]:
     """SIGINT and SIGTERM set the event; the second one interrupts at once."""
     stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():  # which alone hears of signals
+        yield stop
+        return
 
     def handle(number: int, frame: FrameType | None) -> None:
         if stop.is_set():
@@ -204,100 +270,3 @@ def _stop_on_signals() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _sample(network: Network, alphabet: Alphabet) -> str:
-    """What ``network``, in the middle of its training, writes: always with the same random numbers."""
-    text = "".join(sample(network, alphabet, "", characters=SAMPLE_CHARACTERS, seed=1, temperature=0.8))
-    network.train()
-    return text
-
-
-def _samples(checkpoint: Checkpoint) -> str:
-    network = checkpoint.network()
-    texts = []
-    for temperature in _SAMPLE_TEMPERATURES:
-        text = "".join(
-            sample(network, checkpoint.alphabet, "", characters=_SAMPLE_CHARACTERS, seed=1, temperature=temperature)
-        )
-        texts.append(f"--- temperature {temperature}, seed 1 ---\n{text}\n")
-    return "\n".join(texts)
-
-
-def _evaluated_part(dataset: Dataset) -> str:
-    """What the final figures are of, in words."""
-    characters = round(len(dataset.validation) * dataset.characters_an_id)
-    if characters <= EVALUATED_CHARACTERS:
-        return "all that was held out"
-    return f"the first {EVALUATED_CHARACTERS:,} held-out characters"
-
-
-def _report(best: Checkpoint, job: Job, processes: Workers, last: LossRow) -> str:
-    architecture, record = best.architecture, best.record
-    dataset, settings = job.dataset, job.settings
-    parameters = sum(weight.numel() for weight in best.weights.values())
-    precision = "bfloat16 autocast" if has_fast_bf16(job.device) else "float32 (no bfloat16 here)"
-    summary = "\n".join(f"- {name}: {value}" for name, value in summarized(dataset))
-    threads = torch.get_num_threads()
-    together = f"{processes.size} process{'' if processes.size == 1 else 'es'}"
-    used = f"{together} of {threads} thread{'' if threads == 1 else 's'}"
-    if job.device.type == "cuda":
-        used = f"{processes.size} x {torch.cuda.get_device_name(job.device)}, {used}"
-    if record.stateful_loss is None or record.windows_loss is None:
-        losses = (
-            "The run was stopped, so it was not evaluated: "
-            "`nextchar-train resume` goes on with it, "
-            "`nextchar-train evaluate best.pt CORPUS --split validation` evaluates it as it is.\n"
-        )
-    else:
-        losses = (
-            "| protocol | nats per character | bits per character |\n|---|---|---|\n"
-            f"| stateful: the state carried from the first character to the last | {record.stateful_loss:.4f} "
-            f"| {bits(record.stateful_loss):.4f} |\n"
-            f"| windows of 256 characters, each from state zero | {record.windows_loss:.4f} "
-            f"| {bits(record.windows_loss):.4f} |\n"
-        )
-    return f"""# Training run
-
-    {record.command}
-
-## Loss of the best checkpoint on {_evaluated_part(dataset)}
-
-{losses}
-Watched during training, on windows from all over them: {record.validation_loss:.4f} nats at step {record.step:,}, \
-the best of the run; {last.validation_loss:.4f} at the last step, {last.step:,}.
-
-![The losses along the way](loss.png)
-
-## Corpus
-
-{summary}
-- SHA-256 of the text: {record.corpus_sha256}
-
-## Network and training
-
-- {architecture.cell}, {architecture.layers} x {architecture.hidden_size}, embedding {architecture.embedding_size}: \
-{parameters:,} parameters
-- budget {settings.budget}; batch {settings.batch_size} x {settings.sequence_length} characters; \
-learning rate {settings.learning_rate:g}; seed {settings.seed}
-- dropout {settings.dropout:g}, on the input {settings.input_dropout:g}; weight decay {settings.weight_decay:g}
-- {last.step:,} steps, {last.epoch:.1f} epochs, {last.characters:,} characters in {last.seconds:,.0f} s: \
-{last.characters / last.seconds:,.0f} characters/s, evaluations included
-- precision: {precision}; the losses above are in float32
-
-## Machine
-
-- {_processor()}, {os.cpu_count()} processors seen, {used}
-- Python {platform.python_version()}, torch {torch.__version__}, nextchar {version("nextchar")}, \
-{platform.system()} {platform.machine()}
-"""
-
-
-def _processor() -> str:
-    """The processor's name; Python's own answer is empty on Linux."""
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

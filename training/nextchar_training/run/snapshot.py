@@ -1,30 +1,39 @@
-"""The stopped run: all that a training needs to go on where it was, as if it had never stopped.
+"""The snapshot: all that a training needs to continue as if it had never been interrupted.
 
-``fit`` writes one beside its checkpoints, every minute and whenever it evaluates, and removes it when the run is
-complete. So a run that was stopped, or killed, has one.
+``fit`` writes one beside its checkpoints, once a minute and at every evaluation, and removes it when the run is
+complete. So a run that was stopped or killed has one, and a complete run has none.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, field
 from pathlib import Path
 
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
 from torch import Tensor
+
+from nextchar_model.alphabet import Alphabet
 
 from ..data.rules import Rules
 from ..learning.recipe import Architecture, Recipe
 from ..learning.trainer import Position
-from .checkpoint import CheckpointError, read_whole, write_whole
+from .checkpoint import alphabet_content, load_tensors, save_tensors, validated
 from .folder import LossRow
 
 _FORMAT = "nextchar stopped run"
 _VERSION = 5
+_KIND = "stopped run"
 
 
-@dataclass(frozen=True)
-class StoppedRun:
-    """A run at one moment. ``losses`` are the scheduled evaluations so far; ``training_losses`` those of the steps
-    since the last of them. Other ``processes``, or other ``threads`` of each, would add in another order.
+@dataclass(frozen=True, config=ConfigDict(arbitrary_types_allowed=True, extra="forbid"))
+class Snapshot:
+    """A run at one moment.
+
+    ``losses`` are the scheduled evaluations so far; ``training_losses`` those of the steps since the last of them.
+    ``earlier`` are those of the finished run that this one continues. ``alphabet`` is that of the checkpoint from whose
+    weights the run started; None: the corpus has its own.
+    ``processes``, and ``threads`` of each, have to be the same again: others would add in another order.
     """
 
     command: str
@@ -35,38 +44,38 @@ class StoppedRun:
     processes: int
     threads: int
     architecture: Architecture
-    settings: Recipe
+    recipe: Recipe
     weights: dict[str, Tensor]
     position: Position
     losses: list[LossRow]
     training_losses: list[float]
+    earlier: list[LossRow] = field(default_factory=list)
+    alphabet: Alphabet | None = None
 
 
-def save_stopped_run(run: StoppedRun, path: Path) -> None:
-    """Writes a run. Where this raises ``OSError``, what was at ``path`` before is intact."""
-    document = {
-        "format": _FORMAT,
-        "version": _VERSION,
-        **vars(run),
-        "rules": asdict(run.rules),
-        "architecture": asdict(run.architecture),
-        "settings": asdict(run.settings),
-        "position": vars(run.position),
-        "losses": [asdict(row) for row in run.losses],
+def save_snapshot(snapshot: Snapshot, path: Path) -> None:
+    """Writes a snapshot. If this raises ``OSError``, the file that was at ``path`` before is intact."""
+    content = {
+        **vars(snapshot),
+        "rules": asdict(snapshot.rules),
+        "architecture": asdict(snapshot.architecture),
+        "settings": asdict(snapshot.recipe),
+        "position": vars(snapshot.position),
+        "losses": [asdict(row) for row in snapshot.losses],
     }
-    write_whole(document, path, "stopped run")
+    del content["recipe"], content["earlier"], content["alphabet"]
+    if snapshot.earlier:
+        content["earlier"] = [asdict(row) for row in snapshot.earlier]
+    if snapshot.alphabet is not None:
+        content["alphabet"] = alphabet_content(snapshot.alphabet)
+    save_tensors(path, content, form=_FORMAT, version=_VERSION, kind=_KIND)
 
 
-def load_stopped_run(path: Path) -> StoppedRun:
-    """Reads a run. Raises ``CheckpointError`` for what is none, ``OSError`` where there is no file."""
-    content = read_whole(path, _FORMAT, _VERSION, "stopped run")
-    try:
-        del content["format"], content["version"]
-        content["rules"] = Rules(**content["rules"])
-        content["architecture"] = Architecture(**content["architecture"])
-        content["settings"] = Recipe(**content["settings"])
-        content["position"] = Position(**content["position"])
-        content["losses"] = [LossRow(**row) for row in content["losses"]]
-        return StoppedRun(**content)
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: damaged: {error}") from error
+def load_snapshot(path: Path) -> Snapshot:
+    """Reads a snapshot.
+
+    Raises ``CheckpointError`` if the file isn't a valid snapshot, ``OSError`` if it can't be opened.
+    """
+    content = load_tensors(path, form=_FORMAT, version=_VERSION, kind=_KIND)
+    content["recipe"] = content.pop("settings", None)
+    return validated(Snapshot, content, path)

@@ -1,4 +1,4 @@
-"""The board: a training's progress as TensorBoard reads it, beside the run's other files."""
+"""TensorBoard's view of a training: losses, speed and samples, in a file beside the run's others."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Self
 
 from torch.utils.tensorboard import SummaryWriter
 
-from ..learning.trainer import Progress
+from .ledger import Update
 
-_EVERY = 20  # steps from one point to the next of what every step has, or a little more
+_PERIOD = 20  # steps at least between two points of a training curve
 
 
-class Board:
-    """Writes each ``Progress`` that it is given. A context manager: its file is complete when it is left."""
+class TensorBoardReporter:
+    """Writes every update to TensorBoard's file. Use it as a context manager: leaving it completes the file."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._writer: SummaryWriter | None = None
-        self._points = 0  # so many times ``_EVERY`` steps have their point
+        self._points = 0  # periods that have their point
 
     def __enter__(self) -> Self:
         return self
@@ -30,23 +30,23 @@ class Board:
         if self._writer is not None:
             self._writer.close()
 
-    def show(self, progress: Progress, sample: str | None = None) -> None:
-        """Adds where the training stands, and what the network writes now."""
+    def report(self, update: Update) -> None:
+        """Adds the losses, the learning rate and the speed, and at an evaluation a sample."""
+        progress = update.progress
         if self._writer is None:
-            # What a killed run wrote beyond the step from which this one goes on is hidden.
-            self._writer = SummaryWriter(self._folder, purge_step=progress.step)
-            self._points = (progress.step - 1) // _EVERY
-        evaluated = progress.validation_loss is not None
-        if evaluated or progress.step // _EVERY > self._points:
-            self._points = progress.step // _EVERY
+            # If a killed run wrote points beyond the step from which it is resumed, TensorBoard hides them.
+            self._writer = SummaryWriter(self._folder, purge_step=update.step)
+            self._points = (update.step - 1) // _PERIOD
+        if update.row is not None or update.step // _PERIOD > self._points:
+            self._points = update.step // _PERIOD
             scalars = {
                 "loss/training": progress.training_loss,
                 "learning_rate": progress.learning_rate,
                 "characters_per_second": progress.characters / progress.seconds,
             }
             for name, value in scalars.items():
-                self._writer.add_scalar(name, value, progress.step)
-        if evaluated:
-            self._writer.add_scalar("loss/validation", progress.validation_loss, progress.step)
-        if sample is not None:
-            self._writer.add_text("sample", f"```\n{sample}\n```", progress.step)
+                self._writer.add_scalar(name, value, update.step)
+        if update.row is not None:
+            self._writer.add_scalar("loss/validation", update.row.validation_loss, update.step)
+            if update.sample is not None:
+                self._writer.add_text("sample", f"```\n{update.sample}\n```", update.step)

@@ -1,17 +1,18 @@
-"""The display: a training's progress on standard output.
+"""The terminal's view of a training, on standard output.
 
-Where standard output is a terminal, it is live: a bar, the losses, and the beginning of what the network writes now.
-Where it is not, a line for every evaluation.
+A terminal shows it live: a bar, the losses, and what the network writes now. Otherwise every evaluation is a line.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
+from rich.cells import cell_len
 from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
@@ -23,28 +24,28 @@ from rich.text import Text
 from ..data.dataset import Dataset
 from ..data.summary import summarized
 from ..learning.trainer import Progress
-
-SAMPLE_CHARACTERS = 240
-"""Characters of a sample: enough to see what the network knows by now."""
+from .ledger import Update
 
 _SAMPLE_LINES = 6
-_SETTLED = 10  # steps after which the speed tells how long it will take
+_SETTLED = 10  # steps after which the speed tells how long the training will take
+_LEAST_BUSY = 0.5  # of the time of each thread
+_SECONDS_STARVED = 20.0  # until it is said
 
 
-class Display:
-    """Shows each ``Progress`` that it is given. A context manager: what is live lives inside it."""
+class TerminalReporter:
+    """Shows every update. Use it as a context manager: the live view ends when it is left."""
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: Console | None = None, *, threads: int = 1, lines: bool = False) -> None:
+        """Shows a training with ``threads`` on the processor, in which ``lines`` are documents if so."""
+        self._threads = threads
+        self._lines = lines
         self._console = console or Console(highlight=False)
         self._live = Live(console=self._console, auto_refresh=False, transient=False)
-        self._validation_losses: list[float] = []
+        self._validation_loss: float | None = None
         self._sample: str | None = None
         self._expected: str | None = None
-
-    @property
-    def wants_sample(self) -> bool:
-        """Whether anybody would see what the network writes now."""
-        return self._console.is_terminal
+        self._fed_at = 0.0  # seconds of the training when the threads last had the processor for themselves
+        self._told_starved = False
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -56,32 +57,54 @@ class Display:
     ) -> None:
         self._live.stop()
 
-    def show(self, progress: Progress, sample: str | None = None) -> None:
-        """Shows where the training stands; ``sample`` is what the network writes now, where that is new."""
-        if progress.validation_loss is not None:
-            self._validation_losses.append(progress.validation_loss)
-        self._sample = self._sample if sample is None else sample
+    def report(self, update: Update) -> None:
+        """Shows where the training stands, on a terminal with a new sample after every evaluation."""
+        progress = update.progress
         if self._expected is None and progress.step >= _SETTLED:
             epochs, seconds = progress.epoch / progress.fraction, round(progress.seconds / progress.fraction)
             self._expected = f"{epochs:.1f} epochs in {timedelta(seconds=seconds)}"
             if not self._console.is_terminal:
                 print(f"expected: {self._expected}", flush=True)
+        self._watch_processor(progress)
         if self._console.is_terminal:
-            self._live.update(self._view(progress), refresh=True)
-        elif progress.validation_loss is not None:
+            if update.row is not None:
+                self._validation_loss, self._sample = update.row.validation_loss, update.sample
+            self._live.update(self._view(update), refresh=True)
+        elif update.row is not None:
             print(
                 f"{progress.fraction:4.0%}  epoch {progress.epoch:.1f}  loss {progress.training_loss:.3f}  "
-                f"validation {progress.validation_loss:.3f}  {_speed(progress)}  {_left(progress)} left",
+                f"validation {update.row.validation_loss:.3f} nats per character  "
+                f"{_speed(progress)}  {_left(progress)} left",
                 flush=True,
             )
 
-    def _view(self, progress: Progress) -> Group:
-        losses = self._validation_losses
+    def _watch_processor(self, progress: Progress) -> None:
+        """Says once if the training's threads have to share the processor with other work for a while."""
+        if self._threads == 1 or self._told_starved:
+            return
+        if progress.busy >= _LEAST_BUSY or self._fed_at == 0.0:
+            self._fed_at = progress.seconds
+        elif progress.seconds > self._fed_at + _SECONDS_STARVED:
+            self._told_starved = True
+            message = (
+                f"the processor is busy with other work: each of {self._threads} threads has it "
+                f"{progress.busy:.0%} of the time; fewer --threads would be faster"
+            )
+            if self._console.is_terminal:
+                self._console.print(message)  # above the live view
+            else:
+                print(message, flush=True)
+
+    def _view(self, update: Update) -> Group:
+        progress = update.progress
+        validation = "not yet"
+        if self._validation_loss is not None:
+            validation = f"{self._validation_loss:.4f} nats per character, best {update.best_loss:.4f}"
         figures = Table.grid(padding=(0, 2))
         for name, value in (
             ("step", f"{progress.step:,}, epoch {progress.epoch:.1f}"),
-            ("loss", f"{progress.training_loss:.4f} with dropout"),
-            ("validation", f"{losses[-1]:.4f}, best {min(losses):.4f}" if losses else "not yet"),
+            ("loss", f"{progress.training_loss:.4f} nats per character, with dropout"),
+            ("validation", validation),
             ("speed", _speed(progress)),
             ("expected", self._expected or "known in a moment"),
         ):
@@ -92,14 +115,23 @@ class Display:
             f"{progress.fraction:4.0%}",
             f"{_left(progress)} left",
         )
+        # A terminal echoes Ctrl-C where the cursor is. The empty last line takes the echo: at the end of a full line it
+        # would wrap, and the view would be drawn a second time a line below.
+        end = Text("")
         if self._sample is None:
-            return Group(bar, figures)
-        text = Text("\n".join(self._sample.splitlines()[:_SAMPLE_LINES]), overflow="ellipsis", no_wrap=True)
-        return Group(bar, figures, Panel(text, title="what it writes now", title_align="left", border_style="dim"))
+            return Group(bar, figures, end)
+        lines = self._sample.splitlines()
+        columns = _columns(lines, self._console.width - 4) if self._lines else 1  # 4: of the frame
+        sample = Table.grid(padding=(0, 2, 0, 0))
+        for first in range(0, min(len(lines), columns * _SAMPLE_LINES), columns):
+            row = lines[first : first + columns]
+            sample.add_row(*(Text(line, overflow="ellipsis", no_wrap=True) for line in row))
+        panel = Panel(sample, title="a sample of its text now", title_align="left", border_style="dim")
+        return Group(bar, figures, panel, end)
 
 
 def show_summary(dataset: Dataset, console: Console | None = None) -> None:
-    """Shows what a training is about to read."""
+    """Shows the dataset that a training is about to read."""
     console = console or Console(highlight=False)
     if not console.is_terminal:
         print("\n".join(f"{name}: {value}" for name, value in summarized(dataset)), flush=True)
@@ -112,15 +144,36 @@ def show_summary(dataset: Dataset, console: Console | None = None) -> None:
 
 @contextmanager
 def preparing() -> Iterator[Callable[[str, float], None]]:
-    """Shows how far the reading of a corpus is, where standard error is a terminal and it takes a while."""
+    """Shows a bar while a corpus is read, on standard error if that is a terminal."""
+    with _bar("") as show:
+        yield show
+
+
+@contextmanager
+def evaluating(text: str) -> Iterator[Callable[[float], None]]:
+    """Says that an evaluation runs on ``text``, and shows a bar if standard error is a terminal."""
+    print(f"evaluating the best checkpoint on {text}", flush=True)
+    with _bar("evaluating") as show:
+        yield lambda fraction: show("evaluating", fraction)
+
+
+@contextmanager
+def _bar(task: str) -> Iterator[Callable[[str, float], None]]:
+    """A bar that hears what is done and the fraction done, and disappears at the end."""
     console = Console(stderr=True, highlight=False)
     with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=1.0)
-        yield lambda what, fraction: bar.update(task, description=what, completed=fraction)
+        number = bar.add_task(task, total=1.0)
+        yield lambda name, fraction: bar.update(number, description=name, completed=fraction)
+
+
+def _columns(lines: list[str], width: int) -> int:
+    """In how many columns to show ``lines``: as few as bring all of them into view, if they are short enough."""
+    widest = max(map(cell_len, lines), default=0)
+    return max(1, min(math.ceil(len(lines) / _SAMPLE_LINES), (width + 2) // (widest + 2)))
 
 
 def _speed(progress: Progress) -> str:
-    return f"{progress.characters / progress.seconds:,.0f} char/s"
+    return f"{progress.characters / progress.seconds:,.0f} characters/s"
 
 
 def _left(progress: Progress) -> timedelta:

@@ -1,0 +1,55 @@
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console, RenderableType
+
+from nextchar_training.learning.recipe import Recipe
+from nextchar_training.run.checkpoint import save_checkpoint
+from nextchar_training.run.comparison import losses_table, read_best, read_runs, settings_table
+from nextchar_training.run.folder import RunFolder, RunFolderError
+from tests.training.run.test_checkpoint import RECORD, make
+from tests.training.run.test_ledger import row
+
+
+def save(path: Path, recipe: Recipe) -> Path:
+    """A run with one evaluation."""
+    folder = RunFolder(path)
+    folder.start()
+    folder.add_losses(row(10, 1.5))
+    record = replace(RECORD, recipe=recipe, stateful_loss=1.375, windows_loss=1.625)
+    save_checkpoint(replace(make(), record=record), folder.best)
+    return path
+
+
+def printed(table: RenderableType | None, width: int) -> list[str]:
+    assert table is not None
+    screen = io.StringIO()
+    Console(file=screen, width=width, color_system=None).print(table)
+    return screen.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_runs_are_rows_that_fit_the_terminal(tmp_path: Path, width: int) -> None:
+    paths = [save(tmp_path / name, Recipe(epochs=1)) for name in ("lstm-512-dropout-0.3", "gru-512-dropout-0.4")]
+    lines = printed(losses_table(read_runs(paths), read_best(paths)), width)
+    assert [line.split()[0] for line in lines[2:]] == ["lstm-512-dropout-0.3", "gru-512-dropout-0.4"]
+    assert lines[2].split()[-2:] == ["1.3750", "1.6250"]
+
+
+def test_settings_that_differ_are_a_table_of_their_own(tmp_path: Path) -> None:
+    paths = [save(tmp_path / "a", Recipe(epochs=1)), save(tmp_path / "b", Recipe(epochs=1, dropout=0.5))]
+    lines = printed(settings_table(read_runs(paths), read_best(paths)), 80)
+    assert [line.split() for line in lines[1:]] == [["setting", "a", "b"], ["dropout", "0.3", "0.5"]]
+
+
+def test_runs_with_the_same_settings_have_no_table_of_them(tmp_path: Path) -> None:
+    paths = [save(tmp_path / name, Recipe(epochs=1)) for name in "ab"]
+    assert settings_table(read_runs(paths), read_best(paths)) is None
+
+
+def test_the_same_run_twice_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "a", Recipe(epochs=1))
+    with pytest.raises(RunFolderError, match="the same run is named twice"):
+        read_runs([path, path / ".." / "a"])

@@ -1,0 +1,169 @@
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from nextchar_training.data.dataset import Dataset, prepare
+from nextchar_training.data.respelling import respelled
+from nextchar_training.data.rules import Rules
+from nextchar_training.data.sources import find_corpus
+from nextchar_training.learning.evaluation import NetworkScorer, stateful_loss
+from nextchar_training.learning.recipe import Recipe, Sizes
+from nextchar_training.learning.workers import Workers
+from nextchar_training.run import fit as fit_module
+from nextchar_training.run.checkpoint import Checkpoint, CheckpointError, load_checkpoint
+from nextchar_training.run.fit import Job, fit
+from nextchar_training.run.folder import RunFolder
+from nextchar_training.run.snapshot import Snapshot, load_snapshot, save_snapshot
+
+TEXT = "".join(f"The {n}th line of a text that repeats itself.\n" for n in range(60))
+RECIPE = Recipe(epochs=1, batch_size=8, sequence_length=16)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def dataset_of(text: str, folder: Path, rules: Rules | None = None) -> Dataset:
+    folder.mkdir(exist_ok=True)
+    (folder / "text.txt").write_text(text)
+    return prepare(find_corpus([str(folder / "text.txt")]), rules or Rules(), folder / "cache")
+
+
+def job_of(dataset: Dataset, **options: Any) -> Job:
+    architecture = Sizes(hidden_size=16, embedding_size=8).architecture(dataset.alphabet.size)
+    usual = {"architecture": architecture, "recipe": RECIPE, "command": "fit", "device": torch.device("cpu")}
+    return Job(dataset=dataset, **{**usual, **options})
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return dataset_of(TEXT, tmp_path_factory.mktemp("text"))
+
+
+@pytest.fixture(scope="module")
+def run(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A finished run; do not write into it."""
+    folder = RunFolder(tmp_path_factory.mktemp("finished") / "run")
+    fit(job_of(dataset), folder, Workers())
+    return folder
+
+
+def same_weights(one: Checkpoint, other: Checkpoint) -> bool:
+    return all(torch.equal(one.weights[name], weight) for name, weight in other.weights.items())
+
+
+def test_finished_run_holds_all_files_but_no_snapshot(run: RunFolder) -> None:
+    assert {file.name for file in run.path.iterdir()} == {
+        *("best.pt", "last.pt", "held_out.npz", "loss.csv", "loss.png", "samples.txt", "report.md")
+    }
+
+
+def test_final_loss_is_that_of_the_held_out_text_in_the_folder(run: RunFolder) -> None:
+    best = load_checkpoint(run.best)
+    assert stateful_loss(NetworkScorer(best.network()), run.read_held_out()) == best.record.stateful_loss
+
+
+def test_report_names_the_losses_with_their_unit_and_the_best_epoch(run: RunFolder) -> None:
+    report, record = run.report.read_text(), load_checkpoint(run.best).record
+    assert f"{record.stateful_loss:.4f}" in report
+    assert "nats per character" in report
+    assert "best epoch: " in report
+    assert "starts from random weights" in report
+
+
+def test_samples_of_lines_are_twenty_documents(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    fit(job_of(dataset_of(TEXT, tmp_path / "text", Rules(documents="line"))), folder, Workers())
+    texts = folder.samples.read_text().split("--- temperature ")[1:]
+    assert [len(text.strip("\n").split("\n")) for text in texts] == [21, 21, 21]  # below a heading
+
+
+def test_training_starts_from_the_weights_of_a_checkpoint(dataset: Dataset, run: RunFolder, tmp_path: Path) -> None:
+    best = load_checkpoint(run.best)
+    network, _ = job_of(dataset, initial=best).trainer(Workers())
+    assert all(torch.equal(network.state_dict()[name], weight) for name, weight in best.weights.items())
+
+
+def test_fine_tuning_learns_another_text_and_keeps_the_alphabet(run: RunFolder, tmp_path: Path) -> None:
+    best = load_checkpoint(run.best)
+    other = dataset_of("that text repeats a line.\n" * 60, tmp_path / "text")
+    folder = RunFolder(tmp_path / "run")
+    tuned = fit(
+        job_of(respelled(other, best.alphabet), initial=best, architecture=best.architecture), folder, Workers()
+    )
+    assert tuned.alphabet == best.alphabet
+    held_out = folder.read_held_out()
+    before, after = (stateful_loss(NetworkScorer(one.network()), held_out) for one in (best, tuned))
+    assert after < before
+    assert "starts from the weights of step" in folder.report.read_text()
+
+
+def test_text_in_another_alphabet_is_refused(run: RunFolder, tmp_path: Path) -> None:
+    best = load_checkpoint(run.best)
+    with pytest.raises(CheckpointError, match="not spelled in the alphabet"):
+        job_of(dataset_of("abc" * 1000, tmp_path / "text"), initial=best, architecture=best.architecture)
+
+
+def test_other_sizes_than_those_of_the_initial_weights_are_refused(dataset: Dataset, run: RunFolder) -> None:
+    best = load_checkpoint(run.best)
+    with pytest.raises(CheckpointError, match="sizes are not those"):
+        job_of(dataset, initial=best, architecture=replace(best.architecture, layers=2))
+
+
+def continued(dataset: Dataset, finished: RunFolder, path: Path) -> tuple[Job, RunFolder]:
+    """A copy of a finished run, and the job to train it for longer."""
+    shutil.copytree(finished.path, path)
+    folder = RunFolder(path, overwrite=True)
+    return job_of(dataset, initial=load_checkpoint(folder.last), earlier=folder.read_losses()), folder
+
+
+def test_finished_run_trains_for_longer_and_counts_on(dataset: Dataset, run: RunFolder, tmp_path: Path) -> None:
+    job, folder = continued(dataset, run, tmp_path / "run")
+    before = folder.read_losses()
+    best = fit(job, folder, Workers())
+    after = folder.read_losses()
+    assert after[: len(before)] == before
+    assert after[-1].step == 2 * before[-1].step
+    assert best.record.validation_loss == min(row.validation_loss for row in after)
+    assert f"continues a finished run from its step {before[-1].step:,}" in folder.report.read_text()
+
+
+def test_longer_training_keeps_the_best_until_it_is_beaten(dataset: Dataset, run: RunFolder, tmp_path: Path) -> None:
+    job, folder = continued(dataset, run, tmp_path / "run")
+    unbeatable = [replace(row, validation_loss=0.0) for row in job.earlier]
+    best = fit(replace(job, earlier=unbeatable), folder, Workers())
+    assert same_weights(best, load_checkpoint(run.best))
+
+
+@pytest.mark.parametrize("start", ["random", "fine-tuned", "longer"])
+def test_run_resumed_from_a_snapshot_ends_like_one_that_was_never_interrupted(
+    dataset: Dataset, run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: str
+) -> None:
+    if start == "longer":
+        job, whole = continued(dataset, run, tmp_path / "whole")
+    else:
+        initial = load_checkpoint(run.best) if start == "fine-tuned" else None
+        job, whole = job_of(dataset, initial=initial), RunFolder(tmp_path / "whole")
+    half = tmp_path / "half"
+
+    def save_and_copy_the_first(snapshot: Snapshot, path: Path) -> None:
+        save_snapshot(snapshot, path)
+        if not half.exists():
+            shutil.copytree(path.parent, half)
+
+    monkeypatch.setattr(fit_module, "save_snapshot", save_and_copy_the_first)
+    fit(job, whole, Workers())
+    folder = RunFolder(half, overwrite=True)
+    snapshot = load_snapshot(folder.stopped)
+    fit(job_of(dataset, snapshot=snapshot), folder, Workers())
+    assert same_weights(load_checkpoint(folder.last), load_checkpoint(whole.last))
+    assert same_weights(load_checkpoint(folder.best), load_checkpoint(whole.best))
+    assert [replace(row, seconds=0) for row in folder.read_losses()] == [
+        replace(row, seconds=0) for row in whole.read_losses()
+    ]
+    assert not folder.stopped.exists()

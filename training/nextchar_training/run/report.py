@@ -1,0 +1,144 @@
+"""The report of a run: ``report.md``, with all that is needed to repeat the run and to judge it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import torch
+
+from ..data.split import EVALUATED_CHARACTERS
+from ..data.summary import summarized
+from ..learning.evaluation import bits
+from ..learning.hardware import has_fast_bf16
+from ..learning.workers import Workers
+from .advice import about_best, about_size
+from .checkpoint import Checkpoint
+from .ledger import Ledger
+from .machine import processor
+
+if TYPE_CHECKING:
+    from .fit import Job
+
+_TEMPLATE = """\
+# Training run
+
+    {command}
+
+## Loss of the best checkpoint on {evaluated_part}
+
+{losses}
+Watched during training, on windows from all over the held-out text: {best_loss:.4f} nats per character at step \
+{best_step:,}, the best of the run; {last_loss:.4f} at the last step, {last_step:,}.
+
+{advice}
+
+![The losses along the way](loss.png)
+
+## Corpus
+
+{corpus}
+- SHA-256 of the text: {sha256}
+
+## Network and training
+
+- {architecture}: {parameters:,} parameters
+- {start}
+- budget {recipe.budget}; batch {recipe.batch_size} x {recipe.sequence_length} ids; \
+learning rate {recipe.learning_rate:g}; seed {recipe.seed}
+- dropout {recipe.dropout:g}, on the input {recipe.input_dropout:g}; weight decay {recipe.weight_decay:g}
+- {last_step:,} steps, {epochs:.1f} epochs, {characters:,} characters in {seconds:,.0f} s: \
+{speed:,.0f} characters/s, evaluations included
+- precision: {precision}; the losses above are in float32
+
+## Machine
+
+- {processor}, {processors} processors seen, {workers}
+- Python {python}, torch {torch}, nextchar {nextchar}, {system}
+"""
+
+_STOPPED = """\
+The run was stopped, so this checkpoint was not evaluated. `nextchar-train resume` continues the run;
+`nextchar-train evaluate best.pt CORPUS --split validation` evaluates the checkpoint as it is.
+"""
+
+_LOSSES = """\
+| protocol | nats per character | bits per character |
+|---|---|---|
+| stateful: the state carried from the first character to the last | {stateful:.4f} | {stateful_bits:.4f} |
+| windows of 256 characters, each from state zero | {windows:.4f} | {windows_bits:.4f} |
+"""
+
+
+def written_report(job: Job, best: Checkpoint, ledger: Ledger, workers: Workers) -> str:
+    """Returns the report of a run with at least one evaluation, in Markdown."""
+    architecture, record, last = best.architecture, best.record, ledger.all_rows[-1]
+    sizes = f"{architecture.cell}, {architecture.layers} x {architecture.hidden_size}"
+    return _TEMPLATE.format(
+        command=job.command,
+        evaluated_part=evaluated_part(job),
+        losses=_losses(best),
+        best_loss=record.validation_loss,
+        best_step=record.step,
+        last_loss=last.validation_loss,
+        last_step=last.step,
+        advice=_advice(job, ledger),
+        corpus="\n".join(f"- {name}: {value}" for name, value in summarized(job.dataset)),
+        sha256=record.corpus_sha256,
+        architecture=f"{sizes}, embedding {architecture.embedding_size}",
+        parameters=sum(weight.numel() for weight in best.weights.values()),
+        start=_start(job, ledger),
+        recipe=job.recipe,
+        epochs=last.epoch,
+        characters=last.characters,
+        seconds=last.seconds,
+        speed=last.characters / last.seconds,
+        precision="bfloat16 autocast" if has_fast_bf16(job.device) else "float32 (no fast bfloat16 here)",
+        processor=processor(),
+        processors=os.cpu_count(),
+        workers=_workers(job, workers),
+        python=platform.python_version(),
+        torch=torch.__version__,
+        nextchar=version("nextchar"),
+        system=f"{platform.system()} {platform.machine()}",
+    )
+
+
+def evaluated_part(job: Job) -> str:
+    """Returns which text the final losses are of, in words."""
+    characters = round(len(job.dataset.validation) * job.dataset.characters_per_id)
+    if characters <= EVALUATED_CHARACTERS:
+        return "all held-out text"
+    return f"the first {EVALUATED_CHARACTERS:,} held-out characters"
+
+
+def _losses(best: Checkpoint) -> str:
+    stateful, windows = best.record.stateful_loss, best.record.windows_loss
+    if stateful is None or windows is None:
+        return _STOPPED
+    return _LOSSES.format(stateful=stateful, stateful_bits=bits(stateful), windows=windows, windows_bits=bits(windows))
+
+
+def _advice(job: Job, ledger: Ledger) -> str:
+    size = about_size(job.dataset.facts.characters, job.architecture.hidden_size)
+    lines = [about_best(ledger.all_rows, job.recipe.patience), *([] if size is None else [size])]
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _start(job: Job, ledger: Ledger) -> str:
+    if ledger.earlier:
+        return f"continues a finished run from its step {ledger.earlier[-1].step:,}, with a new schedule"
+    if job.initial is not None:
+        return f"starts from the weights of step {job.initial.record.step:,} of: {job.initial.record.command}"
+    return "starts from random weights"
+
+
+def _workers(job: Job, workers: Workers) -> str:
+    threads = torch.get_num_threads()
+    processes = f"{workers.size} process{'' if workers.size == 1 else 'es'}"
+    used = f"{processes} of {threads} thread{'' if threads == 1 else 's'}"
+    if job.device.type == "cuda":
+        return f"{workers.size} x {torch.cuda.get_device_name(job.device)}, {used}"
+    return used
