@@ -1,6 +1,7 @@
-"""Bad model files: each is refused in one readable line that names the file, and nothing else is raised."""
+"""Bad model files: each is refused in one readable line that names the file, and no other error is raised."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,19 +15,22 @@ from nextchar_model.description import METADATA_KEY, ModelFileError
 from nextchar_model.runner import Runner
 from tests.support.tiny_model import TinyModel
 
+COMPATIBILITY = Path(__file__).parents[1] / "compatibility"
+
 
 def refusal(path: Path) -> str:
-    """What is said of the model file at ``path``, without its name."""
+    """Opens the file at ``path`` and returns the error's message without the path in front."""
     with pytest.raises(ModelFileError) as caught:
         Runner(path).replay()
     message = str(caught.value)
-    assert message.startswith(f"{path}: ")
+    assert message.startswith(str(path))
     assert "\n" not in message
-    return message.removeprefix(f"{path}: ")
+    assert "ONNXRuntimeError" not in message
+    return message.removeprefix(str(path)).lstrip(": ")
 
 
 def edited(source: Path, target: Path, edit: Callable[[dict[str, Any]], object]) -> Path:
-    """The model file ``source`` as ``target``, its description changed by ``edit``."""
+    """Writes the model file ``source`` to ``target``, its description changed by ``edit``."""
     model = onnx.load(source)
     (entry,) = [entry for entry in model.metadata_props if entry.key == METADATA_KEY]
     document = json.loads(entry.value)
@@ -37,11 +41,47 @@ def edited(source: Path, target: Path, edit: Callable[[dict[str, Any]], object])
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    assert refusal(tmp_path / "none.onnx") == "cannot be read: No such file or directory"
+    assert refusal(tmp_path / "none.onnx") == "there is no such file"
+
+
+def test_a_path_below_a_file_is_refused(tiny: TinyModel) -> None:
+    assert refusal(tiny.int8 / "model.onnx") == "can't be read: Not a directory"
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:
-    assert refusal(tmp_path) == "cannot be read: Is a directory"
+    assert refusal(tmp_path) == "is a folder, not a model file: name the .onnx file itself"
+
+
+def test_a_run_folder_is_refused_with_the_command_that_exports_it(tmp_path: Path) -> None:
+    run = tmp_path / "mine"
+    run.mkdir()
+    shutil.copy(COMPATIBILITY / "best.pt", run)
+    assert refusal(run) == f"is a run folder: export it first: nextchar-train export {run} --out model.onnx"
+
+
+def test_a_checkpoint_is_refused_with_the_command_that_exports_it() -> None:
+    path = COMPATIBILITY / "best.pt"
+    assert refusal(path) == f"is a training checkpoint: export it first: nextchar-train export {path} --out model.onnx"
+
+
+def test_a_snapshot_is_refused_with_the_command_that_exports_its_run() -> None:
+    path = COMPATIBILITY / "stopped.pt"
+    assert refusal(path) == (
+        f"is a snapshot of a training: export it first: nextchar-train export {path.parent} --out model.onnx"
+    )
+
+
+def test_an_empty_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "empty.onnx"
+    path.touch()
+    assert refusal(path) == "is empty, not a model file"
+
+
+@pytest.mark.parametrize("text", ["ROMEO: what light\n" * 500, "아버지가 방에 " * 500, "é"])
+def test_a_text_file_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "corpus.txt"
+    path.write_text(text, encoding="utf-8")
+    assert refusal(path) == "is a text file, not a model file: name the .onnx file that nextchar-train export wrote"
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
@@ -50,18 +90,18 @@ def test_a_truncated_file_is_refused_wherever_it_ends(tiny: TinyModel, precision
     path = tmp_path / "truncated.onnx"
     for length in [1, 7, 64, *range(999, len(content), 9973), len(content) - 1000, len(content) - 1]:
         path.write_bytes(content[:length])
-        assert refusal(path).startswith("not a readable ONNX file, truncated or of another kind: ")
+        assert refusal(path).startswith("not a readable ONNX file, cut off or of another kind: ")
 
 
-@pytest.mark.parametrize("content", [b"", b"ROMEO: what light\n" * 50, b"\x89PNG\r\n\x1a\n" + bytes(100), bytes(1000)])
+@pytest.mark.parametrize("content", [b"\x89PNG\r\n\x1a\n" + bytes(100), b"PK\x03\x04" + bytes(100), bytes(1000)])
 def test_a_file_of_another_kind_is_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "other.onnx"
     path.write_bytes(content)
-    assert refusal(path).startswith("not a readable ONNX file, truncated or of another kind: ")
+    assert refusal(path).startswith("not a readable ONNX file, cut off or of another kind: ")
 
 
 def foreign(path: Path, metadata: dict[str, str]) -> Path:
-    """A model of somebody else's: y = relu(x)."""
+    """Writes somebody else's model, y = relu(x), to ``path``."""
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["B", 3])
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["B", 3])
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "relu", [x], [y])
@@ -79,7 +119,7 @@ def test_somebody_elses_model_is_refused(tmp_path: Path) -> None:
 def test_somebody_elses_graph_with_our_description_is_refused(tiny: TinyModel, tmp_path: Path) -> None:
     (entry,) = onnx.load(tiny.fp32).metadata_props
     path = foreign(tmp_path / "relu.onnx", {entry.key: entry.value})
-    assert refusal(path).startswith("the graph gives y, not ids, ")
+    assert refusal(path).startswith("the graph's outputs are y; they must be ids, ")
 
 
 def test_another_format_version_is_refused(tiny: TinyModel, tmp_path: Path) -> None:
@@ -87,16 +127,16 @@ def test_another_format_version_is_refused(tiny: TinyModel, tmp_path: Path) -> N
     assert refusal(path).startswith("model file format 99; this version of nextchar reads format 2")
 
 
-def test_damaged_metadata_are_refused(tiny: TinyModel, tmp_path: Path) -> None:
+def test_a_damaged_description_is_refused(tiny: TinyModel, tmp_path: Path) -> None:
     model = onnx.load(tiny.int8)
     model.metadata_props[0].value = model.metadata_props[0].value[:-20]
     onnx.save(model, tmp_path / "damaged.onnx")
-    assert refusal(tmp_path / "damaged.onnx") == "the metadata of the model is damaged"
+    assert refusal(tmp_path / "damaged.onnx") == "the model's description is damaged"
 
 
-def test_a_description_with_a_field_missing_is_refused(tiny: TinyModel, tmp_path: Path) -> None:
+def test_a_description_with_a_missing_field_is_refused(tiny: TinyModel, tmp_path: Path) -> None:
     path = edited(tiny.int8, tmp_path / "short.onnx", lambda document: document.pop("alphabet"))
-    assert refusal(path) == "the description of the model lacks 'alphabet'"
+    assert refusal(path) == "the model's description is invalid: alphabet: is required"
 
 
 @pytest.mark.parametrize(
@@ -106,7 +146,7 @@ def test_a_description_with_a_field_missing_is_refused(tiny: TinyModel, tmp_path
         (lambda document: document.update(layers=1), "hidden"),
         (lambda document: document.update(precision="fp32"), "hidden"),
         (lambda document: document["alphabet"]["symbols"].append("가"), "bias"),
-        (lambda document: document["alphabet"]["symbols"].pop(), "bias"),
+        (lambda document: document["alphabet"]["symbols"].remove("R"), "bias"),
     ],
     ids=["hidden_size", "layers", "precision", "a symbol more", "a symbol less"],
 )
@@ -114,24 +154,31 @@ def test_a_description_of_another_graph_is_refused(
     tiny: TinyModel, tmp_path: Path, edit: Callable[[dict[str, Any]], object], named: str
 ) -> None:
     path = edited(tiny.int8, tmp_path / "mixed.onnx", edit)
-    assert refusal(path).startswith(f"the graph takes {named} as ")
+    assert refusal(path).startswith(f"the graph's input {named} is ")
+
+
+def test_an_empty_replay_sample_is_refused(tiny: TinyModel, tmp_path: Path) -> None:
+    def empty(document: dict[str, Any]) -> None:
+        document["test_vector"].update(text="", ids=[], logprobs=[])
+
+    path = edited(tiny.int8, tmp_path / "empty.onnx", empty)
+    assert refusal(path).startswith("its replay sample can't be run: ")
 
 
 @pytest.mark.parametrize(
     "edit",
     [
-        lambda vector: vector.update(text="", ids=[], logprobs=[]),
-        lambda vector: vector.update(seed=-1),
-        lambda vector: vector.update(text="가" * len(vector["text"])),
-        lambda vector: vector.update(logprobs=["x"] * len(vector["logprobs"])),
+        lambda sample: sample.update(seed=-1),
+        lambda sample: sample.update(text="가" * len(sample["text"])),
+        lambda sample: sample.update(logprobs=["x"] * len(sample["logprobs"])),
     ],
-    ids=["nothing", "seed", "text", "logprobs"],
+    ids=["seed", "text", "logprobs"],
 )
-def test_a_test_vector_that_can_not_be_run_is_refused(
+def test_an_invalid_replay_sample_is_refused(
     tiny: TinyModel, tmp_path: Path, edit: Callable[[dict[str, Any]], object]
 ) -> None:
-    path = edited(tiny.int8, tmp_path / "vector.onnx", lambda document: edit(document["test_vector"]))
-    assert refusal(path).startswith("its test vector can't be run: ")
+    path = edited(tiny.int8, tmp_path / "sample.onnx", lambda document: edit(document["test_vector"]))
+    assert refusal(path).startswith("the model's description is invalid: ")
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
@@ -139,22 +186,26 @@ def test_a_changed_weight_is_refused_by_the_replay(tiny: TinyModel, precision: s
     model = onnx.load(getattr(tiny, precision))
     (weight,) = [tensor for tensor in model.graph.initializer if tensor.name == "gates_0_weight"]
     values = numpy_helper.to_array(weight).copy()
-    values[:, ::3] = np.negative(values[:, ::3])  # every third sign
+    values[:, ::3] = np.negative(values[:, ::3])
     weight.CopyFrom(numpy_helper.from_array(values, weight.name))
     onnx.save(model, tmp_path / "changed.onnx")
-    assert refusal(tmp_path / "changed.onnx").startswith("this machine computes its test vector wrongly (off by ")
+    assert refusal(tmp_path / "changed.onnx").startswith(
+        "this machine computes the file's replay sample wrongly (off by "
+    )
 
 
-def test_a_weight_that_is_no_number_is_refused_by_the_replay(tiny: TinyModel, tmp_path: Path) -> None:
+def test_a_weight_that_is_not_a_number_is_refused_by_the_replay(tiny: TinyModel, tmp_path: Path) -> None:
     model = onnx.load(tiny.fp32)
     (weight,) = [tensor for tensor in model.graph.initializer if tensor.name == "logits_weight"]
     values = numpy_helper.to_array(weight).copy()
     values[0, 0] = np.nan
     weight.CopyFrom(numpy_helper.from_array(values, weight.name))
     onnx.save(model, tmp_path / "nan.onnx")
-    assert refusal(tmp_path / "nan.onnx").startswith("this machine computes its test vector wrongly (off by nan nats)")
+    assert refusal(tmp_path / "nan.onnx").startswith(
+        "this machine computes the file's replay sample wrongly (off by nan nats)"
+    )
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
-def test_the_files_that_these_are_made_of_are_accepted(tiny: TinyModel, precision: str) -> None:
+def test_the_undamaged_files_are_accepted(tiny: TinyModel, precision: str) -> None:
     assert Runner(getattr(tiny, precision)).replay().exact

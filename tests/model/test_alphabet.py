@@ -1,10 +1,12 @@
+"""The alphabet: every text has the same ids everywhere, or an error that names the character."""
+
 import pytest
 
 from nextchar_model.alphabet import BOUNDARY, Alphabet, AlphabetError, UnknownCharacterError
 from nextchar_model.decoder import decode
 
 
-def test_decode_gives_back_what_was_encoded() -> None:
+def test_decode_returns_the_encoded_text() -> None:
     text = "Ein Käfer,\n한글 ok."
     alphabet = Alphabet.of(text)
     assert decode(alphabet, alphabet.encode(text)) == text
@@ -25,19 +27,19 @@ def test_composed_and_decomposed_text_have_the_same_ids() -> None:
     assert alphabet.encode("e\u0301").tolist() == alphabet.encode("\u00e9").tolist()
 
 
-def test_boundary_decodes_to_no_text() -> None:
+def test_the_boundary_decodes_to_no_text() -> None:
     alphabet = Alphabet.of("ab")
     assert decode(alphabet, [BOUNDARY, 1, BOUNDARY, 2]) == "ab"
     assert alphabet.symbol(BOUNDARY) == ""
 
 
-def test_unknown_character_is_named_with_its_offset_and_code_point() -> None:
+def test_an_unknown_character_is_named_with_its_offset_and_code_point() -> None:
     with pytest.raises(UnknownCharacterError, match=r"'ß' \(U\+00DF\) at offset 2") as caught:
         Alphabet.of("abc").encode("abßc")
     assert (caught.value.character, caught.value.offset) == ("ß", 2)
 
 
-def test_offset_of_an_unknown_character_counts_normalized_characters() -> None:
+def test_the_offset_of_an_unknown_character_counts_normalized_characters() -> None:
     with pytest.raises(UnknownCharacterError) as caught:
         Alphabet.of("é").encode("e\u0301e\u0301x")
     assert caught.value.offset == 2
@@ -63,11 +65,11 @@ def test_characters_beyond_the_basic_plane_are_one_symbol_each() -> None:
 
 
 @pytest.mark.parametrize("symbols", [(), ("b", "a"), ("a", "a"), ("ab",), ("",)])
-def test_symbols_that_are_no_alphabet_are_refused(symbols: tuple[str, ...]) -> None:
+def test_symbols_that_do_not_form_an_alphabet_are_refused(symbols: tuple[str, ...]) -> None:
     with pytest.raises(AlphabetError):
         Alphabet(symbols)
 
 
-def test_unknown_kind_of_alphabet_is_refused() -> None:
+def test_an_unknown_kind_of_alphabet_is_refused() -> None:
     with pytest.raises(AlphabetError, match="'runes'"):
         Alphabet(("a",), "runes")  # type: ignore[arg-type]

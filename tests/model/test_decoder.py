@@ -1,4 +1,4 @@
-"""Text from ids as they come: composition, bytes, and that nothing depends on how the ids were cut."""
+"""The decoder: composition, broken bytes, and the same text however the ids are chunked."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -21,14 +21,14 @@ def ids_of(kind: Kind) -> st.SearchStrategy[list[int]]:
 
 
 def fed(alphabet: Alphabet, chunks: Sequence[Sequence[int]]) -> tuple[list[str], list[int]]:
-    """The pieces of text that ``chunks`` give, and how many ids made each character."""
+    """Decodes ``chunks`` and returns the pieces of text, and how many ids made each character."""
     decoder = Decoder(alphabet)
-    finished = [*(decoder.feed(chunk) for chunk in chunks), decoder.flush()]
-    return [text for text, _ in finished], [count for _, counts in finished for count in counts]
+    parts = [*(decoder.feed(chunk) for chunk in chunks), decoder.flush()]
+    return [text for text, _ in parts], [count for _, counts in parts for count in counts]
 
 
 def raw(alphabet: Alphabet, ids: Sequence[int]) -> str:
-    """The text of ``ids`` before it is composed."""
+    """Returns the text of ``ids`` before it is composed."""
     if alphabet.kind == "bytes":
         return bytes(id_ - 1 for id_ in ids).decode(errors="replace")
     return "".join(alphabet.symbols[id_ - 1] for id_ in ids)
@@ -37,7 +37,7 @@ def raw(alphabet: Alphabet, ids: Sequence[int]) -> str:
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=300)
 @given(data=st.data())
-def test_any_ids_give_their_composed_text_however_they_are_cut(kind: Kind, data: st.DataObject) -> None:
+def test_any_ids_become_their_composed_text_however_they_are_chunked(kind: Kind, data: st.DataObject) -> None:
     alphabet, ids = ALPHABETS[kind], data.draw(ids_of(kind))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(ids)), max_size=6)))
     chunks = [ids[start:end] for start, end in zip([0, *cuts], [*cuts, len(ids)], strict=True)]
@@ -56,7 +56,7 @@ def test_any_ids_give_their_composed_text_however_they_are_cut(kind: Kind, data:
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=200)
 @given(data=st.data())
-def test_another_decoder_goes_on_from_the_pending_ids(kind: Kind, data: st.DataObject) -> None:
+def test_another_decoder_continues_from_the_pending_ids(kind: Kind, data: st.DataObject) -> None:
     alphabet, ids = ALPHABETS[kind], data.draw(ids_of(kind))
     expected = fed(alphabet, [ids])
     decoder = Decoder(alphabet)
@@ -71,7 +71,7 @@ def test_another_decoder_goes_on_from_the_pending_ids(kind: Kind, data: st.DataO
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(text=st.text(st.sampled_from(TEXT), max_size=40))
-def test_decoding_gives_back_what_was_encoded(kind: Kind, text: str) -> None:
+def test_decoding_returns_the_encoded_text(kind: Kind, text: str) -> None:
     assume(all(map(ALPHABETS[kind].knows, unicodedata.normalize("NFC", text))))
     spelling = ALPHABETS[kind].spell(text)
     assert spelling.text == unicodedata.normalize("NFC", text)
@@ -80,32 +80,32 @@ def test_decoding_gives_back_what_was_encoded(kind: Kind, text: str) -> None:
     assert len(spelling.lengths) == len(spelling.text)
 
 
-def came(kind: Kind, text: str, of: str = TEXT) -> list[str]:
-    """What each id of ``text`` finishes."""
+def finished(kind: Kind, text: str, of: str = TEXT) -> list[str]:
+    """Returns the text that each id of ``text`` finishes, and the rest, in the alphabet of the text ``of``."""
     alphabet = Alphabet.of(of, kind)
     decoder = Decoder(alphabet)
     return [*(decoder.feed([id_])[0] for id_ in alphabet.encode(text).tolist()), decoder.flush()[0]]
 
 
-def test_syllable_waits_for_a_final_consonant_and_no_longer() -> None:
+def test_a_syllable_waits_for_a_final_consonant_and_no_longer() -> None:
     korean = "아버지가 방에 값 ㅋㅋ"
-    assert came("jamo", "방", korean) == ["", "", "방", ""]
-    assert came("jamo", "가 ", korean) == ["", "", "가 ", ""]
-    assert came("jamo", "가방", korean) == ["", "", "가", "", "방", ""]
-    assert came("jamo", "가", korean) == ["", "", "가"]
-    assert came("jamo", "ㅋㅋ", korean) == ["ㅋ", "ㅋ", ""]
+    assert finished("jamo", "방", korean) == ["", "", "방", ""]
+    assert finished("jamo", "가 ", korean) == ["", "", "가 ", ""]
+    assert finished("jamo", "가방", korean) == ["", "", "가", "", "방", ""]
+    assert finished("jamo", "가", korean) == ["", "", "가"]
+    assert finished("jamo", "ㅋㅋ", korean) == ["ㅋ", "ㅋ", ""]
 
 
-def test_base_waits_only_where_the_alphabet_has_a_mark() -> None:
-    assert came("jamo", "ab", "ab") == ["a", "b", ""]
-    assert came("jamo", "eéb", "éb e") == ["", "e", "", "éb"[0], "b"]
-    assert came("characters", "eb", "éb e") == ["e", "b", ""]
-    assert came("characters", "xb", "x\u0301b") == ["", "x", "b"]
+def test_a_base_waits_only_if_the_alphabet_has_a_mark() -> None:
+    assert finished("jamo", "ab", "ab") == ["a", "b", ""]
+    assert finished("jamo", "eéb", "éb e") == ["", "e", "", "éb"[0], "b"]
+    assert finished("characters", "eb", "éb e") == ["e", "b", ""]
+    assert finished("characters", "xb", "x\u0301b") == ["", "x", "b"]
 
 
 def test_bytes_wait_for_their_character() -> None:
-    assert came("bytes", "é1") == ["", "", "é", "1"]
-    assert "".join(came("bytes", "가😀")) == "가😀"
+    assert finished("bytes", "é1") == ["", "", "é", "1"]
+    assert "".join(finished("bytes", "가😀")) == "가😀"
 
 
 @pytest.mark.parametrize(
@@ -121,16 +121,14 @@ def test_bytes_wait_for_their_character() -> None:
         (b"e\xcc\x81!", "é!", [3, 1]),
     ],
 )
-def test_bytes_that_are_no_utf8_are_replaced_a_maximal_subpart_at_a_time(
-    content: bytes, text: str, lengths: list[int]
-) -> None:
+def test_each_maximal_subpart_of_invalid_utf8_is_replaced(content: bytes, text: str, lengths: list[int]) -> None:
     pieces, counts = fed(ALPHABETS["bytes"], [[byte + 1] for byte in content])
     assert ("".join(pieces), counts) == (text, lengths)
     assert content.decode(errors="replace") == text or b"\xcc" in content
 
 
 @pytest.mark.parametrize("kind", ["jamo", "bytes"])
-def test_marks_without_end_are_parted(kind: Kind) -> None:
+def test_endless_marks_are_split(kind: Kind) -> None:
     alphabet = ALPHABETS[kind]
     marks = alphabet.encode("\u0301").tolist() * 100
     decoder = Decoder(alphabet)
@@ -146,14 +144,14 @@ def test_marks_without_end_are_parted(kind: Kind) -> None:
     ("text", "kind", "one_to_one", "most"),
     [("abc가é", "characters", True, 7), ("abc", "jamo", True, 7), ("가", "jamo", False, 22), ("값", "jamo", False, 22)],
 )
-def test_ids_that_characters_take_at_most(text: str, kind: Kind, one_to_one: bool, most: int) -> None:
+def test_the_bound_on_ids_depends_on_what_composes(text: str, kind: Kind, one_to_one: bool, most: int) -> None:
     alphabet = Alphabet.of(text, kind)
     assert is_one_to_one(alphabet) is one_to_one
     assert max_ids(alphabet, 7) == most
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_ids_of_any_stream_suffice_for_the_characters_that_were_asked_for(kind: Kind) -> None:
+def test_the_bound_on_ids_is_enough_for_any_stream(kind: Kind) -> None:
     alphabet = ALPHABETS[kind]
     random = np.random.default_rng(0)
     for characters in (1, 2, 5):

@@ -1,4 +1,4 @@
-"""Random numbers: a pure function of seed and position, pinned for good."""
+"""Random numbers: a pure function of seed and position, with values that never change."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ POSITIONS = st.integers(0, 2**40)
 
 
 @given(seed=SEEDS, position=POSITIONS, counts=st.lists(st.integers(0, 9), max_size=9))
-def test_numbers_do_not_depend_on_how_they_are_cut(seed: int, position: int, counts: list[int]) -> None:
+def test_numbers_do_not_depend_on_how_they_are_chunked(seed: int, position: int, counts: list[int]) -> None:
     parts, start = [np.empty(0, np.float32)], position
     for count in counts:
         parts.append(uniform(seed, start, count))
@@ -21,7 +21,7 @@ def test_numbers_do_not_depend_on_how_they_are_cut(seed: int, position: int, cou
 
 
 @given(seed=SEEDS, position=POSITIONS)
-def test_numbers_do_not_depend_on_what_was_drawn_before(seed: int, position: int) -> None:
+def test_numbers_do_not_depend_on_earlier_draws(seed: int, position: int) -> None:
     first = uniform(seed, position, 5).tolist()
     uniform(seed, position + 1, 7)
     uniform(seed ^ 1, position, 3)
@@ -47,20 +47,20 @@ def test_numbers_are_float32_multiples_of_two_to_the_minus_24_in_zero_to_one(see
         (2**64 - 1, 0, [3941665, 12034477, 6898410, 12014894, 5874745]),
     ],
 )
-def test_numbers_are_these_for_good(seed: int, position: int, steps: list[int]) -> None:
+def test_numbers_never_change(seed: int, position: int, steps: list[int]) -> None:
     assert (uniform(seed, position, len(steps)) * 2**24).astype(int).tolist() == steps
 
 
-def test_neighbouring_seeds_and_positions_are_unrelated() -> None:
+def test_neighbouring_seeds_and_positions_are_uncorrelated() -> None:
     rows = [uniform(seed, shift, 4096) for seed in range(8) for shift in range(3)]
     correlations = np.corrcoef(rows) - np.eye(len(rows))
     assert np.abs(correlations).max() < 0.1
 
 
-def test_numbers_are_even_over_zero_to_one() -> None:
+def test_numbers_are_spread_evenly() -> None:
     counts, _ = np.histogram(uniform(3, 0, 100_000), bins=10, range=(0, 1))
     assert (np.abs(counts - 10_000) < 500).all()
 
 
-def test_no_numbers_are_an_empty_array() -> None:
+def test_zero_numbers_are_an_empty_array() -> None:
     assert uniform(1, 3, 0).shape == (0,)

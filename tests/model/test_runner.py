@@ -1,9 +1,10 @@
-"""The runner: one operation on a real file, bit for bit the same however it is called."""
+"""The runner: one operation on a real model file, bit for bit the same however it is called."""
 
 import hashlib
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -18,10 +19,11 @@ from tests.support.tiny_model import TinyModel
 
 COUNT = 60
 
+COMPATIBILITY = Path(__file__).parents[1] / "compatibility" / "model.onnx"
+
 NO_CUDA = pytest.mark.skipif(
     "CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="this onnxruntime is built with CUDA"
 )
-
 
 MODELS = [(cell, precision) for cell in ("lstm", "gru", "rnn") for precision in ("int8", "fp32")]
 
@@ -33,13 +35,13 @@ def runner(tiny_of: Callable[[Cell], TinyModel], request: pytest.FixtureRequest)
 
 
 def sample(runner: Runner, batch: Batch, steps: int, first: int, seeds: Sequence[int]) -> Steps:
-    """The next ``steps`` ids of rows with ``seeds``, which sampled ``first`` before."""
+    """Samples the next ``steps`` ids of rows with ``seeds``, which have sampled ``first`` ids before."""
     draws = np.stack([uniform(seed, first, steps) for seed in seeds], axis=1)
     return runner.advance(batch, np.full((steps, len(batch)), SAMPLE), draws)
 
 
 def bits(steps: Sequence[Steps], row: int) -> tuple[bytes, bytes]:
-    """Ids and log-probabilities of ``row``."""
+    """Returns the bytes of the ids and of the log-probabilities of ``row``."""
     return (
         np.concatenate([one.ids[:, row] for one in steps]).tobytes(),
         np.concatenate([one.logprob[:, row] for one in steps]).tobytes(),
@@ -47,8 +49,13 @@ def bits(steps: Sequence[Steps], row: int) -> tuple[bytes, bytes]:
 
 
 def alone(runner: Runner, seed: int, settings: SamplingSettings | None = None) -> tuple[bytes, bytes]:
-    """The bits of a row with ``seed`` that has a batch and a call for itself."""
+    """Returns the bits of a row with ``seed`` that is sampled alone, in one call."""
     return bits([sample(runner, runner.start([settings or SamplingSettings()]), COUNT, 0, [seed])], 0)
+
+
+def state_bits(batch: Batch) -> dict[str, bytes]:
+    """Returns the bytes of each array of ``batch``."""
+    return {name: array.tobytes() for name, array in vars(batch).items()}
 
 
 def test_a_row_starts_at_the_boundary_with_a_state_of_zero(runner: Runner) -> None:
@@ -63,24 +70,22 @@ def test_a_row_starts_at_the_boundary_with_a_state_of_zero(runner: Runner) -> No
 
 
 @pytest.mark.parametrize("reads", [1, 5, 19])
-def test_what_is_only_read_leaves_the_bits_that_it_leaves_where_it_is_told(runner: Runner, reads: int) -> None:
+def test_ids_that_are_only_read_leave_the_same_bits_as_forced_ones(runner: Runner, reads: int) -> None:
     ids = np.random.default_rng(0).integers(1, runner.description.alphabet.size, (20, 3))
     forced = np.concatenate([ids, np.full((10, 3), SAMPLE)])
     draws = np.concatenate([np.zeros((20, 3), np.float32), np.stack([uniform(seed, 0, 10) for seed in range(3)], 1)])
-    told, untold = (
+    forcing, reading = (
         runner.start([SamplingSettings(), SamplingSettings(top_k=3), SamplingSettings(temperature=0.0)])
         for _ in range(2)
     )
-    whole = runner.advance(told, forced, draws)
-    rest = runner.advance(untold, forced[reads:], draws[reads:], read=forced[:reads])
+    whole = runner.advance(forcing, forced, draws)
+    rest = runner.advance(reading, forced[reads:], draws[reads:], read=forced[:reads])
     assert rest.ids.tobytes() == whole.ids[reads:].tobytes()
     assert rest.logprob.tobytes() == whole.logprob[reads:].tobytes()
-    assert {name: array.tobytes() for name, array in vars(untold).items()} == {
-        name: array.tobytes() for name, array in vars(told).items()
-    }
+    assert state_bits(reading) == state_bits(forcing)
 
 
-def test_a_batch_of_more_rows_than_one_call_takes_has_the_bits_of_its_rows(runner: Runner) -> None:
+def test_a_batch_that_is_run_in_slices_has_the_bits_of_its_rows(runner: Runner) -> None:
     count = 2 * MAX_ROWS + 3  # slices of unequal size
     settings = [SamplingSettings(temperature=0.5 + row / count) for row in range(count)]
     read = np.arange(2 * count).reshape(2, count) % runner.description.alphabet.size
@@ -94,9 +99,7 @@ def test_a_batch_of_more_rows_than_one_call_takes_has_the_bits_of_its_rows(runne
     for row in (0, MAX_ROWS - 1, MAX_ROWS, count - 1):
         alone, steps_alone = advance([row])
         assert bits([steps], row) == bits([steps_alone], 0)
-        assert {name: array.tobytes() for name, array in vars(whole.take([row])).items()} == {
-            name: array.tobytes() for name, array in vars(alone).items()
-        }
+        assert state_bits(whole.take([row])) == state_bits(alone)
 
 
 def test_a_row_keeps_its_bits_when_rows_join_and_leave_its_batch(runner: Runner) -> None:
@@ -110,7 +113,7 @@ def test_a_row_keeps_its_bits_when_rows_join_and_leave_its_batch(runner: Runner)
     assert bits(batch_of_first, 0) == alone(runner, 1)
 
 
-def test_a_row_that_left_and_came_back_goes_on_where_it_was(runner: Runner) -> None:
+def test_a_row_that_leaves_and_returns_continues_where_it_was(runner: Runner) -> None:
     both = runner.start([SamplingSettings(), SamplingSettings(top_p=0.8)])
     first = sample(runner, both, 20, 0, [1, 2])
     kept = both.take([1])
@@ -123,7 +126,7 @@ def test_a_row_that_left_and_came_back_goes_on_where_it_was(runner: Runner) -> N
 
 
 @pytest.mark.parametrize(("cell", "precision"), MODELS)
-def test_two_threads_a_step_give_the_bits_of_one(
+def test_two_threads_per_step_compute_the_bits_of_one(
     tiny_of: Callable[[Cell], TinyModel], cell: Cell, precision: str
 ) -> None:
     one, two = (Runner(getattr(tiny_of(cell), precision), threads=threads) for threads in (1, 2))
@@ -143,13 +146,13 @@ def test_callers_on_several_threads_do_not_disturb_each_other(runner: Runner) ->
         assert list(pool.map(lambda seed: alone(runner, seed), seeds)) == expected
 
 
-def test_a_text_that_is_read_gets_the_log_probabilities_that_its_sampling_gave(runner: Runner) -> None:
+def test_reading_a_sampled_text_repeats_its_log_probabilities(runner: Runner) -> None:
     sampled = sample(runner, runner.start([SamplingSettings()]), COUNT, 0, [5])
     read = runner.advance(runner.start([SamplingSettings()]), sampled.ids, np.zeros((COUNT, 1), np.float32))
     assert read.logprob.tobytes() == sampled.logprob.tobytes()
 
 
-def test_reading_does_not_look_at_the_random_numbers(runner: Runner, tiny: TinyModel) -> None:
+def test_reading_ignores_the_random_numbers(runner: Runner, tiny: TinyModel) -> None:
     ids = tiny.alphabet.encode(tiny.text[:COUNT])[:, None]
     zeros = runner.advance(runner.start([SamplingSettings()]), ids, np.zeros((COUNT, 1), np.float32))
     numbers = runner.advance(runner.start([SamplingSettings()]), ids, uniform(1, 0, COUNT)[:, None])
@@ -157,7 +160,7 @@ def test_reading_does_not_look_at_the_random_numbers(runner: Runner, tiny: TinyM
     assert zeros.logprob.tobytes() == numbers.logprob.tobytes()
 
 
-def test_scoring_in_pieces_gives_the_bits_of_scoring_at_once(runner: Runner, tiny: TinyModel) -> None:
+def test_scoring_in_pieces_has_the_bits_of_scoring_at_once(runner: Runner, tiny: TinyModel) -> None:
     ids = tiny.alphabet.encode(tiny.text[:COUNT])[:, None]
     boundary = np.zeros(1, np.int64)
     whole, _ = runner.score(boundary, ids, runner.initial_state(1))
@@ -171,7 +174,7 @@ def test_generate_depends_on_the_seed_alone(runner: Runner) -> None:
     assert first == again != other
 
 
-def test_more_alternatives_than_ids_are_all_ids(runner: Runner) -> None:
+def test_asking_for_too_many_alternatives_returns_every_id(runner: Runner) -> None:
     V = runner.description.alphabet.size
     batch = runner.start([SamplingSettings()])
     steps = runner.advance(batch, np.full((1, 1), SAMPLE), np.zeros((1, 1), np.float32), alternatives=V + 20)
@@ -191,11 +194,17 @@ def test_the_digest_is_the_files_sha_256(tiny: TinyModel) -> None:
     assert Runner(tiny.int8).digest == hashlib.sha256(tiny.int8.read_bytes()).hexdigest()
 
 
-def test_the_exporting_machine_repeats_the_test_vector_exactly(runner: Runner) -> None:
+def test_the_exporting_machine_repeats_the_replay_sample_exactly(runner: Runner) -> None:
     assert runner.replay().exact
 
 
-def test_the_numeric_class_is_the_same_whatever_the_threads(tiny: TinyModel) -> None:
+def test_a_model_file_of_the_release_before_still_replays() -> None:
+    runner = Runner(COMPATIBILITY)
+    assert (runner.description.cell, runner.description.precision) == ("lstm", "int8")
+    runner.replay()  # raises if this machine is off
+
+
+def test_the_numeric_class_does_not_depend_on_the_threads(tiny: TinyModel) -> None:
     classes = {Runner(tiny.int8, threads=threads).replay().numeric_class for threads in (1, 2)}
     assert len(classes) == 1
 
@@ -205,7 +214,7 @@ def test_the_numeric_class_names_precision_and_provider(tiny: TinyModel) -> None
     assert Runner(tiny.fp32).replay().numeric_class.startswith("fp32-cpu-")
 
 
-def test_the_cpu_is_where_it_runs_unless_asked(tiny: TinyModel) -> None:
+def test_a_runner_uses_the_cpu_by_default(tiny: TinyModel) -> None:
     runner = Runner(tiny.fp32)
     assert (runner.provider, runner.provider_reason) == ("cpu", "asked for")
 

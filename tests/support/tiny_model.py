@@ -1,4 +1,4 @@
-"""A tiny real model: random weights, exported in both precisions, for every test that needs one."""
+"""A tiny real model for the tests that need one: random weights, exported in both precisions."""
 
 import random
 from dataclasses import dataclass
@@ -43,20 +43,20 @@ class TinyModel:
 
 
 def make_text(words: int, seed: int = 0) -> str:
-    """Some text of the tiny model's alphabet."""
+    """Returns random text of the tiny model's alphabet."""
     return " ".join(random.Random(seed).choices(WORDS, k=words))
 
 
 def make_tiny_model(cell: Cell, folder: Path) -> TinyModel:
-    """The tiny model of ``cell``, with its files in ``folder``."""
+    """Exports the tiny model of ``cell`` into ``folder``."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     text = make_text(400)
     alphabet = Alphabet.of(text)
     network = Network(Architecture(alphabet_size=alphabet.size, hidden_size=48, layers=2, embedding_size=16, cell=cell))
     with torch.no_grad():
-        network.readout.weight.mul_(8)  # a distribution that is not flat, so that a wrong bit shows
-        network.readout.bias[0] = -50.0  # no document ends by itself, but where all else is biased down
+        network.readout.weight.mul_(8)  # sharper distributions, in which a wrong bit shows
+        network.readout.bias[0] = -50.0  # no document ends unless a test biases every other id down
     summary = TrainingSummary("random weights", len(text), "none", 0, 0.0, 0, 0.0)
     for precision in ("int8", "fp32"):
         export(network, alphabet, summary, folder / f"{precision}.onnx", precision=precision, text=text)

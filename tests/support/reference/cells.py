@@ -1,4 +1,4 @@
-"""Language models of every cell in NumPy, gate by gate: the reference that is read, not run fast.
+"""Language models of every cell in NumPy, gate by gate: a reference that is easy to read, not fast.
 
 The equations are those of ``nextchar_model.cell``, in float64.
 Shapes: B sequences, T characters, V ids, E embedding size, H hidden size, L layers.
@@ -23,10 +23,10 @@ def log_probabilities(
     kind: Cell = "lstm",
     steps: int | None = None,
 ) -> tuple[Array, Array, Array]:
-    """Log-probabilities [T, B, V] of the id after each of ``ids`` [T, B], and the states [L, B, H] after the last.
+    """Returns the log-probabilities [T, B, V] of the id after each of ``ids`` [T, B], and the last states [L, B, H].
 
-    ``cell`` is an LSTM's. With ``steps``, products read hidden states that are rounded to so many steps from 0 to 1.
-    Then a GRU's own state, which is not rounded, goes in and comes out as ``cell``.
+    ``cell`` is an LSTM's cell. With ``steps``, products read hidden states rounded to multiples of 1 / ``steps``, and
+    ``cell`` is a GRU's unrounded state, before and after.
     """
     given = []
     hidden, cell = hidden.copy(), cell.copy()
@@ -62,5 +62,5 @@ def log_probabilities(
 
 
 def sigmoid(x: Array) -> Array:
-    """1 / (1 + e⁻ˣ)."""
+    """Returns 1 / (1 + e⁻ˣ)."""
     return 1 / (1 + np.exp(-x))

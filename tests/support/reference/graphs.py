@@ -1,8 +1,8 @@
-"""A graph of given weights in onnxruntime, called with every input that it has."""
+"""The graph of any weights in an onnxruntime session, called directly with all its inputs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 import onnxruntime
@@ -15,11 +15,14 @@ from nextchar_training.export.layers import Weights
 
 Array = NDArray[np.generic]
 
+Shape = tuple[Cell, int, int, int, int]
+"""Cell, V, E, H and L of a network."""
+
 
 def random_weights(
     V: int, E: int, H: int, L: int, seed: int = 0, cell: Cell = "lstm"
 ) -> dict[str, NDArray[np.float32]]:
-    """Weights of a network that makes up its mind: distributions that are neither flat nor certain."""
+    """Returns weights of a network whose distributions are neither flat nor certain."""
     random = np.random.default_rng(seed)
     G = ROW_BLOCKS[cell]
 
@@ -39,9 +42,9 @@ def random_weights(
 
 
 def exact_in_int8(weights: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-    """``weights`` rounded so that int8 can hold them: whole multiples of each row's largest / 127.
+    """Returns ``weights`` rounded to values that int8 represents exactly: multiples of each row's largest / 127.
 
-    Each row's largest is a power of two, in all matrices of a layer the same, so that they share a scale; the largest
+    The largest of every row is the same power of two, so that all matrices of a layer share a scale. The largest
     embedding is 1.
     """
     rounded = dict(weights)
@@ -54,7 +57,7 @@ def exact_in_int8(weights: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[
 
 
 def constant_weights(logits: Sequence[float]) -> dict[str, NDArray[np.float32]]:
-    """Weights of a network whose logits are always ``logits``."""
+    """Returns weights of a network whose logits are always ``logits``."""
     weights = random_weights(V=len(logits), E=4, H=8, L=1)
     weights["readout.weight"] = np.zeros_like(weights["readout.weight"])
     weights["readout.bias"] = np.array(logits, np.float32)
@@ -63,7 +66,7 @@ def constant_weights(logits: Sequence[float]) -> dict[str, NDArray[np.float32]]:
 
 @dataclass
 class Row:
-    """One row's inputs but its state."""
+    """One row's inputs, without its recurrent state."""
 
     settings: SamplingSettings = field(default_factory=SamplingSettings)
     last_id: int = 0
@@ -97,13 +100,13 @@ class Graph:
         )
 
     def zero(self, B: int) -> State:
-        """The state before a document."""
+        """Returns the state at the start of a document."""
         shape = (self.L, B, self.H)
         hidden = np.full(shape, 128, np.uint8) if self.precision == "int8" else np.zeros(shape, np.float32)
         return State(hidden, np.zeros((self.C, B, self.H), np.float32))
 
     def random_state(self, B: int, seed: int = 1) -> State:
-        """A state in which every number is another one."""
+        """Returns a state whose numbers all differ."""
         random = np.random.default_rng(seed)
         exact = random.uniform(-0.9, 0.9, (self.L, B, self.H)).astype(np.float32)
         hidden = np.rint(exact * 127 + 128).astype(np.uint8) if self.precision == "int8" else exact
@@ -112,7 +115,7 @@ class Graph:
 
     @cached_property
     def free(self) -> NDArray[np.int32]:
-        """The automaton that allows everything."""
+        """The automaton that allows every id."""
         return np.zeros((1, self.V), np.int32)
 
     def run(
@@ -125,7 +128,7 @@ class Graph:
         transitions: NDArray[np.int32] | None = None,
         alternatives: int = 0,
     ) -> dict[str, Array]:
-        """The outputs by name after the steps of ``forced`` and ``draws``, [K, B] each."""
+        """Runs the steps of ``forced`` and ``draws``, [K, B] each, and returns the outputs by name."""
         state = state or self.zero(len(rows))
         settings = [row.settings for row in rows]
         nothing = np.zeros(self.V, np.float32)
@@ -154,15 +157,22 @@ class Graph:
     def sample(
         self, settings: SamplingSettings, draws: Sequence[float], *, state: int = 0, transitions: Array | None = None
     ) -> list[int]:
-        """The id that each of ``draws`` gives, each in a row of its own, from the start of a document."""
+        """Returns the id that each of ``draws`` samples at the start of a document, each in a row of its own."""
         rows = [Row(settings, automaton_state=state)] * len(draws)
         forced = np.full((1, len(draws)), SAMPLE)
         ids = self.run(rows, forced, np.array([draws], np.float32), transitions=transitions)["ids"]
         return [int(id_) for id_ in ids[0]]
 
 
+@cache
+def graph_of(shape: Shape, precision: Precision, threads: int = 1) -> Graph:
+    """Returns a graph of random weights, the same at each call."""
+    cell, V, E, H, L = shape
+    return Graph(random_weights(V=V, E=E, H=H, L=L, cell=cell), cell=cell, precision=precision, threads=threads)
+
+
 def everything(outputs: dict[str, Array], graph: Graph) -> NDArray[np.float32]:
-    """The log-probabilities [K, B, V] in the order of ids, of a run with V alternatives."""
+    """Returns the log-probabilities [K, B, V] in the order of ids, from a run with V alternatives."""
     given = np.empty(outputs["top_logprobs"].shape, np.float32)
     assert given.shape[-1] == graph.V
     np.put_along_axis(given, outputs["top_ids"], outputs["top_logprobs"], axis=-1)

@@ -1,12 +1,14 @@
-"""Export: a file that is off is never written, and what was there before stays whole."""
+"""Export: a file that fails a check is never written, and the file that was there before stays whole."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from onnx.numpy_helper import to_array
 
 from nextchar_model.alphabet import Alphabet, UnknownCharacterError
 from nextchar_model.cell import Cell, Precision
@@ -15,11 +17,13 @@ from nextchar_model.runner import Runner
 from nextchar_training.export.exporter import MAX_LOSS_INCREASE, MIN_CHARACTERS, ExportError, export
 from nextchar_training.learning.network import Network
 from nextchar_training.learning.recipe import Architecture
+from nextchar_training.run.checkpoint import load_checkpoint
 from tests.support.tiny_model import TinyModel, make_text
 
 SUMMARY = TrainingSummary("random weights", 400, "none", 0, 0.0, 0, 0.0)
 TEXT = make_text(100)
 ALPHABET = Alphabet.of(TEXT)
+COMPATIBILITY = Path(__file__).parents[2] / "compatibility"
 CELLS = pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 PRECISIONS = pytest.mark.parametrize("precision", ["int8", "fp32"])
 
@@ -33,14 +37,20 @@ def network() -> Network:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where to export to: a file is there already."""
+    """The path to export to, at which there is a file already."""
     path = tmp_path / "model.onnx"
     path.write_bytes(b"the model before")
     return path
 
 
-def run(network: Network, path: Path, precision: Precision = "fp32", text: str = TEXT, **more: Any) -> None:
-    export(network, ALPHABET, SUMMARY, path, precision=precision, text=text, **more)
+def run(
+    network: Network,
+    path: Path,
+    precision: Precision = "fp32",
+    text: str = TEXT,
+    say: Callable[[str], None] = lambda line: None,
+) -> None:
+    export(network, ALPHABET, SUMMARY, path, precision=precision, text=text, say=say)
 
 
 def assert_untouched(path: Path) -> None:
@@ -49,20 +59,20 @@ def assert_untouched(path: Path) -> None:
 
 
 def lean_on_a_state_between_two_steps(network: Network) -> None:
-    """Makes unit 0 exactly 0.5, which int8 has not, and lets the readout multiply that by much."""
+    """Makes unit 0 exactly 0.5, which int8 can't represent, and lets the readout multiply it by large weights."""
     H = network.architecture.hidden_size
     (layer,) = network.layers
     with torch.no_grad():
         for weight in (layer.weight_ih_l0, layer.weight_hh_l0, layer.bias_hh_l0, layer.bias_ih_l0):
             weight[::H] = 0  # row 0 of each gate
-        layer.bias_ih_l0[[0, H, 2 * H]] = 50.0  # input and forget gate open, candidate 1: the cell grows, tanh is 1
+        layer.bias_ih_l0[[0, H, 2 * H]] = 50.0  # input and forget gates open, candidate 1: the cell grows
         much = 300 * torch.randn(ALPHABET.size)
         network.readout.weight[:, 0] = much
         network.readout.bias -= much / 2
 
 
 @PRECISIONS
-def test_the_file_is_the_same_bytes_each_time(network: Network, path: Path, precision: Precision) -> None:
+def test_the_same_network_is_always_the_same_bytes(network: Network, path: Path, precision: Precision) -> None:
     run(network, path, precision)
     first = path.read_bytes()
     run(network, path, precision)
@@ -70,7 +80,7 @@ def test_the_file_is_the_same_bytes_each_time(network: Network, path: Path, prec
 
 
 @PRECISIONS
-def test_the_file_replaces_the_one_before_and_nothing_else_stays(
+def test_the_file_replaces_the_old_one_and_leaves_nothing_else(
     network: Network, path: Path, precision: Precision
 ) -> None:
     run(network, path, precision)
@@ -78,16 +88,14 @@ def test_the_file_replaces_the_one_before_and_nothing_else_stays(
     assert Runner(path).replay().exact
 
 
-def test_who_has_the_file_before_open_keeps_it_whole(network: Network, path: Path) -> None:
+def test_a_reader_of_the_old_file_can_read_it_to_its_end(network: Network, path: Path) -> None:
     with path.open("rb") as before:
         run(network, path)
         assert before.read() == b"the model before"
 
 
 @PRECISIONS
-def test_the_description_that_is_returned_is_the_one_in_the_file(
-    network: Network, path: Path, precision: Precision
-) -> None:
+def test_the_returned_description_is_the_one_in_the_file(network: Network, path: Path, precision: Precision) -> None:
     description = export(network, ALPHABET, SUMMARY, path, precision=precision, text=TEXT)
     assert Runner(path).description == description
     assert description.precision == precision
@@ -96,7 +104,7 @@ def test_the_description_that_is_returned_is_the_one_in_the_file(
 
 @CELLS
 @pytest.mark.parametrize("layers", [1, 2])
-def test_an_alphabet_larger_than_the_network_is_exported_too(path: Path, cell: Cell, layers: int) -> None:
+def test_an_alphabet_larger_than_the_network_can_be_exported(path: Path, cell: Cell, layers: int) -> None:
     text = "".join(map(chr, range(0xAC00, 0xAC00 + 300)))
     alphabet = Alphabet.of(text)
     network = Network(
@@ -108,9 +116,7 @@ def test_an_alphabet_larger_than_the_network_is_exported_too(path: Path, cell: C
 
 @CELLS
 @PRECISIONS
-def test_the_description_says_which_cell(
-    tiny_of: Callable[[Cell], TinyModel], cell: Cell, precision: Precision
-) -> None:
+def test_the_description_names_the_cell(tiny_of: Callable[[Cell], TinyModel], cell: Cell, precision: Precision) -> None:
     assert Runner(getattr(tiny_of(cell), precision)).description.cell == cell
 
 
@@ -125,23 +131,40 @@ def test_the_measured_figures_are_in_the_file(tiny_of: Callable[[Cell], TinyMode
     assert int8.characters == len(tiny.text)
 
 
-def test_each_check_is_reported(network: Network, path: Path) -> None:
+def test_a_checkpoint_of_the_release_before_becomes_the_same_model_file(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    before = Runner(COMPATIBILITY / "model.onnx").description
+    checkpoint = load_checkpoint(COMPATIBILITY / "best.pt")
+    text = before.replay_sample.text * 10
+    export(checkpoint.network(), checkpoint.alphabet, before.training, path, precision="int8", text=text)
+    after = Runner(path).description
+    assert replace(after, checks=before.checks, replay_sample=before.replay_sample) == before
+    old, new = (onnx.load(file).graph for file in (COMPATIBILITY / "model.onnx", path))
+    assert list(new.node) == list(old.node)
+    assert [*new.input, *new.output] == [*old.input, *old.output]
+    for given, expected in zip(new.initializer, old.initializer, strict=True):
+        assert given.name == expected.name
+        # The table is a product of matrices, whose last bits depend on the processor.
+        np.testing.assert_allclose(to_array(given), to_array(expected), rtol=1e-5, atol=1e-6)
+
+
+def test_every_check_is_reported(network: Network, path: Path) -> None:
     said: list[str] = []
     run(network, path, "int8", say=said.append)
     assert [line.split(":")[0].split(" loss")[0] for line in said] == [
         "fp32 graph against PyTorch",
         "int8",
-        "test vector repeated bit for bit",
+        "replay sample repeated bit for bit",
     ]
 
 
 def test_a_text_that_is_too_short_is_refused(network: Network, path: Path) -> None:
-    with pytest.raises(ExportError, match="has 255 characters; it takes at least 256"):
+    with pytest.raises(ExportError, match="has 255 characters; it needs at least 256"):
         run(network, path, text=TEXT[: MIN_CHARACTERS - 1])
     assert_untouched(path)
 
 
-def test_a_text_that_is_just_long_enough_will_do(network: Network, path: Path) -> None:
+def test_a_text_of_the_shortest_length_is_enough(network: Network, path: Path) -> None:
     run(network, path, text=TEXT[:MIN_CHARACTERS])
     assert Runner(path).description.checks.characters == MIN_CHARACTERS
 
@@ -152,7 +175,7 @@ def test_a_text_of_another_alphabet_is_refused(network: Network, path: Path) -> 
     assert_untouched(path)
 
 
-def test_a_folder_that_is_not_there_is_refused(network: Network, tmp_path: Path) -> None:
+def test_a_missing_folder_is_refused(network: Network, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="none is not a folder"):
         run(network, tmp_path / "none" / "model.onnx")
     assert list(tmp_path.iterdir()) == []
@@ -160,14 +183,14 @@ def test_a_folder_that_is_not_there_is_refused(network: Network, tmp_path: Path)
 
 @PRECISIONS
 def test_a_graph_that_is_off_pytorch_is_refused(network: Network, path: Path, precision: Precision) -> None:
-    # A network that does more than its weights say: the graph can't know.
+    # The network now computes something that its weights don't show, so the graph can't match it.
     network.readout.register_forward_hook(lambda module, inputs, logits: logits * 1.01)
     with pytest.raises(ExportError, match=r"fp32 graph is off PyTorch by .* nats"):
         run(network, path, precision)
     assert_untouched(path)
 
 
-def test_a_graph_whose_state_is_off_pytorch_only_after_a_while_is_refused(network: Network, path: Path) -> None:
+def test_a_graph_that_drifts_from_pytorch_after_the_first_call_is_refused(network: Network, path: Path) -> None:
     (layer,) = network.layers
     layer.register_forward_hook(lambda module, inputs, outputs: (outputs[0], (outputs[1][0], outputs[1][1] * 1.01)))
     with pytest.raises(ExportError, match="fp32 graph is off PyTorch"):
@@ -186,19 +209,19 @@ def test_a_network_that_diverged_is_refused(network: Network, path: Path, precis
 
 def test_int8_that_loses_too_much_is_refused(network: Network, path: Path) -> None:
     lean_on_a_state_between_two_steps(network)
-    with pytest.raises(ExportError, match=r"int8 costs \d+\.\d+ nats a character; at most 0.01 is right"):
+    with pytest.raises(ExportError, match=r"int8 costs \d+\.\d+ nats per character; at most 0.01 is accepted"):
         run(network, path, "int8")
     assert_untouched(path)
 
 
-def test_the_network_that_int8_loses_on_is_exported_in_fp32(network: Network, path: Path) -> None:
+def test_a_network_that_int8_would_hurt_can_be_exported_in_fp32(network: Network, path: Path) -> None:
     lean_on_a_state_between_two_steps(network)
     run(network, path, "fp32")
     assert Runner(path).replay().exact
 
 
 @pytest.mark.parametrize("check", [0, 1, 2])
-def test_an_export_that_is_interrupted_leaves_the_file_before(network: Network, path: Path, check: int) -> None:
+def test_an_interrupted_export_leaves_the_old_file(network: Network, path: Path, check: int) -> None:
     said: list[str] = []
 
     def interrupt(line: str) -> None:
