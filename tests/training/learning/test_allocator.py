@@ -1,4 +1,4 @@
-"""That freed memory is used again: counted in page faults, in a process of its own."""
+"""Freed memory is used again: counted in page faults, in a process of its own."""
 
 import ctypes
 import subprocess
@@ -23,12 +23,12 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-def faults(what: str) -> int:
-    output = subprocess.run([sys.executable, "-c", PROGRAM, what], check=True, capture_output=True, text=True).stdout
+def faults(mode: str) -> int:
+    output = subprocess.run([sys.executable, "-c", PROGRAM, mode], check=True, capture_output=True, text=True).stdout
     return int(output)
 
 
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="not glibc, whose allocator this is about")
-def test_what_was_freed_is_used_again_without_the_kernel() -> None:
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="this allocator is not glibc's")
+def test_freed_memory_is_used_again_without_the_kernel() -> None:
     assert faults("keep") < ROUNDS
     assert faults("usual") > ROUNDS * PAGES

@@ -49,7 +49,7 @@ def test_network_agrees_with_a_gate_by_gate_one_from_any_state(cell: Cell) -> No
 
 @CELLS
 @torch.no_grad()
-def test_reading_in_two_parts_is_reading_at_once(cell: Cell) -> None:
+def test_reading_in_two_parts_equals_reading_at_once(cell: Cell) -> None:
     network, ids = make(cell).eval(), random_ids()
     whole, _ = network(ids, network.initial_state(B))
     first, state = network(ids[:4], network.initial_state(B))
@@ -58,7 +58,7 @@ def test_reading_in_two_parts_is_reading_at_once(cell: Cell) -> None:
 
 
 @pytest.mark.parametrize(("cell", "tensors"), [("rnn", 1), ("gru", 1), ("lstm", 2)])
-def test_state_is_hidden_and_of_an_lstm_cell_too(cell: Cell, tensors: int) -> None:
+def test_a_state_has_a_hidden_part_and_in_an_lstm_a_cell(cell: Cell, tensors: int) -> None:
     network = make(cell)
     _, after = network(random_ids(), network.initial_state(B))
     for state in (network.initial_state(B), after):
@@ -88,7 +88,7 @@ def test_a_detached_state_has_the_values_and_no_gradient(cell: Cell) -> None:
 
 
 def layer_outputs(network: Network, ids: Tensor) -> Tensor:
-    """What the readout sees, (T, B, H)."""
+    """The input of the readout, (T, B, H)."""
     seen: list[Tensor] = []
     handle = network.readout.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach()))
     network(ids, network.initial_state(ids.shape[1]))

@@ -1,4 +1,4 @@
-"""What processes do together, seen from two of them."""
+"""Two workers in two processes share their values."""
 
 import json
 import os
@@ -11,20 +11,20 @@ import json, os, torch
 from nextchar_training.learning.workers import joined
 
 rank = int(os.environ["RANK"])
-with joined(2, torch.device("cpu"), []) as processes:
+with joined(2, torch.device("cpu"), []) as workers:
     own = [torch.tensor([[1.0, 2.0], [3.0, 4.0]]) + rank, torch.tensor(10.0 * rank)]
-    processes.average(own)
+    workers.average(own)
     print(json.dumps({
         "average": [one.tolist() for one in own],
-        "mean": processes.mean(torch.tensor(float(rank))).item(),
-        "gather": processes.gather(torch.tensor([[rank, rank + 10]]), 0).tolist(),
-        "agree": processes.agree([rank + 7.0]),
-        "part": processes.part(torch.arange(6), 0).tolist(),
+        "mean": workers.mean(torch.tensor(float(rank))).item(),
+        "gather": workers.gather(torch.tensor([[rank, rank + 10]]), 0).tolist(),
+        "agree": workers.agree([rank + 7.0]),
+        "part": workers.part(torch.arange(6), 0).tolist(),
     }))
 """
 
 
-def test_two_processes_share_what_they_know() -> None:
+def test_two_workers_average_gather_and_agree() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])

@@ -1,7 +1,7 @@
 """The hardware: whether it multiplies in bfloat16, and how much of the processor a training gets.
 
 Threads that wait for each other collapse when other programs hold the cores: two threads on two busy cores can fall to
-a tenth of their speed. CPU time far below wall time gives this away.
+a tenth of their speed. CPU time far below wall time shows it.
 """
 
 from __future__ import annotations

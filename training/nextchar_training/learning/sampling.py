@@ -114,7 +114,7 @@ def _check(characters: int, seed: int, temperature: float) -> None:
 
 
 def _forbidden(alphabet: Alphabet) -> NDArray[np.float32]:
-    """Returns what to add to the first logits [V]: a text can't begin with the second half of a character."""
+    """Returns a summand for the first logits [V]: a text can't begin with the second half of a character."""
     return np.where(continuing(alphabet), -np.inf, 0).astype(np.float32)
 
 

@@ -37,7 +37,7 @@ VALIDATION_CHARACTERS = 64 * WINDOW
 """About how many characters an evaluation during training covers, in windows from all over the held-out text."""
 
 _MOST_VALIDATIONS, _LEAST_VALIDATIONS = 25, 5  # evaluations per training
-_SECONDS_PER_VALIDATION = 20.0  # at least, between two; one with its checkpoint takes a third of a second
+_SECONDS_PER_VALIDATION = 20.0  # at least; an evaluation and its checkpoint take 0.3 seconds
 _SECONDS_AT_RISK = 60.0  # most work that a killed training has to repeat
 _CLIP_NORM = 1.0
 
@@ -139,7 +139,7 @@ class Trainer:
             self._continue_from(position)
 
     def _continue_from(self, position: Position) -> None:
-        """Takes all of ``position``, this worker's part of what each worker has for itself."""
+        """Takes over ``position``: this worker's rows of the state, its generator, and all that the workers share."""
         if len(position.random) != self._workers.size:
             ran = len(position.random)
             raise TrainingError(f"the training ran in {ran} process{'' if ran == 1 else 'es'}; use as many to continue")

@@ -4,7 +4,7 @@ Two workers of one thread each use two cores better than one process of two thre
 user started: it keeps the clock, shows the progress and writes the files, and the others take its steps with it. They
 are started here, or by ``torchrun`` on any number of machines (gloo between CPUs, NCCL between GPUs).
 
-What always holds: whenever the workers meet, after every step or after a few, all have the same weights and stand at
+Invariant: whenever the workers meet, after every step or after a few, all have the same weights and stand at
 the same fraction of the budget.
 """
 
