@@ -87,7 +87,7 @@ class Server:
             for name, path in config.models.items()
         }
         replays = {name: runner.replay() for name, runner in runners.items()}  # before any thread is started
-        catalog = Catalog([self._serve(name, runner, replays[name]) for name, runner in runners.items()])
+        catalog = Catalog([self._make_model(name, runner, replays[name]) for name, runner in runners.items()])
         parts = self._assemble(catalog)
         try:
             ports = await self._open(parts)
@@ -126,7 +126,7 @@ class Server:
         if self._parts is not None:
             self._parts.service.hurry()
 
-    def _serve(self, name: str, runner: Runner, replay: Replay) -> ServedModel:
+    def _make_model(self, name: str, runner: Runner, replay: Replay) -> ServedModel:
         config, metrics = self._config, self._metrics
         batch_rows, step_seconds = metrics.batch_rows.labels(name), metrics.step_seconds.labels(name)
 

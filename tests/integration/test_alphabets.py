@@ -1,4 +1,4 @@
-"""Korean in each alphabet: streamed as it comes, it is the text that is generated whole, and nothing is broken."""
+"""Korean in each alphabet: the streamed text equals the whole one, and no character is broken."""
 
 import asyncio
 import unicodedata
@@ -32,7 +32,7 @@ Models = Callable[[Kind], Path]
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
-    """A tiny model of random weights in each alphabet: it writes what a trained one never would, too."""
+    """Tiny models of random weights, one per alphabet: they also write what a trained one never would."""
 
     @cache
     def make(kind: Kind) -> Path:
@@ -41,7 +41,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
         network = Network(Architecture(alphabet_size=alphabet.size, hidden_size=32, embedding_size=8))
         with torch.no_grad():
             network.readout.weight.mul_(6)
-            if kind == "bytes":  # mostly those of Hangul, so that some bytes are characters
+            if kind == "bytes":  # favour the bytes of Hangul, so that some form characters
                 network.readout.bias[1:] -= 3.0
                 for id_ in alphabet.encode(TEXT).tolist():
                     network.readout.bias[id_] = 1.0
@@ -54,14 +54,14 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
 
 
 def raw(alphabet: Alphabet, ids: list[int]) -> str:
-    """The text of ``ids`` before it is composed."""
+    """Returns the text of ``ids`` before it is composed."""
     if alphabet.kind == "bytes":
         return bytes(id_ - 1 for id_ in ids).decode(errors="replace")
     return "".join(alphabet.symbols[id_ - 1] for id_ in ids)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_ten_thousand_texts_are_the_same_one_id_at_a_time_and_whole(models: Models, kind: Kind) -> None:
+def test_ten_thousand_texts_are_the_same_id_by_id_and_whole(models: Models, kind: Kind) -> None:
     runner = Runner(models(kind))
     alphabet = runner.description.alphabet
     texts = set()
@@ -83,9 +83,7 @@ def test_ten_thousand_texts_are_the_same_one_id_at_a_time_and_whole(models: Mode
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_what_is_streamed_is_what_the_runner_samples_in_whole_characters(
-    models: Models, serve: Serve, kind: Kind
-) -> None:
+async def test_the_stream_is_the_runners_text_in_whole_characters(models: Models, serve: Serve, kind: Kind) -> None:
     runner = Runner(models(kind))
     alphabet = runner.description.alphabet
     prompt = "서울 밟"
@@ -139,7 +137,7 @@ async def test_echo_score_and_stop_sequences_are_of_characters(models: Models, s
 
 
 @pytest.mark.parametrize("kind", ["jamo", "bytes"])
-async def test_what_only_single_symbols_have_is_refused(models: Models, serve: Serve, kind: Kind) -> None:
+async def test_features_of_single_symbols_are_refused(models: Models, serve: Serve, kind: Kind) -> None:
     async with serve(models(kind)) as serving:
         for parameters, message in (
             ({"top_logprobs": 1}, f"the model's alphabet ({kind}) spells characters with several symbols"),
@@ -154,14 +152,14 @@ async def test_what_only_single_symbols_have_is_refused(models: Models, serve: S
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_pytorch_samples_what_the_file_samples(models: Models, kind: Kind) -> None:
+def test_pytorch_samples_from_the_same_ids_as_the_file(models: Models, kind: Kind) -> None:
     runner = Runner(models(kind))
     alphabet = runner.description.alphabet
     forbidden = continuing(alphabet)
     assert forbidden.any() == (kind != "characters")
     read = len(alphabet.encode("밟"))
     firsts = {int(runner.generate("밟", seed, 1).ids[read, 0]) for seed in range(300)}
-    assert not forbidden[list(firsts)].any()  # a prompt's last character is not added to
+    assert not forbidden[list(firsts)].any()  # nothing is added to the prompt's last character
     torch.manual_seed(0)
     network = Network(Architecture(alphabet_size=alphabet.size, hidden_size=32, embedding_size=8)).eval()
     text = "".join(sample(network, alphabet, "밟", characters=20, seed=3, temperature=1.0))

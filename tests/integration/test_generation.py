@@ -1,4 +1,4 @@
-"""What a caller gets: the events of a stream, and the same bytes whatever else the server does."""
+"""Generation through a real server: the events of a stream, and the same bytes whatever else the server does."""
 
 import asyncio
 import itertools
@@ -19,7 +19,7 @@ async def serving(tiny: TinyModel, serve: Serve) -> AsyncIterator[Serving]:
         yield serving
 
 
-async def test_a_stream_is_started_deltas_and_finished(serving: Serving) -> None:
+async def test_the_events_of_a_stream_are_started_deltas_and_finished(serving: Serving) -> None:
     events = [event async for event in serving.stream("the sun", seed=7, max_characters=100)]
     kinds = [event.WhichOneof("event") for event in events]
     assert kinds[0] == "started"
@@ -38,7 +38,7 @@ async def test_offsets_count_the_characters_before_each_delta(serving: Serving) 
     assert [delta.offset for delta in deltas] == list(itertools.accumulate([0, *lengths[:-1]]))
 
 
-async def test_generate_gives_what_generate_stream_gives(serving: Serving) -> None:
+async def test_generate_returns_the_text_of_generate_stream(serving: Serving) -> None:
     parameters = pb.GenerationParameters(seed=3, max_characters=60, top_logprobs=2, echo=True)
     whole = await serving.stub.Generate(pb.GenerateRequest(prompt="the", parameters=parameters))
     stream = serving.stub.GenerateStream(pb.GenerateStreamRequest(prompt="the", parameters=parameters))
@@ -48,7 +48,7 @@ async def test_generate_gives_what_generate_stream_gives(serving: Serving) -> No
     assert whole.finished.finish_reason == pb.FINISH_REASON_MAX_CHARACTERS
 
 
-async def test_a_seed_that_was_drawn_gives_the_same_text_again(serving: Serving) -> None:
+async def test_a_drawn_seed_leads_to_the_same_text_again(serving: Serving) -> None:
     first = await serving.stub.Generate(pb.GenerateRequest(prompt="the"))
     again = await serving.stub.Generate(
         pb.GenerateRequest(prompt="the", parameters=pb.GenerationParameters(seed=first.started.seed))
@@ -99,7 +99,7 @@ async def test_a_text_does_not_depend_on_lanes_threads_batch_or_turn_budget(
 
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
-async def test_a_model_of_any_cell_streams_what_the_runner_generates(
+async def test_a_model_of_any_cell_streams_the_text_of_the_runner(
     tiny_of: Callable[[str], TinyModel], serve: Serve, cell: str, precision: str
 ) -> None:
     tiny = tiny_of(cell)
@@ -154,7 +154,7 @@ async def test_a_stop_sequence_can_be_included(serving: Serving) -> None:
 
 
 async def test_stop_sequences_span_the_chunks_of_the_engine(tiny: TinyModel, serve: Serve) -> None:
-    async with serve(tiny.int8, turn_budget=1e-6) as serving:  # a character a turn
+    async with serve(tiny.int8, turn_budget=1e-6) as serving:  # one character per turn
         text = await serving.text("the", seed=5, max_characters=100)
         stop = text[40:48]
         assert await serving.text("the", seed=5, max_characters=100, stop_sequences=[stop]) == text[: text.find(stop)]
@@ -198,7 +198,7 @@ async def test_logprobs_are_those_of_the_model_and_lead_with_the_likeliest(servi
         assert entry.alternatives[0].logprob == entry.logprob <= 0
 
 
-async def test_score_gives_what_generation_said_of_the_same_text(serving: Serving) -> None:
+async def test_score_returns_the_log_probabilities_of_generation(serving: Serving) -> None:
     stream = serving.stream("", seed=4, max_characters=50, top_logprobs=0)
     entries = [entry async for event in stream for entry in event.delta.logprobs]
     score = await serving.stub.Score(pb.ScoreRequest(text="".join(entry.character for entry in entries)))

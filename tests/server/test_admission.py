@@ -1,4 +1,4 @@
-"""Admission: who waits, who gets a row, and who is turned away."""
+"""Admission: who waits, who gets a row, and who is refused."""
 
 import asyncio
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,7 +11,7 @@ from tests.support.scripted_runner import PATIENCE, stream_of
 
 
 def submitted(admission: Admission, count: int) -> list[Stream]:
-    """That many streams, in the queue."""
+    """Submits ``count`` streams."""
     streams = [stream_of(1) for _ in range(count)]
     for stream in streams:
         admission.submit(stream)
@@ -19,14 +19,14 @@ def submitted(admission: Admission, count: int) -> list[Stream]:
 
 
 def full() -> Stream:
-    """A stream whose reader is behind."""
+    """Returns a stream whose reader is behind."""
     stream = stream_of(10)
     stream.put(IdChunk([1] * OUTBOX_IDS))
     return stream
 
 
 async def read(stream: Stream) -> None:
-    """Reads all that came."""
+    """Takes all that the stream has."""
     async with asyncio.timeout(PATIENCE):
         await stream.take()
 
@@ -51,7 +51,7 @@ def test_a_lane_that_runs_is_not_kept_waiting() -> None:
     assert Admission(lanes=1, max_batch=3, queue_size=9).admit(0, 2) == []
 
 
-def test_a_full_lane_takes_nobody() -> None:
+def test_a_full_lane_takes_no_stream() -> None:
     admission = Admission(lanes=1, max_batch=2, queue_size=9)
     submitted(admission, 3)
     admission.admit(0, 0)
@@ -60,7 +60,7 @@ def test_a_full_lane_takes_nobody() -> None:
 
 
 @pytest.mark.parametrize(("lanes", "max_batch", "queue_size"), [(1, 1, 0), (1, 4, 0), (2, 1, 0), (2, 3, 5), (1, 1, 7)])
-def test_the_queue_takes_queue_size_beyond_the_free_rows_and_not_one_more(
+def test_the_queue_takes_exactly_queue_size_streams_beyond_the_free_rows(
     lanes: int, max_batch: int, queue_size: int
 ) -> None:
     admission = Admission(lanes=lanes, max_batch=max_batch, queue_size=queue_size)
@@ -74,7 +74,7 @@ def test_the_queue_takes_queue_size_beyond_the_free_rows_and_not_one_more(
     assert admission.waiting == queue_size
 
 
-def test_a_stream_that_was_turned_away_leaves_no_trace() -> None:
+def test_a_refused_stream_leaves_no_trace() -> None:
     admission = Admission(lanes=1, max_batch=1, queue_size=0)
     streams = submitted(admission, 1)
     with pytest.raises(QueueFullError):
@@ -101,7 +101,7 @@ def test_a_withdrawn_stream_leaves_the_queue() -> None:
     assert admission.admit(0, 0) == [first, third]
 
 
-def test_withdrawing_a_stream_that_is_nowhere_is_no_error() -> None:
+def test_withdrawing_a_stream_that_was_not_submitted_is_no_error() -> None:
     admission = Admission(lanes=1, max_batch=1, queue_size=0)
     admission.withdraw(stream_of(1))
     assert (admission.waiting, admission.active, admission.paused) == (0, 0, 0)
@@ -151,7 +151,7 @@ async def test_a_paused_stream_that_is_withdrawn_is_forgotten(resumed: bool) -> 
     assert admission.admit(0, 1) == []
 
 
-async def test_a_stream_that_comes_back_goes_before_those_that_wait() -> None:
+async def test_a_returning_stream_goes_before_waiting_ones() -> None:
     admission = Admission(lanes=1, max_batch=2, queue_size=9)
     stream = full()
     admission.pause([stream])
@@ -161,7 +161,7 @@ async def test_a_stream_that_comes_back_goes_before_those_that_wait() -> None:
     assert admission.admit(0, 0) == [stream, waiting[0]]
 
 
-async def test_resuming_twice_gives_one_row() -> None:
+async def test_resuming_twice_returns_the_stream_once() -> None:
     admission = Admission(lanes=1, max_batch=9, queue_size=9)
     stream = full()
     admission.pause([stream])
@@ -172,11 +172,11 @@ async def test_resuming_twice_gives_one_row() -> None:
 
 
 def sleeping(pool: ThreadPoolExecutor, admission: Admission, lane: int) -> Future[list[Stream] | None]:
-    """A lane of ``admission`` that has nothing to do."""
+    """Starts a lane of ``admission`` that has nothing to do."""
     return pool.submit(admission.admit, lane, 0)
 
 
-def test_a_stream_wakes_a_lane_that_sleeps() -> None:
+def test_a_stream_wakes_a_sleeping_lane() -> None:
     admission = Admission(lanes=1, max_batch=1, queue_size=1)
     with ThreadPoolExecutor() as pool:
         lane = sleeping(pool, admission, 0)
@@ -185,7 +185,7 @@ def test_a_stream_wakes_a_lane_that_sleeps() -> None:
         assert lane.result(PATIENCE) == streams
 
 
-async def test_a_stream_that_comes_back_wakes_a_lane_that_sleeps() -> None:
+async def test_a_returning_stream_wakes_a_sleeping_lane() -> None:
     admission = Admission(lanes=2, max_batch=1, queue_size=1)
     stream = full()
     admission.pause([stream])
@@ -196,7 +196,7 @@ async def test_a_stream_that_comes_back_wakes_a_lane_that_sleeps() -> None:
         assert lane.result(PATIENCE) == [stream]
 
 
-def test_closing_sends_every_lane_home() -> None:
+def test_closing_ends_every_lane() -> None:
     admission = Admission(lanes=3, max_batch=1, queue_size=1)
     with ThreadPoolExecutor() as pool:
         lanes = [sleeping(pool, admission, lane) for lane in range(3)]
@@ -218,7 +218,7 @@ async def test_a_paused_stream_still_counts_against_the_bound() -> None:
         admission.submit(stream_of(1))
 
 
-async def test_a_stream_whose_reader_caught_up_while_it_left_wakes_a_lane_that_sleeps() -> None:
+async def test_a_stream_whose_reader_caught_up_while_it_left_wakes_a_sleeping_lane() -> None:
     admission = Admission(lanes=2, max_batch=4, queue_size=4)
     stream = stream_of(10_000)
     asleep = asyncio.create_task(asyncio.to_thread(admission.admit, 1, 0))

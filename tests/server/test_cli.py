@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("variables")
 
 @pytest.fixture
 def refusal(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Runs the command with options that it refuses, and returns what it says."""
+    """Runs the command with options that it refuses, and returns its message."""
 
     def refused(*options: str) -> str:
         assert run(cli.app, options) == 2

@@ -1,8 +1,9 @@
-"""Lanes, through an engine over a scripted runner: who has a row, for how long, and what is delivered."""
+"""Lanes, through an engine over a scripted runner: rows, turns and delivery."""
 
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
@@ -17,16 +18,16 @@ BUDGETS = pytest.mark.parametrize("turn_budget", [ONE_STEP, MANY_STEPS], ids=["o
 
 
 def counted(count: int) -> list[int]:
-    """The ids that a stream of ``count`` has to get."""
+    """Returns the ids that a stream of ``count`` should get."""
     return list(range(1, count + 1))
 
 
-def ending_at(place: int):  # type: ignore[no-untyped-def]
-    """A script in which the boundary comes at ``place``."""
+def ending_at(place: int) -> Callable[[int], int]:
+    """Returns a script in which the boundary comes at ``place``."""
     return lambda n: 0 if n == place else n + 1
 
 
-# What a stream gets.
+# The ids of a stream.
 
 
 @BUDGETS
@@ -40,7 +41,7 @@ async def test_a_stream_gets_the_ids_that_it_asked_for(count: int, turn_budget: 
 
 
 @BUDGETS
-async def test_what_is_read_is_not_given_unless_asked_for(turn_budget: float) -> None:
+async def test_read_ids_do_not_come_out_unless_asked_for(turn_budget: float) -> None:
     async with running(ScriptedRunner(), turn_budget=turn_budget) as engine:
         engine.submit(stream := stream_of(3, read=[7, 8, 9]))
         chunk, _ = await whole(engine, stream)
@@ -48,7 +49,7 @@ async def test_what_is_read_is_not_given_unless_asked_for(turn_budget: float) ->
 
 
 @BUDGETS
-async def test_what_is_read_is_given_with_log_probabilities_where_asked_for(turn_budget: float) -> None:
+async def test_read_ids_come_out_with_log_probabilities_if_asked_for(turn_budget: float) -> None:
     async with running(ScriptedRunner(), turn_budget=turn_budget) as engine:
         stream = stream_of(3, read=[7, 8, 9], reports_reading=True, alternatives=0, seed=5)
         engine.submit(stream)
@@ -70,7 +71,7 @@ async def test_a_text_that_is_only_read_ends_after_it(length: int, turn_budget: 
     assert end is End.COUNT
 
 
-async def test_the_first_character_comes_at_once_and_what_follows_at_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_first_id_comes_at_once_and_later_ones_at_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lane, "MESSAGE_PACE", 1e9)
     runner = ScriptedRunner(gated=True)
     async with running(runner, turn_budget=ONE_STEP) as engine:
@@ -85,7 +86,7 @@ async def test_the_first_character_comes_at_once_and_what_follows_at_the_pace(mo
 
 
 @BUDGETS
-async def test_a_stream_of_nothing_ends(turn_budget: float) -> None:
+async def test_an_empty_stream_ends(turn_budget: float) -> None:
     async with running(ScriptedRunner(), turn_budget=turn_budget) as engine:
         engine.submit(stream := stream_of(0))
         assert await whole(engine, stream) == (IdChunk(), End.COUNT)
@@ -93,7 +94,7 @@ async def test_a_stream_of_nothing_ends(turn_budget: float) -> None:
 
 @BUDGETS
 @pytest.mark.parametrize("place", [0, 1, 5, 300])
-async def test_the_boundary_ends_a_stream_and_nothing_after_it_is_given(place: int, turn_budget: float) -> None:
+async def test_the_boundary_ends_a_stream_and_nothing_follows(place: int, turn_budget: float) -> None:
     async with running(ScriptedRunner(ending_at(place)), turn_budget=turn_budget) as engine:
         engine.submit(stream := stream_of(1000, read=[4, 4]))
         chunk, end = await whole(engine, stream)
@@ -142,7 +143,7 @@ async def test_each_stream_gets_as_many_alternatives_as_it_asked_for() -> None:
 
 
 @BUDGETS
-async def test_the_random_numbers_of_a_stream_are_its_own_whoever_is_beside_it(turn_budget: float) -> None:
+async def test_the_random_numbers_of_a_stream_do_not_depend_on_other_streams(turn_budget: float) -> None:
     async with running(ScriptedRunner(), lanes=2, max_batch=3, turn_budget=turn_budget) as engine:
         streams = [stream_of(17 * n, read=[2] * (n % 4), seed=n, alternatives=0) for n in range(1, 12)]
         for stream in streams:
@@ -152,10 +153,10 @@ async def test_the_random_numbers_of_a_stream_are_its_own_whoever_is_beside_it(t
             assert chunk.logprobs == uniform(stream.seed, 0, stream.count).tolist()
 
 
-# How many steps a turn has.
+# The number of steps of a turn.
 
 
-async def test_what_awaits_its_first_id_is_advanced_to_it_apart_from_those_that_run() -> None:
+async def test_streams_that_await_their_first_id_are_advanced_apart_from_running_ones() -> None:
     runner = ScriptedRunner(gated=True)
     async with running(runner, turn_budget=MANY_STEPS) as engine:
         engine.submit(stream_of(5000))
@@ -166,12 +167,12 @@ async def test_what_awaits_its_first_id_is_advanced_to_it_apart_from_those_that_
         await runner.step(4)
         assert await take(engine, near) == IdChunk(counted(7))
         assert await take(engine, far) == IdChunk([1])
-    # The first turn of a number of rows learns how long their steps take.
+    # The first turn of each number of rows has one step, to measure it.
     turns = [(turn.rows, turn.steps) for turn in runner.turns[:6]]
     assert turns == [(1, 1), (1, 256), (1, 256), (2, 1), (1, 256), (2, 9)]
 
 
-async def test_a_long_prompt_is_read_a_budget_at_a_time_while_others_run() -> None:
+async def test_a_long_prompt_is_read_one_turn_budget_at_a_time_while_others_run() -> None:
     runner = ScriptedRunner(gated=True)
     async with running(runner, turn_budget=ONE_STEP, min_steps=8) as engine:
         engine.submit(stream_of(5000))
@@ -183,10 +184,10 @@ async def test_a_long_prompt_is_read_a_budget_at_a_time_while_others_run() -> No
     assert turns == [(1, 1), (1, 8), (1, 8), (1, 8), (1, 8), (1, 8), (1, 5), (2, 8)]
 
 
-async def test_a_turn_has_its_least_steps_however_small_the_budget() -> None:
+async def test_a_turn_has_the_minimum_of_steps_however_small_the_budget() -> None:
     runner = ScriptedRunner()
     async with running(runner, turn_budget=ONE_STEP, min_steps=8) as engine:
-        engine.submit(stream := stream_of(20, read=[5]))  # whose first id comes after two steps
+        engine.submit(stream := stream_of(20, read=[5]))  # its first id comes after two steps
         await whole(engine, stream)
     assert [turn.steps for turn in runner.turns] == [2, 8, 8, 3]
 
@@ -212,10 +213,10 @@ async def test_a_turn_is_not_cut_short_for_a_stream_that_ends_within_it() -> Non
     assert turns == [(1, 1), (1, 256), (1, 1), (2, 1), (2, 256), (1, 256)]
 
 
-# Who has a row.
+# Rows.
 
 
-async def test_a_late_stream_joins_those_that_run_and_ends_before_them() -> None:
+async def test_a_late_stream_joins_running_ones_and_ends_before_them() -> None:
     runner = ScriptedRunner(gated=True)
     async with running(runner) as engine:
         engine.submit(early := stream_of(100))
@@ -249,7 +250,7 @@ async def test_streams_spread_evenly_over_the_lanes() -> None:
         for _ in range(12):
             engine.submit(stream_of(1000))
         await runner.begun(3)
-        await runner.step(9)  # a lane that took fewer than its share takes the rest at its next turn
+        await runner.step(9)  # a lane that took fewer than its share takes the rest in its next turn
         latest = {turn.lane: turn.rows for turn in runner.turns}
         runner.let(6)
         engine.drain()
@@ -261,7 +262,7 @@ async def test_streams_that_come_one_by_one_go_to_lanes_that_have_fewer() -> Non
     async with running(runner, lanes=2) as engine:
         for expected in (1, 2):
             engine.submit(stream_of(1000))
-            await runner.begun()  # only a lane that sleeps begins a turn: the other one is at its gate
+            await runner.begun()  # only a sleeping lane begins a turn: the other one is at its gate
             assert engine.admission.active == expected
         assert Counter(turn.lane for turn in runner.turns) == {"lane-0": 1, "lane-1": 1}
 
@@ -352,7 +353,7 @@ async def test_idle_lanes_take_no_turns() -> None:
 # Slow readers.
 
 
-async def test_the_outbox_of_a_slow_reader_is_bounded_while_others_go_on() -> None:
+async def test_the_outbox_of_a_slow_reader_is_bounded_while_others_continue() -> None:
     runner = ScriptedRunner()
     async with running(runner, turn_budget=MANY_STEPS) as engine:
         engine.submit(slow := stream_of(50_000))
@@ -372,7 +373,7 @@ async def test_a_lane_whose_readers_are_all_slow_takes_no_turns() -> None:
         await runner.begun()
         await runner.step(OUTBOX_IDS - 1)
         runner.let()
-        engine.submit(other := stream_of(1))  # the lane comes back for it, and only for it
+        engine.submit(other := stream_of(1))  # the lane wakes up for it, and only for it
         await runner.begun()
         runner.let()
         await whole(engine, other)
@@ -393,7 +394,7 @@ async def test_a_slow_reader_gets_everything_once_it_reads(turn_budget: float) -
     assert end is End.COUNT
 
 
-async def test_a_slow_reader_of_a_text_that_is_read_gets_everything() -> None:
+async def test_a_slow_reader_of_read_ids_gets_everything() -> None:
     read = [n % 90 + 1 for n in range(6000)]
     async with running(ScriptedRunner(), turn_budget=MANY_STEPS) as engine:
         engine.submit(slow := stream_of(10, read=read, reports_reading=True, alternatives=0))
@@ -414,10 +415,10 @@ async def test_a_stream_that_is_cancelled_while_its_reader_is_slow_is_forgotten(
         assert slow.sampled_count <= OUTBOX_IDS + MAX_STEPS
 
 
-# When things go wrong, and when they end.
+# Errors, and the end.
 
 
-async def test_an_error_of_a_turn_ends_its_streams_and_the_lane_serves_the_next() -> None:
+async def test_an_error_in_a_turn_ends_its_streams_and_the_lane_continues() -> None:
     runner = ScriptedRunner(gated=True)
     async with running(runner) as engine:
         engine.submit(first := stream_of(100))
@@ -438,7 +439,7 @@ async def test_an_error_of_a_turn_ends_its_streams_and_the_lane_serves_the_next(
     assert runner.turns[-1].rows == 1
 
 
-async def test_an_error_of_one_lane_leaves_the_streams_of_the_others_alone() -> None:
+async def test_an_error_in_one_lane_leaves_the_streams_of_the_others_alone() -> None:
     runner = ScriptedRunner(gated=True)
     async with running(runner, lanes=2) as engine:
         streams = []
@@ -457,7 +458,7 @@ async def test_an_error_of_one_lane_leaves_the_streams_of_the_others_alone() -> 
     assert sorted(ends) == ["ArithmeticError: no such sum", "End.COUNT"]
 
 
-async def test_draining_ends_streams_that_run_and_streams_that_wait() -> None:
+async def test_draining_ends_running_and_waiting_streams() -> None:
     runner = ScriptedRunner(gated=True)
     async with running(runner, max_batch=1) as engine:
         streams = [stream_of(1000) for _ in range(3)]
@@ -471,7 +472,7 @@ async def test_draining_ends_streams_that_run_and_streams_that_wait() -> None:
     assert given[0][0].ids == counted(4)
 
 
-async def test_draining_ends_a_stream_whose_reader_is_slow_after_what_it_has() -> None:
+async def test_draining_ends_a_stream_of_a_slow_reader_after_the_ids_it_has() -> None:
     async with running(ScriptedRunner(), turn_budget=MANY_STEPS) as engine:
         engine.submit(slow := stream_of(50_000))
         engine.submit(fast := stream_of(50_000))
@@ -506,11 +507,11 @@ async def test_a_stream_that_ended_is_not_ended_again_by_draining() -> None:
         assert await take(engine, stream) is End.COUNT
 
 
-# All at once.
+# Everything together.
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_streams_of_all_sorts_lose_nothing_and_repeat_nothing(seed: int) -> None:
+async def test_no_stream_loses_or_repeats_an_id(seed: int) -> None:
     choose = random.Random(seed)
     runner = ScriptedRunner(lambda n: n + 1, ending_at(100), ending_at(700))
     async with running(runner, lanes=2, max_batch=5, queue_size=1000, turn_budget=1e-4) as engine:
@@ -520,7 +521,7 @@ async def test_streams_of_all_sorts_lose_nothing_and_repeat_nothing(seed: int) -
             patience = choose.randrange(3000)
             while isinstance(taken := await take(engine, stream), IdChunk):
                 ids += taken.ids
-                if patience < 500 and len(ids) > patience:  # one in six goes away
+                if patience < 500 and len(ids) > patience:  # one in six leaves early
                     engine.release(stream)
                     break
                 for _ in range(choose.randrange(5)):

@@ -1,4 +1,4 @@
-"""Requests: what is wrong is named with its field before anything runs; what is absent has the default."""
+"""Requests: an invalid field is named before anything runs; an absent one has its default."""
 
 import re
 import unicodedata
@@ -24,18 +24,18 @@ NAN, INFINITY = float("nan"), float("inf")
 
 
 def generation(prompt: str = "", limits: Limits = LIMITS, **parameters: Any) -> Generation:
-    """What a request with ``parameters`` asks for."""
+    """Reads a request with ``parameters``."""
     request = pb.GenerateStreamRequest(prompt=prompt, parameters=pb.GenerationParameters(**parameters))
     return requests.generation(request, ALPHABET, limits)
 
 
 def scoring(text: str, **fields: Any) -> Scoring:
-    """What a request to score ``text`` asks for."""
+    """Reads a request to score ``text``."""
     return requests.scoring(pb.ScoreRequest(text=text, **fields), ALPHABET, LIMITS)
 
 
 def refusal(ask: Callable[[], object]) -> tuple[str, str]:
-    """Field and message with which ``ask`` is refused."""
+    """Returns the field and the message with which ``ask`` is refused."""
     with pytest.raises(InvalidArgumentError) as caught:
         ask()
     (detail,) = caught.value.details
@@ -63,7 +63,7 @@ def test_a_request_without_parameters_has_the_defaults_of_the_protocol() -> None
 
 
 @pytest.mark.parametrize("kind", [pb.GenerateRequest, pb.GenerateStreamRequest])
-def test_a_request_without_anything_is_served(kind: type[Any]) -> None:
+def test_an_empty_request_is_served(kind: type[Any]) -> None:
     assert requests.generation(kind(), ALPHABET, LIMITS).max_characters == 256
 
 
@@ -71,14 +71,14 @@ def test_the_default_length_is_within_a_smaller_limit() -> None:
     assert generation(limits=Limits(max_characters=10, max_prompt_characters=10)).max_characters == 10
 
 
-def test_a_seed_is_drawn_where_none_is_given() -> None:
+def test_a_seed_is_drawn_if_none_is_given() -> None:
     seeds = {generation().seed for _ in range(5)}
     assert len(seeds) == 5
     assert all(0 <= seed < 2**64 for seed in seeds)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**64 - 1])
-def test_a_seed_that_is_given_is_taken(seed: int) -> None:
+def test_a_given_seed_is_taken(seed: int) -> None:
     assert generation(seed=seed).seed == seed
 
 
@@ -89,7 +89,7 @@ def test_zero_is_a_value_and_not_absence() -> None:
     assert asked.top_logprobs == 0
 
 
-def test_what_is_given_is_taken() -> None:
+def test_given_values_are_taken() -> None:
     asked = generation(
         "ab",
         max_characters=7,
@@ -192,18 +192,18 @@ def test_a_prompt_that_is_too_long_is_refused() -> None:
     assert refusal(lambda: generation("a" * 51)) == ("prompt", "51 characters; this server accepts at most 50")
 
 
-def test_unknown_characters_are_left_out_where_asked_for() -> None:
+def test_unknown_characters_are_left_out_if_asked_for() -> None:
     asked = generation("azbz", unknown_characters=pb.UNKNOWN_CHARACTERS_SKIP)
     assert asked.prompt.ids.tolist() == ALPHABET.encode("ab").tolist()
 
 
-def test_unknown_characters_are_replaced_where_asked_for() -> None:
+def test_unknown_characters_are_replaced_if_asked_for() -> None:
     asked = generation("azbz", unknown_characters=pb.UNKNOWN_CHARACTERS_REPLACE, replacement_character="?")
     assert asked.prompt.ids.tolist() == ALPHABET.encode("a?b?").tolist()
 
 
 @pytest.mark.parametrize("unknown", [pb.UNKNOWN_CHARACTERS_UNSPECIFIED, pb.UNKNOWN_CHARACTERS_ERROR])
-def test_unknown_characters_are_refused_where_asked_for(unknown: int) -> None:
+def test_unknown_characters_are_refused_if_asked_for(unknown: int) -> None:
     assert refusal(lambda: generation("z", unknown_characters=unknown))[0] == "prompt"
 
 
@@ -293,7 +293,7 @@ def test_a_bias_given_twice_in_two_normalization_forms_is_refused() -> None:
 
 
 @pytest.mark.parametrize("key", ["", "z", "ab"])
-def test_a_bias_of_something_else_than_a_character_is_refused(key: str) -> None:
+def test_a_bias_of_anything_but_a_character_is_refused(key: str) -> None:
     assert refusal(lambda: generation(character_bias={key: 1.0})) == (
         f"parameters.character_bias[{key!r}]",
         "the key is not one character of the model's alphabet",
@@ -317,7 +317,7 @@ def test_a_text_to_score_is_taken() -> None:
     assert asked.top_logprobs == 3
 
 
-def test_scoring_gives_no_alternatives_unless_asked_for() -> None:
+def test_scoring_returns_no_alternatives_unless_asked_for() -> None:
     assert scoring("ab").top_logprobs == 0
 
 
@@ -335,11 +335,11 @@ def test_scoring_gives_no_alternatives_unless_asked_for() -> None:
     ],
     ids=["empty", "too long", "unknown character", "nothing left", "top_logprobs", "unknown", "replacement", "none"],
 )
-def test_a_text_that_can_not_be_scored_is_refused_with_its_field(ask: Callable[[], object], field: str) -> None:
+def test_a_text_that_cannot_be_scored_is_refused_with_its_field(ask: Callable[[], object], field: str) -> None:
     assert refusal(ask)[0] == field
 
 
-# What this version does not serve.
+# Features that this version does not serve.
 
 
 @pytest.mark.parametrize("regex", ["", "[a-z]+"])
@@ -361,7 +361,7 @@ PROTO = (Path(nextchar.v1.__path__[0]) / "generation.proto").read_text(encoding=
 
 
 def comment(field: str) -> str:
-    """The comment above ``field`` of GenerationParameters, in one line."""
+    """Returns the comment above ``field`` of GenerationParameters, as one line."""
     message = PROTO[PROTO.index("message GenerationParameters") :]
     found = re.search(rf"((?: *//.*\n)+) *(?:optional |repeated )?\S+(?: \S+)? {field} = \d+;", message)
     assert found is not None
@@ -379,11 +379,11 @@ def comment(field: str) -> str:
         ("character_bias", f" -{requests.MAX_BIAS:g} to {requests.MAX_BIAS:g}, in nats."),
     ],
 )
-def test_the_protocols_comments_say_what_the_server_takes(field: str, said: str) -> None:
+def test_the_comments_of_the_protocol_state_the_limits_of_the_server(field: str, said: str) -> None:
     assert said in comment(field)
 
 
-# What an attacker sends.
+# Requests of an attacker.
 
 
 @pytest.mark.parametrize(
@@ -402,7 +402,7 @@ def test_a_long_run_of_combining_marks_is_refused_before_it_is_composed(
     assert message == "more than 30 combining marks in a row, at code point 31"
 
 
-def test_what_an_error_quotes_is_short() -> None:
+def test_an_error_quotes_little() -> None:
     for ask in (
         lambda: generation(character_bias={"€" * 100_000: 1.0}),
         lambda: generation(unknown_characters=pb.UNKNOWN_CHARACTERS_REPLACE, replacement_character="€" * 100_000),
@@ -411,7 +411,7 @@ def test_what_an_error_quotes_is_short() -> None:
         assert len(field) + len(message) < 200
 
 
-def test_an_answer_that_clients_could_not_take_is_refused() -> None:
+def test_an_answer_too_large_for_clients_is_refused() -> None:
     limits = Limits(max_characters=100_000, max_prompt_characters=65_536)
     parameters = pb.GenerationParameters(max_characters=20_000, top_logprobs=20)
     whole, stream = pb.GenerateRequest(parameters=parameters), pb.GenerateStreamRequest(parameters=parameters)

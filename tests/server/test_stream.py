@@ -1,4 +1,4 @@
-"""A stream: what is put comes out once, in order, and the end comes last."""
+"""A stream: each id comes out once, in order, and the end comes last."""
 
 import asyncio
 import threading
@@ -17,14 +17,14 @@ async def take(stream: Stream) -> IdChunk | End:
         return await stream.take()
 
 
-async def test_what_gathered_is_taken_at_once() -> None:
+async def test_all_gathered_ids_are_taken_together() -> None:
     stream = stream_of(9)
     stream.put(IdChunk([1, 2], [-0.1, -0.2], [[(1, -0.1)], []]))
     stream.put(IdChunk([3], [-0.3], [[(4, -0.4)]]))
     assert await take(stream) == IdChunk([1, 2, 3], [-0.1, -0.2, -0.3], [[(1, -0.1)], [], [(4, -0.4)]])
 
 
-async def test_taking_waits_for_what_comes() -> None:
+async def test_taking_waits_for_ids() -> None:
     stream = stream_of(9)
     taking = asyncio.create_task(take(stream))
     await asyncio.sleep(0)
@@ -66,7 +66,7 @@ async def test_an_error_is_raised_at_the_reader_after_all_ids() -> None:
 
 
 class LateOutbox(deque[IdChunk]):
-    """An outbox that a lane fills, and ends the stream, just after its reader found it empty."""
+    """An outbox that the lane fills, ending the stream, just after the reader found it empty."""
 
     def __init__(self, stream: Stream) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ async def test_a_thread_that_puts_and_a_loop_that_takes_lose_nothing() -> None:
     thread.join()
 
 
-async def test_a_stream_is_full_from_its_bound_on_until_it_is_read() -> None:
+async def test_a_stream_is_full_from_its_bound_until_it_is_read() -> None:
     stream = stream_of(9)
     stream.put(IdChunk([1] * (OUTBOX_IDS - 1)))
     assert not stream.is_full
@@ -142,7 +142,7 @@ async def test_nobody_awaits_the_first_id_of_a_text_that_is_only_scored() -> Non
 
 
 @pytest.mark.parametrize("size", [1, 7, 256, 1023, 1500])
-async def test_the_random_numbers_are_those_of_seed_and_position_however_they_are_drawn(size: int) -> None:
+async def test_random_numbers_depend_on_seed_and_position_however_they_are_drawn(size: int) -> None:
     stream = stream_of(5000, seed=2**64 - 1)
     drawn = []
     while stream.sampled_count < 5000:
@@ -151,7 +151,7 @@ async def test_the_random_numbers_are_those_of_seed_and_position_however_they_ar
     assert np.concatenate(drawn)[:5000].tolist() == uniform(2**64 - 1, 0, 5000).tolist()
 
 
-async def test_drawing_again_at_a_place_gives_the_same_numbers() -> None:
+async def test_drawing_again_at_a_position_returns_the_same_numbers() -> None:
     stream = stream_of(5000, seed=3)
     first = stream.draws(1000).tolist()
     stream.sampled_count = 900

@@ -1,4 +1,4 @@
-"""Text from ids: stop sequences, what is held back for them, and log-probabilities beside characters."""
+"""Text from ids: stop sequences, text held back for them, and log-probabilities of characters."""
 
 from collections.abc import Sequence
 
@@ -14,24 +14,24 @@ ALPHABET = Alphabet.of("\nabcdé가😀")
 
 
 def chunk_of(text: str, first: int = 0) -> IdChunk:
-    """The chunk of ``text``: its character n has the log-probability -(first + n) and its own id for alternative."""
+    """Returns the ids of ``text``. Character n has the log-probability -(first + n), and itself as an alternative."""
     ids = [int(id_) for id_ in ALPHABET.encode(text)]
     return IdChunk(
         ids, [-float(first + n) for n in range(len(ids))], [[(id_, -0.5), (0, -float(n))] for n, id_ in enumerate(ids)]
     )
 
 
-def pieces(
+def texts(
     chunks: Sequence[str], stops: Sequence[str], *, include: bool = False, flush: bool = True
 ) -> tuple[list[str], str]:
-    """The pieces of text that ``chunks`` give, one after another, and the stop sequence that was found."""
+    """Returns the text chunks that ``chunks`` lead to, and the stop sequence that was found."""
     builder = TextBuilder(ALPHABET, 1000, stops, include)
     given = [builder.feed(IdChunk(chunk_of(text).ids)).text for text in chunks]
     return [*given, builder.end().text] if flush else given, builder.stopped_by
 
 
 def expected(text: str, stops: Sequence[str], include: bool) -> tuple[str, str, int]:
-    """What ``text`` gives, character by character: the text, what stopped it, and the characters that were needed."""
+    """Goes through ``text`` character by character: returns the output, its stop sequence, and the characters used."""
     for end in range(1, len(text) + 1):
         complete = [stop for stop in stops if text[:end].endswith(stop)]
         if complete:
@@ -52,7 +52,7 @@ STOPS = st.lists(st.text("abc", min_size=1, max_size=5), max_size=4)
 
 
 @given(chunks=cut_texts(), stops=STOPS, include=st.booleans())
-def test_text_and_stop_do_not_depend_on_how_the_ids_are_cut(chunks: list[str], stops: list[str], include: bool) -> None:
+def test_text_and_stop_do_not_depend_on_the_chunks(chunks: list[str], stops: list[str], include: bool) -> None:
     builder = TextBuilder(ALPHABET, 1000, stops, include)
     text = "".join([builder.feed(chunk_of(chunk)).text for chunk in chunks] + [builder.end().text])
     assert (text, builder.stopped_by, builder.generated) == expected("".join(chunks), stops, include)
@@ -64,18 +64,18 @@ def test_log_probabilities_stay_beside_their_characters(chunks: list[str], stops
     logprobs: list[CharacterLogprob] = []
     text, fed = "", 0
     for chunk in chunks:
-        piece = builder.feed(chunk_of(chunk, fed))
-        assert len(piece.logprobs) == len(piece.text)
-        text, logprobs, fed = text + piece.text, [*logprobs, *piece.logprobs], fed + len(chunk)
-    piece = builder.end()
-    text, logprobs = text + piece.text, [*logprobs, *piece.logprobs]
+        output = builder.feed(chunk_of(chunk, fed))
+        assert len(output.logprobs) == len(output.text)
+        text, logprobs, fed = text + output.text, [*logprobs, *output.logprobs], fed + len(chunk)
+    output = builder.end()
+    text, logprobs = text + output.text, [*logprobs, *output.logprobs]
     assert "".join(entry.character for entry in logprobs) == text
     assert [entry.logprob for entry in logprobs] == [-float(n) for n in range(len(text))]
     assert all(entry.alternatives[0] == (entry.character, -0.5) for entry in logprobs)
 
 
 @given(chunks=cut_texts(), stops=STOPS)
-def test_what_was_given_is_never_part_of_the_stop_sequence(chunks: list[str], stops: list[str]) -> None:
+def test_output_is_never_part_of_the_stop_sequence(chunks: list[str], stops: list[str]) -> None:
     builder = TextBuilder(ALPHABET, 1000, stops)
     given_ = ""
     for chunk in chunks:
@@ -85,7 +85,7 @@ def test_what_was_given_is_never_part_of_the_stop_sequence(chunks: list[str], st
 
 
 @given(chunks=cut_texts(), stops=STOPS)
-def test_no_more_is_held_back_than_may_be_a_stop_sequence(chunks: list[str], stops: list[str]) -> None:
+def test_only_a_possible_stop_sequence_is_held_back(chunks: list[str], stops: list[str]) -> None:
     builder = TextBuilder(ALPHABET, 1000, stops)
     fed = given_ = ""
     for chunk in chunks:
@@ -95,47 +95,47 @@ def test_no_more_is_held_back_than_may_be_a_stop_sequence(chunks: list[str], sto
             assert held == "" or any(stop.startswith(held) for stop in stops)
 
 
-def test_without_stop_sequences_everything_is_given_at_once() -> None:
-    assert pieces(["ab", "c", "d\n"], []) == (["ab", "c", "d\n", ""], "")
+def test_without_stop_sequences_nothing_is_held_back() -> None:
+    assert texts(["ab", "c", "d\n"], []) == (["ab", "c", "d\n", ""], "")
 
 
 def test_a_stop_sequence_within_a_chunk_ends_the_text_before_it() -> None:
-    assert pieces(["abcd"], ["bc"]) == (["a", ""], "bc")
+    assert texts(["abcd"], ["bc"]) == (["a", ""], "bc")
 
 
 def test_a_stop_sequence_that_spans_chunks_is_found() -> None:
-    assert pieces(["ab", "c", "dab"], ["bcd"]) == (["a", "", "", ""], "bcd")
+    assert texts(["ab", "c", "dab"], ["bcd"]) == (["a", "", "", ""], "bcd")
 
 
-def test_a_stop_sequence_is_part_of_the_text_where_asked_for() -> None:
-    assert pieces(["ab", "c", "dab"], ["bcd"], include=True) == (["a", "", "bcd", ""], "bcd")
+def test_a_stop_sequence_is_part_of_the_text_if_asked_for() -> None:
+    assert texts(["ab", "c", "dab"], ["bcd"], include=True) == (["a", "", "bcd", ""], "bcd")
 
 
-def test_what_might_have_been_a_stop_sequence_is_given_once_it_is_not() -> None:
-    assert pieces(["ab", "c", "a"], ["bcd"]) == (["a", "", "bca", ""], "")
+def test_held_back_text_comes_once_it_cannot_be_a_stop_sequence() -> None:
+    assert texts(["ab", "c", "a"], ["bcd"]) == (["a", "", "bca", ""], "")
 
 
-def test_what_is_held_back_at_the_end_is_flushed() -> None:
-    assert pieces(["ab", "c"], ["bcd"]) == (["a", "", "bc"], "")
+def test_text_held_back_at_the_end_is_flushed() -> None:
+    assert texts(["ab", "c"], ["bcd"]) == (["a", "", "bc"], "")
 
 
 def test_a_stop_sequence_that_begins_within_its_own_false_start_is_found() -> None:
-    assert pieces(["aa", "a", "ab"], ["aab"]) == (["", "a", "a", ""], "aab")
+    assert texts(["aa", "a", "ab"], ["aab"]) == (["", "a", "a", ""], "aab")
 
 
 def test_of_overlapping_stop_sequences_the_one_complete_first_wins() -> None:
-    assert pieces(["abcd"], ["abcd", "bc"]) == (["a", ""], "bc")
+    assert texts(["abcd"], ["abcd", "bc"]) == (["a", ""], "bc")
 
 
 def test_of_two_stop_sequences_with_one_end_the_longer_wins() -> None:
-    assert pieces(["dabc"], ["c", "abc", "bc"]) == (["d", ""], "abc")
+    assert texts(["dabc"], ["c", "abc", "bc"]) == (["d", ""], "abc")
 
 
-def test_a_stop_sequence_that_is_the_whole_text_leaves_none() -> None:
-    assert pieces(["a", "b"], ["ab"]) == (["", "", ""], "ab")
+def test_a_stop_sequence_that_is_the_whole_text_leaves_no_text() -> None:
+    assert texts(["a", "b"], ["ab"]) == (["", "", ""], "ab")
 
 
-def test_after_a_stop_sequence_nothing_comes_any_more() -> None:
+def test_after_a_stop_sequence_nothing_follows() -> None:
     builder = TextBuilder(ALPHABET, 1000, ["b"])
     builder.feed(chunk_of("abc"))
     assert builder.feed(chunk_of("ab")) == TextChunk()
@@ -143,7 +143,7 @@ def test_after_a_stop_sequence_nothing_comes_any_more() -> None:
     assert builder.generated == 2
 
 
-def test_flushing_twice_gives_it_once() -> None:
+def test_flushing_twice_returns_the_text_once() -> None:
     builder = TextBuilder(ALPHABET, 1000, ["ab"])
     builder.feed(chunk_of("a"))
     assert [builder.end().text, builder.end().text] == ["a", ""]
@@ -156,27 +156,25 @@ def test_the_stop_sequence_counts_as_generated_and_what_follows_does_not(include
     assert builder.generated == 3
 
 
-def test_characters_of_any_plane_are_one_each() -> None:
-    assert pieces(["가😀", "é\n"], ["😀é"]) == (["가", "", ""], "😀é")
+def test_a_character_beyond_the_basic_plane_is_one_character() -> None:
+    assert texts(["가😀", "é\n"], ["😀é"]) == (["가", "", ""], "😀é")
 
 
-def test_a_piece_has_each_character_and_its_alternatives() -> None:
+def test_a_chunk_has_each_character_and_its_alternatives() -> None:
     a, b = (int(id_) for id_ in ALPHABET.encode("ab"))
-    piece = Characters(ALPHABET).feed(IdChunk([a, b], [-0.1, -0.2], [[(b, -1.0), (0, -2.0)], []]))
-    assert piece == TextChunk(
+    chunk = Characters(ALPHABET).feed(IdChunk([a, b], [-0.1, -0.2], [[(b, -1.0), (0, -2.0)], []]))
+    assert chunk == TextChunk(
         "ab",
         [CharacterLogprob("a", -0.1, (("b", -1.0), ("", -2.0))), CharacterLogprob("b", -0.2, ())],
     )
 
 
-def test_a_piece_without_log_probabilities_has_none() -> None:
+def test_a_chunk_of_bare_ids_has_no_log_probabilities() -> None:
     assert Characters(ALPHABET).feed(IdChunk(chunk_of("ab").ids)) == TextChunk("ab", ())
 
 
 @given(chunks=cut_texts(), stops=STOPS, most=st.integers(1, 20))
-def test_a_text_has_as_many_characters_as_asked_for_and_what_it_held_back(
-    chunks: list[str], stops: list[str], most: int
-) -> None:
+def test_a_text_has_at_most_the_characters_asked_for(chunks: list[str], stops: list[str], most: int) -> None:
     builder = TextBuilder(ALPHABET, most, stops)
     text = "".join([builder.feed(chunk_of(chunk)).text for chunk in chunks] + [builder.end().text])
     assert (text, builder.stopped_by, builder.generated) == expected("".join(chunks)[:most], stops, include=False)
@@ -200,10 +198,10 @@ def test_limits_stops_and_log_probabilities_are_of_characters(
     logprobs: list[CharacterLogprob] = []
     whole = ""
     for n, id_ in enumerate(spelling.ids.tolist()):
-        piece = builder.feed(IdChunk([id_], [-float(n)], [[]]))
-        whole, logprobs = whole + piece.text, [*logprobs, *piece.logprobs]
-    piece = builder.end()
-    whole, logprobs = whole + piece.text, [*logprobs, *piece.logprobs]
+        chunk = builder.feed(IdChunk([id_], [-float(n)], [[]]))
+        whole, logprobs = whole + chunk.text, [*logprobs, *chunk.logprobs]
+    chunk = builder.end()
+    whole, logprobs = whole + chunk.text, [*logprobs, *chunk.logprobs]
     assert (whole, builder.stopped_by, builder.generated) == expected(text[:most], stops, include=False)
     ends = spelling.lengths.cumsum().tolist()
     of_characters = [-float(sum(range(end - length, end))) for end, length in zip(ends, spelling.lengths, strict=True)]

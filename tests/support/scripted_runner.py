@@ -1,4 +1,4 @@
-"""A runner whose ids are written down beforehand, so that a test of the engine needs no model."""
+"""A runner with scripted ids, so that a test of the engine needs no model."""
 
 import asyncio
 import threading
@@ -21,7 +21,7 @@ PATIENCE = 20
 
 
 ONE_STEP = 1e-12
-"""A turn budget, in seconds, within which no turn has more than ``min_steps``."""
+"""A turn budget, in seconds, so small that every turn has ``min_steps`` steps."""
 
 MANY_STEPS = 1e12
 """A turn budget that no turn exhausts."""
@@ -37,16 +37,16 @@ class Turn:
 
 
 def counting(place: int) -> int:
-    """The script unless another is given: ids 1, 2, 3, ..., so that one that is lost or repeated shows."""
+    """The default script: ids 1, 2, 3, ..., so that a lost or repeated one shows."""
     return place + 1
 
 
 class ScriptedRunner:
-    """Stands in for ``Runner``. The n-th id that a row samples is ``scripts[top_k](n)``.
+    """Replaces ``Runner``. The n-th id that a row samples is ``scripts[top_k](n)``.
 
-    A row's settings say which script it plays, by ``top_k``; its ``cell`` counts the ids that it sampled, so that the
-    count leaves and comes back with the row. The log-probability of a sampled id is its random number, that of one
-    that is read is minus itself; alternative ``n`` of every id is ``(100 + n, -n)``.
+    ``top_k`` of a row's settings selects its script; its ``cell`` counts the ids that it sampled, so the count leaves
+    and returns with the row. The log-probability of a sampled id is its random number, that of a read id is minus the
+    id; alternative ``n`` of every id is ``(100 + n, -n)``.
 
     With ``gated``, each turn waits for ``let`` before it returns.
     """
@@ -56,23 +56,23 @@ class ScriptedRunner:
     def __init__(self, *scripts: Callable[[int], int], gated: bool = False) -> None:
         self.turns: list[Turn] = []
         self.fails: Exception | None = None
-        """What the next turn raises."""
+        """The exception that the next turn raises."""
         self._scripts = scripts or (counting,)
         self._gated = gated
         self._begun = threading.Semaphore(0)
         self._permits = threading.Semaphore(0)
 
     async def begun(self, turns: int = 1) -> None:
-        """Waits until so many more turns have begun."""
+        """Waits until ``turns`` more turns have begun."""
         for _ in range(turns):
             assert await asyncio.to_thread(self._begun.acquire, timeout=PATIENCE), "no turn began"
 
     def let(self, turns: int = 1) -> None:
-        """Lets so many turns end."""
+        """Lets ``turns`` turns end."""
         self._permits.release(turns)
 
     async def step(self, turns: int = 1) -> None:
-        """Lets the turn that has begun end, and waits until the next one has begun; so many times."""
+        """Lets the current turn end and waits until the next one has begun, ``turns`` times."""
         for _ in range(turns):
             self.let()
             await self.begun()
@@ -127,12 +127,12 @@ class ScriptedRunner:
 
 
 def playing(script: int) -> SamplingSettings:
-    """SamplingSettings of a row that plays ``script``."""
+    """Returns the settings of a row that plays ``script``."""
     return SamplingSettings(top_k=script)
 
 
 def stream_of(count: int, *, read: Sequence[int] = (), script: int = 0, **options: object) -> Stream:
-    """A stream that reads ``read`` and then samples ``count`` ids."""
+    """Returns a stream that reads ``read`` and then samples ``count`` ids."""
     return Stream(read=np.array(read, np.int64), count=count, settings=playing(script), **options)  # type: ignore[arg-type]
 
 
@@ -146,7 +146,7 @@ async def running(
     turn_budget: float = ONE_STEP,
     min_steps: int = 1,
 ) -> AsyncIterator[Engine]:
-    """An engine over ``runner`` whose turns have ``min_steps`` at least, stopped in the end."""
+    """Runs an engine over ``runner`` whose turns have at least ``min_steps`` steps."""
     engine = Engine(
         runner,  # type: ignore[arg-type]
         lanes=lanes,
@@ -158,18 +158,18 @@ async def running(
         with patch.object(lane, "MIN_STEPS", min_steps):
             yield engine
     finally:
-        runner.let(2 * lanes)  # what is in flight, and what is just about to be
+        runner.let(2 * lanes)  # the turns that have begun, and those about to begin
         engine.stop()
 
 
 async def take(engine: Engine, stream: Stream) -> IdChunk | End:
-    """What comes next of ``stream``."""
+    """Returns the next ids of ``stream``, or its end."""
     async with asyncio.timeout(PATIENCE):
         return await engine.take(stream)
 
 
 async def whole(engine: Engine, stream: Stream) -> tuple[IdChunk, End]:
-    """All that comes of ``stream``, and its end."""
+    """Returns all ids of ``stream``, and its end."""
     chunk = IdChunk()
     while isinstance(taken := await take(engine, stream), IdChunk):
         chunk.extend(taken)

@@ -3,7 +3,7 @@
 The engine has one lane per core. In each turn a lane admits streams, advances those that await their first id, then
 all others, and after each of the two delivers the new ids and retires the streams that ended. The two batches are
 separate because a step of few rows is short, so a first id doesn't wait for all running streams. The graph is exact,
-so nobody can tell in which lane or batch a stream was.
+so a text doesn't depend on its lane or batch.
 
 What always holds: only the lane's own thread touches its rows. An error in a turn ends the lane's streams, and the
 lane continues with the next ones.

@@ -1,4 +1,4 @@
-"""Errors that a caller is told about.
+"""The errors that callers get.
 
 ``interceptor`` turns them into a gRPC status, in one place:
 
@@ -35,7 +35,7 @@ def shown(value: str) -> str:
 
 
 class RequestError(Exception):
-    """A call can't be served. Carries all that its caller is told."""
+    """A call can't be served. Carries the status that its caller gets."""
 
     code: grpc.StatusCode
     reason: str
@@ -100,7 +100,7 @@ class NotServedError(RequestError):
 
 
 def request_error(error: Exception) -> RequestError | None:
-    """Returns ``error`` as its caller is told of it; None if it is a bug."""
+    """Returns the error that the caller gets for ``error``; None if it is a bug."""
     match error:
         case RequestError():
             return error

@@ -2,8 +2,8 @@
 
 Last stage of the flow before the client. Each method converts the request, submits a stream, and converts the result.
 
-What always holds: everything that can be wrong with a request is said before its first message; a stream's row is
-freed however its call ends; ``Generate`` returns the events of ``GenerateStream``, joined.
+What always holds: an invalid request is refused before the first message; a stream's row is freed however its call
+ends; ``Generate`` returns the events of ``GenerateStream``, joined.
 """
 
 from __future__ import annotations
