@@ -60,7 +60,8 @@ def test_another_decoder_continues_from_the_pending_ids(kind: Kind, data: st.Dat
     alphabet, ids = ALPHABETS[kind], data.draw(ids_of(kind))
     expected = fed(alphabet, [ids])
     decoder = Decoder(alphabet)
-    text, lengths = "", []
+    text = ""
+    lengths: list[int] = []
     for id_ in ids:
         decoder = Decoder(alphabet, decoder.pending)
         piece, counts = decoder.feed([id_])

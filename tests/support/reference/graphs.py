@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -13,7 +14,7 @@ from nextchar_model.cell import ROW_BLOCKS, Cell, Precision, has_cell
 from nextchar_training.export.graph import build_advance
 from nextchar_training.export.layers import Weights
 
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 
 Shape = tuple[Cell, int, int, int, int]
 """Cell, V, E, H and L of a network."""
@@ -83,6 +84,9 @@ class State:
 
 class Graph:
     """The graph ``advance`` in a session of its own."""
+
+    V: int
+    H: int
 
     def __init__(
         self, weights: Weights, *, cell: Cell = "lstm", precision: Precision = "fp32", threads: int = 1
@@ -173,7 +177,6 @@ def graph_of(shape: Shape, precision: Precision, threads: int = 1) -> Graph:
 
 def everything(outputs: dict[str, Array], graph: Graph) -> NDArray[np.float32]:
     """Returns the log-probabilities [K, B, V] in the order of ids, from a run with V alternatives."""
-    given = np.empty(outputs["top_logprobs"].shape, np.float32)
-    assert given.shape[-1] == graph.V
+    given = np.empty((*outputs["ids"].shape, graph.V), np.float32)
     np.put_along_axis(given, outputs["top_ids"], outputs["top_logprobs"], axis=-1)
     return given

@@ -15,14 +15,14 @@ def distribution(
     log_probabilities: NDArray[np.floating], settings: SamplingSettings, forbidden: NDArray[np.bool_] | None = None
 ) -> NDArray[np.float64]:
     """Returns the unnormalized probabilities [V] that ``settings`` sample from, given a row's log-probabilities [V]."""
-    scores = np.asarray(log_probabilities, np.float64)
+    scores: NDArray[np.float64] = np.asarray(log_probabilities, np.float64)
     if settings.bias is not None:
         scores = scores + settings.bias
     if forbidden is not None:
         scores = np.where(forbidden, -np.inf, scores)
     order = np.argsort(-scores, kind="stable")  # likeliest first, equals by id
     if settings.temperature == 0:
-        return (np.arange(len(scores)) == order[0]).astype(np.float64)
+        return np.asarray(np.arange(len(scores)) == order[0], np.float64)
     weights = np.exp((scores - scores.max()) / settings.temperature)
     probabilities = weights / weights.sum()
     kept = probabilities >= settings.min_p * probabilities.max()

@@ -61,14 +61,14 @@ def assert_untouched(path: Path) -> None:
 def lean_on_a_state_between_two_steps(network: Network) -> None:
     """Makes unit 0 exactly 0.5, which int8 can't represent, and lets the readout multiply it by large weights."""
     H = network.architecture.hidden_size
-    (layer,) = network.layers
+    weights = dict(network.layers[0].named_parameters())
     with torch.no_grad():
-        for weight in (layer.weight_ih_l0, layer.weight_hh_l0, layer.bias_hh_l0, layer.bias_ih_l0):
+        for weight in weights.values():
             weight[::H] = 0  # row 0 of each gate
-        layer.bias_ih_l0[[0, H, 2 * H]] = 50.0  # input and forget gates open, candidate 1: the cell grows
+        weights["bias_ih_l0"][[0, H, 2 * H]] = 50.0  # input and forget gates open, candidate 1: the cell grows
         much = 300 * torch.randn(ALPHABET.size)
         network.readout.weight[:, 0] = much
-        network.readout.bias -= much / 2
+        network.readout.bias.sub_(much / 2)
 
 
 @PRECISIONS
