@@ -1,4 +1,4 @@
-"""Between the client's plain values and the protobuf messages."""
+"""The conversion between the client's plain values and protobuf messages."""
 
 import dataclasses
 from typing import Any, cast
@@ -17,7 +17,7 @@ def test_options_that_are_left_out_are_absent() -> None:
     assert parameters().ListFields() == []
 
 
-def test_none_is_as_if_left_out() -> None:
+def test_none_means_left_out() -> None:
     options = dict.fromkeys(GenerationOptions.__annotations__.keys() - {"model", "stop"})
     assert parameters(**options).ListFields() == []
 
@@ -64,7 +64,10 @@ def test_unknown_characters_are_named(value: str, number: pb.UnknownCharacters) 
         ({"seed": 2**64}, "seed: "),
         ({"regex": "a\ud800"}, r"regex: U\+D800 at offset 1 is half a surrogate pair"),
         ({"stop": ["a", "b\udcff"]}, r"stop_sequences: U\+DCFF at offset 1"),
-        ({"unknown_characters": "ignore"}, "unknown_characters: 'ignore' is none of error, skip, replace"),
+        (
+            {"unknown_characters": "ignore"},
+            "unknown_characters: 'ignore' is invalid; it must be error or",
+        ),
     ],
 )
 def test_a_value_that_no_message_can_carry_is_refused_by_name(options: dict[str, Any], message: str) -> None:
@@ -87,7 +90,7 @@ def test_a_misspelt_option_is_a_type_error_that_names_it() -> None:
         parameters(temprature=1)
 
 
-def test_a_prompt_that_is_no_text_is_refused_by_name() -> None:
+def test_a_prompt_with_half_a_surrogate_pair_is_refused_by_name() -> None:
     with pytest.raises(InvalidArgumentError, match="prompt: U"):
         conversion.generation_request(pb.GenerateRequest, "\udcff", {})
 
@@ -103,7 +106,7 @@ def test_every_finish_reason_of_the_contract_has_its_name() -> None:
         assert conversion.generation(message).finished.finish_reason.name == name.removeprefix("FINISH_REASON_")
 
 
-def test_a_finish_reason_of_a_later_contract_is_unknown() -> None:
+def test_a_finish_reason_of_a_newer_contract_is_unknown() -> None:
     message = pb.GenerateResponse()
     message.finished.MergeFromString(b"\x08\x63")  # field 1, finish_reason: 99
     assert conversion.generation(message).finished.finish_reason is FinishReason.UNKNOWN
@@ -122,8 +125,9 @@ def test_a_model_has_every_field_of_the_contract() -> None:
 
 def test_each_field_of_a_model_is_carried_over() -> None:
     message = pb.Model(replay=pb.REPLAY_EXACT, alphabet=["a", "b"], is_default=True, batch_dependent=True)
-    for number, field in enumerate(pb.Model.DESCRIPTOR.fields):
-        if field.name not in {"replay", "alphabet", "is_default", "batch_dependent"}:
-            setattr(message, field.name, type(getattr(message, field.name))(number))
-    expected = {field.name: getattr(message, field.name) for field in pb.Model.DESCRIPTOR.fields}
+    names = [field.name for field in dataclasses.fields(Model)]
+    for number, name in enumerate(names):
+        if name not in {"replay", "alphabet", "is_default", "batch_dependent"}:
+            setattr(message, name, type(getattr(message, name))(number))
+    expected = {name: getattr(message, name) for name in names}
     assert dataclasses.asdict(conversion.model(message)) == expected | {"replay": "exact", "alphabet": ("a", "b")}

@@ -35,7 +35,7 @@ def client(server: ScriptedServer) -> Iterator[Client]:
         yield client
 
 
-def test_stream_gives_each_event(client: Client) -> None:
+def test_stream_yields_each_event(client: Client) -> None:
     assert [type(event) for event in client.stream("ROMEO:")] == [Started, Delta, Delta, Finished]
 
 
@@ -60,7 +60,7 @@ def test_methods_have_the_asynchronous_signature_and_documentation(name: str) ->
     assert synchronous.__doc__ == asynchronous.__doc__
 
 
-async def test_it_works_where_an_event_loop_runs_already(server: ScriptedServer) -> None:
+async def test_it_works_inside_a_running_event_loop(server: ScriptedServer) -> None:
     with Client(server.endpoint) as client:
         assert isinstance(list(client.stream())[-1], Finished)
 

@@ -1,7 +1,7 @@
-"""A real grpc.aio server whose answers a test writes: what the client's tests call.
+"""A real grpc.aio server whose answers a test scripts, for the tests of the client.
 
-It has its own event loop in its own thread, so that asynchronous tests, synchronous ones and other processes all
-call it the same way. It listens on a port that the system chooses.
+It runs its own event loop in its own thread, so asynchronous tests, synchronous tests and other processes all call it
+the same way. It listens on a port that the system chooses.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from nextchar.v1 import generation_pb2 as pb
 from nextchar.v1 import generation_pb2_grpc as rpc
 
+Status = grpc.StatusCode
+
 
 @dataclass(frozen=True)
 class Abort:
     """A step that ends the call with a status."""
 
-    status: grpc.StatusCode
+    status: Status
     details: str = "so the script says"
     trailers: tuple[tuple[str, str], ...] = ()
 
@@ -50,14 +52,17 @@ def delta(text: str, offset: int = 0) -> pb.GenerateStreamResponse:
 
 
 WHOLE = [STARTED, delta("한글\n", 0), delta("words", 3), FINISHED]
-"""A stream that ends well."""
+"""A stream that succeeds: a text of 8 characters in 2 messages."""
+
+MODEL = [pb.GetModelResponse(model=pb.Model(name="tiny", digest="0123456789abcdef", alphabet=["a", "b"]))]
+"""The answer that describes a model with two characters."""
 
 
 class ScriptedServer(rpc.GenerationServiceServicer):
-    """Plays ``scripts``, one a call, the last one for ever; a script is messages, ``Abort`` and ``HANG``.
+    """Plays one of ``scripts`` per call, and the last one forever; a script is messages, ``Abort`` and ``HANG``.
 
-    ``requests`` holds what arrived and ``seconds_left`` each call's deadline; ``arrived`` is set once a call has come,
-    ``cancelled`` once one has been cancelled.
+    ``requests`` holds the requests that arrived, ``seconds_left`` the deadline of each call. ``arrived`` is set when
+    the first call arrives, ``cancelled`` when a call is cancelled.
     """
 
     def __init__(self) -> None:
@@ -80,8 +85,14 @@ class ScriptedServer(rpc.GenerationServiceServicer):
         self._thread.join()
 
     def set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
-        """Sets what the health service says of the whole server."""
+        """Sets the answer of the health service for the whole server."""
         asyncio.run_coroutine_threadsafe(self._health.set("", status), self._loop).result(10)
+
+    async def received(self, requests: int) -> None:
+        """Waits until this number of requests has arrived."""
+        async with asyncio.timeout(30):
+            while len(self.requests) < requests:
+                await asyncio.sleep(0.005)
 
     async def _live(self, port: Future[int]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -95,7 +106,7 @@ class ScriptedServer(rpc.GenerationServiceServicer):
         await server.start()
         port.set_result(chosen)
         await self._stop.wait()
-        await server.stop(5)  # calls that clients have left end by themselves
+        await server.stop(5)  # calls that clients left end by themselves
 
     async def _play(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
         self.requests.append(request)
@@ -110,7 +121,7 @@ class ScriptedServer(rpc.GenerationServiceServicer):
                     await asyncio.Event().wait()
                 else:
                     yield step
-        except (asyncio.CancelledError, GeneratorExit):  # the latter where gRPC was just sending a message
+        except (asyncio.CancelledError, GeneratorExit):  # the latter if gRPC was just sending a message
             self.cancelled.set()
             raise
 
