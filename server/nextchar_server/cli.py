@@ -42,12 +42,22 @@ def main() -> int:
     return run(app)
 
 
-def _ignore_empty(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Makes an empty variable mean the same as none, as Compose files and shells write it."""
+def _ignore_unset(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Ignores variables that nobody meant to set.
+
+    These are empty ones, with which Compose files and shells pass an absent value on, and those that Kubernetes sets
+    for services called nextchar-grpc and nextchar-http.
+    """
     for argument in arguments:
         argument.tokens = [
-            token for token in argument.tokens if token.source != "env" or os.environ.get(token.keyword or "")
+            token
+            for token in argument.tokens
+            if token.source != "env" or _is_meant(os.environ.get(token.keyword or "", ""))
         ]
+
+
+def _is_meant(value: str) -> bool:
+    return value != "" and not _SERVICE_LINK.match(value)
 
 
 app = make_app(
@@ -57,7 +67,7 @@ app = make_app(
     "empty variable means the default.",
     exit_codes="Exit codes: 0: drained after SIGTERM or SIGINT. 1: could not start. 2: an option or a variable is "
     "wrong.",
-    config=(Env(PREFIX, command=False), _ignore_empty),
+    config=(Env(PREFIX, command=False), _ignore_unset),
 )
 
 
@@ -81,7 +91,7 @@ def unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
     """Yields the ``NEXTCHAR_*`` variables that nothing reads. Raises ``UsageError`` for a misspelt setting."""
     for name, value in environment.items():
         setting = name.removeprefix(PREFIX)
-        if setting == name or setting in _SETTINGS or _OTHERS.fullmatch(setting) or _SERVICE_LINK.match(value):
+        if setting == name or setting in _SETTINGS or _OTHERS.fullmatch(setting) or not _is_meant(value):
             continue
         if similar := difflib.get_close_matches(setting, _SETTINGS, n=1, cutoff=0.8):
             raise UsageError(f"there is no setting {name}; did you mean {PREFIX}{similar[0]}?")

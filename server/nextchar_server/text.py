@@ -146,7 +146,7 @@ class TextBuilder:
 
 
 def _first_stop(text: str, stop_sequences: Sequence[str]) -> tuple[int, str] | None:
-    """Returns the stop sequence that ends first, after its end; the longest one if several end at the same place."""
+    """Returns (end, stop sequence) of the one that ends first; the longest if several end at the same place."""
     found = [(start + len(stop), stop) for stop in stop_sequences if (start := text.find(stop)) >= 0]
     return min(found, key=lambda match: (match[0], -len(match[1])), default=None)
 

@@ -133,10 +133,11 @@ def test_a_misspelt_variable_is_refused_with_a_suggestion(
         ("NEXTCHAR_SERVER_PORT", "tcp://10.0.0.1:50051"),
         ("NEXTCHAR_SERVER_PORT_8080_TCP_ADDR", "10.0.0.1"),
         ("NEXTCHAR_HTTPS_PORT", "tcp://10.0.0.1:443"),
+        ("NEXTCHAR_LANE", ""),
         ("PATH", "/bin"),
     ],
 )
-def test_a_variable_of_another_program_or_of_kubernetes_passes(name: str, value: str) -> None:
+def test_a_variable_that_is_empty_or_of_another_program_or_of_kubernetes_passes(name: str, value: str) -> None:
     assert list(cli.unknown_variables({name: value})) == []
 
 

@@ -66,6 +66,11 @@ def test_an_empty_variable_means_the_default(name: str, variables: Variables) ->
     assert config() == Config()
 
 
+def test_ports_that_kubernetes_sets_for_services_of_these_names_are_ignored(variables: Variables) -> None:
+    variables(GRPC_PORT="tcp://10.0.0.1:50051", HTTP_PORT="tcp://10.0.0.1:8080")
+    assert config() == Config()
+
+
 def test_several_models_are_named_by_options() -> None:
     given = config("--model", "runs/one.onnx", "--model", "second=runs/two.onnx")
     assert given.models == {"one": Path("runs/one.onnx"), "second": Path("runs/two.onnx")}

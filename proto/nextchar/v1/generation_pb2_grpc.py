@@ -67,14 +67,14 @@ class GenerationServiceServicer:
     """
 
     def Generate(self, request, context):
-        """Generates a whole text and answers once. The same request gives the same text as GenerateStream.
+        """Generates a whole text and returns it at once. The text is the same as from GenerateStream.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GenerateStream(self, request, context):
-        """Generates a text and streams it as it comes: one Started, any number of Delta, one Finished.
+        """Generates a text and streams it meanwhile: one Started, any number of Delta, one Finished.
         A stream that ends with status OK has always sent Finished.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -82,7 +82,7 @@ class GenerationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Score(self, request, context):
-        """Gives the log-probability of each character of a text, each given all characters before it.
+        """Returns the log-probability of each character of a text, given all characters before it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -96,7 +96,7 @@ class GenerationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListModels(self, request, context):
-        """Describes every model that this server holds, the default one first.
+        """Describes every model of this server, the default one first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
