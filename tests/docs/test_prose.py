@@ -37,7 +37,9 @@ def rule(pattern: str, remedy: str, *, caught: str, left: str) -> Rule:
 UNIT = r"(?:characters?|nats|bits|ids|steps|bytes|rows|ms|µs|KiB|KB|calls|requests|messages|operations|times|loss|one)"
 WHOLE = r"(?:second|minute|character|id|step|turn|row|line|lane|stream|request|message|token|process|core|epoch|node)"
 
-PLACE = r"\b(?:begins?|starts?|ends?|stands?|stood|lies?|goes|comes|came|lives?|listens?|meets?|belongs?|leaves|looks)\b"
+PLACE = (
+    r"\b(?:begins?|starts?|ends?|stands?|stood|lies?|goes|comes|came|lives?|listens?|meets?|belongs?|leaves|looks)\b"
+)
 
 HEADLESS_WHAT = rule(
     # Not after a verb of saying or knowing, where it asks, nor in the fixed heading "What always holds".
