@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .api import evaluate, export, fit, load_checkpoint, resume, sample
+    from .api import evaluate, export_model, fit, load_checkpoint, resume, sample
     from .data.rules import Rules
     from .learning.evaluation import Evaluation
     from .learning.recipe import Architecture, Recipe, Sizes
@@ -30,7 +30,7 @@ __all__ = [
     "Rules",
     "Sizes",
     "evaluate",
-    "export",
+    "export_model",
     "fit",
     "load_checkpoint",
     "resume",
@@ -48,7 +48,7 @@ _PLACES = {
 
 
 def __getattr__(name: str) -> object:
-    """Imports a public name when it is first used (PEP 562)."""
+    """Imports a public name when it is first used (PEP 562). None may be the name of a package here."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_PLACES.get(name, 'api')}"), name)

@@ -2,11 +2,11 @@
 
 A whole pass, from a text to a model file that the server loads:
 
->>> from nextchar_training import Recipe, Sizes, evaluate, export, fit, sample
+>>> from nextchar_training import Recipe, Sizes, evaluate, export_model, fit, sample
 >>> checkpoint = fit("text.txt", "run", recipe=Recipe(epochs=10), sizes=Sizes(hidden_size=128))
 >>> print(sample(checkpoint, "The ", characters=200))
 >>> print(evaluate(checkpoint, "The text to measure the loss on.").stateful)
->>> export("run", "model.onnx")
+>>> export_model("run", "model.onnx")
 
 The run folder holds what ``nextchar-train fit`` leaves behind, and the command's other verbs take it too. Functions
 that take a model take a ``Checkpoint``, the path of one, or a run folder, which means its best checkpoint.
@@ -78,11 +78,11 @@ def fit(
     """
     if sizes is not None and initial is not None:
         raise ValueError("the network keeps the sizes of the checkpoint to start from: leave sizes out")
-    sources = [corpus] if isinstance(corpus, (str, PathLike)) else list(corpus)
+    sources = [str(source) for source in ([corpus] if isinstance(corpus, (str, PathLike)) else corpus)]
     start = None if initial is None else _checkpoint(initial)
     rules = rules or (Rules() if start is None else start.record.rules)
     folder = RunFolder(Path(out), overwrite=overwrite)
-    found = find_corpus([str(source) for source in sources], skip_undecodable=rules.skip_undecodable)
+    found = find_corpus(sources, skip_undecodable=rules.skip_undecodable)
     dataset = prepare(found, rules, default_cache())
     if start is None:
         architecture = (sizes or Sizes()).architecture(dataset.alphabet.size)
@@ -92,7 +92,7 @@ def fit(
         dataset=dataset,
         architecture=architecture,
         recipe=recipe,
-        command=f"nextchar_training.fit({', '.join(dataset.corpus.sources)})",
+        command=f"nextchar_training.fit({sources!r}, {str(out)!r}, ...)",
         device=torch.device(device),
         initial=start,
     )
@@ -160,7 +160,7 @@ def evaluate(model: Checkpoint | AnyPath, text: str, *, unknown: Unknown = "erro
     return evaluation.evaluate(NetworkScorer(checkpoint.network()), [document])
 
 
-def export(
+def export_model(
     model: Checkpoint | AnyPath, path: AnyPath, *, precision: Precision = "int8", text: str | None = None
 ) -> ModelDescription:
     """Writes a model file and returns its description. It is checked on ``text``, or on the run's held-out text.

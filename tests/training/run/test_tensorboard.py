@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 
 from nextchar_training.run.ledger import Ledger
 from nextchar_training.run.tensorboard import TensorBoardReporter
