@@ -101,7 +101,7 @@ def test_files_are_documents(tmp_path: Path) -> None:
     assert dataset.facts.held_out_documents == 3
 
 
-def test_of_a_single_document_of_many_nothing_is_held_out(tmp_path: Path) -> None:
+def test_nothing_is_held_out_of_a_single_line(tmp_path: Path) -> None:
     dataset = prepared(tmp_path, "one line", documents="line")
     assert texts(dataset, dataset.ids) == ["one line"]
     with pytest.raises(DatasetError, match=r"text\.txt: a single document, so nothing is held out"):
@@ -117,7 +117,7 @@ def test_characters_that_would_compose_side_by_side_stay_themselves(tmp_path: Pa
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_composes_where_a_rare_character_was_left_out_is_still_spelled(tmp_path: Path, kind: Kind) -> None:
+def test_characters_that_compose_now_that_a_rare_one_is_gone_keep_their_ids(tmp_path: Path, kind: Kind) -> None:
     text = "ab x\u0301 e\n" * 5 + "e\u034f\u0301\n"
     dataset = prepared(tmp_path, text, alphabet=kind, minimum_count=2)
     assert texts(dataset, dataset.ids) == ["ab x\u0301 e\n" * 5 + "\u00e9\n"]

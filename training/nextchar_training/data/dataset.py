@@ -10,8 +10,8 @@ A corpus is one document, or each file or line of it is one. If there can be man
 - every document is followed by the boundary, so that a model learns where documents end; empty ones are left out;
 - the documents are shuffled, so that neighbours have nothing to do with each other.
 
-A tenth is held out, and stands behind all that is trained on: the last tenth of the text, or one of every ten
-documents. Which ones these are, and the order, depend on the corpus and the rules alone, not on a training's seed.
+A tenth is held out, and comes last: the last tenth of the text, or one of every ten documents. The choice and the order
+depend on the corpus and the rules alone, not on the seed of a training.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Dataset:
         return self.facts.characters / self.facts.ids
 
     def held_out_documents(self, characters: int) -> list[Spelling]:
-        """The held-out documents, of which only the first ``characters``. Raises ``DatasetError`` if there are none."""
+        """The first ``characters`` of the held-out documents. Raises ``DatasetError`` if nothing is held out."""
         return self.documents(self.validation, self.alphabet, characters)
 
     def documents(
@@ -90,7 +90,7 @@ class Dataset:
         Raises ``UnknownCharacterError``.
         """
         left = len(ids) if characters is None else characters
-        # More ids than the characters need, so that the document that is cut off here isn't used to its end.
+        # Half as many ids again as the characters take on average: the one that may be cut in two isn't needed.
         head = ids[: len(ids) if characters is None else round(1.5 * characters / self.characters_per_id) + 64]
         documents = []
         for part in np.split(head, np.flatnonzero(head == BOUNDARY) + 1):
@@ -109,7 +109,7 @@ class Dataset:
         return documents
 
     def _spelled(self, ids: Ids) -> Spelling:
-        """The document of ``ids``, which it keeps even if its characters compose differently now that some are gone."""
+        """The document of ``ids``; they stay as they are, even if dropped characters parted some that compose."""
         decoder = Decoder(self.alphabet)
         (text, lengths), (rest, last) = decoder.feed(ids.tolist()), decoder.flush()
         return Spelling(text + rest, ids, np.array(lengths + last, dtype=np.int64))

@@ -25,7 +25,7 @@ class Split:
     training: IdSequence
     """The ids to train on."""
     validation: Sequence[Spelling]
-    """The held-out documents, of which only the first ``EVALUATED_CHARACTERS``."""
+    """The first ``EVALUATED_CHARACTERS`` of the held-out documents."""
     line_end: int | None
     """The id that ends a line, if there is one."""
     characters_per_id: float = 1.0
