@@ -38,7 +38,7 @@ UNIT = r"(?:characters?|nats|bits|ids|steps|bytes|rows|ms|µs|KiB|KB|calls|reque
 WHOLE = r"(?:second|minute|character|id|step|turn|row|line|lane|stream|request|message|token|process|core|epoch|node)"
 
 PLACE = (
-    r"\b(?:begins?|starts?|ends?|stands?|stood|lies?|goes|comes|came|lives?|listens?|meets?|belongs?|leaves|looks)\b"
+    r"\b(?:begins?|starts?|ends?|stands?|stood|lies?|goes|comes|came|lives?|listens?|meets?|belongs?|leaves)\b"
 )
 
 HEADLESS_WHAT = rule(
