@@ -1,0 +1,67 @@
+"""The examples as a newcomer runs them: against a real server with the packaged model."""
+
+import ast
+import asyncio
+import shlex
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from nextchar_model.runner import Runner
+from nextchar_server.config import PACKAGED_MODEL
+from tests.support.serving import serving
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+async def run(example: str, *arguments: str, standard_input: str = "") -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of an example against a server of its own."""
+    async with serving(PACKAGED_MODEL) as server:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, str(EXAMPLES / example), *arguments, "--endpoint", f"127.0.0.1:{server.grpc_port}"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(60):
+            output, errors = await process.communicate(standard_input.encode())
+    assert process.returncode is not None
+    return process.returncode, output.decode(), errors.decode()
+
+
+def documented(example: str) -> tuple[list[str], str]:
+    """The arguments and the output that the docstring of an example shows."""
+    docstring = ast.get_docstring(ast.parse((EXAMPLES / example).read_text(encoding="utf-8")))
+    assert docstring is not None
+    command, _, output = docstring.partition("    $ python examples/")[2].partition("\n")
+    return shlex.split(command)[1:], dedent(output).rstrip() + "\n"
+
+
+@pytest.mark.parametrize("example", ["stream.py", "score_names.py"])
+async def test_an_example_prints_the_output_that_its_docstring_shows(example: str) -> None:
+    if not Runner(PACKAGED_MODEL).replay().exact:
+        pytest.skip("this machine isn't bit-exact with the one that exported the packaged model")
+    arguments, output = documented(example)
+    assert await run(example, *arguments) == (0, output, "")
+
+
+async def test_names_are_read_from_standard_input_and_the_oddest_comes_first() -> None:
+    code, output, errors = await run("score_names.py", standard_input="Romeo\n\nXqzvkb\nJuliet\n")
+    assert (code, errors) == (0, "")
+    assert [line.split()[-1] for line in output.splitlines()] == ["name", "Xqzvkb", "Juliet", "Romeo"]
+
+
+async def test_a_name_that_the_model_cannot_spell_is_the_oddest() -> None:
+    code, output, errors = await run("score_names.py", "Xqzvkb", "김")
+    assert (code, errors) == (0, "")
+    assert output.splitlines()[1].split() == ["inf", "김"]
+
+
+@pytest.mark.parametrize(
+    ("example", "arguments"), [("stream.py", ["--max-characters", "0"]), ("score_names.py", ["x", "--model", "none"])]
+)
+async def test_a_failed_call_is_one_line(example: str, arguments: list[str]) -> None:
+    code, output, errors = await run(example, *arguments)
+    assert (code, output, errors.count("\n")) == (1, "", 1)
