@@ -8,8 +8,7 @@ def main() -> None:
     try:
         from . import cli
     except ModuleNotFoundError as error:
-        remedy = "pip install 'nextchar[server]' brings it"
-        print(f"nextchar-server: error: {error.name} is not installed; {remedy}", file=sys.stderr)
+        print(f"nextchar-server: error: {error.name} is not installed: pip install 'nextchar[server]'", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -1,6 +1,6 @@
 """The interceptor: surrounds every call of a known method, except those of reflection.
 
-Gives each call a request id, the call metrics and a line in the log. The one place in which an exception becomes a
+Adds a request id, the call metrics and a line in the log. The one place in which an exception becomes a
 status.
 
 What always holds: of an unexpected error, a caller learns the request id and nothing else; the log has the rest.
