@@ -1,1 +1,1 @@
-"""What ``make bench`` runs: each part measures one thing and gives its section of ``results.md``."""
+"""The benchmarks that ``make bench`` runs. Each part measures one thing and writes its section of ``results.md``."""

@@ -1,6 +1,6 @@
-"""The command: ``python -m benchmarks [PART ...]`` runs the parts and writes the results.
+"""``python -m benchmarks [PART ...]`` runs the parts and writes benchmarks/results/results.md.
 
-Without a part, all but ``training`` run, which takes more than an hour.
+Without a PART it runs all parts except ``training``, which takes more than an hour.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ USUAL = PARTS[:-1]
 
 
 def main() -> None:
-    """Runs the parts that were asked for, each in the order of ``PARTS``."""
+    """Runs the parts that the command line names, in the order of ``PARTS``."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS], metavar="PART", help=", ".join(PARTS))

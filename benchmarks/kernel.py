@@ -1,6 +1,6 @@
-"""The kernel: what a character step costs inside the process, without a server.
+"""The kernel: the cost of a character step inside the process, without a server.
 
-``Runner.advance`` beside PyTorch eager with the same weights, int8 beside fp32, two lanes beside one.
+Compares ``Runner.advance`` with PyTorch eager on the same weights, int8 with fp32, and two lanes with one.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ import torch
 from matplotlib.axes import Axes
 
 from benchmarks.models import DEEP, SMALL, WIDE, model_file, name_of, network_of
-from benchmarks.plots import COLOURS, plot
+from benchmarks.plots import plot
 from benchmarks.report import Claim, claims, table
 from benchmarks.timing import interleave
 from nextchar_model.batch import SAMPLE, SamplingSettings
 from nextchar_model.cell import Precision
 from nextchar_model.runner import Runner
 from nextchar_training.learning.recipe import Architecture
+from nextchar_training.palette import SERIES
 
 TITLE = "Kernel"
 K = 50
@@ -35,25 +36,12 @@ _LANE_CALLS = 4
 
 
 def measure(folder: Path) -> str:
-    """The section of the results."""
+    """Measures the kernel and returns the section of the results."""
     torch.set_num_threads(1)
     rows: list[list[object]] = []
     ratios: dict[str, dict[str, float]] = {}
     for architecture in (WIDE, DEEP, SMALL):
-        name = name_of(architecture)
-        contestants: dict[tuple[str, int], Callable[[], object]] = {
-            (precision, B): steps_of(Runner(model_file(folder, architecture, precision)), B)
-            for precision in get_args(Precision)
-            for B in _ROWS
-        }
-        contestants[_EAGER, 1] = _eager(architecture, samples=False, onednn=True)
-        contestants[_EAGER_BEST, 1] = _eager(architecture, samples=False, onednn=False)
-        contestants[f"{_EAGER}, with sampling", 1] = _eager(architecture, samples=True, onednn=True)
-        contestants[f"{_EAGER_BEST}, with sampling", 1] = _eager(architecture, samples=True, onednn=False)
-        step = {
-            key: seconds / (_EAGER_STEPS if key[0].startswith(_EAGER) else K)
-            for key, seconds in interleave(contestants, seconds=SECONDS).items()
-        }
+        name, step = name_of(architecture), _seconds_per_step(folder, architecture)
         rows += [[name, who, B, f"{s * 1e6:.1f}", f"{B / s:,.0f}"] for (who, B), s in step.items()]
         ratios[name] = {
             **{who: step[who, 1] / step["int8", 1] for who in (_EAGER, _EAGER_BEST)},
@@ -61,7 +49,7 @@ def measure(folder: Path) -> str:
         }
     wide = ratios[name_of(WIDE)]
     lines = [
-        Claim("int8 against PyTorch eager as it comes, B=1", 15, wide[_EAGER]),
+        Claim("int8 against PyTorch eager with its defaults, B=1", 15, wide[_EAGER]),
         Claim("int8 against PyTorch eager, oneDNN off, B=1", 7, wide[_EAGER_BEST]),
         Claim("int8 against fp32, B=1", 4, wide["fp32, B=1"]),
         Claim("int8 against fp32, B=64", 2.5, wide["fp32, B=64"]),
@@ -70,33 +58,19 @@ def measure(folder: Path) -> str:
     for architecture, wanted in ((WIDE, 1.6), (DEEP, 1.8)):
         lanes[architecture] = one, two = _lanes(Runner(model_file(folder, architecture)))
         lines.append(Claim(f"two lanes against one, 64 rows each, {name_of(architecture)}", wanted, two / one))
-
-    def speeds(axis: Axes) -> None:
-        for place, (who, colour) in enumerate(zip((_EAGER, _EAGER_BEST, "fp32, B=1"), COLOURS[1:], strict=False)):
-            bars = axis.bar(
-                [model + 0.27 * (place - 1) for model in range(len(ratios))],
-                [one[who] for one in ratios.values()],
-                width=0.25,
-                label=who,
-                color=colour,
-            )
-            axis.bar_label(bars, fmt="%.1f", fontsize=8)
-        axis.set(xticks=range(len(ratios)), xticklabels=list(ratios), title="One row: int8 is so many times as fast as")
-        axis.legend(frameon=False)
-
     return "\n\n".join(
         [
-            f"One thread, K={K} steps a call, V=66, embedding 128. A step of `Runner.advance` samples too; PyTorch's "
-            "is the network alone (embedding, `nn.LSTM`, readout) and, in the rows that say so, softmax and "
+            f"One thread, K={K} steps per call, V=66, embedding 128. A step of `Runner.advance` includes sampling; "
+            "PyTorch's is the network alone (embedding, `nn.LSTM`, readout) and, in the rows that say so, softmax and "
             "`torch.multinomial`.",
             claims(lines),
-            table(["model", "what", "B", "µs a step", "characters/s"], rows),
-            "How many times as fast int8 is:",
+            table(["model", "contestant", "B", "µs per step", "characters/s"], rows),
+            "How many times faster int8 is:",
             table(
-                ["model", *(f"as {who}" for who in wide)],
+                ["model", *(f"than {who}" for who in wide)],
                 [[name, *(f"{ratio:.1f}" for ratio in one.values())] for name, one in ratios.items()],
             ),
-            plot("kernel", "how many times as fast int8 is, by model", speeds, width=7.5),
+            plot("kernel", "how many times faster int8 is, by model", partial(_draw_ratios, ratios), width=7.5),
             "Lanes: Python threads that share one session, 64 rows each.",
             table(
                 ["model", "one lane, characters/s", f"{_LANES} lanes, characters/s", "ratio"],
@@ -106,8 +80,39 @@ def measure(folder: Path) -> str:
     )
 
 
+def _seconds_per_step(folder: Path, architecture: Architecture) -> dict[tuple[str, int], float]:
+    """Returns the seconds per step of each contestant with each number of rows."""
+    contestants: dict[tuple[str, int], Callable[[], object]] = {
+        (precision, B): steps_of(Runner(model_file(folder, architecture, precision)), B)
+        for precision in get_args(Precision)
+        for B in _ROWS
+    }
+    contestants[_EAGER, 1] = _eager(architecture, samples=False, onednn=True)
+    contestants[_EAGER_BEST, 1] = _eager(architecture, samples=False, onednn=False)
+    contestants[f"{_EAGER}, with sampling", 1] = _eager(architecture, samples=True, onednn=True)
+    contestants[f"{_EAGER_BEST}, with sampling", 1] = _eager(architecture, samples=True, onednn=False)
+    return {
+        key: seconds / (_EAGER_STEPS if key[0].startswith(_EAGER) else K)
+        for key, seconds in interleave(contestants, seconds=SECONDS).items()
+    }
+
+
+def _draw_ratios(ratios: dict[str, dict[str, float]], axis: Axes) -> None:
+    for place, (who, colour) in enumerate(zip((_EAGER, _EAGER_BEST, "fp32, B=1"), SERIES[1:], strict=False)):
+        bars = axis.bar(
+            [model + 0.27 * (place - 1) for model in range(len(ratios))],
+            [one[who] for one in ratios.values()],
+            width=0.25,
+            label=who,
+            color=colour,
+        )
+        axis.bar_label(bars, fmt="%.1f", fontsize=8)
+    axis.set(xticks=range(len(ratios)), xticklabels=list(ratios), title="One row: how many times faster int8 is than")
+    axis.legend(frameon=False)
+
+
 def steps_of(runner: Runner, B: int, steps: int = K) -> Callable[[], object]:
-    """A call that advances B generating rows by ``steps``, each call from where the last one ended."""
+    """Returns a call that advances B generating rows by ``steps``, and continues where the call before it ended."""
     batch = runner.start([SamplingSettings()] * B)
     forced = np.full((steps, B), SAMPLE, np.int64)
     draws = np.random.default_rng(0).random((steps, B), np.float32)
@@ -115,7 +120,7 @@ def steps_of(runner: Runner, B: int, steps: int = K) -> Callable[[], object]:
 
 
 def _eager(architecture: Architecture, *, samples: bool, onednn: bool) -> Callable[[], object]:
-    """A call that takes ``_EAGER_STEPS`` steps of one row in PyTorch."""
+    """Returns a call that takes ``_EAGER_STEPS`` steps of one row in PyTorch."""
     network = network_of(architecture)
     state = network.initial_state(1)
     ids = torch.zeros(1, 1, dtype=torch.long)
@@ -133,7 +138,7 @@ def _eager(architecture: Architecture, *, samples: bool, onednn: bool) -> Callab
 
 
 def _lanes(runner: Runner) -> tuple[float, float]:
-    """Characters a second of one lane of 64 rows, and of two of 64 rows each."""
+    """Returns the characters per second of one lane of 64 rows, and of two lanes of 64 rows each."""
     calls = [steps_of(runner, 64) for _ in range(_LANES)]
     with ThreadPoolExecutor(_LANES) as pool:
 

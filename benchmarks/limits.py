@@ -1,6 +1,6 @@
-"""The limits: what a step would cost if it were nothing but its arithmetic, and where the rest goes.
+"""The limits: what a step would cost if it were only its arithmetic, and where the rest of its time goes.
 
-Measures each node of a step alone, and the machine's memory, and sets the step beside them.
+Measures each node of a step alone, and the machine's memory, and compares the step with them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Array = NDArray[np.generic]
 
 @dataclass(frozen=True)
 class Node:
-    """One node of a step: what it is, and the seconds it takes alone."""
+    """One node of a step, and the seconds that it takes alone."""
 
     operator: str
     output: str
@@ -46,17 +46,17 @@ class Node:
 
 
 def measure(folder: Path) -> str:
-    """The section of the results."""
+    """Measures the limits and returns the section of the results."""
     source = np.random.default_rng(0).random(_COPIED // 8)
     target = np.empty_like(source)
     copied = interleave({"copy": lambda: np.copyto(target, source)}, seconds=1)["copy"]
     parts = [
         f"Memory: a NumPy copy of {_COPIED >> 20} MiB reads and writes {2 * _COPIED / copied / 1e9:.1f} GB/s in all.",
-        "A node alone is the node of the optimized graph in a loop of its own, with the inputs that it has in a real "
-        "step, less an empty loop. What the arithmetic costs alone is the limit of a graph of these operators: the "
-        "products, sigmoids and tanhs. The rest of a step is the sampler, the copies, and onnxruntime's own "
-        "work for each node. onnxruntime's profiler adds some 1 µs to every node, and the memory that it takes for "
-        "itself makes large outputs (`gates_0`, `rows`) come from fresh pages: the nodes alone tell the time.",
+        "Each node of the optimized graph is timed alone, in a loop of its own with the inputs that it has in a real "
+        "step, and the time of an empty loop is subtracted. The limit of a graph of these operators is its arithmetic: "
+        "the products, sigmoids and tanhs. The rest of a step is the sampler, the copies, and onnxruntime's own work "
+        "for each node. onnxruntime's profiler is less exact than the nodes alone: it adds about 1 µs to every node, "
+        "and its own use of memory makes large outputs (`gates_0`, `rows`) come from fresh pages.",
     ]
     rows, profiles = [], []
     for precision in ("int8", "fp32"):
@@ -93,7 +93,7 @@ def measure(folder: Path) -> str:
                     "3 sigmoids, µs",
                     "2 tanhs, µs",
                     "limit, µs",
-                    "a step, µs",
+                    "step, µs",
                     "limit / step",
                     "products, 10⁹ operations/s",
                     "sigmoid, 10⁹/s",
@@ -121,18 +121,18 @@ def _profile_table(path: Path, B: int, nodes: Sequence[Node], step: float) -> st
         for node in sorted(nodes, key=lambda node: -node.seconds)
     ]
     rows.append(["all nodes", "", f"{total * 1e6:.1f}", f"{total / step:.0%}", f"{in_profile * 1e6:.1f}"])
-    rows.append(["a step", "", f"{step * 1e6:.1f}", "100 %", ""])
+    rows.append(["step", "", f"{step * 1e6:.1f}", "100 %", ""])
     return f"int8, B={B}, node by node:\n\n" + table(
-        ["operator", "output", "alone, µs", "of a step", "in onnxruntime's profile, µs"], rows
+        ["operator", "output", "alone, µs", "share of a step", "in onnxruntime's profile, µs"], rows
     )
 
 
 def _profiled(path: Path, B: int) -> dict[str, float]:
-    """Mean seconds of each node of a step by its first output, as onnxruntime's profiler says."""
+    """Returns the mean seconds of each node of a step by its first output, according to onnxruntime's profiler."""
     model = onnx.load(path)
     choice, branch = _choice(model)
     for node in [*_body(model).node, *branch.node]:
-        node.name = node.output[0]  # the profiler knows a node by its name only
+        node.name = node.output[0]  # the profiler identifies a node by its name
     options = session_options(1)
     options.enable_profiling = True
     options.profile_file_prefix = str(path.with_suffix(""))
@@ -145,12 +145,12 @@ def _profiled(path: Path, B: int) -> dict[str, float]:
     seconds: defaultdict[str, float] = defaultdict(float)
     for event in json.loads(Path(runner._session.end_profiling()).read_text(encoding="utf-8")):
         seconds[event["name"].removesuffix("_kernel_time")] += event["dur"] / 1e6 / calls / K
-    seconds[choice.output[0]] -= sum(seconds[node.output[0]] for node in branch.node)  # which it includes
+    seconds[choice.output[0]] -= sum(seconds[node.output[0]] for node in branch.node)  # its own time includes these
     return seconds
 
 
 def nodes_alone(path: Path, B: int) -> list[Node]:
-    """Every node of a step of the model file at ``path``, by itself, with B rows."""
+    """Times every node of a step of the model file at ``path`` alone, with B rows."""
     optimized = path.with_suffix(".optimized.onnx")
     options = session_options(1)
     options.optimized_model_filepath = str(optimized)
@@ -171,11 +171,11 @@ def nodes_alone(path: Path, B: int) -> list[Node]:
 
 
 def _values(path: Path, model: onnx.ModelProto, B: int) -> dict[str, Array]:
-    """Every value that a step in mid-text reads or gives, by name."""
+    """Returns every input and output of the nodes of a step in mid-text, by name."""
     (scan,) = (node for node in model.graph.node if node.op_type == "Scan")
     body = _body(model)
     before = list(model.graph.node)[: list(model.graph.node).index(scan)]
-    # The state enters as it is, of what is scanned the first step.
+    # The state is passed on unchanged; of the scanned inputs, the first step is.
     enter = [
         helper.make_node("Gather", [outer, "first_step"], [inner.name], axis=0)
         if inner.name in ("forced_id", "draw")
@@ -208,12 +208,12 @@ def _values(path: Path, model: onnx.ModelProto, B: int) -> dict[str, Array]:
 def _repeated(
     node: onnx.NodeProto | None, values: Mapping[str, Array], constants: Iterable[onnx.TensorProto]
 ) -> Callable[[], object]:
-    """A call that runs ``node``, or nothing, ``_REPEATS`` times in a loop."""
+    """Returns a call that runs ``node``, or nothing if it is None, ``_REPEATS`` times in a loop."""
     yes = partial(helper.make_tensor_value_info, elem_type=onnx.TensorProto.BOOL, shape=[])
     body = helper.make_graph(
         [
             helper.make_node("Identity", ["go"], ["goes_on"]),
-            helper.make_node("Identity", ["state"], ["next_state"]),  # a loop has to carry something
+            helper.make_node("Identity", ["state"], ["next_state"]),  # a loop must carry something
             *([node] if node else []),
         ],
         "turn",
@@ -242,14 +242,17 @@ def _repeated(
         opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)],
     )
     options = session_options(1)
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # or nothing would be left
+    options.graph_optimization_level = (
+        onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    )  # it would optimize the loop away
     session = _session(model, options)
     return lambda: session.run(None, inputs)
 
 
 def _step(model: onnx.ModelProto) -> list[onnx.NodeProto]:
-    """What a step runs where no row restricts its distribution: the branch, and copies of what it gives, in the
-    place of the ``If``.
+    """Returns the nodes that a step runs if no row restricts its distribution.
+
+    The branch's nodes, and copies of its outputs, take the place of the ``If``.
     """
     choice, branch = _choice(model)
     copies = [
@@ -262,21 +265,21 @@ def _step(model: onnx.ModelProto) -> list[onnx.NodeProto]:
 
 
 def _choice(model: onnx.ModelProto) -> tuple[onnx.NodeProto, onnx.GraphProto]:
-    """The ``If`` of a step, and its branch for rows whose distribution nothing restricts."""
+    """Returns the ``If`` of a step, and its branch for steps in which no row restricts its distribution."""
     (choice,) = (node for node in _body(model).node if node.op_type == "If")
     (branch,) = (attribute.g for attribute in choice.attribute if attribute.name == "else_branch")
     return choice, branch
 
 
 def _body(model: onnx.ModelProto) -> onnx.GraphProto:
-    """The graph of one step."""
+    """Returns the graph of one step."""
     (scan,) = (node for node in model.graph.node if node.op_type == "Scan")
     (body,) = (attribute.g for attribute in scan.attribute if attribute.name == "body")
     return body
 
 
 def _read_by(node: onnx.NodeProto) -> set[str]:
-    """Names of the values that ``node`` reads, those that its branches capture among them."""
+    """Returns the names of the values that ``node`` reads, including those that its branches capture."""
     read = {name for name in node.input if name}
     for attribute in node.attribute:
         given = {name for inner in attribute.g.node for name in inner.output}

@@ -1,7 +1,7 @@
-"""Models of any size to measure with.
+"""Models of any size to measure.
 
-First stage of every part. The weights are random, which costs what trained ones cost: a step does the same work
-whatever the numbers are. What always holds: no document ends by itself, so that a stream has the length it asked for.
+First stage of every part. The weights are random, which costs as much as trained ones: a step does the same work
+whatever the numbers are. No document ends by itself, so every stream has the length that was asked for.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ DEEP = Architecture(alphabet_size=66, hidden_size=512, layers=2)
 
 
 def name_of(architecture: Architecture) -> str:
-    """Layers × hidden size."""
+    """Returns a model's name in the results: layers × hidden size."""
     return f"{architecture.layers}×{architecture.hidden_size}"
 
 
 @cache
 def alphabet_of(size: int) -> Alphabet:
-    """An alphabet of ``size`` ids: Tiny Shakespeare's characters, then Hangul syllables, then ideographs."""
+    """Returns an alphabet of ``size`` ids: Tiny Shakespeare's characters, then Hangul syllables, then ideographs."""
     others = [*map(chr, range(0xAC00, 0xD7A4)), *map(chr, range(0x4E00, 0x9FFF))]
     return Alphabet(tuple(sorted([*SHAKESPEARE, *others][: size - 1])))
 
 
 @cache
 def network_of(architecture: Architecture) -> Network:
-    """A network whose distributions are about as sharp as a trained one's."""
+    """Returns a network whose distributions are about as sharp as a trained one's."""
     torch.manual_seed(0)
     network = Network(architecture)
     with torch.no_grad():
@@ -54,7 +54,7 @@ def network_of(architecture: Architecture) -> Network:
 
 @cache
 def model_file(folder: Path, architecture: Architecture, precision: Precision = "int8") -> Path:
-    """The network of ``architecture`` as a model file in ``folder``, checked by the exporter as every one is."""
+    """Exports the network of ``architecture`` to a model file in ``folder``."""
     alphabet = alphabet_of(architecture.alphabet_size)
     text = "".join(np.random.default_rng(0).choice(alphabet.symbols, MIN_CHARACTERS))
     path = folder / f"{name_of(architecture)}-{architecture.alphabet_size}-{precision}.onnx"
@@ -65,7 +65,7 @@ def model_file(folder: Path, architecture: Architecture, precision: Precision = 
 
 @cache
 def checkpoint_file(folder: Path, architecture: Architecture) -> Path:
-    """The same network as a checkpoint in ``folder``."""
+    """Writes the same network to a checkpoint in ``folder``."""
     path = folder / f"{name_of(architecture)}-{architecture.alphabet_size}.pt"
     record = TrainingRecord("random weights", (), "", Rules(), 0, "benchmarks", 0, 0, 0.0, 0.0, 0.0, 0.0)
     weights = network_of(architecture).state_dict()

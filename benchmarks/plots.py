@@ -1,10 +1,9 @@
-"""The plots beside the results."""
+"""The plots of the results."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 
 import matplotlib as mpl
 
@@ -14,11 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import LogFormatter, LogLocator, NullFormatter, ScalarFormatter, StrMethodFormatter
 
-COLOURS = ("#1b6ca8", "#d1495b", "#edae49", "#66a182", "#6b4e71")
+from benchmarks.report import RESULTS
 
 
 def plot(name: str, caption: str, *panels: Callable[[Axes], None], width: float = 4.6) -> str:
-    """Draws ``panels`` side by side, ``width`` inches each, into ``name``.png, and gives the Markdown that shows it."""
+    """Draws ``panels`` side by side, ``width`` inches each, into ``name``.png. Returns the Markdown that shows it."""
     figure, axes = pyplot.subplots(
         1, len(panels), figsize=(width * len(panels), 3.2), squeeze=False, layout="constrained"
     )
@@ -33,7 +32,7 @@ def plot(name: str, caption: str, *panels: Callable[[Axes], None], width: float 
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(alpha=0.25)
         axis.set_axisbelow(True)
-    path = Path(__file__).with_name(f"{name}.png")
+    path = RESULTS.with_name(f"{name}.png")
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
     return f"![{caption}]({path.name})"

@@ -1,6 +1,6 @@
-"""The report: what the parts found, as one Markdown file.
+"""The report: the results of all parts in one Markdown file.
 
-A part's section stands between markers, so that a part that runs alone replaces its own and leaves the others.
+Each part's section is enclosed in markers, so that a part that runs alone replaces its own section and no other.
 """
 
 from __future__ import annotations
@@ -13,20 +13,23 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-RESULTS = Path(__file__).with_name("results.md")
+from nextchar_training.run.machine import processor
+
+RESULTS = Path(__file__).parent / "results" / "results.md"
+"""The report. The plots are beside it."""
 
 _HEAD = """# Results
 
-What `make bench` measured on one machine. Take the ratios, each from one run, and not the absolute figures: the same
-machine gives others on another day. A shared machine's other work is in every figure.
+Measured by `make bench` on one machine. Trust the ratios, each of which comes from one run, more than the absolute
+figures: on another day the same machine measures others. A shared machine's other work is in every figure.
 """
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A figure and what it was to be at least, or at most."""
+    """A figure and its target: the least that it was meant to be, or the most."""
 
-    what: str
+    name: str
     wanted: float
     measured: float
     at_most: bool = False
@@ -34,17 +37,17 @@ class Claim:
 
     @property
     def holds(self) -> bool:
-        """Whether the measured figure is on the right side of the wanted one."""
+        """Whether the measured figure reaches the target."""
         return self.measured <= self.wanted if self.at_most else self.measured >= self.wanted
 
 
 def claims(lines: Iterable[Claim]) -> str:
-    """A table of claims."""
+    """Returns a table of claims."""
     return table(
         ["claim", "wanted", "measured", "holds"],
         [
             [
-                line.what,
+                line.name,
                 f"{'≤' if line.at_most else '≥'} {line.wanted:g} {line.unit}",
                 f"{line.measured:.4g} {line.unit}" if line.measured < 1000 else f"{line.measured:,.0f} {line.unit}",
                 "yes" if line.holds else "**no**",
@@ -55,13 +58,13 @@ def claims(lines: Iterable[Claim]) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table."""
+    """Returns a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
 def write(part: str, title: str, section: str, seconds: float) -> None:
-    """Puts ``section`` into the results, in the place of the one that ``part`` had."""
+    """Writes ``section`` into the report, in place of the section that ``part`` had."""
     old = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else _HEAD
     begin, end = f"<!-- {part} -->", f"<!-- end of {part} -->"
     new = f"{begin}\n## {title}\n\n`make bench ONLY={part}`, {seconds:.0f} s. {_machine()}\n\n{section}\n{end}"
@@ -75,15 +78,7 @@ def _machine() -> str:
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     niceness = os.getpriority(os.PRIO_PROCESS, 0)
     return (
-        f"{_processor()}, {len(os.sched_getaffinity(0))} cores, Linux {platform.release()}, "
+        f"{processor()}, {len(os.sched_getaffinity(0))} cores, Linux {platform.release()}, "
         f"Python {platform.python_version()}, {packages}; load averages at the end {load}"
         f"{f', at niceness {niceness}' if niceness else ''}."
     )
-
-
-def _processor() -> str:
-    text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    model = re.search(r"model name\s*: (.*)", text)
-    family = re.search(r"cpu family\s*: (.*)", text)
-    flags = sorted(set(re.findall(r"\b(avx2|avx512f|avx512_vnni|avx_vnni|avx512_bf16|amx_int8)\b", text)))
-    return f"{model[1] if model else '?'} (family {family[1] if family else '?'}: {', '.join(flags)})"

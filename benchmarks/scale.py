@@ -1,4 +1,4 @@
-"""Scale: what a character costs as batch, hidden size, layers and alphabet grow, and how many cores a load takes."""
+"""Scale: the cost of a character as batch, hidden size, layers and alphabet grow, and the cores that a load needs."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from matplotlib.axes import Axes
 from benchmarks.kernel import steps_of
 from benchmarks.limits import Node, nodes_alone
 from benchmarks.models import WIDE, model_file, name_of
-from benchmarks.plots import COLOURS, plot
+from benchmarks.plots import plot
 from benchmarks.report import table
 from benchmarks.served import CHARACTERS, STREAMS
 from benchmarks.servers import LOAD_CORE, SERVER_CORE, Load, served
 from benchmarks.timing import interleave
 from nextchar_model.runner import MAX_ROWS, Runner
 from nextchar_training.learning.recipe import Architecture
+from nextchar_training.palette import SERIES
 
 TITLE = "Scale"
 _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -29,21 +30,21 @@ _ROWS = (1, 64)
 
 
 def measure(folder: Path) -> str:
-    """The section of the results."""
+    """Measures how the cost scales and returns the section of the results."""
     torch.set_num_threads(1)
     sections = [*_batch(folder), *_sizes(folder), *_alphabet(folder), *_replicas(folder)]
     return "\n\n".join(["int8, one thread.", *sections])
 
 
 def _steps(paths: Sequence[Path], rows: Sequence[int]) -> dict[tuple[Path, int], float]:
-    """Seconds a step of each model file with each number of rows."""
+    """Returns the seconds per step of each model file with each number of rows."""
     contestants, steps = {}, {}
     for path in paths:
         runner = Runner(path)
         for B in rows:
             started = time.perf_counter()
             steps_of(runner, B, 2)()
-            # About 20 ms a call.
+            # About 20 ms per call.
             steps[path, B] = max(2, min(100, int(0.02 / ((time.perf_counter() - started) / 2))))
             contestants[path, B] = steps_of(runner, B, steps[path, B])
     return {key: seconds / steps[key] for key, seconds in interleave(contestants, seconds=10).items()}
@@ -55,19 +56,19 @@ def _batch(folder: Path) -> list[str]:
     rates = {B: B / step[path, B] for B in _BATCHES}
 
     def curve(axis: Axes) -> None:
-        axis.plot(list(rates), list(rates.values()), marker="o", color=COLOURS[0])
-        axis.set(xscale="log", ylim=0, xlabel="rows B", ylabel="characters a second", title="1×512 by rows")
+        axis.plot(list(rates), list(rates.values()), marker="o", color=SERIES[0])
+        axis.set(xscale="log", ylim=0, xlabel="rows B", ylabel="characters/s", title="1×512 by rows")
 
     return [
         "### By batch size",
-        "At few rows a step costs what it costs to read the weights once and to run each node, however many rows there "
-        "are; from some 16 on the products fill the processor's units and each row costs the same. More rows than "
-        f"{MAX_ROWS} go through the graph in slices: the values between the nodes of more would leave the cache.",
+        "With few rows, a step costs as much as reading the weights once and running each node, and the number of rows "
+        "hardly matters. From about 16 on, the products fill the processor's units and each row costs the same. Bigger "
+        f"batches than {MAX_ROWS} rows run in slices, because their intermediate tensors would fall out of the cache.",
         table(
-            ["1×512: B", "µs a step", "µs a character", "characters/s"],
+            ["1×512: B", "µs per step", "µs per character", "characters/s"],
             [[B, f"{B / r * 1e6:.1f}", f"{1e6 / r:.2f}", f"{r:,.0f}"] for B, r in rates.items()],
         ),
-        plot("batch", "characters a second by rows", curve),
+        plot("batch", "characters per second by rows", curve),
     ]
 
 
@@ -92,10 +93,10 @@ def _sizes(folder: Path) -> list[str]:
         )
 
     def lines(architectures: Sequence[Architecture], x: Sequence[int], label: str, axis: Axes) -> None:
-        for B, colour in zip(_ROWS, COLOURS, strict=False):
+        for B, colour in zip(_ROWS, SERIES, strict=False):
             microseconds = [step[paths[one], B] / B * 1e6 for one in architectures]
             axis.plot(x, microseconds, marker="o", color=colour, label=f"B={B}")
-        axis.set(yscale="log", xlabel=label, ylabel="µs a character")
+        axis.set(yscale="log", xlabel=label, ylabel="µs per character")
         axis.legend(frameon=False)
 
     def hidden(axis: Axes) -> None:
@@ -108,16 +109,16 @@ def _sizes(folder: Path) -> list[str]:
 
     return [
         "### By hidden size and layers",
-        "Weights are the bytes of the gates' products. A small model's step is the nodes' own cost; a large one's, at "
-        "B=1, the reading of its weights, the slower the farther away the cache that holds them; at B=64 their "
-        "multiplication, which grows with the square.",
-        table(["model", "weights, MiB", "B=1, µs", "B=64, µs", "B=64, µs a character", "B=1, weights GB/s"], rows),
-        plot("sizes", "µs a character by hidden size and layers", hidden, layers),
+        "Weights are the bytes of the gates' products. A small model's step costs as much as running the nodes. A "
+        "large model's costs as much as reading its weights at B=1, which is slower the farther away their cache is, "
+        "and as much as multiplying by them at B=64, which grows with the square of the hidden size.",
+        table(["model", "weights, MiB", "B=1, µs", "B=64, µs", "B=64, µs per character", "B=1, weights GB/s"], rows),
+        plot("sizes", "µs per character by hidden size and layers", hidden, layers),
     ]
 
 
 def _recurrent_bytes(architecture: Architecture) -> int:
-    """Bytes of the int8 weights of the gates: 4·H outputs of H inputs, and of H more above the first layer."""
+    """Returns the bytes of the gates' int8 weights: 4·H outputs of H inputs, or of 2·H above the first layer."""
     H, L = architecture.hidden_size, architecture.layers
     return 4 * H * H * (2 * L - 1)
 
@@ -151,35 +152,35 @@ def _alphabet(folder: Path) -> list[str]:
     def shares(axis: Axes) -> None:
         names = [f"{V - 1:,}" for V in _ALPHABETS]
         bottom = [0.0] * len(names)
-        for part, colour in zip(("all else", *parts), COLOURS, strict=False):
+        for part, colour in zip(("all else", *parts), SERIES, strict=False):
             height = [costs[V, 64][part] / 64 * 1e6 for V in _ALPHABETS]
             axis.bar(names, height, bottom=bottom, label=part, color=colour)
             bottom = [low + high for low, high in zip(bottom, height, strict=True)]
-        axis.set(xlabel="characters of the alphabet", ylabel="µs a character", title="1×512, B=64, by alphabet")
+        axis.set(xlabel="characters of the alphabet", ylabel="µs per character", title="1×512, B=64, by alphabet")
         axis.legend(frameon=False)
 
     return [
         "### By alphabet",
-        "What an alphabet must cost is the readout's product and the softmaxes. These, and the draw from the "
-        "distribution, are nodes measured alone; all else is the network "
-        "before them, whose input is a product in place of the look-up where the alphabet outgrows the hidden size.",
+        "An alphabet costs at least the readout's product and the softmaxes. These, and the draw from the "
+        "distribution, are measured as nodes alone. All else is the network before them; its input is a product "
+        "instead of a look-up if the alphabet is larger than the hidden size.",
         table(
             [
                 "characters",
                 "B",
                 *(f"{part}, µs" for part in (*parts, "all else")),
-                "a step, µs",
-                "µs a character",
+                "step, µs",
+                "µs per character",
                 "readout and softmaxes",
             ],
             rows,
         ),
-        plot("alphabet", "µs a character by alphabet", shares),
+        plot("alphabet", "µs per character by alphabet", shares),
     ]
 
 
 def _replicas(folder: Path) -> list[str]:
-    """Cores for a load, from one replica's figures, and the same measured with two."""
+    """Predicts the throughput of two replicas from the figures of one, and measures it."""
     model = model_file(folder, WIDE)
     flags = {"streams": STREAMS, "max_characters": CHARACTERS, "ramp": 0.5, "seconds": 5}
     with served(folder, "--model", model) as first, served(folder, "--model", model, core=LOAD_CORE) as second:
@@ -189,14 +190,14 @@ def _replicas(folder: Path) -> list[str]:
         loads = [Load(first, SERVER_CORE, **flags), Load(second, LOAD_CORE, **flags)]
         both = [load.report() for load in loads]
     rate = alone["characters_per_second"]
-    generator = alone["cpu"] / rate  # core seconds a character
+    generator = alone["cpu"] / rate  # core seconds per character
     predicted = 2 / (1 / rate + generator)
     measured = sum(report["characters_per_second"] for report in both)
     return [
         "### Replicas",
-        "Replicas share nothing, so a load of so many characters a second takes as many cores as that load divided by "
-        f"one core's rate: here {rate:,.0f} characters/s of {STREAMS} streams. The check: two replicas on two cores, "
-        "each beside its own load generator, which costs "
-        f"{generator * 1e6:.1f} µs a character. Predicted, 2 / (1 / rate + that): {predicted:,.0f} characters/s; "
-        f"measured: {measured:,.0f} ({measured / predicted:.0%}).",
+        "Replicas share nothing, so a load needs as many cores as its characters per second divided by one core's "
+        f"rate: here {rate:,.0f} characters/s of {STREAMS} streams. To check this, two replicas ran on two cores, each "
+        f"core shared with a load generator, which costs {generator * 1e6:.1f} µs per character. Predicted, as "
+        f"2 / (1 / rate + that cost): {predicted:,.0f} characters/s. Measured: {measured:,.0f} "
+        f"({measured / predicted:.0%}).",
     ]

@@ -1,6 +1,6 @@
-"""The server: what streams get through gRPC, beside the servers that people write today.
+"""The server: the speed of streams over gRPC, compared with the servers that people usually write.
 
-The server is pinned to one core, ``nextchar bench`` to another, for ours and for the baselines.
+Our server and the baselines are pinned to one core, and ``nextchar bench`` to another.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +20,12 @@ from matplotlib.axes import Axes
 
 from benchmarks.kernel import steps_of
 from benchmarks.models import WIDE, checkpoint_file, model_file
-from benchmarks.plots import COLOURS, plot
+from benchmarks.plots import plot
 from benchmarks.report import Claim, claims, table
 from benchmarks.servers import SERVER_CORE, Load, Server, baseline, served
 from benchmarks.timing import interleave
 from nextchar_model.runner import Runner
+from nextchar_training.palette import SERIES
 
 TITLE = "Served"
 STREAMS = 64
@@ -41,7 +42,7 @@ _COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000)
 
 
 def measure(folder: Path) -> str:
-    """The section of the results."""
+    """Measures the server and returns the section of the results."""
     torch.set_num_threads(1)
     model, checkpoint = model_file(folder, WIDE), checkpoint_file(folder, WIDE)
     kernel = _kernel(model)
@@ -55,7 +56,7 @@ def measure(folder: Path) -> str:
             _EAGER_BEST: running.enter_context(baseline(folder, "eager", checkpoint, "--without-onednn")),
             _STEPPED: running.enter_context(baseline(folder, "stepped", checkpoint)),
         }
-        Load(ours, streams=STREAMS, seconds=1, max_characters=CHARACTERS).report()  # the first load pays for first uses
+        Load(ours, streams=STREAMS, seconds=1, max_characters=CHARACTERS).report()  # warms up
         sections += _against_baselines(servers, kernel, lines)
         sections += _one_stream(ours, kernel, lines)
         sections += _newcomers(ours, lines)
@@ -71,11 +72,11 @@ def measure(folder: Path) -> str:
 
 
 def _kernel(model: Path) -> dict[int, float]:
-    """Characters a second of the runner alone, by rows, on the server's core."""
+    """Returns the characters per second of the runner alone on the server's core, by number of rows."""
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {SERVER_CORE})
     runner = Runner(model)
-    steps = {1: 150, STREAMS: 17}  # what fits a turn of 5 ms
+    steps = {1: 150, STREAMS: 17}  # as many as fit a turn of 5 ms
     seconds = interleave({B: steps_of(runner, B, K) for B, K in steps.items()}, seconds=3)
     os.sched_setaffinity(0, cores)
     return {B: B * K / seconds[B] for B, K in steps.items()}
@@ -83,18 +84,18 @@ def _kernel(model: Path) -> dict[int, float]:
 
 @dataclass(frozen=True)
 class _Run:
-    """One load on one server, and what the server used meanwhile."""
+    """One load on one server, and the server's use of the CPU meanwhile."""
 
     report: dict[str, Any]
     server_cpu: float
-    """Cores, of all threads."""
+    """Cores used by all threads."""
     loop_cpu: float
-    """Cores, of the main thread alone: in ours, the event loop's."""
+    """Cores used by the main thread alone, in which our event loop runs."""
 
 
 def _run(server: Server, *, seconds: float = _SECONDS, **flags: float) -> _Run:
     before, started = server.cpu_seconds, time.perf_counter()
-    # What has not ended a little after the window is cut: it counts in the throughput, as far as it came.
+    # Texts that are still running a little after the window are cut off; the throughput counts their characters so far.
     report = Load(server, seconds=seconds, **flags).report(seconds + 2)
     after, took = server.cpu_seconds, time.perf_counter() - started
     return _Run(report, (after[0] - before[0]) / took, (after[1] - before[1]) / took)
@@ -116,53 +117,21 @@ def _against_baselines(servers: dict[str, Server], kernel: dict[int, float], lin
                 run = _run(server, streams=STREAMS, max_characters=CHARACTERS, ramp=ramp)
                 runs.setdefault((name, arrivals), []).append(run)
     for arrivals in _ARRIVALS:
-        ours = runs[_OURS, arrivals]
-        lines.append(
-            Claim(f"{STREAMS} streams {arrivals}, of the kernel's rate", 0.8, _rate(ours) / kernel[STREAMS], unit="")
-        )
-        for name, wanted in ((_EAGER, 120), (_EAGER_BEST, 60), (_STEPPED, 40)):
-            ratio = _rate(ours) / _rate(runs[name, arrivals])
-            lines.append(Claim(f"{STREAMS} streams {arrivals}, against {name}", wanted, ratio))
-        best = min(_first(runs[name, arrivals], "p99") for name in servers if name != _OURS)
-        first = _first(ours, "p99")
-        lines.append(
-            Claim(
-                f"first character {arrivals}, p99, below the best baseline's",
-                best * 1e3,
-                first * 1e3,
-                at_most=True,
-                unit="ms",
-            )
-        )
-    rows = [
-        [
-            name,
-            arrivals,
-            f"{_rate(one):,.0f}",
-            f"{_first(one, 'p50') * 1e3:.1f} / {_first(one, 'p99') * 1e3:.1f}",
-            " / ".join(
-                f"{median(run.report['inter_character_seconds'][p] for run in one) * 1e3:.2f}" for p in ("p50", "p99")
-            ),
-            f"{median(run.report['characters'] / run.report['messages'] for run in one):.1f}",
-            f"{median(run.server_cpu for run in one):.0%}, {median(run.loop_cpu for run in one):.0%}",
-            f"{median(run.report['cpu'] for run in one):.0%}",
-        ]
-        for (name, arrivals), one in runs.items()
-    ]
+        lines += _baseline_claims(arrivals, {name: runs[name, arrivals] for name in servers}, kernel[STREAMS])
 
     def throughput(axis: Axes) -> None:
         names = list(servers)[::-1]
         rates = [_rate(runs[name, "staggered"]) for name in names]
-        bars = axis.barh(names, rates, color=[COLOURS[0] if name == _OURS else COLOURS[1] for name in names])
+        bars = axis.barh(names, rates, color=[SERIES[0] if name == _OURS else SERIES[1] for name in names])
         axis.bar_label(bars, [f" {rate:,.0f}" for rate in rates])
-        axis.set(xscale="log", xlim=(100, 1.5e6), xlabel="characters a second", title=f"{STREAMS} streams, one core")
+        axis.set(xscale="log", xlim=(100, 1.5e6), xlabel="characters/s", title=f"{STREAMS} streams, one core")
 
     return [
         f"### {STREAMS} streams beside the baselines",
-        "A closed loop: each caller sends its next request when its last one has ended. They begin in step, or "
-        f"staggered over half a second. Medians of {_ROUNDS} runs of {_SECONDS:g} s, taken in turns. The server's CPU "
-        "includes half a second or so before the load begins; the second figure is the main thread's, in which our "
-        "event loop runs.",
+        "A closed loop: each caller sends its next request when its last one has ended. The callers start in step, or "
+        f"staggered over half a second. Medians of {_ROUNDS} runs of {_SECONDS:g} s, taken in turn. The server's CPU "
+        "includes about half a second before the load begins; the second figure is that of the main thread, in which "
+        "our event loop runs.",
         table(
             [
                 "server",
@@ -170,13 +139,47 @@ def _against_baselines(servers: dict[str, Server], kernel: dict[int, float], lin
                 "characters/s",
                 "first character p50 / p99, ms",
                 "between characters p50 / p99, ms",
-                "characters a message",
+                "characters per message",
                 "server's CPU: all, main thread",
                 "load generator's CPU",
             ],
-            rows,
+            [[name, arrivals, *_figures(one)] for (name, arrivals), one in runs.items()],
         ),
-        plot("served", "characters a second of 64 streams", throughput, width=7.5),
+        plot("served", "characters per second of 64 streams", throughput, width=7.5),
+    ]
+
+
+def _baseline_claims(arrivals: str, runs: dict[str, list[_Run]], kernel_rate: float) -> list[Claim]:
+    """Returns the claims about one kind of arrivals, given each server's runs."""
+    ours = runs[_OURS]
+    wanted = {_EAGER: 120, _EAGER_BEST: 60, _STEPPED: 40}
+    best = min(_first(runs[name], "p99") for name in wanted)
+    return [
+        Claim(f"{STREAMS} streams {arrivals}, share of the kernel's rate", 0.8, _rate(ours) / kernel_rate, unit=""),
+        *(
+            Claim(f"{STREAMS} streams {arrivals}, against {name}", ratio, _rate(ours) / _rate(runs[name]))
+            for name, ratio in wanted.items()
+        ),
+        Claim(
+            f"first character {arrivals}, p99, below the best baseline's",
+            best * 1e3,
+            _first(ours, "p99") * 1e3,
+            at_most=True,
+            unit="ms",
+        ),
+    ]
+
+
+def _figures(runs: Sequence[_Run]) -> list[str]:
+    """Returns the cells of the table of baselines for the runs of one server."""
+    between = [median(run.report["inter_character_seconds"][p] for run in runs) * 1e3 for p in ("p50", "p99")]
+    return [
+        f"{_rate(runs):,.0f}",
+        f"{_first(runs, 'p50') * 1e3:.1f} / {_first(runs, 'p99') * 1e3:.1f}",
+        " / ".join(f"{milliseconds:.2f}" for milliseconds in between),
+        f"{median(run.report['characters'] / run.report['messages'] for run in runs):.1f}",
+        f"{median(run.server_cpu for run in runs):.0%}, {median(run.loop_cpu for run in runs):.0%}",
+        f"{median(run.report['cpu'] for run in runs):.0%}",
     ]
 
 
@@ -186,17 +189,18 @@ def _one_stream(server: Server, kernel: dict[int, float], lines: list[Claim]) ->
         runs = [_run(server, streams=1, seconds=3, max_characters=characters)]
         share = _rate(runs) / kernel[1]
         if characters == CHARACTERS:
-            lines.append(Claim(f"one stream of {characters} characters, of the kernel's rate", 0.6, share, unit=""))
+            name = f"one stream of {characters} characters, share of the kernel's rate"
+            lines.append(Claim(name, 0.6, share, unit=""))
         first = f"{_first(runs, 'p50') * 1e3:.2f} / {_first(runs, 'p99') * 1e3:.2f}"
         rows.append([characters, f"{_rate(runs):,.0f}", f"{share:.0%}", first])
     return [
         "### One stream",
-        table(["characters", "characters/s", "of the kernel's rate", "first character p50 / p99, ms"], rows),
+        table(["characters", "characters/s", "share of the kernel's rate", "first character p50 / p99, ms"], rows),
     ]
 
 
 def _newcomers(server: Server, lines: list[Claim]) -> list[str]:
-    """A short text every now and then beside streams that run all the time."""
+    """Measures short texts that arrive now and then while other streams run all the time."""
     background: dict[str, float] = {"streams": STREAMS, "max_characters": 4000, "ramp": 0.5}
     alone: list[float] = []
     together: list[float] = []
@@ -205,7 +209,7 @@ def _newcomers(server: Server, lines: list[Claim]) -> list[str]:
     for _ in range(_ROUNDS):
         alone.append(_run(server, **background).report["characters_per_second"])
         long = Load(server, seconds=_SECONDS + 2, **background)
-        time.sleep(1.5)  # until it is under way
+        time.sleep(1.5)  # until it is up to speed
         short = _run(server, rate=20, max_characters=32, seconds=_SECONDS).report
         whole = long.report()
         together.append(whole["characters_per_second"] + short["characters_per_second"])
@@ -218,7 +222,7 @@ def _newcomers(server: Server, lines: list[Claim]) -> list[str]:
     lines.append(Claim("throughput lost to newcomers", 10, fall * 100, at_most=True, unit="%"))
     return [
         "### A new stream beside 64 running ones",
-        f"{newcomers} newcomers of 32 characters, 20 a second at random times (a Poisson process), beside {STREAMS} "
+        f"{newcomers} newcomers of 32 characters, 20 per second at random times (a Poisson process), beside {STREAMS} "
         f"streams of 4,000. First character: p99 {median(firsts) * 1e3:.1f} ms. All streams together: "
         f"{median(alone):,.0f} characters/s without newcomers, {median(together):,.0f} with them.",
     ]
@@ -228,7 +232,7 @@ def _idle(server: Server, lines: list[Claim]) -> list[str]:
     before = server.cpu_seconds[0]
     time.sleep(_IDLE_SECONDS)
     used = (server.cpu_seconds[0] - before) / _IDLE_SECONDS
-    lines.append(Claim("idle, of a core", 0.5, used * 100, at_most=True, unit="%"))
+    lines.append(Claim("share of a core when idle", 0.5, used * 100, at_most=True, unit="%"))
     return []
 
 
@@ -248,27 +252,27 @@ def _many(folder: Path, model: Path, lines: list[Claim]) -> list[str]:
     lines += [
         Claim("1,000 streams: completed", 1000, report["completed"], unit=""),
         Claim("1,000 streams: slowest against fastest", 1.5, spread, at_most=True),
-        Claim("1,000 streams: memory a stream", 40, memory / 1024, at_most=True, unit="KiB"),
+        Claim("1,000 streams: memory per stream", 40, memory / 1024, at_most=True, unit="KiB"),
     ]
 
     def curve(axis: Axes) -> None:
-        axis.plot(list(rates), list(rates.values()), marker="o", color=COLOURS[0])
-        axis.set(xscale="log", ylim=0, xlabel="streams", ylabel="characters a second", title="All streams, one core")
+        axis.plot(list(rates), list(rates.values()), marker="o", color=SERIES[0])
+        axis.set(xscale="log", ylim=0, xlabel="streams", ylabel="characters/s", title="All streams, one core")
 
     def share(axis: Axes) -> None:
-        axis.plot(list(rates), [rate / count for count, rate in rates.items()], marker="o", color=COLOURS[0])
-        axis.set(xscale="log", yscale="log", xlabel="streams", ylabel="characters a second", title="Each stream")
+        axis.plot(list(rates), [rate / count for count, rate in rates.items()], marker="o", color=SERIES[0])
+        axis.set(xscale="log", yscale="log", xlabel="streams", ylabel="characters/s", title="Each stream")
 
     return [
         "### From one stream to a thousand",
-        f"Each wave has as many texts of {CHARACTERS} characters as there are streams, all sent at once. Memory a "
-        "stream is the peak of resident memory less that of the server before its first request, by streams: up to "
-        "some hundred streams, it is what the first requests bring with them.",
+        f"Each wave has as many texts of {CHARACTERS} characters as there are streams, all sent at once. Memory per "
+        "stream is the peak of resident memory minus that of the server before its first request, divided by the "
+        "number of streams. Up to a few hundred streams, it is mostly the one-off cost of the first requests.",
         table(
-            ["streams", "characters/s", "each", "first character p50 / p99, ms", "slowest / fastest", "KiB a stream"],
+            ["streams", "characters/s", "each", "first character p50 / p99, ms", "slowest / fastest", "KiB per stream"],
             rows,
         ),
-        plot("streams", "characters a second by streams", curve, share),
+        plot("streams", "characters per second by streams", curve, share),
     ]
 
 

@@ -21,7 +21,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 _CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE, LOAD_CORE = _CORES[0], _CORES[-1]
 
-_PATIENCE = 60.0  # seconds until something that does not come is given up
+_PATIENCE = 60.0  # seconds to wait for a server or a load before giving up
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class Server:
     pid: int
     port: int
     seconds_to_serve: float
-    """From the start of the process to the health service's SERVING; to the open port where there is none."""
+    """From the start of the process to the health service's SERVING, or to the open port if it has none."""
 
     @property
     def cpu_seconds(self) -> tuple[float, float]:
-        """What all its threads used so far, and what its main thread did, where the event loop runs."""
+        """Seconds used so far by all threads, and by the main thread alone, in which the event loop runs."""
         tasks = list(Path(f"/proc/{self.pid}/task").iterdir())
         used = {task.name: int((task / "schedstat").read_text().split()[0]) / 1e9 for task in tasks}
         return sum(used.values()), used[str(self.pid)]
@@ -47,11 +47,11 @@ class Server:
 
     @property
     def peak_memory(self) -> int:
-        """Most resident bytes since ``forget_peak``."""
+        """Largest number of resident bytes since ``forget_peak``."""
         return self._status("VmHWM")
 
     def forget_peak(self) -> None:
-        """Sets the peak to what is resident now."""
+        """Resets the peak to the bytes resident now."""
         Path(f"/proc/{self.pid}/clear_refs").write_text("5")
 
     def _status(self, field: str) -> int:
@@ -61,7 +61,7 @@ class Server:
 
 @contextmanager
 def served(folder: Path, *flags: str | Path, core: int = SERVER_CORE) -> Iterator[Server]:
-    """``nextchar-server`` with ``flags``, serving."""
+    """Runs ``nextchar-server`` with ``flags``, and waits until it serves."""
     command = ["-m", "nextchar_server", "--http-port", "0", *flags]
     with _running(folder, [*command, "--grpc-port"], core, has_health=True) as server:
         yield server
@@ -69,7 +69,7 @@ def served(folder: Path, *flags: str | Path, core: int = SERVER_CORE) -> Iterato
 
 @contextmanager
 def baseline(folder: Path, name: str, checkpoint: Path, *flags: str) -> Iterator[Server]:
-    """The baseline ``name``, serving."""
+    """Runs the baseline ``name``, and waits until it listens."""
     with _running(folder, ["-m", f"benchmarks.baselines.{name}", *flags, checkpoint], SERVER_CORE) as server:
         yield server
 
@@ -116,34 +116,23 @@ def _wait_for_serving(port: int) -> None:
 
 
 class Load:
-    """``nextchar bench`` with ``flags``, running from here on."""
+    """``nextchar bench`` with ``flags``, started by the constructor."""
 
     def __init__(self, server: Server, core: int = LOAD_CORE, /, **flags: float) -> None:
         options = [str(text) for name, value in flags.items() for text in (f"--{name.replace('_', '-')}", value)]
-        command = [
-            "-c",
-            "from nextchar_client.commands import main; raise SystemExit(main())",
-            "bench",
-            "--json",
-        ]
+        command = ["-m", "nextchar_client", "bench", "--json", "--endpoint", f"127.0.0.1:{server.port}", *options]
         self._process = subprocess.Popen(
-            [
-                "taskset",
-                "-c",
-                str(core),
-                sys.executable,
-                *command,
-                "--endpoint",
-                f"127.0.0.1:{server.port}",
-                *options,
-            ],
+            ["taskset", "-c", str(core), sys.executable, *command],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
 
     def report(self, patience: float = _PATIENCE) -> dict[str, Any]:
-        """Its report; after ``patience`` seconds it is interrupted, and what it counted until then stands."""
+        """Waits for the load to end and returns its report.
+
+        After ``patience`` seconds it is interrupted, and reports on the requests so far.
+        """
         try:
             out, complaints = self._process.communicate(timeout=patience)
         except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""Timing: several contestants in turn, so that whatever else the machine does hits all of them alike."""
+"""Timing: several contestants take turns, so that the machine's other work affects all of them alike."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ Name = TypeVar("Name", bound=Hashable)
 
 
 def interleave(contestants: Mapping[Name, Callable[[], object]], *, seconds: float) -> dict[Name, float]:
-    """Median seconds of a call of each of ``contestants``, which take turns (A B A B ...) for ``seconds``.
+    """Returns the median seconds per call of each of ``contestants``, which take turns (A B A B ...) for ``seconds``.
 
-    Five rounds at least. Each timed call follows an untimed one, which brings its weights back into the cache.
+    There are at least five rounds. An untimed call before each timed one brings the weights back into the cache.
     """
     taken: dict[Name, list[float]] = {name: [] for name in contestants}
     end = time.perf_counter() + seconds

@@ -1,8 +1,8 @@
-"""Training: the loss that a budget of minutes reaches on two cores, and characters a second beside a plain loop.
+"""Training: the loss that a budget of minutes reaches on two cores, and the speed compared with a plain loop.
 
-Not a part of ``make bench``, which it would make an hour longer: ``make bench-training`` runs it. Every run is
-``nextchar-train fit`` as the README shows it, on Tiny Shakespeare with its last tenth held out; installation, reading
-the text and the final evaluation are not in its minutes.
+``make bench-training`` runs it; ``make bench`` doesn't, because it takes more than an hour. Every run is
+``nextchar-train fit`` as the README shows it, on Tiny Shakespeare with its last tenth held out. Its minutes don't
+include installation, reading the text or the final evaluation.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CORES = 2
 
 @dataclass(frozen=True)
 class Budget:
-    """Some minutes, the recipe for them, how often they are spent, and the losses that are wanted."""
+    """A training time in minutes, its options, the number of seeds to try, and the losses that it should reach."""
 
     minutes: int
     seeds: int
@@ -55,10 +55,10 @@ _PLAIN_SECONDS = 20.0
 
 
 def measure(folder: Path) -> str:
-    """The section of the results."""
+    """Measures training and returns the section of the results."""
     plain, shared, apart = _speeds(folder)
     rows: list[list[object]] = []
-    wanted = [Claim("characters a second, against a plain fp32 loop of two threads", 5, max(shared, apart) / plain)]
+    wanted = [Claim("characters per second, against a plain fp32 loop of two threads", 5, max(shared, apart) / plain)]
     for budget in BUDGETS:
         results = []
         for seed in range(1, budget.seeds + 1):
@@ -76,21 +76,21 @@ def measure(folder: Path) -> str:
     return "\n\n".join(
         [
             claims(wanted),
-            f"A plain loop over `nn.LSTM` in fp32 on {CORES} threads reads {plain:,.0f} characters a second; "
-            f"`nextchar-train fit` with {CORES} processes reads {shared:,.0f} where they share every step and "
-            f"{apart:,.0f} where they average every {_PERIOD} steps, its evaluations included "
-            f"(medians of {_SPEED_ROUNDS} rounds in turn; 1 x 512, batches of 64 x 64 and of two halves of 64 x 32).",
+            f"A plain loop over `nn.LSTM` in fp32 on {CORES} threads reads {plain:,.0f} characters per second. "
+            f"`nextchar-train fit` with {CORES} processes, including its evaluations, reads {shared:,.0f} if they "
+            f"share every step and {apart:,.0f} if they average every {_PERIOD} steps (medians of {_SPEED_ROUNDS} rounds, "
+            "taken in turn; 1×512, batches of 64×64 and of two halves of 64×32).",
             table(["minutes", "seed", "options", "characters/s", "stateful", "windows"], rows),
         ]
     )
 
 
 def _fit(folder: Path, minutes: float, seed: int, options: Sequence[str]) -> tuple[tuple[float, float], float]:
-    """The losses of one run, stateful and in windows, and the characters that it read in a second."""
+    """Trains once. Returns the losses, stateful and in windows, and the characters read per second."""
     run = RunFolder(folder / "run", overwrite=True)
     subprocess.run(
         [
-            *(Path(sys.executable).with_name("nextchar-train"), "fit", CORPUS, "--out", run.path, "--overwrite"),
+            *(sys.executable, "-m", "nextchar_training", "fit", CORPUS, "--out", run.path, "--overwrite"),
             *("--minutes", str(minutes), "--seed", str(seed), "--processes", str(CORES), "--threads=1", *options),
         ],
         check=True,
@@ -103,7 +103,7 @@ def _fit(folder: Path, minutes: float, seed: int, options: Sequence[str]) -> tup
 
 
 def _speeds(folder: Path) -> tuple[float, float, float]:
-    """Characters a second of the plain loop and of ``fit``, its steps shared and apart: in turn, all on one machine."""
+    """Returns the characters per second of the plain loop, and of ``fit`` with every step shared and with averaging."""
     rounds = [
         (
             _plain_speed(),
@@ -117,7 +117,7 @@ def _speeds(folder: Path) -> tuple[float, float, float]:
 
 
 def _plain_speed() -> float:
-    """Characters a second of the loop that a tutorial would show: the same network in fp32, a thread a core."""
+    """Returns the characters per second of a tutorial's loop: the same network in fp32, with one thread per core."""
     B, T, V, E, H = 64, 64, 66, 128, 512
     torch.set_num_threads(CORES)
     embedding, lstm, readout = nn.Embedding(V, E), nn.LSTM(E, H), nn.Linear(H, V)

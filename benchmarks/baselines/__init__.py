@@ -1,1 +1,1 @@
-"""The servers that people write for such a model, with the same weights and the same protocol, to measure against."""
+"""The baselines: servers as people usually write them, with the same weights and the same protocol."""

@@ -1,4 +1,4 @@
-"""Baseline (a): PyTorch eager, ``nn.LSTM`` stepped a character at a time.
+"""Baseline (a): PyTorch eager, ``nn.LSTM`` stepped one character at a time.
 
 ``python -m benchmarks.baselines.eager CHECKPOINT PORT [--without-onednn]``
 """
@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("port", type=int)
     parser.add_argument("--without-onednn", action="store_true")
     options = parser.parse_args()
-    torch.set_num_threads(1)  # a request a thread: more would get into each other's way
+    torch.set_num_threads(1)  # each request has a thread of its own; more would compete for the core
     torch.backends.mkldnn.set_flags(not options.without_onednn)  # type: ignore[no-untyped-call] # in all threads
     checkpoint = load_checkpoint(options.checkpoint)
     network = checkpoint.network()

@@ -1,7 +1,7 @@
-"""What both baselines share: a gRPC server with a thread a request and a message a character.
+"""The server of both baselines: gRPC with one thread per request and one message per character.
 
-It is the usual one: ``grpc.server`` on a thread pool, each request's loop in a thread of its own, each character sent
-as soon as it is there. It speaks enough of ``nextchar.v1`` for the same load generator to drive it.
+It is the usual design: ``grpc.server`` on a thread pool, each request's loop in a thread of its own, each character
+sent as soon as it is sampled. It implements enough of ``nextchar.v1`` for the same load generator to drive it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from nextchar_model.alphabet import BOUNDARY, Alphabet, Ids
 THREADS = 64
 
 Generate = Callable[[Ids, int], Iterator[int]]
-"""From the ids of a prompt and a seed to the ids that follow, for ever."""
+"""Returns the endless ids that follow a prompt's ids, for a seed."""
 
 
 class Service(generation_pb2_grpc.GenerationServiceServicer):
@@ -32,7 +32,7 @@ class Service(generation_pb2_grpc.GenerationServiceServicer):
     def GenerateStream(
         self, request: pb.GenerateStreamRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.GenerateStreamResponse]:
-        """One message a character."""
+        """Streams one message per character."""
         yield pb.GenerateStreamResponse(started=pb.Started(seed=request.parameters.seed))
         prompt = self._alphabet.encode(request.prompt, unknown="skip")
         reason = pb.FINISH_REASON_MAX_CHARACTERS
@@ -45,7 +45,7 @@ class Service(generation_pb2_grpc.GenerationServiceServicer):
         yield pb.GenerateStreamResponse(finished=pb.Finished(finish_reason=reason))
 
     def GetModel(self, request: pb.GetModelRequest, context: grpc.ServicerContext) -> pb.GetModelResponse:
-        """The alphabet, from which the load generator makes its prompts."""
+        """Returns the alphabet, from which the load generator makes its prompts."""
         return pb.GetModelResponse(model=pb.Model(alphabet=self._alphabet.symbols, replay=pb.REPLAY_EXACT))
 
 

@@ -1,4 +1,4 @@
-"""Baseline (b): the exported model, one ONNX ``LSTM`` step a call, stepped and sampled from Python with NumPy.
+"""Baseline (b): the exported model, one ONNX ``LSTM`` step per call, stepped and sampled from Python with NumPy.
 
 ``python -m benchmarks.baselines.stepped CHECKPOINT PORT``
 """
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def _export(checkpoint: Checkpoint) -> onnx.ModelProto:
-    """One step: logits and state from an id and a state."""
+    """Returns a model of one step: from an id and a state to logits and a state."""
     weights = {name: value.numpy() for name, value in checkpoint.weights.items()}
     V, H = weights["readout.weight"].shape
     bias = np.concatenate([_reordered(weights["layers.0.bias_ih_l0"]), _reordered(weights["layers.0.bias_hh_l0"])])
@@ -77,7 +77,7 @@ def _export(checkpoint: Checkpoint) -> onnx.ModelProto:
 
 
 def _reordered(gates: NDArray[np.float32]) -> NDArray[np.float32]:
-    """PyTorch's gates i, f, g, o in ONNX's order i, o, f, g."""
+    """Returns PyTorch's gates i, f, g, o in ONNX's order i, o, f, g."""
     i, f, g, o = np.split(gates, 4)
     return np.concatenate([i, o, f, g])
 

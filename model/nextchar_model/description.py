@@ -66,14 +66,14 @@ class TrainingSummary:
 
 @dataclass(frozen=True, config=_CONFIG)
 class ExportChecks:
-    """What the exporter measured before it wrote the file."""
+    """The exporter's measurements before it wrote the file."""
 
     logit_difference: Number
     """Largest difference between the log-probabilities of the fp32 graph and of PyTorch, in nats."""
     loss: Number
     """Loss of the file's own graph on the checked text, state carried along, in nats per character."""
     loss_increase: Number
-    """That loss minus the fp32 graph's: what the precision costs. 0 for fp32."""
+    """That loss minus the fp32 graph's: the cost of the precision. 0 for fp32."""
     characters: Whole
     """Characters of the checked text."""
 

@@ -1,7 +1,7 @@
-"""The model file's bytes, and what a path that isn't a model file is instead.
+"""The model file: reading it, and recognizing files that people confuse with it.
 
 The runner reads every model file here. People often name a neighbour of the file they mean, such as the run folder or
-the checkpoint that it was exported from, so the error says what the path is and what to do next.
+the checkpoint that it was exported from. The error then identifies the neighbour and tells people how to continue.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _folder(path: Path) -> str:
 
 
 def _other_kind(path: Path, head: bytes) -> str | None:
-    """Returns what a file that begins with ``head`` is, with the remedy, or None if it may be a model file."""
+    """Identifies a file by its first bytes, and adds the remedy. Returns None if it may be a model file."""
     if not head:
         return "empty, not a model file"
     if head.startswith(_ZIP) and b"nextchar checkpoint" in head:
@@ -56,6 +56,6 @@ def _export(path: Path) -> str:
 
 
 def _is_text(head: bytes) -> bool:
-    """Whether ``head`` is UTF-8, but for a character cut off at its end, and holds no control characters but spaces."""
+    """Whether ``head`` is UTF-8, except for a character cut off at its end, without control characters."""
     text = head.decode(errors="ignore")
     return len(text.encode()) > len(head) - 4 and all(one.isprintable() or one.isspace() for one in text)

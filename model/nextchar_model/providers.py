@@ -39,7 +39,7 @@ def open_cuda(content: bytes, precision: Precision, threads: int) -> onnxruntime
         )
     try:
         session = onnxruntime.InferenceSession(content, session_options(threads), providers=[_PROVIDERS["cuda"]])
-    except Exception as error:  # onnxruntime has no common class for what it raises
+    except Exception as error:  # onnxruntime's errors have no common class
         raise ProviderError(f"CUDA did not start: {reason(error)}") from error
     if _PROVIDERS["cuda"] not in session.get_providers():  # onnxruntime falls back without an error
         raise ProviderError("onnxruntime could not start its CUDA provider: is there a usable CUDA device?")
