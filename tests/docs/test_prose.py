@@ -37,15 +37,13 @@ def rule(pattern: str, remedy: str, *, caught: str, left: str) -> Rule:
 UNIT = r"(?:characters?|nats|bits|ids|steps|bytes|rows|ms|µs|KiB|KB|calls|requests|messages|operations|times|loss|one)"
 WHOLE = r"(?:second|minute|character|id|step|turn|row|line|lane|stream|request|message|token|process|core|epoch|node)"
 
-PLACE = (
-    r"\b(?:begins?|starts?|ends?|stands?|stood|lies?|goes|comes|came|lives?|listens?|meets?|belongs?|leaves)\b"
-)
+PLACE = r"\b(?:begins?|starts?|ends?|stands?|stood|lies?|goes|comes|came|lives?|listens?|meets?|belongs?|leaves)\b"
 
 HEADLESS_WHAT = rule(
-    # Not after a verb of saying or knowing, where it asks, nor in the fixed heading "What always holds".
+    # Not in an indirect question ("says what it did", "what is wrong", "what to do"), nor in the fixed heading.
     r"(?<!\bsays )(?<!\bsay )(?<!\bsaid )(?<!\bshows )(?<!\bshow )(?<!\bknows )(?<!\bknow )(?<!\basks )(?<!\bask )"
     r"(?<!\btells )(?<!\btell )(?<!\bdecides )(?<!\bexplains )(?<!\bsee )"
-    r"\b[Ww]hat\b(?! always holds)",
+    r"\b[Ww]hat\b(?! always holds| is wrong| to \w+\b)",
     "name the thing: a noun, or the text that, the rows that",
     caught="Writes what was not read.",
     left="A message says what is wrong. What always holds: ids are below V.",
