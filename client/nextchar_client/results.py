@@ -1,4 +1,4 @@
-"""What calls return: plain frozen values, without protobuf in them.
+"""The values that calls return, frozen and plain, without protobuf in them.
 
 They have the names and meaning of the messages of ``generation.proto``. All offsets and counts are in characters (NFC
 code points), all log-probabilities in nats.
@@ -96,7 +96,7 @@ class Finished:
 
 
 Event = Started | Delta | Finished
-"""What a stream yields: one ``Started``, any number of ``Delta``, one ``Finished``."""
+"""An event of a stream: one ``Started``, any number of ``Delta``, one ``Finished``."""
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ Range = Annotated[tuple[int, int], Parameter(converter=_range, n_tokens=1, metav
 
 @dataclass(frozen=True)
 class Load:
-    """What to send. Raises ``InvalidArgumentError``, which names the field, if a field is invalid.
+    """A load to send. Raises ``InvalidArgumentError``, which names the field, if a field is invalid.
 
     The default is one caller for ten seconds. At most one of ``streams`` and ``rate``, and of ``requests`` and
     ``seconds``, may be set.

@@ -45,7 +45,7 @@ COMMANDS = {
 
 
 class ExitCode(IntEnum):
-    """What the command returns to the shell; the module's docstring says when."""
+    """The exit code of the command; the module's docstring explains each."""
 
     DONE = 0
     UNHEALTHY = 1

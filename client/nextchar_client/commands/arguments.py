@@ -83,7 +83,7 @@ def _check_endpoint(_: Any, endpoint: str) -> None:
         raise ValueError(complaint)
 
 
-_HINTS = get_type_hints(GenerationOptions) | {"character_bias": list[str]}  # so that it may be given several times
+_HINTS = get_type_hints(GenerationOptions)
 _HELP = {
     field.arg_name: " ".join((field.description or "").replace("``", "").split())
     for field in parse_from_object(GenerationOptions).params
@@ -104,6 +104,8 @@ _SPELLINGS = {
     "character_bias": Parameter(
         name="--bias",
         converter=_biases,
+        n_tokens=-1,  # one token each time that it is given, all of them for one conversion
+        accepts_keys=False,
         metavar="CHAR=VALUE",
         allow_leading_hyphen=True,
         help="Add VALUE to the logit of a character, -100 to 100. May be given several times. Default: none.",

@@ -1,4 +1,4 @@
-"""What the commands write: results on standard output, complaints on standard error.
+"""The output of the commands: results on standard output, complaints on standard error.
 
 On a pipe, output is plain UTF-8, whatever the locale, and a line of a table is neither wrapped nor cut.
 """
