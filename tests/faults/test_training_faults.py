@@ -1,33 +1,19 @@
-"""What goes wrong around a training: bad input, a full disk, a signal."""
+"""Faults around a training: bad input, a full disk, a signal, a lost process."""
 
 import hashlib
 import os
-import random
 import resource
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 
-from nextchar_training.commands.command import run as run_command
-from nextchar_training.commands.options import read
 from nextchar_training.learning.workers import WorkersError, joined
 from nextchar_training.run.checkpoint import load_checkpoint
-
-COMMAND = Path(sys.executable).with_name("nextchar-train")
-TEXT = "".join(f"The {n}th line of a text that repeats itself.\n" for n in range(200))
-SMALL = ["--hidden-size=16", "--embedding-size=8", "--batch-size=8", "--sequence-length=16", "--threads=1"]
-
-
-def main(argv: list[str]) -> int:
-    """What ``nextchar-train`` does, in this process."""
-    return run_command(read(argv))
+from tests.support.trainings import COMMAND, SMALL, TEXT, error_of, fit, main, once, training_process
 
 
 @pytest.fixture
@@ -35,25 +21,6 @@ def text(tmp_path: Path) -> Path:
     path = tmp_path / "text.txt"
     path.write_text(TEXT)
     return path
-
-
-def fit(*sources: object, out: Path, options: list[str] | None = None) -> list[str]:
-    options = SMALL if options is None else options
-    budget = [] if any(option.startswith("--epochs") for option in options) else ["--epochs", "1"]
-    return ["fit", *map(str, sources), "--out", str(out), *budget, *options]
-
-
-def error_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """The one line of error with which a command ends."""
-    try:
-        code = main(arguments)
-    except SystemExit as stop:  # argparse
-        code = int(str(stop.code))
-    assert code == 2
-    message = capsys.readouterr().err
-    assert message.startswith("nextchar-train: error: ")
-    assert message.count("\n") == 1
-    return message
 
 
 def test_missing_corpus_is_named_and_no_folder_is_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,35 +84,22 @@ def test_impossible_option_is_one_line_of_error(
 
 
 @pytest.mark.parametrize("verb", [["evaluate", "{}", "{}"], ["sample", "{}"], ["export", "{}", "--out", "m.onnx"]])
-def test_file_that_is_no_checkpoint_is_named(text: Path, verb: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_in_the_place_of_a_checkpoint_is_named(
+    text: Path, verb: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     message = error_of([part.format(text) for part in verb], capsys)
-    assert "text.txt: not a checkpoint" in message
+    assert "text.txt: not a checkpoint but a text" in message
 
 
 def test_missing_checkpoint_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert "missing.pt: No such file or directory" in error_of(["sample", "missing.pt"], capsys)
 
 
-def test_file_that_is_no_model_is_named(tmp_path: Path, text: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_in_the_place_of_a_model_file_is_named(
+    tmp_path: Path, text: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "m.onnx").write_text("no model")
     assert "m.onnx" in error_of(["evaluate", str(tmp_path / "m.onnx"), str(text)], capsys)
-
-
-@contextmanager
-def training_process(
-    text: Path, run: Path, budget: str = "--epochs=200", processes: int = 1, *options: str
-) -> Iterator["subprocess.Popen[str]"]:
-    """A real process that trains, given when it has evaluated twice, so that both checkpoints are there."""
-    arguments = [COMMAND, "fit", text, "--out", run, budget, f"--processes={processes}", *SMALL, *options]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        evaluations = (line for line in process.stdout if "validation" in line)
-        next(evaluations)
-        next(evaluations)
-        try:
-            yield process
-        finally:
-            process.kill()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -182,25 +136,25 @@ def test_full_disk_during_training_is_one_line_of_error_and_leaves_the_last_good
     assert not list(run.glob("*.partial"))
 
 
-# Going on.
+# Resuming.
 
-EPOCHS = 40  # some seconds, in which the signals below come
+EPOCHS = 40  # some seconds, so that the signals below come before the end
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of all weights of a checkpoint."""
+    """Returns the SHA-256 of all weights of a checkpoint."""
     weights = load_checkpoint(path).weights
     return hashlib.sha256(b"".join(weights[name].numpy().tobytes() for name in sorted(weights))).hexdigest()
 
 
 def losses_of(run: Path) -> list[list[str]]:
-    """The lines of ``loss.csv`` but the seconds."""
+    """Returns the lines of ``loss.csv`` without the seconds."""
     return [line.split(",")[:2] + line.split(",")[3:] for line in (run / "loss.csv").read_text().split()]
 
 
 @pytest.fixture(scope="module")
 def wholes(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[int, int], Path]:
-    """Runs that never stopped, of so many processes and such an averaging period, each with its text beside it."""
+    """Runs that were never interrupted, by processes and averaging period, each with its text beside it."""
     folders = {}
     for processes, period in ((1, 1), (2, 1), (2, 3)):
         folder = folders[processes, period] = tmp_path_factory.mktemp("whole")
@@ -210,51 +164,51 @@ def wholes(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[int, int], Pa
     return folders
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("processes", "period", "number"),
+    ("processes", "period", "number", "evaluations"),
     [
-        (1, 1, signal.SIGKILL),
-        (1, 1, signal.SIGTERM),
-        (1, 1, signal.SIGINT),
-        (2, 1, signal.SIGKILL),
-        (2, 3, signal.SIGKILL),
-        (2, 3, signal.SIGTERM),
+        (1, 1, signal.SIGKILL, 0),
+        (1, 1, signal.SIGTERM, 1),
+        (1, 1, signal.SIGINT, 3),
+        (2, 1, signal.SIGKILL, 1),
+        (2, 3, signal.SIGKILL, 3),
+        (2, 3, signal.SIGTERM, 0),
     ],
 )
-def test_a_run_that_was_stopped_twice_and_resumed_has_the_weights_of_one_that_never_stopped(
+def test_run_that_was_interrupted_twice_ends_with_the_weights_of_one_that_never_was(
     wholes: dict[tuple[int, int], Path],
     tmp_path: Path,
     processes: int,
     period: int,
     number: signal.Signals,
+    evaluations: int,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     whole = wholes[processes, period]
     text, run = whole / "text.txt", tmp_path / "run"
     with training_process(text, run, f"--epochs={EPOCHS}", processes, f"--averaging-period={period}") as process:
-        time.sleep(random.uniform(0, 0.3))
+        for _ in range(evaluations):
+            once(process, "validation")
         process.send_signal(number)
         process.communicate()
     assert process.returncode == (-number if number is signal.SIGKILL else 130)
     steps = [load_checkpoint(run / "last.pt").record.step]
     with subprocess.Popen([COMMAND, "resume", run], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        for _ in range(2):  # a line comes before what it tells is written
-            process.stdout.readline()
+        once(process, "validation")
         process.send_signal(number)
         process.communicate()
     steps.append(load_checkpoint(run / "last.pt").record.step)
-    # It was under way; it may have been killed before it got beyond where it was killed first.
-    assert steps[0] <= steps[1] < load_checkpoint(whole / "run" / "last.pt").record.step  # it was under way
+    # Killed between a checkpoint and its snapshot, a run is resumed at the evaluation before.
+    assert steps[0] <= steps[1] < load_checkpoint(whole / "run" / "last.pt").record.step
     assert main(["resume", str(run)]) == 0
-    capsys.readouterr()
     for name in ("last.pt", "best.pt"):
         assert digest(run / name) == digest(whole / "run" / name)
     assert losses_of(run) == losses_of(whole / "run")
     assert "the run is complete" in error_of(["resume", str(run)], capsys)
 
 
-def test_a_stopped_run_is_not_resumed_on_another_text(
+def test_stopped_run_is_not_resumed_on_another_text(
     text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
@@ -268,23 +222,23 @@ def test_a_stopped_run_is_not_resumed_on_another_text(
     assert "nextchar-train resume" in error_of(fit(run / "loss.csv", out=run), capsys)  # beside --overwrite
 
 
-def test_what_holds_no_stopped_run_is_named(tmp_path: Path, text: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_path_without_a_stopped_run_is_named(tmp_path: Path, text: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "missing" in error_of(["resume", str(tmp_path / "missing")], capsys)
     assert "text.txt: not a folder" in error_of(["resume", str(text)], capsys)
     (tmp_path / "stopped.pt").write_text("no run")
-    assert "stopped.pt: not a stopped run, or cut off" in error_of(["resume", str(tmp_path)], capsys)
+    assert "stopped.pt: not a stopped run but a text" in error_of(["resume", str(tmp_path)], capsys)
 
 
 # Several processes.
 
 
-def others_of(process: "subprocess.Popen[str]") -> list[int]:
-    """The processes that a training started."""
+def others_of(process: subprocess.Popen[str]) -> list[int]:
+    """Returns the processes that a training started."""
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
     return [int(number) for number in children.split()]
 
 
-def test_a_training_that_loses_a_process_says_so_and_can_be_resumed(text: Path, tmp_path: Path) -> None:
+def test_training_that_loses_a_process_says_so_and_can_be_resumed(text: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     with training_process(text, run, processes=2) as process:
         (other,) = others_of(process)
@@ -297,7 +251,7 @@ def test_a_training_that_loses_a_process_says_so_and_can_be_resumed(text: Path, 
     assert (run / "stopped.pt").exists()
 
 
-def test_a_process_that_ends_before_it_joins_is_told_at_once() -> None:
+def test_process_that_ends_before_it_joins_is_told_at_once() -> None:
     arguments = ["resume", "/dev/null/run"]  # which rank 1 refuses
     with (
         pytest.raises(WorkersError, match="process 1 of the training ended with 2 before it joined the others"),
@@ -325,7 +279,7 @@ def test_stopped_training_of_two_processes_is_silent(text: Path, tmp_path: Path)
     assert "stopped before the end" in output
 
 
-def test_what_several_processes_cannot_do_is_refused(
+def test_batch_or_pipe_that_several_processes_cannot_share_is_refused(
     text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = fit(text, out=tmp_path / "run", options=["--processes=3", *SMALL])
@@ -336,7 +290,7 @@ def test_what_several_processes_cannot_do_is_refused(
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-def test_a_gpu_that_is_not_there_is_refused(text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_gpu_is_refused(text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     message = error_of(fit(text, out=tmp_path / "run", options=["--device=cuda", *SMALL]), capsys)
     assert "device cuda cannot be had: torch" in message
     assert "--device cpu trains here" in message

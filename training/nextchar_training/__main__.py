@@ -1,5 +1,8 @@
 """``python -m nextchar_training``: the command ``nextchar-train``."""
 
-from .commands.entry import main
+import sys
 
-main()
+from .commands import main
+
+if __name__ == "__main__":
+    sys.exit(main())

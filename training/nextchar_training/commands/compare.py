@@ -1,0 +1,33 @@
+"""The verb ``compare``: runs side by side."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from .options import PathArgument
+
+
+def compare(
+    runs: Annotated[list[PathArgument], Parameter(help="Folders of runs.")],
+    /,
+    *,
+    out: Annotated[PathArgument | None, Parameter(help="Also draw their loss curves into this file (.png).")] = None,
+) -> int:
+    """Puts runs side by side."""
+    from rich.console import Console
+
+    from ..run.comparison import losses_table, read_best, read_runs, settings_table
+    from ..run.curves import draw_losses
+
+    losses = read_runs(runs)
+    best = read_best(runs)
+    console = Console(highlight=False)
+    console.print(losses_table(losses, best))
+    if (settings := settings_table(losses, best)) is not None:
+        console.print("", settings)
+    if out is not None:
+        draw_losses(losses, out, "loss curves")
+        print(out)
+    return 0

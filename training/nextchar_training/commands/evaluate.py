@@ -1,0 +1,66 @@
+"""The verb ``evaluate``: the loss of a checkpoint or a model file on a text."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge
+from cyclopts import Parameter
+from pydantic.dataclasses import dataclass
+
+from ..data.rules import Rules
+from . import options
+from .options import CORPUS_GROUP, Cache, Model, Sources
+
+
+@Parameter(name="*", group=CORPUS_GROUP)
+@dataclass(frozen=True)
+class Evaluated:
+    """The part of a text to evaluate."""
+
+    split: Literal["all", "validation"] = "all"
+    """Evaluate all of the text, or the part that fit would hold out of it."""
+    characters: Annotated[int, Ge(1)] = 2**17
+    """Evaluate this many characters at most, from the beginning."""
+    unknown_characters: Literal["error", "skip", "replace"] | None = None
+    """Treat characters outside the model's alphabet so, instead of like those that were rare in training."""
+
+
+def evaluate(
+    model: Model,
+    text: Sources,
+    /,
+    *,
+    part: Evaluated | None = None,
+    rules: Annotated[Rules | None, Parameter(show_default=False)] = None,
+    cache: Cache | None = None,
+) -> int:
+    """Measures a model's loss on a text."""
+    from nextchar_model.runner import Runner
+
+    from ..learning import evaluation
+    from ..run.terminal import preparing
+    from .models import load_model, origin_of
+    from .texts import documents_for, read_dataset_for
+    from .training import print_losses
+
+    part = part or Evaluated()
+    options.rules(rules)  # before the model is loaded
+    loaded = load_model(model)
+    origin = origin_of(loaded, model)
+    dataset, unknown = read_dataset_for(
+        text, options.rules(rules, origin.rules), trained_on_sha256=origin.sha256, cache=cache
+    )
+    unknown = part.unknown_characters or unknown
+    ids = dataset.ids if part.split == "all" else dataset.validation
+    documents = documents_for(dataset, ids, origin.alphabet, part.characters, unknown)
+    scorer: evaluation.Scorer[Any]
+    scorer = loaded if isinstance(loaded, Runner) else evaluation.NetworkScorer(loaded.network())
+    with preparing() as show:
+        result = evaluation.evaluate(scorer, documents, progress=lambda fraction: show("evaluating", fraction))
+    if unknown != "error":
+        print(f"characters outside the model's alphabet are {'left out' if unknown == 'skip' else 'replaced'}")
+    first = "the first " if result.characters == part.characters else ""
+    print(f"{first}{result.characters:,} characters of {dataset.corpus.name}")
+    print_losses(result.stateful, result.windows)
+    return 0

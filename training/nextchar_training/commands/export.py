@@ -1,0 +1,82 @@
+"""The verb ``export``: from a checkpoint to a checked model file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from nextchar_cli import UsageError
+
+from .options import Cache, PathArgument, TextOption, TrainedModel
+
+if TYPE_CHECKING:
+    from nextchar_model.alphabet import Spelling
+
+    from ..run.checkpoint import Checkpoint
+
+
+def export(
+    checkpoint: TrainedModel,
+    /,
+    *,
+    out: Annotated[PathArgument, Parameter(help="The model file to write (.onnx).")],
+    precision: Annotated[Literal["int8", "fp32"], Parameter(help="Precision of the weights.")] = "int8",
+    text: TextOption | None = None,
+    cache: Cache | None = None,
+) -> int:
+    """Turns a checkpoint into a model file."""
+    if out.is_dir():
+        raise UsageError(f"--out: {out} is a folder; name a file in it")
+    if not out.parent.is_dir():
+        raise UsageError(f"--out: there is no folder {out.parent}")
+    if not os.access(out.parent, os.W_OK):
+        raise UsageError(f"--out: the folder {out.parent} is not writable")
+    from ..data.split import EVALUATED_CHARACTERS
+    from ..export.exporter import MAX_CHARACTERS
+    from ..export.exporter import export as export_network
+    from ..export.summary import training_summary
+    from ..learning.evaluation import NetworkScorer, stateful_loss
+    from ..run.checkpoint import find_checkpoint, load_checkpoint
+    from ..run.held_out import first_characters
+    from .texts import spelled
+
+    path = find_checkpoint(checkpoint)
+    loaded = load_checkpoint(path)
+    network, record = loaded.network(), loaded.record
+    documents = _held_out(loaded, path) if text is None else spelled(text, loaded, cache, EVALUATED_CHARACTERS)
+    loss = record.stateful_loss
+    if loss is None:  # the training was stopped
+        loss = stateful_loss(NetworkScorer(network), documents)
+    export_network(
+        network,
+        loaded.alphabet,
+        training_summary(record, loss),
+        out,
+        precision=precision,
+        text=first_characters(documents, MAX_CHARACTERS),
+        say=print,
+    )
+    print(out)
+    return 0
+
+
+def _held_out(loaded: Checkpoint, path: Path) -> Sequence[Spelling]:
+    """Returns the held-out documents beside the checkpoint at ``path``.
+
+    Raises ``RunFolderError`` if there are none, or if they are another run's.
+    """
+    from ..run.checkpoint import load_checkpoint
+    from ..run.folder import RunFolder, RunFolderError
+
+    folder = RunFolder(path.parent, overwrite=True)
+    if not folder.held_out.exists():
+        raise RunFolderError(f"{path}: no held-out text ({folder.held_out.name}) beside it: name a text with --text")
+    if path.name not in (folder.best.name, folder.last.name):
+        run = load_checkpoint(folder.best)
+        if (run.alphabet, run.record.corpus_sha256) != (loaded.alphabet, loaded.record.corpus_sha256):
+            raise RunFolderError(f"{path}: the held-out text beside it is of another run: name a text with --text")
+    return folder.read_held_out()

@@ -1,0 +1,52 @@
+"""Models on the command line: run folders, checkpoints and model files, told apart by their content."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from nextchar_model.alphabet import Alphabet
+from nextchar_model.description import ModelFileError
+from nextchar_model.runner import Runner
+
+from ..data.rules import Rules
+from ..run.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
+
+_ARCHIVE, _ONNX = b"PK", b"\x08"  # the first bytes of a checkpoint, a zip archive, and of a model file
+
+
+def load_model(path: Path) -> Checkpoint | Runner:
+    """Loads a checkpoint, the best one of a run folder, or a model file.
+
+    Raises ``CheckpointError`` or ``ModelFileError`` if it is damaged or something else, ``OSError`` if it can't be
+    read.
+    """
+    if path.is_dir():
+        return load_checkpoint(find_checkpoint(path))
+    with path.open("rb") as file:
+        head = file.read(len(_ARCHIVE))
+    if head.startswith(_ARCHIVE):
+        return load_checkpoint(path)
+    if head.startswith(_ONNX):
+        return Runner(path)
+    raise ModelFileError(f"{path}: neither a checkpoint (.pt) nor a model file (.onnx)")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The text that a model was trained on."""
+
+    alphabet: Alphabet
+    rules: Rules
+    sha256: str
+
+
+def origin_of(model: Checkpoint | Runner, path: Path) -> Origin:
+    """Returns the text that ``model`` was trained on. Raises ``ModelFileError`` if its rules are unknown."""
+    if isinstance(model, Checkpoint):
+        return Origin(model.alphabet, model.record.rules, model.record.corpus_sha256)
+    training = model.description.training
+    try:
+        return Origin(model.description.alphabet, Rules(**training.rules), training.corpus_sha256)
+    except (TypeError, ValueError) as error:
+        raise ModelFileError(f"{path}: this version doesn't know its rules: {error}") from error

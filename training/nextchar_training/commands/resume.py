@@ -1,0 +1,92 @@
+"""The verb ``resume``: continues a run that was interrupted, or trains a finished one for longer."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from nextchar_cli import UsageError
+
+from . import options, rank
+from .options import BudgetOptions, Cache, Machine, PathArgument
+
+if TYPE_CHECKING:
+    from ..run.folder import RunFolder
+
+
+def resume(
+    run: Annotated[PathArgument, Parameter(help="Folder of the run.")],
+    /,
+    *,
+    budget: BudgetOptions | None = None,
+    machine: Machine | None = None,
+    cache: Cache | None = None,
+) -> int:
+    """Continues a run."""
+    options.check_budget(budget)
+    from ..run.folder import RunFolder, RunFolderError
+
+    folder = RunFolder(run, overwrite=True)
+    if folder.stopped.exists():
+        if options.given(budget) or machine is not None:
+            raise UsageError(f"{run} was interrupted: resume it without other options than --cache")
+        return _continue(folder, cache)
+    if not folder.last.exists():
+        raise RunFolderError(f"{run}: holds no run to resume ({folder.stopped.name} or {folder.last.name})")
+    if not {"minutes", "epochs"} & options.given(budget).keys():
+        raise RunFolderError(f"{run}: the run is complete; --minutes or --epochs train it for longer")
+    return _extend(folder, options.given(budget), machine or Machine(), cache)
+
+
+def _continue(folder: RunFolder, cache: Path | None) -> int:
+    """Continues an interrupted run as it was started."""
+    from ..run.fit import Job
+    from ..run.snapshot import load_snapshot
+    from .texts import read_dataset_again
+    from .training import device_of, set_threads, train
+
+    snapshot = load_snapshot(folder.stopped)
+    dataset = read_dataset_again(snapshot.sources, snapshot.rules, snapshot.corpus_sha256, snapshot.alphabet, cache)
+    set_threads(snapshot.threads, snapshot.processes)
+    job = Job(
+        dataset=dataset,
+        architecture=snapshot.architecture,
+        recipe=snapshot.recipe,
+        command=snapshot.command,
+        device=device_of(snapshot.device, snapshot.processes),
+        tensorboard=bool(folder.event_files),
+        snapshot=snapshot,
+    )
+    return train(job, folder, snapshot.processes)
+
+
+def _extend(folder: RunFolder, budget: dict[str, Any], machine: Machine, cache: Path | None) -> int:
+    """Trains a finished run for longer."""
+    from ..run.checkpoint import CheckpointError, load_checkpoint
+    from ..run.fit import Job
+    from ..run.terminal import show_summary
+    from .texts import read_dataset_again
+    from .training import command, device_of, set_threads, train
+
+    last = load_checkpoint(folder.last)
+    record = last.record
+    if record.recipe is None:
+        raise CheckpointError(f"{folder.last}: an earlier release wrote it, without its recipe: use fit --from")
+    dataset = read_dataset_again(record.sources, record.rules, record.corpus_sha256, last.alphabet, cache)
+    set_threads(machine.threads, machine.processes)
+    if rank() == 0:
+        show_summary(dataset)
+    job = Job(
+        dataset=dataset,
+        architecture=last.architecture,
+        recipe=dataclasses.replace(record.recipe, **{"minutes": None, "epochs": None, **budget}),
+        command=command(),
+        device=device_of(machine.device, machine.processes),
+        tensorboard=bool(folder.event_files),
+        initial=last,
+        earlier=folder.read_losses(),
+    )
+    return train(job, folder, machine.processes)

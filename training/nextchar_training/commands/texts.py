@@ -1,0 +1,103 @@
+"""Texts on the command line: corpora as datasets, with a bar while they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from nextchar_model.alphabet import Alphabet, Spelling, Unknown, UnknownCharacterError
+
+from ..data.cache import default_cache
+from ..data.corpus import Corpus, CorpusError
+from ..data.dataset import Dataset, prepare, prepare_for
+from ..data.ids import IdFile
+from ..data.respelling import respelled
+from ..data.rules import DatasetError, Rules
+from ..data.sources import find_corpus
+from ..run.checkpoint import Checkpoint
+from ..run.terminal import preparing
+
+
+def read_dataset(
+    sources: Sequence[str], rules: Rules, cache: Path | None, *, alphabet: Alphabet | None = None
+) -> Dataset:
+    """Returns the dataset of ``sources``, spelled in ``alphabet`` if one is given.
+
+    Raises as ``find_corpus``, ``prepare`` and ``respelled`` do.
+    """
+    cache = cache or default_cache()
+    with preparing() as show:
+        dataset = prepare(_corpus(sources, rules, cache), rules, cache, show)
+    return dataset if alphabet is None else respelled(dataset, alphabet)
+
+
+def read_dataset_for(
+    sources: Sequence[str], rules: Rules, *, trained_on_sha256: str, cache: Path | None
+) -> tuple[Dataset, Unknown]:
+    """Returns the dataset of ``sources`` for a model, and how to treat characters that it can't spell."""
+    cache = cache or default_cache()
+    with preparing() as show:
+        corpus = _corpus(sources, rules, cache)
+        return prepare_for(corpus, rules, trained_on_sha256=trained_on_sha256, cache=cache, show=show)
+
+
+def read_dataset_again(
+    sources: Sequence[str], rules: Rules, sha256: str, alphabet: Alphabet | None, cache: Path | None
+) -> Dataset:
+    """Returns the dataset of an earlier training. Raises ``CorpusError``, with the remedy, if its text is not the same.
+
+    ``sha256`` is that of the text in the training.
+    """
+    remedy = "train on another text with fit --from"
+    if "-" in sources:
+        raise CorpusError(f"the model was trained on standard input, which can't be read again; {remedy}")
+    try:
+        dataset = read_dataset(sources, rules, cache, alphabet=alphabet)
+    except (CorpusError, DatasetError) as error:
+        raise CorpusError(f"the corpus of the training can't be read again: {error}; {remedy}") from error
+    if dataset.facts.sha256 != sha256:
+        raise CorpusError(f"{dataset.corpus.name} is no longer the text that the model was trained on; {remedy}")
+    return dataset
+
+
+def spelled(sources: Sequence[str], model: Checkpoint, cache: Path | None, characters: int) -> list[Spelling]:
+    """Returns the first ``characters`` of a text as the alphabet of ``model`` spells them.
+
+    Raises ``CorpusError`` if the alphabet lacks a character that was not rare in training.
+    """
+    record = model.record
+    dataset, unknown = read_dataset_for(sources, record.rules, trained_on_sha256=record.corpus_sha256, cache=cache)
+    return documents_for(dataset, dataset.ids, model.alphabet, characters, unknown)
+
+
+def documents_for(
+    dataset: Dataset, ids: IdFile, alphabet: Alphabet, characters: int, unknown: Unknown
+) -> list[Spelling]:
+    """Returns the first ``characters`` of some of a dataset's ``ids`` as ``alphabet`` spells them.
+
+    Raises ``CorpusError``, which names the file, if ``alphabet`` lacks a character and ``unknown`` makes it an error.
+    """
+    try:
+        documents = dataset.documents(ids, alphabet, characters, unknown)
+    except UnknownCharacterError as error:
+        raise _located(error.character, dataset.corpus) from error
+    if not documents:
+        raise DatasetError(f"{dataset.corpus.name}: holds no character that the model can spell")
+    return documents
+
+
+def _located(character: str, corpus: Corpus) -> CorpusError:
+    """Says in which file of ``corpus`` a character is that the model can't spell, and what to do."""
+    for file in corpus.files:
+        offset = 0
+        for piece in file.pieces():
+            if (place := piece.find(character)) >= 0:
+                found = f"character {character!r} (U+{ord(character):04X}) at offset {offset + place}"
+                remedy = "evaluate --unknown-characters skip leaves such characters out"
+                return CorpusError(f"{file.name}: {found} is not in the model's alphabet; {remedy}")
+            offset += len(piece)
+    raise AssertionError(f"{character!r} is not in the corpus")
+
+
+def _corpus(sources: Sequence[str], rules: Rules, cache: Path) -> Corpus:
+    return find_corpus(sources, skip_undecodable=rules.skip_undecodable, scratch=cache)
