@@ -60,6 +60,7 @@ def raw(alphabet: Alphabet, ids: list[int]) -> str:
     return "".join(alphabet.symbols[id_ - 1] for id_ in ids)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_ten_thousand_texts_are_the_same_id_by_id_and_whole(models: Models, kind: Kind) -> None:
     runner = Runner(models(kind))
