@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from nextchar_cli import explain
-from nextchar_training.learning.recipe import Architecture, Recipe, Sizes
+from nextchar_training.learning.recipe import Architecture, Recipe, Sizes, suggested_hidden_size
 
 
 def complaint(make: Any, **values: Any) -> tuple[str, str]:
@@ -90,3 +90,8 @@ def test_sizes_become_an_architecture_with_an_alphabet() -> None:
     sizes = Sizes(cell="rnn", hidden_size=3, layers=2, embedding_size=4)
     expected = Architecture(alphabet_size=7, cell="rnn", hidden_size=3, layers=2, embedding_size=4)
     assert sizes.architecture(7) == expected
+
+
+@pytest.mark.parametrize(("characters", "size"), [(0, 256), (30_000, 256), (100_000, 512), (10**10, 512)])
+def test_a_smaller_network_is_suggested_for_a_small_corpus(characters: int, size: int) -> None:
+    assert suggested_hidden_size(characters) == size

@@ -20,8 +20,7 @@ _Count = Annotated[int, Ge(1)]
 _Positive = Annotated[float, Gt(0), AllowInfNan(False)]
 _Share = Annotated[float, Ge(0), Lt(1)]
 
-_SUGGESTED_SIZES = ((100_000, 128), (400_000, 256))  # below so many characters, this size
-
+_SMALL_CORPUS = 50_000  # characters
 _STRICT_NAMES = ConfigDict(extra="forbid")
 
 
@@ -109,8 +108,19 @@ class Architecture(Sizes):
 
 
 def suggested_hidden_size(characters: int) -> int:
-    """Returns a hidden size of one LSTM layer for a corpus of ``characters``."""
-    for most, size in _SUGGESTED_SIZES:
-        if characters < most:
-            return size
-    return Sizes.hidden_size
+    """Returns a hidden size for one LSTM layer that learns a corpus of ``characters``.
+
+    Lowest validation losses on the beginning of Tiny Shakespeare, in nats per character, each size with the epochs that
+    suit it:
+
+    | characters | 64 | 128 | 256 | 512 |
+    |---|---|---|---|---|
+    | 10,000 | 2.07 | 2.04 | 1.98 | 2.02 |
+    | 30,000 | 1.95 | 1.75 | 1.72 | 1.73 |
+    | 100,000 | 1.82 | 1.66 | 1.52 | 1.46 |
+
+    So 512 units gain nothing on a small corpus, and take two to three times as long per character as 256. Whatever the
+    size, a small corpus needs few epochs: in 100 epochs of 30,000 characters 512 units were best after 12 of them, at
+    1.77, and ended at 3.18.
+    """
+    return 256 if characters < _SMALL_CORPUS else Sizes.hidden_size
