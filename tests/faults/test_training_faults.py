@@ -283,7 +283,7 @@ def test_batch_or_pipe_that_several_processes_cannot_share_is_refused(
     text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = fit(text, out=tmp_path / "run", options=["--processes=3", *SMALL])
-    assert "batch_size is 8; 3 processes cannot divide it evenly" in error_of(arguments, capsys)
+    assert "3 processes can't divide a batch of 8 sequences evenly" in error_of(arguments, capsys)
     arguments = fit("-", out=tmp_path / "run", options=["--processes=2", *SMALL])
     assert "standard input is read once" in error_of(arguments, capsys)
     assert not (tmp_path / "run").exists()

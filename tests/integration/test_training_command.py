@@ -131,7 +131,7 @@ def test_gates_draws_what_a_network_does_in_a_text(
     for name in ("gates.png", "cell.png"):
         assert (out / name).read_bytes().startswith(b"\x89PNG")
     assert main(["gates", str(run / "best.pt"), str(text), "--out", str(out), "--unit", "16"]) == 2
-    assert "unit 16 is not there; a layer has units 0 to 15" in capsys.readouterr().err
+    assert "there is no unit 16: each layer has units 0 to 15" in capsys.readouterr().err
 
 
 def test_gradients_compares_the_cells(text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
