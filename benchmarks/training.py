@@ -78,8 +78,8 @@ def measure(folder: Path) -> str:
             claims(wanted),
             f"A plain loop over `nn.LSTM` in fp32 on {CORES} threads reads {plain:,.0f} characters per second. "
             f"`nextchar-train fit` with {CORES} processes, including its evaluations, reads {shared:,.0f} if they "
-            f"share every step and {apart:,.0f} if they average every {_PERIOD} steps (medians of {_SPEED_ROUNDS} rounds, "
-            "taken in turn; 1×512, batches of 64×64 and of two halves of 64×32).",
+            f"share every step and {apart:,.0f} if they average every {_PERIOD} steps (medians of {_SPEED_ROUNDS} "
+            "rounds, taken in turn; 1×512, batches of 64×64 and of two halves of 64×32).",
             table(["minutes", "seed", "options", "characters/s", "stateful", "windows"], rows),
         ]
     )
