@@ -102,10 +102,15 @@ class Client:
                 raise
 
     generate = _blocking(AsyncClient.generate)
+    """``AsyncClient.generate``, but blocks."""
     score = _blocking(AsyncClient.score)
+    """``AsyncClient.score``, but blocks."""
     model = _blocking(AsyncClient.model)
+    """``AsyncClient.model``, but blocks."""
     models = _blocking(AsyncClient.models)
+    """``AsyncClient.models``, but blocks."""
     health = _blocking(AsyncClient.health)
+    """``AsyncClient.health``, but blocks."""
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs ``work`` on the client's loop and returns its result. An interrupt such as Ctrl-C cancels ``work``."""

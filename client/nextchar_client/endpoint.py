@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 DEFAULT_ENDPOINT = "127.0.0.1:50051"
+"""The address of a server on this machine that has its default port."""
 
 # Without a port gRPC would silently take 443, and it takes an unknown scheme for a host name.
 _ENDPOINT = re.compile(r"unix(-abstract)?:.+|(dns:(//[^/]*/)?|ipv4:|ipv6:)?[^/]+:\d+")

@@ -41,58 +41,72 @@ class Health(StrEnum):
 
 @dataclass(frozen=True)
 class AlternativeCharacter:
-    """A character that the model could have put in a place; empty for the end of the document."""
+    """A character that the model could have put in a place."""
 
     character: str
+    """The character; empty for the end of the document."""
     logprob: float
+    """Its log-probability."""
 
 
 @dataclass(frozen=True)
 class CharacterLogprob:
-    """A character and its log-probability given all characters before it.
-
-    ``alternatives`` holds the most likely characters in its place, in order of probability.
-    """
+    """A character and its log-probability."""
 
     character: str
+    """The character; empty for the end of the document."""
     logprob: float
+    """Its log-probability given all characters before it."""
     alternatives: tuple[AlternativeCharacter, ...]
+    """The most likely characters in its place, as many as ``top_logprobs``, the most likely first."""
 
 
 @dataclass(frozen=True)
 class Usage:
-    """How many characters of the prompt the model read, and how many it generated."""
+    """The cost of a request."""
 
     prompt_characters: int
+    """Number of characters of the prompt that the model read, without unknown ones that were skipped."""
     generated_characters: int
+    """Number of characters that the model generated, including a stop text that isn't part of the text."""
 
 
 @dataclass(frozen=True)
 class Started:
-    """The server admitted the request. ``seed`` is the request's, or the one that the server drew."""
+    """The server admitted the request."""
 
     request_id: str
+    """Identifier of the call, also in the server's log."""
     model: str
+    """Name of the model that generates."""
     model_digest: str
+    """SHA-256 of the model file, in hexadecimal."""
     seed: int
+    """Seed of the random numbers: the request's, or the one that the server drew."""
 
 
 @dataclass(frozen=True)
 class Delta:
-    """More text. ``offset`` is the number of characters before it; ``logprobs`` is empty unless requested."""
+    """More text."""
 
     text: str
+    """The text, in whole characters; never empty."""
     offset: int
+    """Number of characters before it, an echoed prompt included."""
     logprobs: tuple[CharacterLogprob, ...]
+    """One entry per character; empty unless ``top_logprobs`` was set."""
 
 
 @dataclass(frozen=True)
 class Finished:
-    """The text ended. ``stop_sequence`` is the one that ended it, or empty."""
+    """The text ended."""
 
     finish_reason: FinishReason
+    """Why it ended."""
     stop_sequence: str
+    """The stop text that ended it, or empty."""
     usage: Usage
+    """How many characters were read and generated."""
 
 
 Event = Started | Delta | Finished
@@ -104,42 +118,71 @@ class Generation:
     """A whole generated text: the events of a stream in one value."""
 
     started: Started
+    """The model and the seed in use."""
     text: str
+    """The text, without the prompt unless ``echo`` was set."""
     logprobs: tuple[CharacterLogprob, ...]
+    """One entry per character; empty unless ``top_logprobs`` was set."""
     finished: Finished
+    """Why the text ended."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """How likely a text is. ``bits_per_character`` is -total_logprob / ln 2 / number of characters."""
+    """How likely a text is."""
 
     request_id: str
+    """Identifier of the call, also in the server's log."""
     model: str
+    """Name of the model that scored."""
     model_digest: str
+    """SHA-256 of the model file, in hexadecimal."""
     characters: tuple[CharacterLogprob, ...]
+    """One entry per character of the text."""
     total_logprob: float
+    """Sum of the log-probabilities, in nats."""
     bits_per_character: float
+    """-``total_logprob`` / ln 2 / number of characters."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model that the server holds; ``generation.proto`` describes each field."""
+    """A model that the server holds."""
 
     name: str
+    """Name by which requests ask for it."""
     digest: str
+    """SHA-256 of the model file, in hexadecimal."""
     is_default: bool
+    """Whether requests that name no model use this one."""
     cell: str
+    """Recurrent cell: ``lstm``, ``gru`` or ``rnn``."""
     layers: int
+    """Number of recurrent layers."""
     hidden_size: int
+    """Number of units per layer."""
     parameters: int
+    """Number of trainable parameters."""
     alphabet_kind: str
+    """How text becomes symbols: ``characters``, ``jamo`` or ``bytes``."""
     alphabet: tuple[str, ...]
+    """The symbols in the order of their ids, from id 1 on (id 0 is the document boundary). A byte is the code point of
+    its number."""
     precision: str
+    """Arithmetic of the weights: ``int8`` or ``fp32``."""
     provider: str
+    """Where it runs: ``cpu`` or ``cuda``."""
     numeric_class: str
+    """Two servers of one numeric class return the same bytes for the same model file and request."""
     replay: Replay
+    """How exactly the server's machine reproduces the replay sample of the model file."""
     batch_dependent: bool
+    """Whether a text may depend on the other rows of its batch; never on ``cpu``."""
     validation_loss: float
+    """Loss on the validation text of the training, in nats per character."""
     state_bytes: int
+    """Size of the recurrent state of one stream, in bytes."""
     max_characters: int
+    """Limit of ``max_characters`` of a request."""
     max_prompt_characters: int
+    """Limit of the length of a prompt or a scored text, in characters."""
