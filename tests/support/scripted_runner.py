@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from unittest.mock import patch
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from nextchar_model.alphabet import BOUNDARY
@@ -27,6 +28,10 @@ MANY_STEPS = 1e12
 """A turn budget that no turn exhausts."""
 
 
+BUDGETS = pytest.mark.parametrize("turn_budget", [ONE_STEP, MANY_STEPS], ids=["one step", "many steps"])
+"""Runs a test with both turn budgets."""
+
+
 @dataclass(frozen=True)
 class Turn:
     """One call of ``advance``."""
@@ -39,6 +44,16 @@ class Turn:
 def counting(place: int) -> int:
     """The default script: ids 1, 2, 3, ..., so that a lost or repeated one shows."""
     return place + 1
+
+
+def ending_at(place: int) -> Callable[[int], int]:
+    """Returns a script in which the boundary comes at ``place``."""
+    return lambda n: BOUNDARY if n == place else n + 1
+
+
+def counted(count: int) -> list[int]:
+    """Returns the first ``count`` ids of the default script."""
+    return list(range(1, count + 1))
 
 
 class ScriptedRunner:

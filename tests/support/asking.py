@@ -1,0 +1,40 @@
+"""Requests to the server's protocol side, and the way in which it refuses them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+import pytest
+
+from nextchar.v1 import generation_pb2 as pb
+from nextchar_model.alphabet import Alphabet
+from nextchar_server.catalog import Limits
+from nextchar_server.rpc import requests
+from nextchar_server.rpc.errors import InvalidArgumentError
+from nextchar_server.rpc.requests import Generation, Scoring
+
+ALPHABET = Alphabet.of("\n ?abcdé가나")
+LIMITS = Limits(max_characters=1000, max_prompt_characters=50)
+
+
+def generation(prompt: str = "", limits: Limits = LIMITS, **parameters: Any) -> Generation:
+    """Reads a request with ``parameters``."""
+    request = pb.GenerateStreamRequest(prompt=prompt, parameters=pb.GenerationParameters(**parameters))
+    return requests.generation(request, ALPHABET, limits)
+
+
+def scoring(text: str, **fields: Any) -> Scoring:
+    """Reads a request to score ``text``."""
+    return requests.scoring(pb.ScoreRequest(text=text, **fields), ALPHABET, LIMITS)
+
+
+def refusal(ask: Callable[[], object]) -> tuple[str, str]:
+    """Returns the field and the message with which ``ask`` is refused."""
+    with pytest.raises(InvalidArgumentError) as caught:
+        ask()
+    (detail,) = caught.value.details
+    (violation,) = detail.field_violations  # type: ignore[attr-defined]
+    assert caught.value.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert violation.field == caught.value.field
+    assert caught.value.message == f"{violation.field}: {violation.description}"
+    return violation.field, violation.description
