@@ -1,4 +1,4 @@
-"""The limits: what a step would cost if it were only its arithmetic, and where the rest of its time goes.
+"""The limits: the cost of the arithmetic of a step, and of everything else that it does.
 
 Measures each node of a step alone, and the machine's memory, and compares the step with them.
 """

@@ -80,7 +80,7 @@ class ExportChecks:
 
 @dataclass(frozen=True, config=_CONFIG)
 class ReplaySample:
-    """A text to read and what the exporting machine then generated, for other machines to compare themselves with."""
+    """A text to read, and the ids that the exporting machine then generated: other machines compare theirs with it."""
 
     text: str
     seed: Annotated[int, Strict(), Field(ge=0, lt=2**64)]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nextchar_model.draws import uniform
+from nextchar_model.draws import DRAW_COLUMNS, MAX_FLAT_DRAW, draw_order, uniform
 
 SEEDS = st.integers(0, 2**64 - 1)
 POSITIONS = st.integers(0, 2**40)
@@ -64,3 +64,15 @@ def test_numbers_are_spread_evenly() -> None:
 
 def test_zero_numbers_are_an_empty_array() -> None:
     assert uniform(1, 3, 0).shape == (0,)
+
+
+@pytest.mark.parametrize("V", [1, 66, MAX_FLAT_DRAW])
+def test_a_small_alphabet_is_walked_in_the_order_of_ids(V: int) -> None:
+    assert draw_order(V).tolist() == list(range(V))
+
+
+@pytest.mark.parametrize("V", [MAX_FLAT_DRAW + 1, 1300, 12001])
+def test_a_large_alphabet_is_walked_column_by_column(V: int) -> None:
+    order = draw_order(V).tolist()
+    assert order[:3] == [0, DRAW_COLUMNS, 2 * DRAW_COLUMNS]
+    assert order == sorted(range(V), key=lambda id_: (id_ % DRAW_COLUMNS, id_))
