@@ -1,0 +1,26 @@
+"""The training summary of a model file, from the record of a checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from nextchar_model.description import TrainingSummary
+
+from ..data.rules import Rules
+from ..run.checkpoint import TrainingRecord
+
+
+def training_summary(record: TrainingRecord, validation_loss: float) -> TrainingSummary:
+    """Returns how a model was trained; ``validation_loss`` is in nats per character, with the state carried along."""
+    usual = asdict(Rules())
+    return TrainingSummary(
+        corpus=record.corpus,
+        corpus_characters=record.characters,
+        command=record.command,
+        steps=record.step,
+        seconds=record.seconds,
+        seed=record.seed,
+        validation_loss=validation_loss,
+        corpus_sha256=record.corpus_sha256,
+        rules={name: value for name, value in asdict(record.rules).items() if value != usual[name]},
+    )
