@@ -9,6 +9,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -82,13 +83,11 @@ RULES = [
 ]
 
 
-def docstrings() -> Iterator[tuple[str, str]]:
-    """Yields the place and the text of every docstring, those of attributes included."""
-    for package in PACKAGES:
-        for path in sorted((ROOT / package).rglob("*.py")):
-            if "_pb2" not in path.name:
-                for line, text in docstrings_of(path):
-                    yield f"{path.relative_to(ROOT)}:{line}", text
+@cache
+def docstrings() -> list[tuple[str, str]]:
+    """The place and the text of every docstring, those of attributes included."""
+    paths = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py")) if "_pb2" not in path.name]
+    return [(f"{path.relative_to(ROOT)}:{line}", text) for path in paths for line, text in docstrings_of(path)]
 
 
 def docstrings_of(path: Path) -> Iterator[tuple[int, str]]:
@@ -100,7 +99,7 @@ def docstrings_of(path: Path) -> Iterator[tuple[int, str]]:
                         yield statement.lineno, " ".join(text.split())
 
 
-def offences(texts: Iterator[tuple[str, str]], rule: Rule) -> list[str]:
+def offences(texts: list[tuple[str, str]], rule: Rule) -> list[str]:
     found = []
     for place, text in texts:
         match = rule.pattern.search(text)
@@ -109,13 +108,16 @@ def offences(texts: Iterator[tuple[str, str]], rule: Rule) -> list[str]:
     return found
 
 
-def paragraphs() -> Iterator[tuple[str, str]]:
-    """Yields the place and the text of every paragraph of the pages, without code."""
+@cache
+def paragraphs() -> list[tuple[str, str]]:
+    """The place and the text of every paragraph of the pages, without code."""
+    found = []
     for page in PAGES:
         text = prose(page)
         for match in re.finditer(r"(?:.+\n?)+", text):
             line = text.count("\n", 0, match.start()) + 1
-            yield f"{page.relative_to(ROOT)}:{line}", " ".join(match[0].split())
+            found.append((f"{page.relative_to(ROOT)}:{line}", " ".join(match[0].split())))
+    return found
 
 
 @pytest.mark.parametrize("rule", [HEADLESS_WHAT, WHERE_FOR_IF, *RULES], ids=lambda rule: rule.caught)
@@ -125,7 +127,7 @@ def test_a_rule_catches_its_form_and_no_other(rule: Rule) -> None:
 
 
 def test_the_docstrings_are_found() -> None:
-    assert len(list(docstrings())) > 500
+    assert len(docstrings()) > 500
 
 
 def test_few_docstrings_lean_on_a_headless_what() -> None:
