@@ -1,7 +1,7 @@
 """The load generator: sends a load to a server and measures the answers, for ``nextchar bench``.
 
 From ``Load`` to ``Measurement``. In a *closed loop* each of N callers sends its next request when its last one has
-ended: it finds what a server can do. An *open loop* sends at times that don't depend on the answers, as people do: it
+ended: it finds the server's capacity. An *open loop* sends at times that don't depend on the answers, as people do: it
 finds how long people wait, including those who arrive while the server stalls (leaving them out is known as coordinated
 omission).
 

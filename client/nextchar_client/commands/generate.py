@@ -89,12 +89,9 @@ class _Writer:
 
     def end(self) -> None:
         """Ends the output, also that of a stream that failed."""
-        if self._json:
-            pass
-        elif self._last not in ("", "\n"):
-            if self._newline or sys.stdout.isatty():
-                write("\n")
-        elif self._newline and self._last == "" and self.finished is not None:
+        is_whole = self._json or self._last == "\n"
+        has_output = self._last != "" or (self._newline and self.finished is not None)  # also of an empty text
+        if has_output and not is_whole and (self._newline or sys.stdout.isatty()):
             write("\n")
         if self._verbose and self.finished is not None:
             seconds = time.perf_counter() - self._began
