@@ -18,6 +18,7 @@ from cyclopts import (
     MissingArgumentError,
     Parameter,
     RepeatArgumentError,
+    UnusedCliTokensError,
     ValidationError,
 )
 from cyclopts.argument import Argument
@@ -85,6 +86,8 @@ def _message(error: CycloptsError) -> str:
             return f"{argument.name} needs a value" if given else f"{_origin(argument)} is required"
         case RepeatArgumentError() if error.token is not None:
             return f"{error.token.keyword} is given twice"
+        case UnusedCliTokensError():
+            return f"unexpected argument {(error.unused_tokens or [''])[0]!r}"
     message = str(error).strip().rstrip(".")
     return message[:1].lower() + message[1:]
 

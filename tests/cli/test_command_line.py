@@ -65,6 +65,7 @@ def app() -> App:
         ("make x --kind int4", "--kind: 'int4' is invalid; it must be 'int8' or 'fp32' (see thing make --help)"),
         ("make x --count abc", "--count: 'abc' is invalid; it must be a whole number (see thing make --help)"),
         ("make x --count 1 --count 2", "--count is given twice (see thing make --help)"),
+        ("make x y", "unexpected argument 'y' (see thing make --help)"),
         ("make", "NAME is required (see thing make --help)"),
         ("make x --fast --count 2", "--fast makes one thing: leave out --count (see thing make --help)"),
     ],
