@@ -83,12 +83,18 @@ def test_impossible_option_is_one_line_of_error(
     assert option.split("=")[0].strip("-").replace("-", "_") in message.replace("-", "_")
 
 
-@pytest.mark.parametrize("verb", [["evaluate", "{}", "{}"], ["sample", "{}"], ["export", "{}", "--out", "m.onnx"]])
-def test_text_in_the_place_of_a_checkpoint_is_named(
-    text: Path, verb: list[str], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("verb", "message"),
+    [
+        (["evaluate", "{}", "{}"], "neither a checkpoint (.pt) nor a model file (.onnx)"),
+        (["sample", "{}"], "neither a checkpoint (.pt) nor a model file (.onnx)"),
+        (["export", "{}", "--out", "m.onnx"], "not a checkpoint but a text"),
+    ],
+)
+def test_text_in_the_place_of_a_model_is_named(
+    text: Path, verb: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    message = error_of([part.format(text) for part in verb], capsys)
-    assert "text.txt: not a checkpoint but a text" in message
+    assert f"text.txt: {message}" in error_of([part.format(text) for part in verb], capsys)
 
 
 def test_missing_checkpoint_is_named(capsys: pytest.CaptureFixture[str]) -> None:

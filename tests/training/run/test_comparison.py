@@ -13,7 +13,7 @@ from tests.training.run.test_checkpoint import RECORD, make
 from tests.training.run.test_ledger import row
 
 
-def save(path: Path, recipe: Recipe) -> Path:
+def save(path: Path, recipe: Recipe | None) -> Path:
     """A run with one evaluation."""
     folder = RunFolder(path)
     folder.start()
@@ -42,6 +42,13 @@ def test_settings_that_differ_are_a_table_of_their_own(tmp_path: Path) -> None:
     paths = [save(tmp_path / "a", Recipe(epochs=1)), save(tmp_path / "b", Recipe(epochs=1, dropout=0.5))]
     lines = printed(settings_table(read_runs(paths), read_best(paths)), 80)
     assert [line.split() for line in lines[1:]] == [["setting", "a", "b"], ["dropout", "0.3", "0.5"]]
+
+
+def test_setting_that_a_run_of_the_release_before_did_not_keep_is_unknown(tmp_path: Path) -> None:
+    recipes = {"a": Recipe(epochs=1), "b": Recipe(epochs=1, dropout=0.5), "old": None}
+    paths = [save(tmp_path / name, recipe) for name, recipe in recipes.items()]
+    lines = printed(settings_table(read_runs(paths), read_best(paths)), 80)
+    assert [line.split() for line in lines[2:]] == [["dropout", "0.3", "0.5", "?"]]
 
 
 def test_runs_with_the_same_settings_have_no_table_of_them(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from rich.table import Table
 from .checkpoint import Checkpoint, load_checkpoint
 from .folder import LossRow, RunFolder, RunFolderError
 
-_UNKNOWN = "?"  # a setting that a release before did not keep
+_UNKNOWN = "?"  # a setting that the release before did not keep
 
 
 def read_runs(paths: Sequence[Path]) -> dict[str, list[LossRow]]:
@@ -69,9 +69,8 @@ def settings_table(runs: Mapping[str, Sequence[LossRow]], best: Sequence[Checkpo
     for name in runs:
         table.add_column(name, overflow="fold")
     for name in names:
-        values = [one.get(name, _UNKNOWN) for one in settings]
-        if len(set(values)) > 1:
-            table.add_row(name, *values)
+        if len({one[name] for one in settings if name in one}) > 1:
+            table.add_row(name, *(one.get(name, _UNKNOWN) for one in settings))
     return Group("Settings that differ", table) if table.row_count else None
 
 
@@ -81,6 +80,7 @@ def _settings(checkpoint: Checkpoint) -> dict[str, str]:
     chosen: dict[str, Any] = {
         "corpus": record.corpus,
         "text": record.corpus_sha256[:8],
+        "seed": record.seed,
         **asdict(record.rules),
         **asdict(checkpoint.architecture),
     }
