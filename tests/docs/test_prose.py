@@ -1,4 +1,4 @@
-"""Docstrings and pages are in plain English: the forms below are those that readers had to decode.
+"""Docstrings, comments and pages are in plain English: the forms below are those that readers had to decode.
 
 Each rule has an example that it catches and one that it leaves, so that it can neither rot nor grow too broad.
 """
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from tokenize import COMMENT, generate_tokens
 
 import pytest
 
@@ -54,7 +55,7 @@ WHERE_FOR_IF = rule(
     r"|\b(?:None|nothing|empty|zero|also),? where\b"
     r"|\bwhere [\w` -]{1,30} (?:has none|has no|is a terminal|is full|is missing|is large|is near|was broken)\b"
     r"|\bwhere (?:there|no|none|nothing)\b"
-    rf"|[,;:] (?:(?:or|and|but) )?where (?:there|it|they|that|one|no|this|these|both) (?!{PLACE})"
+    rf"|[,;:] (?:(?:or|and|but) )?where (?:there|it|they|that|no|this|these|both) (?!{PLACE})"
     rf"|(?:(?<=[.;:] )|^)Where (?![^.]*{PLACE})[^.:]*,"
     r"|\bwhere (?:asked|given|wanted|needed|possible|known|set|told)\b"
     r"|(?<!\bbe )(?<!\bstay )\bwhere (?:that|this|they|these|one|``[\w.]+``|any|its?) "
@@ -83,11 +84,15 @@ RULES = [
 ]
 
 
+def modules() -> Iterator[Path]:
+    for package in PACKAGES:
+        yield from (path for path in sorted((ROOT / package).rglob("*.py")) if "_pb2" not in path.name)
+
+
 @cache
 def docstrings() -> list[tuple[str, str]]:
     """The place and the text of every docstring, those of attributes included."""
-    paths = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py")) if "_pb2" not in path.name]
-    return [(f"{path.relative_to(ROOT)}:{line}", text) for path in paths for line, text in docstrings_of(path)]
+    return [(f"{path.relative_to(ROOT)}:{line}", text) for path in modules() for line, text in docstrings_of(path)]
 
 
 def docstrings_of(path: Path) -> Iterator[tuple[int, str]]:
@@ -97,6 +102,25 @@ def docstrings_of(path: Path) -> Iterator[tuple[int, str]]:
                 match statement:
                     case ast.Expr(value=ast.Constant(value=str(text))):
                         yield statement.lineno, " ".join(text.split())
+
+
+@cache
+def comments() -> list[tuple[str, str]]:
+    """The place and the text of every comment; lines that follow each other are one comment."""
+    found: list[tuple[str, str]] = []
+    for path in modules():
+        last = -1
+        with path.open(encoding="utf-8") as file:
+            tokens = [token for token in generate_tokens(file.readline) if token.type == COMMENT]
+        for token in tokens:
+            line, text = token.start[0], token.string.lstrip("# ")
+            if line == last + 1:
+                place, begun = found.pop()
+                found.append((place, f"{begun} {text}"))
+            else:
+                found.append((f"{path.relative_to(ROOT)}:{line}", text))
+            last = line
+    return found
 
 
 def offences(texts: list[tuple[str, str]], rule: Rule) -> list[str]:
@@ -126,8 +150,9 @@ def test_a_rule_catches_its_form_and_no_other(rule: Rule) -> None:
     assert not rule.pattern.search(rule.left)
 
 
-def test_the_docstrings_are_found() -> None:
+def test_docstrings_and_comments_are_found() -> None:
     assert len(docstrings()) > 500
+    assert len(comments()) > 100
 
 
 def test_few_docstrings_lean_on_a_headless_what() -> None:
@@ -136,8 +161,8 @@ def test_few_docstrings_lean_on_a_headless_what() -> None:
 
 
 @pytest.mark.parametrize("rule", [WHERE_FOR_IF, *RULES], ids=lambda rule: rule.remedy)
-def test_docstrings_are_plain(rule: Rule) -> None:
-    found = offences(docstrings(), rule)
+def test_docstrings_and_comments_are_plain(rule: Rule) -> None:
+    found = offences([*docstrings(), *comments()], rule)
     assert not found, "\n" + "\n".join(found)
 
 
