@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
 from cyclopts import (
@@ -18,6 +19,7 @@ from cyclopts import (
     MissingArgumentError,
     Parameter,
     RepeatArgumentError,
+    UnknownOptionError,
     UnusedCliTokensError,
     ValidationError,
 )
@@ -86,10 +88,19 @@ def _message(error: CycloptsError) -> str:
             return f"{argument.name} needs a value" if given else f"{_origin(argument)} is required"
         case RepeatArgumentError() if error.token is not None:
             return f"{error.token.keyword} is given twice"
+        case UnknownOptionError() if _may_be_text(error):
+            option = error.token.keyword or error.token.value
+            return f"unknown option: {option}. Put -- before an argument that starts with a dash"
         case UnusedCliTokensError():
             return f"unexpected argument {(error.unused_tokens or [''])[0]!r}"
     message = str(error).strip().rstrip(".")
     return message[:1].lower() + message[1:]
+
+
+def _may_be_text(error: UnknownOptionError) -> bool:
+    """Whether an unknown option may be meant as a positional argument, such as a prompt."""
+    takes_arguments = any(argument.index is not None for argument in error.argument_collection)
+    return takes_arguments and not (error.token.keyword or error.token.value).startswith("--")
 
 
 def _origin(argument: Argument, field: str = "") -> str:
@@ -105,6 +116,11 @@ def _origin(argument: Argument, field: str = "") -> str:
 
 
 def _kind(hint: Any) -> str:
+    alternatives = [kind for kind in get_args(hint) if kind is not NoneType]
+    if NoneType in get_args(hint) and len(alternatives) == 1:
+        (hint,) = alternatives
+    if hint is bool:
+        return "true or false"
     if hint is int:
         return "a whole number"
     if hint is float:

@@ -34,7 +34,15 @@ def app() -> App:
     app = make_app("thing", "Does a thing.", exit_codes="exit codes: 0 done", config=Env("THING_", command=False))
 
     @app.command
-    def make(name: str, *, sizes: Sizes | None = None, count: int = 1, fast: bool = False) -> int:
+    def make(
+        name: str,
+        /,
+        *,
+        sizes: Sizes | None = None,
+        count: int = 1,
+        fast: bool = False,
+        half: float | None = None,
+    ) -> int:
         """Make a thing.
 
         Parameters
@@ -43,6 +51,8 @@ def app() -> App:
             What it is called.
         count:
             How many.
+        half:
+            A half of it.
         """
         if fast and count > 1:
             raise UsageError("--fast makes one thing: leave out --count")
@@ -66,6 +76,9 @@ def app() -> App:
         ("make x --count abc", "--count: 'abc' is invalid; it must be a whole number (see thing make --help)"),
         ("make x --count 1 --count 2", "--count is given twice (see thing make --help)"),
         ("make x y", "unexpected argument 'y' (see thing make --help)"),
+        ("make x --half abc", "--half: 'abc' is invalid; it must be a number (see thing make --help)"),
+        ("make x --fast=5", "--fast: '5' is invalid; it must be true or false (see thing make --help)"),
+        ("make -x", "unknown option: -x. Put -- before an argument that starts with a dash (see thing make --help)"),
         ("make", "NAME is required (see thing make --help)"),
         ("make x --fast --count 2", "--fast makes one thing: leave out --count (see thing make --help)"),
     ],
