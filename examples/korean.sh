@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains one model for each alphabet on made-up Korean names and addresses, and compares them (docs/korean.md).
-# Takes about ten minutes on two cores. The commands of nextchar and a Python with faker must be on the PATH
+# Takes minutes to a quarter of an hour. The commands of nextchar and a Python with faker must be on the PATH
 # (`make install`, then `. .venv/bin/activate`).
 #
 #   examples/korean.sh [FOLDER]      FOLDER (default: runs/korean) gets the corpus, the runs and korean.onnx
