@@ -6,6 +6,7 @@ the checkpoint that it was exported from. The error then identifies the neighbou
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from .description import ModelFileError
@@ -52,7 +53,7 @@ def _other_kind(path: Path, head: bytes) -> str | None:
 
 
 def _export(path: Path) -> str:
-    return f"export it first: nextchar-train export {path} --out model.onnx"
+    return f"export it first: nextchar-train export {shlex.quote(str(path))} --out model.onnx"
 
 
 def _is_text(head: bytes) -> bool:

@@ -59,6 +59,12 @@ def test_a_run_folder_is_refused_with_the_command_that_exports_it(tmp_path: Path
     assert refusal(run) == f"is a run folder: export it first: nextchar-train export {run} --out model.onnx"
 
 
+def test_the_command_quotes_a_path_with_spaces(tmp_path: Path) -> None:
+    path = tmp_path / "my best.pt"
+    shutil.copy(COMPATIBILITY / "best.pt", path)
+    assert f"nextchar-train export '{path}' --out" in refusal(path)
+
+
 def test_a_checkpoint_is_refused_with_the_command_that_exports_it() -> None:
     path = COMPATIBILITY / "best.pt"
     assert refusal(path) == f"is a training checkpoint: export it first: nextchar-train export {path} --out model.onnx"
