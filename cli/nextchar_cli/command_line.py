@@ -10,7 +10,8 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from types import NoneType
-from typing import Any, Literal, get_args, get_origin
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from cyclopts import (
     App,
@@ -127,4 +128,6 @@ def _kind(hint: Any) -> str:
         return "a number"
     if get_origin(hint) is Literal:
         return " or ".join(map(str, get_args(hint)))
+    if get_origin(hint) in (list, Union, UnionType):  # of values, or of a value and None
+        return _kind(get_args(hint)[0])
     return str(getattr(hint, "__name__", hint))

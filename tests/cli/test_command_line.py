@@ -51,6 +51,8 @@ def app() -> App:
             What it is called.
         count:
             How many.
+        colours:
+            Its colours.
         half:
             A half of it.
         """
@@ -73,6 +75,10 @@ def app() -> App:
         ("make x --share 1", "--share: '1' is invalid; it must be below 1 (see thing make --help)"),
         ("make x --share nan", "--share: 'nan' is invalid; it must be below 1 (see thing make --help)"),
         ("make x --kind int4", "--kind: 'int4' is invalid; it must be 'int8' or 'fp32' (see thing make --help)"),
+        (
+            "make x --colours red --colours 3",
+            "--colours: '3' is invalid; it must be red or blue (see thing make --help)",
+        ),
         ("make x --count abc", "--count: 'abc' is invalid; it must be a whole number (see thing make --help)"),
         ("make x --count 1 --count 2", "--count is given twice (see thing make --help)"),
         ("make x y", "unexpected argument 'y' (see thing make --help)"),

@@ -107,7 +107,8 @@ def _explained(error: Exception) -> str | None:
         return f"{error.filename}: {error.strerror}" if error.filename is not None else str(error)
     if type(error).__module__.startswith("nextchar_"):
         return str(error)
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error)):  # torch's
+    is_torchs = isinstance(error, RuntimeError) and any(word in str(error) for word in ("memory", "verflow"))
+    if is_torchs or isinstance(error, MemoryError):
         return "out of memory: smaller --hidden-size, --layers or --batch-size need less"
     return None
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from .options import PathArgument
+from .options import PathArgument, check_file
 
 
 def compare(
@@ -16,6 +16,8 @@ def compare(
     out: Annotated[PathArgument | None, Parameter(help="Also draw their loss curves into this file (.png).")] = None,
 ) -> int:
     """Puts runs side by side."""
+    if out is not None:
+        check_file(out)
     from rich.console import Console
 
     from ..run.comparison import losses_table, read_best, read_runs, settings_table

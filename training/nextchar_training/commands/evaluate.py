@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
@@ -45,21 +46,29 @@ def evaluate(
     from .training import print_losses
 
     part = part or Evaluated()
-    options.rules(rules)  # before the model is loaded
+    rare: dict[str, Any] = {"rare": "replace"} if part.unknown_characters == "replace" else {}
+    options.rules(rules, replace(Rules(), **rare))  # a mistake is found before the model is loaded
     loaded = load_model(model)
     origin = origin_of(loaded, model)
-    dataset, unknown = read_dataset_for(
-        text, options.rules(rules, origin.rules), trained_on_sha256=origin.sha256, cache=cache
-    )
+    chosen = options.rules(rules, replace(origin.rules, **rare))
+    dataset, unknown = read_dataset_for(text, chosen, trained_on_sha256=origin.sha256, cache=cache)
     unknown = part.unknown_characters or unknown
+    if unknown != "error":
+        treated = "left out" if unknown == "skip" else f"replaced by {chosen.replacement!r}"
+        print(f"characters outside the model's alphabet are {treated}")
     ids = dataset.ids if part.split == "all" else dataset.validation
-    documents = documents_for(dataset, ids, origin.alphabet, part.characters, unknown)
+    documents = documents_for(
+        dataset,
+        ids,
+        origin.alphabet,
+        part.characters,
+        unknown,
+        remedy="; --unknown-characters skip leaves such characters out",
+    )
     scorer: evaluation.Scorer[Any]
     scorer = loaded if isinstance(loaded, Runner) else evaluation.NetworkScorer(loaded.network())
     with preparing() as show:
         result = evaluation.evaluate(scorer, documents, progress=lambda fraction: show("evaluating", fraction))
-    if unknown != "error":
-        print(f"characters outside the model's alphabet are {'left out' if unknown == 'skip' else 'replaced'}")
     first = "the first " if result.characters == part.characters else ""
     print(f"{first}{result.characters:,} characters of {dataset.corpus.name}")
     print_losses(result.stateful, result.windows)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from nextchar_cli import UsageError
-
-from .options import Cache, PathArgument, TextOption, TrainedModel
+from .options import Cache, PathArgument, TextOption, TrainedModel, check_file
 
 if TYPE_CHECKING:
     from nextchar_model.alphabet import Spelling
@@ -29,12 +26,7 @@ def export(
     cache: Cache | None = None,
 ) -> int:
     """Turns a checkpoint into a model file."""
-    if out.is_dir():
-        raise UsageError(f"--out: {out} is a folder; name a file in it")
-    if not out.parent.is_dir():
-        raise UsageError(f"--out: there is no folder {out.parent}")
-    if not os.access(out.parent, os.W_OK):
-        raise UsageError(f"--out: the folder {out.parent} is not writable")
+    check_file(out)
     from ..data.split import EVALUATED_CHARACTERS
     from ..export.exporter import MAX_CHARACTERS
     from ..export.exporter import export as export_network

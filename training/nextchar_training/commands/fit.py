@@ -55,7 +55,8 @@ def fit(
     if start is not None and options.given(sizes):
         raise UsageError(f"--from keeps the network's sizes: leave out {options.names(sizes)}")
     if machine.processes > 1 and (pipes := [source for source in corpus if is_pipe(source)]):
-        raise UsageError(f"{pipes[0]} can be read only once, but each process reads it: write it to a file first")
+        name = "standard input" if pipes[0] == "-" else pipes[0]
+        raise UsageError(f"{name} can be read only once, but each process reads it: write it to a file first")
     # From here on torch is needed.
     from ..run.checkpoint import find_checkpoint, load_checkpoint
     from ..run.fit import Job

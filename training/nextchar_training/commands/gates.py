@@ -8,7 +8,7 @@ from annotated_types import Ge
 from cyclopts import Parameter
 from pydantic.dataclasses import dataclass
 
-from .options import PathArgument, Sources, TrainedModel
+from .options import PathArgument, Sources, TrainedModel, check_folder
 
 
 @Parameter(name="*")
@@ -33,6 +33,7 @@ def gates(
     view: View | None = None,
 ) -> int:
     """Shows what an LSTM's gates and cells do in a text."""
+    check_folder(out)
     import numpy as np
 
     from ..data.sources import find_corpus

@@ -44,6 +44,7 @@ def gradients(
     cache: Cache | None = None,
 ) -> int:
     """Shows how far back the error of each cell's network reaches."""
+    options.check_folder(out)
     networks = networks or Networks()
     recipe = options.recipe(budget, training, **options.GRADIENTS)
     chosen = options.rules(rules)

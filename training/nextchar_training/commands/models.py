@@ -25,11 +25,8 @@ def load_model(path: Path) -> Checkpoint | Runner:
         return load_checkpoint(find_checkpoint(path))
     with path.open("rb") as file:
         head = file.read(len(_ARCHIVE))
-    if head.startswith(_ARCHIVE):
-        return load_checkpoint(path)
-    if head.startswith(_ONNX):
-        return Runner(path)
-    raise ModelFileError(f"{path}: neither a checkpoint (.pt) nor a model file (.onnx)")
+    is_model_file = head.startswith(_ONNX) or (path.suffix == ".onnx" and not head.startswith(_ARCHIVE))
+    return Runner(path) if is_model_file else load_checkpoint(path)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ checkpoint says, and refuse an option that contradicts it. Free of torch: ``--he
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_type_hints
@@ -117,6 +118,22 @@ def names(options: Options | None) -> str:
     return ", ".join(map(option, given(options)))
 
 
+def check_file(out: Path) -> None:
+    """Raises ``UsageError`` if the file that --out names can't be written."""
+    if out.is_dir():
+        raise UsageError(f"--out: {out} is a folder; name a file in it")
+    if not out.parent.is_dir():
+        raise UsageError(f"--out: there is no folder {out.parent}")
+    if not os.access(out if out.exists() else out.parent, os.W_OK):
+        raise UsageError(f"--out: {out} is not writable")
+
+
+def check_folder(out: Path) -> None:
+    """Raises ``UsageError`` if the folder that --out names is a file."""
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out: {out} is not a folder")
+
+
 def is_pipe(source: str) -> bool:
     """Whether ``source`` can be read only once."""
     return source == "-" or Path(source).is_fifo()
@@ -184,8 +201,8 @@ Sources = Annotated[
 TextOption = Annotated[
     list[Annotated[str, Parameter(converter=_source, n_tokens=1)]],
     Parameter(
-        help="Text to check the file on, named like a corpus, instead of the one that fit held out.",
-        allow_leading_hyphen=True,
+        help="Texts to check the file on, named like a corpus, instead of the one that fit held out; --text=- is "
+        "standard input.",
         consume_multiple=True,
     ),
 ]

@@ -71,30 +71,34 @@ def spelled(sources: Sequence[str], model: Checkpoint, cache: Path | None, chara
 
 
 def documents_for(
-    dataset: Dataset, ids: IdFile, alphabet: Alphabet, characters: int, unknown: Unknown
+    dataset: Dataset, ids: IdFile, alphabet: Alphabet, characters: int, unknown: Unknown, *, remedy: str = ""
 ) -> list[Spelling]:
     """Returns the first ``characters`` of some of a dataset's ``ids`` as ``alphabet`` spells them.
 
-    Raises ``CorpusError``, which names the file, if ``alphabet`` lacks a character and ``unknown`` makes it an error.
+    Raises ``CorpusError``, which names the file and ends with the ``remedy``, if ``alphabet`` lacks a character and
+    ``unknown`` makes it an error; ``DatasetError`` if no characters are left, or if ``alphabet`` lacks the replacement.
     """
+    replacement = dataset.rules.replacement
+    if unknown == "replace" and not alphabet.knows(replacement):
+        raise DatasetError(f"{replacement!r} is not in the model's alphabet: name another --replacement")
     try:
         documents = dataset.documents(ids, alphabet, characters, unknown)
     except UnknownCharacterError as error:
-        raise _located(error.character, dataset.corpus) from error
+        raise CorpusError(
+            f"{_located(error.character, dataset.corpus)} is not in the model's alphabet{remedy}"
+        ) from error
     if not documents:
         raise DatasetError(f"{dataset.corpus.name}: holds no character that the model can spell")
     return documents
 
 
-def _located(character: str, corpus: Corpus) -> CorpusError:
-    """Says in which file of ``corpus`` a character is that the model can't spell, and what to do."""
+def _located(character: str, corpus: Corpus) -> str:
+    """Returns the first place of ``character`` in the files of ``corpus``, in words."""
     for file in corpus.files:
         offset = 0
         for piece in file.pieces():
             if (place := piece.find(character)) >= 0:
-                found = f"character {character!r} (U+{ord(character):04X}) at offset {offset + place}"
-                remedy = "evaluate --unknown-characters skip leaves such characters out"
-                return CorpusError(f"{file.name}: {found} is not in the model's alphabet; {remedy}")
+                return f"{file.name}: character {character!r} (U+{ord(character):04X}) at offset {offset + place}"
             offset += len(piece)
     raise AssertionError(f"{character!r} is not in the corpus")
 
