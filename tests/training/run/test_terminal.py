@@ -1,4 +1,5 @@
 import io
+import os
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -55,6 +56,18 @@ def test_live_view_ends_with_an_empty_line_that_takes_the_echo_of_ctrl_c() -> No
     assert shown([progress(100, 1.5)], "text").endswith("╯\n\n\x1b[?25h")  # show the cursor again
 
 
+@pytest.fixture
+def crowded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More threads want to run than there are cores."""
+    monkeypatch.setattr(os, "getloadavg", lambda: (1000.0, 0.0, 0.0))
+
+
+@pytest.fixture
+def idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hardly a thread wants to run."""
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.5, 0.0, 0.0))
+
+
 def starved(*, threads: int, share: float = 0.2, steps: int = 200) -> str:
     """All that a terminal shows while each thread has the processor for a ``share`` of the time."""
     screen = io.StringIO()
@@ -65,16 +78,24 @@ def starved(*, threads: int, share: float = 0.2, steps: int = 200) -> str:
     return screen.getvalue()
 
 
+@pytest.mark.usefixtures("crowded")
 def test_busy_processor_is_told_once() -> None:
     told = starved(threads=2)
     assert told.count("each of 2 threads has it 20% of the time; fewer --threads would be faster") == 1
 
 
+@pytest.mark.usefixtures("crowded")
 @pytest.mark.parametrize(("threads", "share"), [(1, 0.2), (2, 0.8)])
 def test_processor_is_not_called_busy_if_fewer_threads_would_not_help(threads: int, share: float) -> None:
     assert "busy" not in starved(threads=threads, share=share)
 
 
+@pytest.mark.usefixtures("idle")
+def test_threads_that_wait_for_each_other_are_no_busy_processor() -> None:
+    assert "busy" not in starved(threads=16)
+
+
+@pytest.mark.usefixtures("crowded")
 def test_short_pause_is_not_called_busy() -> None:
     assert "busy" not in starved(threads=2, steps=30)
 

@@ -1,1 +1,1 @@
-"""One training run: its folder, its checkpoints, and what it shows while it runs."""
+"""One training run: its folder, its checkpoints, its report, and its view on a terminal."""

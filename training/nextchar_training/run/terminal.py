@@ -6,6 +6,7 @@ A terminal shows it live: a bar, the losses, and what the network writes now. Ot
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -36,7 +37,7 @@ class TerminalReporter:
     """Shows every update. Use it as a context manager: the live view ends when it is left."""
 
     def __init__(self, console: Console | None = None, *, threads: int = 1, lines: bool = False) -> None:
-        """Shows a training with ``threads`` on the processor, in which ``lines`` are documents if so."""
+        """Shows a training by ``threads`` on the processor. ``lines`` says whether its documents are lines."""
         self._threads = threads
         self._lines = lines
         self._console = console or Console(highlight=False)
@@ -84,7 +85,7 @@ class TerminalReporter:
             return
         if progress.busy >= _LEAST_BUSY or self._fed_at == 0.0:
             self._fed_at = progress.seconds
-        elif progress.seconds > self._fed_at + _SECONDS_STARVED:
+        elif progress.seconds > self._fed_at + _SECONDS_STARVED and _is_crowded():
             self._told_starved = True
             message = (
                 f"the processor is busy with other work: each of {self._threads} threads has it "
@@ -164,6 +165,11 @@ def _bar(task: str) -> Iterator[Callable[[str, float], None]]:
     with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
         number = bar.add_task(task, total=1.0)
         yield lambda name, fraction: bar.update(number, description=name, completed=fraction)
+
+
+def _is_crowded() -> bool:
+    """Whether more threads want to run than there are cores. If not, those of the training wait for each other."""
+    return os.getloadavg()[0] > (os.cpu_count() or 1)
 
 
 def _columns(lines: list[str], width: int) -> int:
