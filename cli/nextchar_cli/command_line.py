@@ -10,8 +10,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from types import NoneType
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from cyclopts import (
     App,
@@ -128,6 +127,6 @@ def _kind(hint: Any) -> str:
         return "a number"
     if get_origin(hint) is Literal:
         return " or ".join(map(str, get_args(hint)))
-    if get_origin(hint) in (list, Union, UnionType):  # of values, or of a value and None
+    if get_origin(hint) is list:
         return _kind(get_args(hint)[0])
     return str(getattr(hint, "__name__", hint))

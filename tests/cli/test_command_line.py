@@ -42,6 +42,7 @@ def app() -> App:
         count: int = 1,
         fast: bool = False,
         half: float | None = None,
+        colours: list[Literal["red", "blue"]] | None = None,
     ) -> int:
         """Make a thing.
 
