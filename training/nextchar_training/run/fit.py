@@ -90,6 +90,13 @@ class Job:
             return self.snapshot.alphabet
         return None if self.initial is None else self.initial.alphabet
 
+    @property
+    def size_advice(self) -> str | None:
+        """Advice if the network is far too large for the corpus. None if it started as another run's network."""
+        if self.given_alphabet is not None:
+            return None
+        return about_size(self.dataset.facts.characters, self.architecture.hidden_size)
+
     @cached_property
     def split(self) -> Split:
         """The text to train on, and the one to evaluate on."""
@@ -132,9 +139,8 @@ def fit(job: Job, folder: RunFolder, workers: Workers) -> Checkpoint:
     """
     network, trainer = job.trainer(workers)
     ledger = job.ledger()
-    advice = about_size(job.dataset.facts.characters, job.architecture.hidden_size)
-    if advice is not None and job.is_new and job.initial is None:
-        print(advice, flush=True)
+    if job.is_new and job.size_advice is not None:
+        print(job.size_advice, flush=True)
     with ExitStack() as stack:
         stop = stack.enter_context(_stop_on_signals())
         # The folder comes first: TensorBoard's file is in it, and the terminal tells what is safely written.

@@ -14,7 +14,7 @@ from ..data.summary import summarized
 from ..learning.evaluation import bits
 from ..learning.hardware import has_fast_bf16
 from ..learning.workers import Workers
-from .advice import about_best, about_size
+from .advice import about_best
 from .checkpoint import Checkpoint
 from .ledger import Ledger
 from .machine import processor
@@ -122,8 +122,7 @@ def _losses(best: Checkpoint) -> str:
 
 
 def _advice(job: Job, ledger: Ledger) -> str:
-    size = about_size(job.dataset.facts.characters, job.architecture.hidden_size)
-    lines = [about_best(ledger.all_rows, job.recipe.patience), *([] if size is None else [size])]
+    lines = [about_best(ledger.all_rows, job.recipe.patience), *([] if job.size_advice is None else [job.size_advice])]
     return "\n".join(f"- {line}" for line in lines)
 
 
@@ -132,6 +131,8 @@ def _start(job: Job, ledger: Ledger) -> str:
         return f"continues a finished run from its step {ledger.earlier[-1].step:,}, with a new schedule"
     if job.initial is not None:
         return f"starts from the weights of step {job.initial.record.step:,} of: {job.initial.record.command}"
+    if job.given_alphabet is not None:
+        return "starts from the weights of another run"
     return "starts from random weights"
 
 
