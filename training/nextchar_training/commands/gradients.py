@@ -35,7 +35,7 @@ def gradients(
     overwrite: Annotated[Flag, Parameter(help="Replace these files if the folder holds them.")] = False,
     cell: Annotated[
         list[Cell] | None,
-        Parameter(help="Kinds of recurrent layer to compare.", consume_multiple=True, show_default="all"),
+        Parameter(help="Kinds of recurrent layer to compare.", consume_multiple=1, show_default="all"),
     ] = None,
     networks: Networks | None = None,
     budget: GradientBudgetOptions | None = None,

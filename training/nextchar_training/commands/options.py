@@ -203,7 +203,7 @@ TextOption = Annotated[
     Parameter(
         help="Texts to check the file on, named like a corpus, instead of the one that fit held out; --text=- is "
         "standard input.",
-        consume_multiple=True,
+        consume_multiple=1,
     ),
 ]
 
