@@ -10,6 +10,7 @@ from nextchar_training.learning.trainer import Progress
 from nextchar_training.run.ledger import Ledger
 from nextchar_training.run.terminal import TerminalReporter, evaluating
 from tests.support.progress import progress
+from tests.training.run.test_ledger import row
 
 
 def shown(steps: Iterable[Progress], *samples: str, width: int = 60, threads: int = 1, lines: bool = False) -> str:
@@ -54,6 +55,12 @@ def test_terminal_shows_twenty_documents_that_are_lines() -> None:
 
 def test_live_view_ends_with_an_empty_line_that_takes_the_echo_of_ctrl_c() -> None:
     assert shown([progress(100, 1.5)], "text").endswith("╯\n\n\x1b[?25h")  # show the cursor again
+
+
+def test_continued_run_counts_the_epochs_of_the_earlier_one(capsys: pytest.CaptureFixture[str]) -> None:
+    with TerminalReporter(Console(file=io.StringIO())) as terminal:
+        terminal.report(Ledger(earlier=[row(300, 1.5)]).add(progress(100, 1.25)))
+    assert " 25%  epoch 4.0  loss " in capsys.readouterr().out
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ class Update:
 
     progress: Progress
     step: int
-    """Steps so far, also those of the finished run that this one continues."""
+    epoch: float
+    """Steps and epochs so far, also those of the finished run that this one continues."""
     row: LossRow | None
     is_best: bool
     """Whether these weights are the best so far."""
@@ -69,11 +70,12 @@ class Ledger:
         self.training_losses.append(progress.training_loss)
         best = min((row.validation_loss for row in self.all_rows), default=math.inf)
         step = progress.step + (before.step if before else 0)
+        epoch = progress.epoch + (before.epoch if before else 0)
         if progress.validation_loss is None:
-            return Update(progress, step, None, False, best, write_sample)
+            return Update(progress, step, epoch, None, False, best, write_sample)
         row = LossRow(
             step=step,
-            epoch=progress.epoch + (before.epoch if before else 0),
+            epoch=epoch,
             seconds=progress.seconds + (before.seconds if before else 0),
             characters=progress.characters + (before.characters if before else 0),
             learning_rate=progress.learning_rate,
@@ -88,4 +90,4 @@ class Ledger:
             self.training_losses.clear()
         else:
             self._stopped_at = row
-        return Update(progress, step, row, is_best, min(best, row.validation_loss), write_sample)
+        return Update(progress, step, epoch, row, is_best, min(best, row.validation_loss), write_sample)

@@ -73,7 +73,7 @@ class TerminalReporter:
             self._live.update(self._view(update), refresh=True)
         elif update.row is not None:
             print(
-                f"{progress.fraction:4.0%}  epoch {progress.epoch:.1f}  loss {progress.training_loss:.3f}  "
+                f"{progress.fraction:4.0%}  epoch {update.epoch:.1f}  loss {progress.training_loss:.3f}  "
                 f"validation {update.row.validation_loss:.3f} nats per character  "
                 f"{_speed(progress)}  {_left(progress)} left",
                 flush=True,
@@ -103,7 +103,7 @@ class TerminalReporter:
             validation = f"{self._validation_loss:.4f} nats per character, best {update.best_loss:.4f}"
         figures = Table.grid(padding=(0, 2))
         for name, value in (
-            ("step", f"{progress.step:,}, epoch {progress.epoch:.1f}"),
+            ("step", f"{update.step:,}, epoch {update.epoch:.1f}"),
             ("loss", f"{progress.training_loss:.4f} nats per character, with dropout"),
             ("validation", validation),
             ("speed", _speed(progress)),
