@@ -1,4 +1,4 @@
-"""Writes docs/cli.md, the options of all three commands, from the commands themselves: ``python -m docs.generate_cli``."""
+"""Writes docs/cli.md, the options of all three commands: ``python -m docs.generate_cli``."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ PAGE = Path(__file__).with_name("cli.md")
 _HEAD = """\
 # Command line
 
-The options of `nextchar`, `nextchar-server` and `nextchar-train`, as their `--help` shows them. `make docs` writes this
-page from the commands: change their help, not the page.
+The options of `nextchar`, `nextchar-server` and `nextchar-train`, as their `--help` shows them.
+`python -m docs.generate_cli` writes this page: change the help of the commands, not the page.
 """
 
 

@@ -25,14 +25,14 @@ INTERRUPTED = 130
 
 _VERBS = {
     "fit": "Train a model on a corpus.\n\n"
-    "It trains for --minutes or for --epochs. The run folder gets the best and the last checkpoint, the held-out text, "
-    "the losses, samples and a report.",
+    "It trains for --minutes or for --epochs. Afterwards the run folder holds the best and the last checkpoint, the "
+    "held-out text, the losses, samples and a report.",
     "resume": "Continue a run that was stopped or killed, or train a finished one for longer.\n\n"
     "An interrupted run ends as if it had never been interrupted, and takes no other option than --cache. A finished "
     "run needs --minutes or --epochs, which say how much longer it trains: its learning rate rises and falls once "
     "more, and best.pt stays until it is beaten.",
     "export": "Turn a checkpoint into a model file.\n\n"
-    "Before the file is written it is checked, on the text that fit held out and left in the run folder, or on --text.",
+    "The file is checked before it is written, on the text that fit held out and kept in the run folder, or on --text.",
     "evaluate": "Measure a model's loss on a text.\n\n"
     "The text is read as the model's own corpus was, unless options say otherwise. The loss is measured in two ways: "
     '"stateful" carries the state through each document; "windows" starts anew every 256 characters, so it compares '

@@ -36,7 +36,8 @@ def fit(
         Parameter(
             name="--from",
             help="Fine-tune: start with the weights of a checkpoint (.pt) or of a run folder (its best.pt). The "
-            "network keeps its sizes and its alphabet, which must spell every character of the corpus.",
+            "network keeps its sizes and its alphabet, which must spell every character of the corpus. The corpus is "
+            "read as the checkpoint's was, unless options say otherwise.",
         ),
     ] = None,
     tensorboard: Annotated[Flag, Parameter(help="Also write TensorBoard's file into the folder.")] = False,

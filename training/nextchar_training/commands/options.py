@@ -204,6 +204,7 @@ TextOption = Annotated[
         help="Texts to check the file on, named like a corpus, instead of the one that fit held out; --text=- is "
         "standard input.",
         consume_multiple=1,
+        metavar="TEXT",
     ),
 ]
 

@@ -53,7 +53,7 @@ class Rules:
     """Leave rare characters out, or put --replacement in their place."""
     replacement: Annotated[str, AfterValidator(_one_character), Parameter(show_default=False)] = "\ufffd"
     """The character that stands for rare ones with --rare replace (usually U+FFFD)."""
-    skip_undecodable: bool = False
+    skip_undecodable: Annotated[bool, Parameter(show_default=False)] = False
     """Leave out files that are not UTF-8."""
 
     _given: ClassVar[frozenset[str]] = frozenset()
