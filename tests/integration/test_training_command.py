@@ -1,28 +1,18 @@
-"""``nextchar-train`` from a text to an exported file, in this process, with a tiny network."""
+"""``nextchar-train`` from a text to a run folder, in this process, with a tiny network."""
+
+from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
-from itertools import takewhile
 from pathlib import Path
 
 import pytest
 import torch
 
-from nextchar_model.alphabet import BOUNDARY
-from nextchar_model.decoder import decode
-from nextchar_model.runner import Runner
-from nextchar_training.commands.command import run as run_command
-from nextchar_training.commands.options import read
 from nextchar_training.run.checkpoint import load_checkpoint
-
-TEXT = "".join(f"The {n}th line of a text that repeats itself.\n" for n in range(200))
-SMALL = ["--hidden-size=16", "--embedding-size=8", "--batch-size=8", "--sequence-length=16", "--threads=1"]
-
-
-def main(argv: list[str]) -> int:
-    """What ``nextchar-train`` does, in this process."""
-    return run_command(read(argv))
+from tests.support.trainings import SMALL, TEXT, error_of, main
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +30,9 @@ def run(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def losses(output: str) -> list[float]:
-    """The losses in nats that a command printed, stateful and windows."""
-    return [float(line.split()[1]) for line in output.splitlines() if line.startswith(("stateful", "windows"))]
-
-
 def test_run_folder_is_complete(run: Path) -> None:
     names = {file.name for file in run.iterdir()}
-    assert names == {"best.pt", "last.pt", "loss.csv", "loss.png", "samples.txt", "report.md"}
+    assert names == {"best.pt", "last.pt", "held_out.npz", "loss.csv", "loss.png", "samples.txt", "report.md"}
 
 
 def test_report_holds_the_losses_of_the_best_checkpoint_under_both_protocols(run: Path) -> None:
@@ -79,6 +64,7 @@ def test_two_processes_take_the_steps_of_one(text: Path, tmp_path: Path) -> None
     assert losses[0][0] - losses[0][-1] > 0.1  # a wrong step would have shown
 
 
+@pytest.mark.slow
 def test_torchrun_trains_as_the_option_does(text: Path, tmp_path: Path) -> None:
     arguments = ["nextchar-train", "fit", str(text), "--epochs=1", *SMALL]
     assert main([*arguments[1:], "--processes=2", "--out", str(tmp_path / "option")]) == 0
@@ -103,27 +89,25 @@ def test_compare_puts_runs_side_by_side(
     output = capsys.readouterr().out
     for folder in (run, other):
         record = load_checkpoint(folder / "best.pt").record
-        assert any(
-            f"{record.validation_loss:.4f} │   {record.stateful_loss:.4f} │  {record.windows_loss:.4f}" in line
-            for line in output.splitlines()
-        )
+        losses = [f"{loss:.4f}" for loss in (record.validation_loss, record.stateful_loss, record.windows_loss) if loss]
+        assert any(line.split()[-3:] == losses for line in output.splitlines())
+    assert any(line.split() == ["epochs", "3", "1"] for line in output.splitlines())  # a setting that differs
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(("folders", "message"), [(["text"], "holds no run"), (["run", "run"], "named twice")])
-def test_compare_says_what_is_no_run(
+def test_compare_refuses_a_folder_without_a_run_and_a_run_named_twice(
     run: Path, text: Path, folders: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     paths = {"run": str(run), "text": str(text.parent)}
-    assert main(["compare", *(paths[name] for name in folders)]) == 2
-    assert message in capsys.readouterr().err
+    assert message in error_of(["compare", *(paths[name] for name in folders)], capsys)
 
 
 def test_gates_draws_what_a_network_does_in_a_text(
     run: Path, text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "gates"
-    assert main(["gates", str(run / "best.pt"), str(text), "--out", str(out), "--characters", "300"]) == 0
+    assert main(["gates", str(run), str(text), "--out", str(out), "--characters", "300"]) == 0
     output = capsys.readouterr().out
     assert "in 300 characters of" in output
     assert {file.name for file in out.iterdir()} == {"gates.csv", "gates.png", "cell.png", "cell.html"}
@@ -144,158 +128,53 @@ def test_gradients_compares_the_cells(text: Path, tmp_path: Path, capsys: pytest
     assert rows[0] == "cell,weights,state,k,norm"
     assert len(rows) == 1 + 2 * 4 * 101  # before and after; an LSTM has two parts
     assert (out / "gradients.png").read_bytes().startswith(b"\x89PNG")
-    assert main(["gradients", str(text), "--out", str(out), *options]) == 2
-    assert "already holds gradients.csv, gradients.png; --overwrite replaces it" in capsys.readouterr().err
+    message = error_of(["gradients", str(text), "--out", str(out), *options], capsys)
+    assert "already holds gradients.csv, gradients.png; --overwrite replaces it" in message
 
 
-def test_evaluate_measures_what_fit_reported(run: Path, text: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["evaluate", str(run / "best.pt"), str(text), "--split", "validation"]) == 0
-    record = load_checkpoint(run / "best.pt").record
-    assert losses(capsys.readouterr().out) == pytest.approx([record.stateful_loss, record.windows_loss], abs=1e-4)
+def test_a_finished_run_trains_on(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    longer = tmp_path / "run"
+    shutil.copytree(run, longer)
+    assert "the run is complete; --minutes or --epochs train it for longer" in error_of(["resume", str(longer)], capsys)
+    assert main(["resume", str(longer), "--epochs=2"]) == 0
+    before, after = (load_checkpoint(folder / "best.pt").record for folder in (run, longer))
+    assert after.step > before.step
+    assert after.validation_loss < before.validation_loss
+    rows = (longer / "loss.csv").read_text().splitlines()
+    assert rows[: len((run / "loss.csv").read_text().splitlines())] == (run / "loss.csv").read_text().splitlines()
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_exported_file_loses_next_to_nothing(
-    run: Path, text: Path, tmp_path: Path, precision: str, capsys: pytest.CaptureFixture[str]
+def test_an_interrupted_run_takes_no_other_budget(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file = tmp_path / "model.onnx"
-    assert main(["export", str(run / "best.pt"), "--out", str(file), "--precision", precision]) == 0
-    capsys.readouterr()
-    assert main(["evaluate", str(file), str(text), "--split", "validation"]) == 0
-    record = load_checkpoint(run / "best.pt").record
-    tolerance = 2e-4 if precision == "fp32" else 1e-2
-    assert losses(capsys.readouterr().out) == pytest.approx([record.stateful_loss, record.windows_loss], abs=tolerance)
+    stopped = tmp_path / "run"
+    shutil.copytree(run, stopped)
+    (stopped / "stopped.pt").touch()
+    message = error_of(["resume", str(stopped), "--epochs=2"], capsys)
+    assert "was interrupted: resume it without other options than --cache" in message
 
 
-@pytest.mark.parametrize("layers", ["1", "2"])
-@pytest.mark.parametrize("cell", ["rnn", "gru"])
-def test_a_network_of_any_cell_is_trained_sampled_exported_and_evaluated(
-    cell: str, layers: str, text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_fine_tuning_starts_with_the_weights_and_the_alphabet_of_a_run(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run, file = tmp_path / "run", tmp_path / "m.onnx"
-    options = ["--cell", cell, "--layers", layers, "--epochs=3", "--learning-rate=0.02", *SMALL]
-    assert main(["fit", str(text), "--out", str(run), *options]) == 0
-    assert f"- {cell}, {layers} x 16," in (run / "report.md").read_text()
-    checkpoint = load_checkpoint(run / "best.pt")
-    assert checkpoint.architecture.cell == cell
-    expected = [checkpoint.record.stateful_loss, checkpoint.record.windows_loss]
-    for precision, tolerance in (("fp32", 2e-4), ("int8", 1e-2)):
-        assert main(["export", str(run / "best.pt"), "--out", str(file), "--precision", precision]) == 0
-        capsys.readouterr()
-        assert main(["evaluate", str(file), str(text), "--split", "validation"]) == 0
-        assert losses(capsys.readouterr().out) == pytest.approx(expected, abs=tolerance)
-        assert Runner(file).replay().exact
-
-
-def test_exported_file_says_how_it_was_trained(run: Path, tmp_path: Path) -> None:
-    assert main(["export", str(run / "best.pt"), "--out", str(tmp_path / "m.onnx")]) == 0
-    record, training = load_checkpoint(run / "best.pt").record, Runner(tmp_path / "m.onnx").description.training
-    assert (training.corpus, training.corpus_characters) == (record.corpus, len(TEXT))
-    assert training.command.startswith("nextchar-train fit ")
-    assert training.command.endswith(" --threads=1")
-    assert training.validation_loss == record.stateful_loss
-
-
-def test_export_refuses_a_corpus_that_is_no_longer_the_one_of_the_training(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    text = tmp_path / "text.txt"
-    text.write_text(TEXT)
-    assert main(["fit", str(text), "--out", str(tmp_path / "run"), "--epochs", "1", *SMALL]) == 0
-    text.write_text(TEXT[1:])
-    checkpoint, file = str(tmp_path / "run" / "best.pt"), tmp_path / "m.onnx"
-    assert main(["export", checkpoint, "--out", str(file)]) == 2
-    assert "no longer the text that the model was trained on: give a text" in capsys.readouterr().err
-    assert not file.exists()
-    assert main(["export", checkpoint, "--out", str(file), "--text", str(text)]) == 0
-
-
-def test_sample_writes_as_many_characters_as_asked_for(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["sample", str(run / "best.pt"), "--prompt", "The ", "--characters", "30"]) == 0
-    assert len(capsys.readouterr().out) == 30 + 1
-
-
-@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
-def test_sample_and_the_exported_file_write_the_same_text(
-    cell: str, text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = tmp_path / "run"
-    assert main(["fit", str(text), "--out", str(run), "--cell", cell, "--epochs=1", *SMALL]) == 0
-    assert main(["export", str(run / "best.pt"), "--out", str(tmp_path / "m.onnx"), "--precision", "fp32"]) == 0
-    capsys.readouterr()
-    assert main(["sample", str(run / "best.pt"), "--prompt", "The ", "--characters", "50", "--seed", "3"]) == 0
-    written = capsys.readouterr().out[:-1]
-    runner = Runner(tmp_path / "m.onnx")
-    ids = runner.generate("The ", 3, 50).ids[4:, 0]
-    assert written == decode(runner.description.alphabet, takewhile(lambda id_: id_ != BOUNDARY, ids))
-
-
-NAMES = "".join(
-    f"{first}{last}\n" for first in ("An", "Bo", "Cla", "Da", "E") for last in ("na", "ra", "sa", "la", "ko", "mi")
-)
-
-
-@pytest.fixture(scope="module")
-def names(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("corpus") / "names.txt"
-    path.write_text(NAMES * 20 + "Zoë\n")
-    return path
-
-
-@pytest.fixture(scope="module")
-def names_run(names: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run whose documents are lines, one of which has two rare characters."""
-    folder = tmp_path_factory.mktemp("runs") / "names"
-    rules = ["--documents=line", "--minimum-count=2"]
-    assert main(["fit", str(names), "--out", str(folder), "--epochs=20", "--learning-rate=0.02", *rules, *SMALL]) == 0
-    return folder
-
-
-def test_what_a_model_writes_ends_where_documents_end(names_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["sample", str(names_run / "best.pt"), "--characters=100", "--seed=2"]) == 0
-    assert 1 < len(capsys.readouterr().out) < 20
-
-
-def test_a_model_is_evaluated_by_the_rules_of_its_corpus(
-    names: Path, names_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    record = load_checkpoint(names_run / "best.pt").record
-    expected = [record.stateful_loss, record.windows_loss]
-    assert main(["evaluate", str(names_run / "best.pt"), str(names), "--split=validation"]) == 0
-    assert losses(capsys.readouterr().out) == pytest.approx(expected, abs=1e-4)
-    assert main(["export", str(names_run / "best.pt"), "--out", str(tmp_path / "m.onnx"), "--precision=fp32"]) == 2
-    assert "it takes at least 256" in capsys.readouterr().err  # a tenth of the names is little
-    arguments = ["export", str(names_run / "best.pt"), "--out", str(tmp_path / "m.onnx"), "--precision=fp32"]
-    assert main([*arguments, "--text", str(names)]) == 0
-    capsys.readouterr()
-    assert main(["evaluate", str(tmp_path / "m.onnx"), str(names), "--split=validation"]) == 0
-    assert losses(capsys.readouterr().out) == pytest.approx(expected, abs=2e-4)
-
-
-def test_what_was_rare_is_left_out_of_another_text_too(
-    names_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "other.txt").write_text("Anna\nZoë\n")
-    assert main(["evaluate", str(names_run / "best.pt"), str(tmp_path / "other.txt")]) == 0
-    output = capsys.readouterr().out
-    assert "characters that the model cannot spell are left out, as rare ones were" in output
-    assert "5 characters of" in output  # Anna, and the o of Zoë
-    (tmp_path / "other.txt").write_text("Ë\n")
-    assert main(["evaluate", str(names_run / "best.pt"), str(tmp_path / "other.txt")]) == 2
-    assert "holds no character that the model can spell" in capsys.readouterr().err
-
-
-def test_evaluate_reads_as_much_as_asked_for(run: Path, text: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["evaluate", str(run / "best.pt"), str(text), "--characters=300"]) == 0
-    assert "the first 300 characters of" in capsys.readouterr().out
+    other, tuned = tmp_path / "other.txt", tmp_path / "tuned"
+    other.write_text("a line that is other than the text\n" * 60)
+    arguments = ["fit", str(other), "--out", str(tuned), "--from", str(run), "--epochs=1", *SMALL[2:]]
+    assert main([*arguments, "--learning-rate=1e-9"]) == 0
+    old, new = (load_checkpoint(folder / "best.pt") for folder in (run, tuned))
+    assert new.alphabet == old.alphabet
+    assert all(torch.allclose(new.weights[name], old.weights[name], atol=1e-3) for name in old.weights)
+    other.write_text("é" * 2000)
+    assert "the model's alphabet lacks 'é' (U+00E9)" in error_of([*arguments, "--overwrite"], capsys)
+    message = error_of([*arguments, "--layers=2"], capsys)
+    assert "--from keeps the network's sizes: leave out --layers" in message
 
 
 def test_a_replacement_without_its_rule_is_refused(
     text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["fit", str(text), "--out", str(tmp_path / "run"), "--epochs=1", "--replacement=?", *SMALL]
-    assert main(arguments) == 2
-    assert "--replacement takes --rare replace" in capsys.readouterr().err
+    assert "--replacement needs --rare replace" in error_of(arguments, capsys)
 
 
 def test_a_pipe_is_read_once_into_the_named_cache(tmp_path: Path) -> None:

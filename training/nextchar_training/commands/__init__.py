@@ -88,7 +88,7 @@ def _run(tokens: tuple[str, ...]) -> int:
         )  # a verb's, wrapped by cyclopts
         if missing.name is None or missing.name.startswith("nextchar_"):
             raise
-        _say(f"{missing.name} is not installed; pip install 'nextchar[training]' brings it")
+        _say(f"{missing.name} is not installed: pip install 'nextchar[training]'")
     except BrokenPipeError:  # the reader has seen enough, as in sample | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

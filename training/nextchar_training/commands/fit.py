@@ -24,6 +24,16 @@ from .options import (
     is_pipe,
 )
 
+Start = Annotated[
+    PathArgument,
+    Parameter(
+        name="--from",
+        help="Fine-tune: start with the weights of a checkpoint (.pt) or of a run folder (its best.pt). The "
+        "network keeps its sizes and its alphabet, which must spell every character of the corpus. The corpus is "
+        "read as the checkpoint's was, unless options say otherwise.",
+    ),
+]
+
 
 def fit(
     corpus: Sources,
@@ -31,15 +41,7 @@ def fit(
     *,
     out: Annotated[PathArgument, Parameter(help="Folder for the run.")],
     overwrite: Annotated[Flag, Parameter(help="Replace the run that the folder holds.")] = False,
-    start: Annotated[
-        PathArgument | None,
-        Parameter(
-            name="--from",
-            help="Fine-tune: start with the weights of a checkpoint (.pt) or of a run folder (its best.pt). The "
-            "network keeps its sizes and its alphabet, which must spell every character of the corpus. The corpus is "
-            "read as the checkpoint's was, unless options say otherwise.",
-        ),
-    ] = None,
+    start: Start | None = None,
     tensorboard: Annotated[Flag, Parameter(help="Also write TensorBoard's file into the folder.")] = False,
     budget: BudgetOptions | None = None,
     sizes: SizesOptions | None = None,
@@ -52,7 +54,7 @@ def fit(
     """Trains a model on a corpus."""
     machine = machine or Machine()
     recipe = options.recipe(budget, training, averaging)
-    chosen = options.rules(rules)
+    chosen, chosen_sizes = options.rules(rules), options.built(Sizes, **options.given(sizes))
     if start is not None and options.given(sizes):
         raise UsageError(f"--from keeps the network's sizes: leave out {options.names(sizes)}")
     if machine.processes > 1 and (pipes := [source for source in corpus if is_pipe(source)]):
@@ -68,20 +70,21 @@ def fit(
 
     folder = RunFolder(out, overwrite=overwrite or rank() > 0)
     device = device_of(machine.device, machine.processes)
-    initial = None
-    if start is not None:
+    if start is None:
+        initial, alphabet = None, None
+    else:
         initial = load_checkpoint(find_checkpoint(start))
+        alphabet = initial.alphabet
         chosen = options.rules(rules, initial.record.rules)
-        if chosen.alphabet != initial.alphabet.kind:
-            raise UsageError(f"--from keeps the network's alphabet, {initial.alphabet.kind}: leave out --alphabet")
-    dataset = read_dataset(corpus, chosen, cache, alphabet=None if initial is None else initial.alphabet)
-    architecture = options.built(Sizes, **options.given(sizes)).architecture(dataset.alphabet.size)
+        if chosen.alphabet != alphabet.kind:
+            raise UsageError(f"--from keeps the network's alphabet, {alphabet.kind}: leave out --alphabet")
+    dataset = read_dataset(corpus, chosen, cache, alphabet=alphabet)
     set_threads(machine.threads, machine.processes)
     if rank() == 0:
         show_summary(dataset)
     job = Job(
         dataset=dataset,
-        architecture=initial.architecture if initial is not None else architecture,
+        architecture=chosen_sizes.architecture(dataset.alphabet.size) if initial is None else initial.architecture,
         recipe=recipe,
         command=command(),
         device=device,
