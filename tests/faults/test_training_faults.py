@@ -1,17 +1,13 @@
 """Faults around a training: bad input, a full disk, a signal, a lost process."""
 
 import hashlib
-import os
 import resource
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
-import torch
 
-from nextchar_training.learning.workers import WorkersError, joined
 from nextchar_training.run.checkpoint import load_checkpoint
 from tests.support.trainings import COMMAND, SMALL, TEXT, error_of, fit, main, once, training_process
 
@@ -83,18 +79,9 @@ def test_impossible_option_is_one_line_of_error(
     assert option.split("=")[0].strip("-").replace("-", "_") in message.replace("-", "_")
 
 
-@pytest.mark.parametrize(
-    ("verb", "message"),
-    [
-        (["evaluate", "{}", "{}"], "neither a checkpoint (.pt) nor a model file (.onnx)"),
-        (["sample", "{}"], "neither a checkpoint (.pt) nor a model file (.onnx)"),
-        (["export", "{}", "--out", "m.onnx"], "not a checkpoint but a text"),
-    ],
-)
-def test_text_in_the_place_of_a_model_is_named(
-    text: Path, verb: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert f"text.txt: {message}" in error_of([part.format(text) for part in verb], capsys)
+@pytest.mark.parametrize("verb", [["evaluate", "{}", "{}"], ["sample", "{}"], ["export", "{}", "--out", "m.onnx"]])
+def test_text_in_the_place_of_a_model_is_named(text: Path, verb: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert "text.txt: not a checkpoint but a text" in error_of([part.format(text) for part in verb], capsys)
 
 
 def test_missing_checkpoint_is_named(capsys: pytest.CaptureFixture[str]) -> None:
@@ -108,6 +95,7 @@ def test_text_in_the_place_of_a_model_file_is_named(
     assert "m.onnx" in error_of(["evaluate", str(tmp_path / "m.onnx"), str(text)], capsys)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_training_keeps_both_checkpoints_and_writes_its_report(
     text: Path, tmp_path: Path, number: signal.Signals
@@ -233,71 +221,3 @@ def test_path_without_a_stopped_run_is_named(tmp_path: Path, text: Path, capsys:
     assert "text.txt: not a folder" in error_of(["resume", str(text)], capsys)
     (tmp_path / "stopped.pt").write_text("no run")
     assert "stopped.pt: not a stopped run but a text" in error_of(["resume", str(tmp_path)], capsys)
-
-
-# Several processes.
-
-
-def others_of(process: subprocess.Popen[str]) -> list[int]:
-    """Returns the processes that a training started."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
-    return [int(number) for number in children.split()]
-
-
-def test_training_that_loses_a_process_says_so_and_can_be_resumed(text: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    with training_process(text, run, processes=2) as process:
-        (other,) = others_of(process)
-        os.kill(other, signal.SIGKILL)
-        _, errors = process.communicate()
-    assert process.returncode == 2
-    assert errors.startswith("nextchar-train: error: a process of the training is lost: ")
-    assert errors.count("\n") == 1
-    assert load_checkpoint(run / "last.pt").record.step > 0
-    assert (run / "stopped.pt").exists()
-
-
-def test_process_that_ends_before_it_joins_is_told_at_once() -> None:
-    arguments = ["resume", "/dev/null/run"]  # which rank 1 refuses
-    with (
-        pytest.raises(WorkersError, match="process 1 of the training ended with 2 before it joined the others"),
-        joined(2, torch.device("cpu"), arguments),
-    ):
-        pytest.fail("joined without the other process")
-
-
-def test_processes_end_with_a_training_that_is_killed(text: Path, tmp_path: Path) -> None:
-    with training_process(text, tmp_path / "run", processes=2) as process:
-        (other,) = others_of(process)
-        process.kill()
-        process.communicate()
-    deadline = time.monotonic() + 30
-    while Path(f"/proc/{other}").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
-def test_stopped_training_of_two_processes_is_silent(text: Path, tmp_path: Path) -> None:
-    with training_process(text, tmp_path / "run", processes=2) as process:
-        process.send_signal(signal.SIGTERM)
-        output, errors = process.communicate()
-    assert (process.returncode, errors) == (130, "")
-    assert "stopped before the end" in output
-
-
-def test_batch_or_pipe_that_several_processes_cannot_share_is_refused(
-    text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = fit(text, out=tmp_path / "run", options=["--processes=3", *SMALL])
-    assert "3 processes can't divide a batch of 8 sequences evenly" in error_of(arguments, capsys)
-    arguments = fit("-", out=tmp_path / "run", options=["--processes=2", *SMALL])
-    assert "can be read only once, but each process reads it: write it to a file first" in error_of(arguments, capsys)
-    assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-def test_missing_gpu_is_refused(text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    message = error_of(fit(text, out=tmp_path / "run", options=["--device=cuda", *SMALL]), capsys)
-    assert "device cuda is not available: torch" in message
-    assert "use --device cpu" in message
-    assert not (tmp_path / "run").exists()
