@@ -26,9 +26,7 @@ from ..data.rules import Rules
 from ..files import write_whole
 from ..learning.network import Network
 from ..learning.recipe import Architecture, Recipe
-
-BEST = "best.pt"
-"""The name of a run's best checkpoint in its folder."""
+from .folder import BEST
 
 _FORMAT = "nextchar checkpoint"
 _VERSION = 2

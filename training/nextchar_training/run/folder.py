@@ -32,6 +32,10 @@ from ..files import write_whole
 from .held_out import load_held_out, save_held_out
 
 
+BEST = "best.pt"
+"""The name of a run's best checkpoint."""
+
+
 class RunFolderError(ValueError):
     """A folder can't take a run, or doesn't hold what is asked of it."""
 
@@ -58,7 +62,7 @@ class RunFolder:
     def __init__(self, path: Path, *, overwrite: bool = False) -> None:
         """Raises ``RunFolderError`` if ``path`` isn't a folder, or without ``overwrite`` if it already holds a run."""
         self.path = path
-        self.best = path / "best.pt"
+        self.best = path / BEST
         self.last = path / "last.pt"
         self.stopped = path / "stopped.pt"
         self.held_out = path / "held_out.npz"
