@@ -31,7 +31,6 @@ from nextchar_model.alphabet import Spelling
 from ..files import write_whole
 from .held_out import load_held_out, save_held_out
 
-
 BEST = "best.pt"
 """The name of a run's best checkpoint."""
 
