@@ -151,7 +151,7 @@ def test_an_interrupted_run_takes_no_other_budget(
     shutil.copytree(run, stopped)
     (stopped / "stopped.pt").touch()
     message = error_of(["resume", str(stopped), "--epochs=2"], capsys)
-    assert "was interrupted: resume it without other options than --cache" in message
+    assert "was interrupted: resume it first, without other options than --cache" in message
 
 
 def test_fine_tuning_starts_with_the_weights_and_the_alphabet_of_a_run(

@@ -32,7 +32,7 @@ def resume(
     folder = RunFolder(run, overwrite=True)
     if folder.stopped.exists():
         if options.given(budget) or machine is not None:
-            raise UsageError(f"{run} was interrupted: resume it without other options than --cache")
+            raise UsageError(f"{run} was interrupted: resume it first, without other options than --cache")
         return _continue(folder, cache)
     if not folder.last.exists():
         raise RunFolderError(f"{run}: holds no run to resume ({folder.stopped.name} or {folder.last.name})")
