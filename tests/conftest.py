@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from nextchar_model.cell import Cell
+
 if TYPE_CHECKING:
     from tests.support.tiny_model import TinyModel
 
@@ -28,18 +30,18 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.fixture(scope="session")
-def tiny_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], TinyModel]:
+def tiny_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Cell], TinyModel]:
     """The tiny model of each cell."""
     from tests.support.tiny_model import make_tiny_model
 
     @cache
-    def make(cell: str) -> TinyModel:
+    def make(cell: Cell) -> TinyModel:
         return make_tiny_model(cell, tmp_path_factory.mktemp("tiny"))
 
     return make
 
 
 @pytest.fixture(scope="session")
-def tiny(tiny_of: Callable[[str], TinyModel]) -> TinyModel:
+def tiny(tiny_of: Callable[[Cell], TinyModel]) -> TinyModel:
     """The tiny LSTM."""
     return tiny_of("lstm")
