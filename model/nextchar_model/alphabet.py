@@ -22,6 +22,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from .composition import Kind as Kind
 from .composition import decompose, normalize
 
 BOUNDARY = 0
@@ -29,8 +30,6 @@ BOUNDARY = 0
 
 Ids = NDArray[np.int64]
 """Ids of a text, of shape [symbols]."""
-
-Kind = Literal["characters", "jamo", "bytes"]
 
 Unknown = Literal["error", "skip", "replace"]
 """How to treat characters that the alphabet can't spell."""

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import unicodedata
 from functools import cache
+from typing import Literal
+
+Kind = Literal["characters", "jamo", "bytes"]
+"""The symbols that spell a character: itself, its canonical decomposition, or its UTF-8 bytes."""
 
 VOWEL_JAMO, FINAL_JAMO = range(0x1161, 0x1176), range(0x11A8, 0x11C3)
 """Code points of the Hangul vowels and final consonants that compose."""

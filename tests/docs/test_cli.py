@@ -1,4 +1,4 @@
-"""docs/cli.md is what the commands say of themselves."""
+"""docs/cli.md shows the options as the commands have them now."""
 
 from __future__ import annotations
 

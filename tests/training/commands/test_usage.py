@@ -1,4 +1,4 @@
-"""What ``nextchar-train`` says when it is used wrongly: one line that names the option, before torch is imported."""
+"""The usage of ``nextchar-train``: a mistake is one line that names the option, said before torch is imported."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from contextvars import ContextVar
 from types import FrameType
@@ -19,6 +20,9 @@ from nextchar_cli import run as run_app
 # Threads that spin while they wait for each other starve one another as soon as anything else runs: training with
 # two threads on two cores fell to a tenth. OpenMP reads this when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+# If NumPy is missing, torch warns of it just before the import that fails, which is told in one line.
+warnings.filterwarnings("ignore", message="Failed to initialize NumPy")
 
 ERROR = 2
 INTERRUPTED = 130

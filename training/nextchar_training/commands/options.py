@@ -1,8 +1,8 @@
 """Options that several verbs share.
 
 ``derived`` makes options of the fields of ``Recipe``, ``Sizes`` and ``Rules``: names, types, ranges, help and defaults
-stand in those dataclasses only. A derived option that was not given is None, so a verb can fall back on what a
-checkpoint says, and refuse an option that contradicts it. Free of torch: ``--help`` and a mistake are answered fast.
+stand in those dataclasses only. A derived option that was not given is None, so a verb can fall back on a
+checkpoint, and refuse an option that contradicts it. Free of torch: ``--help`` and a mistake are answered fast.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, ConfigDict, ModelWrapValidatorHandler, mode
 from pydantic.dataclasses import dataclass
 from pydantic_core import ArgsKwargs
 
-from nextchar_model.alphabet import Kind
+from nextchar_model.composition import Kind
 
 Documents = Literal["corpus", "file", "line"]
 
