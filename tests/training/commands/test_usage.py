@@ -19,11 +19,13 @@ VERBS = ["fit", "resume", "export", "evaluate", "sample", "compare", "gates", "g
         ("fit a --out x --epochs 1 --threads 0", "--threads: '0' is invalid; it must be at least 1"),
         ("fit a --out x --epochs 1 --processes two", "--processes: 'two' is invalid; it must be a whole number"),
         ("fit a --out x --minutes 0", "--minutes: '0' is invalid; it must be above 0"),
+        ("fit a --out x --minutes 1e300", "--minutes: '1e300' is invalid; it must be at most 527040"),
         ("fit a --out x --minutes inf", "--minutes: 'inf' is invalid; it must be a finite number"),
         ("fit a --out x --epochs -1", "--epochs: '-1' is invalid; it must be at least 1"),
         ("fit a --out x --epochs 1.5", "--epochs: '1.5' is invalid; it must be a whole number"),
         ("fit a --out x --epochs 1 --dropout 1", "--dropout: '1' is invalid; it must be below 1"),
         ("fit a --out x --epochs 1 --layers 0", "--layers: '0' is invalid; it must be at least 1"),
+        ("fit a --out x --epochs 1 --hidden-size 99999999999", "it must be at most 65536"),
         ("fit a --out x --epochs 1 --hidden-size=", "--hidden-size: '' is invalid; it must be a whole number"),
         (
             "fit a --out x --epochs 1 --learning-rate nan",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from cyclopts import Parameter
 from pydantic.dataclasses import dataclass
 
@@ -21,9 +21,9 @@ from .options import Cache, Flag, GradientBudgetOptions, GradientTrainingOptions
 class Networks:
     """The networks to compare."""
 
-    hidden_size: Annotated[int, Ge(1)] = 128
+    hidden_size: Annotated[int, Ge(1), Le(2**16)] = 128
     """Units of the layer."""
-    threads: Annotated[int, Ge(1)] | None = None
+    threads: Annotated[int, Ge(1), Le(1024)] | None = None
     """Threads; by default, one per core."""
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_type_hints
 
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from cyclopts import Group, Parameter, Token, UnknownOptionError, ValidationError
 from docstring_parser import parse_from_object
 from pydantic import ValidationError as InvalidValue
@@ -98,9 +98,9 @@ class Machine:
 
     device: Literal["cpu", "cuda"] = "cpu"
     """Train on the CPU or on GPUs, one per process."""
-    processes: Annotated[int, Ge(1)] = 1
+    processes: Annotated[int, Ge(1), Le(1024)] = 1
     """Processes that share each batch. Two of one thread are faster than one of two threads."""
-    threads: Annotated[int, Ge(1)] | None = None
+    threads: Annotated[int, Ge(1), Le(1024)] | None = None
     """Threads per process; by default, the cores divided by the processes."""
 
 

@@ -24,7 +24,7 @@ _STEPS = 32  # ids per call of the runner
 class Writing:
     """The text to write."""
 
-    prompt: Annotated[str, Parameter(show_default=False)] = ""
+    prompt: Annotated[str, Parameter(show_default=False, allow_leading_hyphen=True)] = ""
     """Text to continue. It is not printed."""
     characters: Annotated[int, Ge(1)] = 500
     """Most characters of a text. Its document may end before."""

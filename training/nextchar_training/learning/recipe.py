@@ -10,13 +10,14 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated
 
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Le, Lt
 from pydantic import AllowInfNan, ConfigDict
 from pydantic.dataclasses import dataclass
 
 from nextchar_model.cell import Cell
 
 _Count = Annotated[int, Ge(1)]
+_Size = Annotated[int, Ge(1), Le(2**16)]
 _Positive = Annotated[float, Gt(0), AllowInfNan(False)]
 _Share = Annotated[float, Ge(0), Lt(1)]
 
@@ -32,10 +33,10 @@ class TrainingError(ValueError):
 class Recipe:
     """How to train. Exactly one of ``minutes`` and ``epochs`` is the budget."""
 
-    minutes: _Positive | None = None
+    minutes: Annotated[_Positive, Le(366 * 24 * 60)] | None = None
     """Train for this many minutes."""
 
-    epochs: _Count | None = None
+    epochs: Annotated[int, Ge(1), Le(10**9)] | None = None
     """Train for this many passes over the text."""
 
     batch_size: _Count = 64
@@ -85,13 +86,13 @@ class Sizes:
     cell: Cell = "lstm"
     """Kind of recurrent layer."""
 
-    hidden_size: _Count = 512
+    hidden_size: _Size = 512
     """Units per layer."""
 
-    layers: _Count = 1
+    layers: Annotated[int, Ge(1), Le(1000)] = 1
     """Recurrent layers."""
 
-    embedding_size: _Count = 128
+    embedding_size: _Size = 128
     """Size of an embedding."""
 
     def architecture(self, alphabet_size: int) -> Architecture:
