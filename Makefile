@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 STAMP := $(VENV)/.installed
 PROTO := nextchar/v1/generation.proto
+PROSE := README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md RELEASING.md docs
 # Percent of lines and branches that the tests must reach.
 COVERAGE := 90
 export ORT_DISABLE_TELEMETRY := 1
@@ -41,10 +42,12 @@ proto-release: $(STAMP) ## Make this protocol the one that later changes are com
 format: $(STAMP) ## Format the code
 	$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
 
-lint: $(STAMP) ## Lint the code, its format and its imports
+lint: $(STAMP) ## Lint the code, its format, its imports and the prose
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/proselint check $(PROSE)
+	$(BIN)/python -m pytest -q tests/docs/test_prose.py
 
 types: $(STAMP) ## Check the types, strictly
 	$(BIN)/mypy
@@ -57,6 +60,9 @@ test-fast: $(STAMP) ## Run the fast tests (under a minute)
 
 demo: $(STAMP) ## Train for a minute, export, serve, stream, show the metrics (3 minutes on a fresh machine)
 	deploy/demo.sh $(BIN)
+
+docs: $(STAMP) ## Generate docs/cli.md from the commands
+	$(BIN)/python -m docs.generate_cli
 
 train: $(STAMP) ## Train the packaged model again (10 minutes); CORPUS, OUT, MINUTES, PROCESSES override
 	$(BIN)/nextchar-train fit $(or $(CORPUS),tinyshakespeare) --out $(or $(OUT),runs/shakespeare) --minutes $(or $(MINUTES),10) --processes $(or $(PROCESSES),2) --threads 1 --averaging-period 16 --sequence-length 32 --dropout 0.5

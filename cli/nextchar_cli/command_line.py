@@ -1,4 +1,4 @@
-"""The command line: what ``nextchar``, ``nextchar-server`` and ``nextchar-train`` have in common.
+"""The command line: the common part of ``nextchar``, ``nextchar-server`` and ``nextchar-train``.
 
 Options, their ranges and defaults come from functions and dataclasses, through cyclopts. What always holds: a mistake
 is one line on standard error that names the option or the variable, and exit code 2.

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, Strict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from nextchar_cli import explain
+from nextchar_cli.wording import explain
 
 from .alphabet import Alphabet, UnknownCharacterError
 from .cell import Cell, Precision, has_cell

@@ -15,7 +15,7 @@ from cyclopts import App
 from cyclopts.argument import ArgumentCollection
 from cyclopts.config import Env
 
-from nextchar_cli import UsageError, make_app, run
+from nextchar_cli.command_line import UsageError, make_app, run
 from nextchar_model.description import ModelFileError
 from nextchar_model.providers import ProviderError
 

@@ -10,7 +10,7 @@ from cyclopts import App, Parameter
 from cyclopts.config import Env
 from pydantic.dataclasses import dataclass
 
-from nextchar_cli import UsageError, make_app, run
+from nextchar_cli.command_line import UsageError, make_app, run
 
 
 @Parameter(name="*")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from nextchar_cli import UsageError, run
+from nextchar_cli.command_line import UsageError, run
 from nextchar_server import cli
 
 Variables = Callable[..., None]

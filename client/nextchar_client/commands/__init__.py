@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 
-from nextchar_cli import make_app, run
+from nextchar_cli.command_line import make_app, run
 
 from ..errors import (
     DeadlineExceededError,

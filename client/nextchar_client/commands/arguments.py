@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict, get_args, get_type_
 from cyclopts import Parameter, Token, ValidationError
 from docstring_parser import parse_from_object
 
-from nextchar_cli import UsageError
+from nextchar_cli.command_line import UsageError
 
 from ..endpoint import DEFAULT_ENDPOINT, endpoint_complaint
 from ..options import GenerationOptions, UnknownCharacters

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from nextchar_cli import UsageError
+from nextchar_cli.command_line import UsageError
 
 from ..endpoint import DEFAULT_ENDPOINT
 from ..results import Score

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cyclopts import App
 
-from nextchar_cli import UsageError
+from nextchar_cli.command_line import UsageError
 from nextchar_training.commands import app, options
 from nextchar_training.data.rules import Rules
 from nextchar_training.learning.recipe import Recipe, Sizes

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from nextchar_cli import explain, make_app, run
+from nextchar_cli.command_line import make_app, run
+from nextchar_cli.wording import explain
 from nextchar_training.data.rules import Rules, changed
 
 

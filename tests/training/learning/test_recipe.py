@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from nextchar_cli import explain
+from nextchar_cli.wording import explain
 from nextchar_training.learning.recipe import Architecture, Recipe, Sizes, suggested_hidden_size
 
 

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from types import FrameType
 
-from nextchar_cli import make_app
-from nextchar_cli import run as run_app
+from nextchar_cli.command_line import make_app
+from nextchar_cli.command_line import run as run_app
 
 # Threads that spin while they wait for each other starve one another as soon as anything else runs: training with
 # two threads on two cores fell to a tenth. OpenMP reads this when torch is imported.

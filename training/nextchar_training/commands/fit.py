@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from nextchar_cli import UsageError
+from nextchar_cli.command_line import UsageError
 
 from ..data.rules import Rules
 from ..learning.recipe import Sizes

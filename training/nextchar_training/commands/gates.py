@@ -1,4 +1,4 @@
-"""The verb ``gates``: what an LSTM's gates and cells do in a text."""
+"""The verb ``gates``: an LSTM's gates and cells while it reads a text."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def gates(
     out: Annotated[PathArgument, Parameter(help="Folder for the pictures and tables.")],
     view: View | None = None,
 ) -> int:
-    """Shows what an LSTM's gates and cells do in a text."""
+    """Shows an LSTM's gates and cells while it reads a text."""
     check_folder(out)
     import numpy as np
 

@@ -19,7 +19,8 @@ from docstring_parser import parse_from_object
 from pydantic import ValidationError as InvalidValue
 from pydantic.dataclasses import dataclass
 
-from nextchar_cli import UsageError, explain
+from nextchar_cli.command_line import UsageError
+from nextchar_cli.wording import explain
 
 from ..data.rules import Rules, changed
 from ..learning.recipe import Recipe, Sizes

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from nextchar_cli import UsageError
+from nextchar_cli.command_line import UsageError
 
 from . import options, rank
 from .options import BudgetOptions, Cache, Machine, PathArgument

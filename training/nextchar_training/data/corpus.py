@@ -46,7 +46,7 @@ class TextFile:
     path: Path | None = None
     """The file, unless it was read from a pipe."""
     spool: BinaryIO | None = None
-    """A copy of what was read from a pipe, which can't be read twice."""
+    """A copy of the bytes that came through a pipe, which can't be read twice."""
 
     def pieces(self) -> Iterator[str]:
         """The text in pieces, none of them empty. Raises ``CorpusError`` if the file can't be read or isn't UTF-8."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from nextchar_cli import explain
+from nextchar_cli.wording import explain
 from nextchar_model.alphabet import Alphabet
 
 from .rules import DatasetError

@@ -2,7 +2,7 @@
 
 Two pictures after Karpathy, Johnson & Li ("Visualizing and Understanding Recurrent Networks", 2015). How often each
 unit's gates are saturated: a forget gate that stays open carries its cell along unchanged, one that stays shut makes
-its unit forget at every character. And the text itself, each character coloured by what one cell holds after reading
+its unit forget at every character. And the text itself, each character coloured by the state of one cell after reading
 it: some cells keep track of something that a person can name.
 
 Shapes: L layers, T characters, H hidden size.

@@ -1,4 +1,4 @@
-"""Advice: what a user should know about a run and can't see from its losses at a glance."""
+"""Advice on a run: facts that its losses don't show at a glance."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LONG = 0.25  # of a run
 
 
 def about_size(characters: int, hidden_size: int) -> str | None:
-    """Returns advice if a network of ``hidden_size`` is far too large for a corpus of so many ``characters``."""
+    """Returns advice if a network of ``hidden_size`` is far too large for a corpus of ``characters``."""
     suggested = suggested_hidden_size(characters)
     if hidden_size < _MUCH * suggested:
         return None

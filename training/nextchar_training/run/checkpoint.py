@@ -19,7 +19,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from nextchar_cli import explain
+from nextchar_cli.wording import explain
 from nextchar_model.alphabet import Alphabet
 
 from ..data.rules import Rules
@@ -143,7 +143,7 @@ def save_tensors(path: Path, content: Mapping[str, Any], *, form: str, version: 
 
 
 def load_tensors(path: Path, *, form: str, version: int, kind: str) -> dict[str, Any]:
-    """Reads what ``save_tensors`` wrote, and returns it without its format and version.
+    """Reads a file written by ``save_tensors``, and returns its content without its format and version.
 
     Raises ``CheckpointError`` if the file is damaged, of another format or of another version, ``OSError`` if it can't
     be opened.
@@ -186,7 +186,7 @@ def validated(cls: type[T], content: Mapping[str, Any], path: Path) -> T:
 
 
 def _actual_kind(head: bytes) -> str:
-    """Continues "not a checkpoint" with what the first bytes of a file show it to be."""
+    """Continues "not a checkpoint" with the kind of file that the first bytes show."""
     if head.startswith(b"\x08") and b"nextchar" in head:  # the version and the producer of an ONNX file
         return f" but a model file; {_WANTED}"
     if not head:

@@ -25,7 +25,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from nextchar_cli import explain
+from nextchar_cli.wording import explain
 from nextchar_model.alphabet import Spelling
 
 from ..files import write_whole
@@ -36,7 +36,7 @@ BEST = "best.pt"
 
 
 class RunFolderError(ValueError):
-    """A folder can't take a run, or doesn't hold what is asked of it."""
+    """A folder can't take a run, or lacks the file that is asked for."""
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,10 @@ def save_held_out(documents: Sequence[Spelling], path: Path) -> None:
 
 
 def load_held_out(path: Path) -> list[Spelling]:
-    """Reads what ``save_held_out`` wrote. Raises ``ValueError`` if it is damaged, ``OSError`` if it can't be opened."""
+    """Reads a file written by ``save_held_out``.
+
+    Raises ``ValueError`` if it is damaged, ``OSError`` if it can't be opened.
+    """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             text = arrays["text"].tobytes().decode()

@@ -1,6 +1,6 @@
 """The terminal's view of a training, on standard output.
 
-A terminal shows it live: a bar, the losses, and what the network writes now. Otherwise every evaluation is a line.
+A terminal shows it live: a bar, the losses, and the network's latest text. Otherwise every evaluation is a line.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ def evaluating(text: str) -> Iterator[Callable[[float], None]]:
 
 @contextmanager
 def _bar(task: str) -> Iterator[Callable[[str, float], None]]:
-    """A bar that hears what is done and the fraction done, and disappears at the end."""
+    """A progress bar that disappears at the end. Yields a function of the current task and the fraction done."""
     console = Console(stderr=True, highlight=False)
     with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
         number = bar.add_task(task, total=1.0)
