@@ -27,3 +27,8 @@ def test_patience_is_advised_if_the_best_evaluation_was_long_before_the_end() ->
     assert "best epoch: 1.0 of 3.0" in about_best(rows, None)
     assert "--patience 3" in about_best(rows, None)
     assert "--patience" not in about_best(rows, 2)
+
+
+@pytest.mark.parametrize("characters", [50_000, 1_000_000_000])
+def test_large_network_on_a_corpus_that_is_not_small_gets_no_advice(characters: int) -> None:
+    assert about_size(characters, 4096) is None

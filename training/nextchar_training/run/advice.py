@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..learning.recipe import suggested_hidden_size
+from ..learning.recipe import Sizes, suggested_hidden_size
 from .folder import LossRow
 
 _MUCH = 2  # times the suggested size
@@ -12,9 +12,9 @@ _LONG = 0.25  # of a run
 
 
 def about_size(characters: int, hidden_size: int) -> str | None:
-    """Returns advice if a network of ``hidden_size`` is far too large for a corpus of ``characters``."""
+    """Returns advice if a network of ``hidden_size`` is far too large for a small corpus, of ``characters``."""
     suggested = suggested_hidden_size(characters)
-    if hidden_size < _MUCH * suggested:
+    if suggested >= Sizes.hidden_size or hidden_size < _MUCH * suggested:
         return None
     return (
         f"{characters:,} characters are few for a hidden size of {hidden_size:,}, which will learn them by heart: "
