@@ -167,3 +167,23 @@ def test_run_resumed_from_a_snapshot_ends_like_one_that_was_never_interrupted(
         replace(row, seconds=0) for row in whole.read_losses()
     ]
     assert not folder.stopped.exists()
+
+
+def test_run_without_a_step_left_gets_its_held_out_text_and_its_report(
+    dataset: Dataset, run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fit_module, "written_samples", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            fit(job_of(dataset), folder, Workers())
+    folder.held_out.unlink()  # an earlier release wrote none
+    best = fit(job_of(dataset, snapshot=load_snapshot(folder.stopped)), folder, Workers())
+    assert best.record.stateful_loss == load_checkpoint(run.best).record.stateful_loss
+    assert folder.held_out.read_bytes() == run.held_out.read_bytes()
+    assert folder.report.exists()
+    assert not folder.stopped.exists()

@@ -1,4 +1,5 @@
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,28 @@ def test_held_out_text_that_is_cut_off_is_refused_by_name(tmp_path: Path, kept: 
     folder.held_out.write_bytes(folder.held_out.read_bytes()[:kept])
     with pytest.raises(RunFolderError, match=r"held_out\.npz: damaged: .*; name a text .* with --text"):
         folder.read_held_out()
+
+
+def test_any_damaged_byte_of_the_held_out_text_is_noticed_or_harmless(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.write_held_out([Alphabet.of("abc").spell("abcab" * 100)])
+    whole = folder.held_out.read_bytes()
+    refused = 0
+    for place in range(0, len(whole), 3):
+        folder.held_out.write_bytes(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
+        try:
+            folder.read_held_out()
+        except RunFolderError:
+            refused += 1
+    assert refused > len(whole) / 9
+
+
+def test_hint_to_resume_quotes_the_path(tmp_path: Path) -> None:
+    path = tmp_path / "a run"
+    path.mkdir()
+    (path / "stopped.pt").touch()
+    with pytest.raises(RunFolderError, match=f"nextchar-train resume '{re.escape(str(path))}' continues it"):
+        RunFolder(path)
 
 
 def test_first_characters_keep_the_boundary_of_whole_documents_only() -> None:

@@ -156,6 +156,8 @@ def fit(job: Job, folder: RunFolder, workers: Workers) -> Checkpoint:
             update = ledger.add(progress, partial(written_sample, network, job.dataset))
             for reporter in reporters:
                 reporter.report(update)
+    if not folder.held_out.exists():  # no step was left of a run that an earlier release began
+        folder.write_held_out(job.split.validation)
     best = with_losses(load_checkpoint(folder.best), None, None)
     if not stop.is_set():
         best = _evaluated(best, job)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shlex
 from collections.abc import Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
@@ -72,7 +73,7 @@ class RunFolder:
         if path.exists() and not path.is_dir():
             raise RunFolderError(f"{path}: not a folder")
         if not overwrite and (held := [file.name for file in self._files() if file.exists()]):
-            hint = f", nextchar-train resume {path} continues it" if self.stopped.exists() else ""
+            hint = f", nextchar-train resume {shlex.quote(str(path))} continues it" if self.stopped.exists() else ""
             raise RunFolderError(f"{path}: already holds a run ({', '.join(held)}); --overwrite replaces it{hint}")
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,13 +40,14 @@ def load_held_out(path: Path) -> list[Spelling]:
 
     Raises ``ValueError`` if it is damaged, ``OSError`` if it can't be opened.
     """
+    content = path.read_bytes()
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             text = arrays["text"].tobytes().decode()
             ids, lengths = arrays["ids"].astype(np.int64), arrays["lengths"].astype(np.int64)
             character_ends = np.cumsum(arrays["characters"]).tolist()
             id_ends = np.cumsum(arrays["ids_per_document"]).tolist()
-    except (KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    except (KeyError, EOFError, AttributeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"not a file of held-out text, or cut off ({error})") from error
     if character_ends[-1:] != [len(text)] or id_ends[-1:] != [len(ids)] or len(lengths) != len(text):
         raise ValueError("the documents do not fit the text")
