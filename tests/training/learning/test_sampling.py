@@ -98,3 +98,7 @@ def test_a_number_of_documents_out_of_range_is_named(name: str, value: int) -> N
     numbers = {"count": 1, "max_characters": 5, "seed": 1, name: value}
     with pytest.raises(SamplingError, match=f"{name} is {value}"):
         sample_documents(make(), ALPHABET, temperature=1.0, **numbers)
+
+
+def test_a_limit_far_beyond_the_end_of_a_text_costs_nothing() -> None:
+    assert next(sample(make(), ALPHABET, "", characters=10**18, seed=1, temperature=1.0))

@@ -21,6 +21,8 @@ from nextchar_model.draws import draw_order, uniform
 
 from .network import Network
 
+_DRAWS = 1024  # random numbers made at a time
+
 
 class SamplingError(ValueError):
     """A number that a text can't be sampled with."""
@@ -43,7 +45,7 @@ def sample(
     logits, state = network(read, network.initial_state(1))
     document = _Document(alphabet, characters)
     forbidden = _forbidden(alphabet)
-    for number in uniform(seed, 0, max_ids(alphabet, characters)):
+    for number in _draws(seed, max_ids(alphabet, characters)):
         chosen = choose(logits[-1, 0].cpu().numpy() + forbidden, number, temperature)
         forbidden[:] = 0
         yield from document.take(chosen)
@@ -111,6 +113,12 @@ def _check(characters: int, seed: int, temperature: float) -> None:
         raise SamplingError(f"seed is {seed}; it must be 0 to 2**64 - 1")
     if not 0 <= temperature < math.inf:
         raise SamplingError(f"temperature is {temperature}; it must be at least 0")
+
+
+def _draws(seed: int, count: int) -> Iterator[np.float32]:
+    """Yields the first ``count`` random numbers of ``seed``, a few at a time: most texts end long before."""
+    for first in range(0, count, _DRAWS):
+        yield from uniform(seed, first, min(_DRAWS, count - first))
 
 
 def _forbidden(alphabet: Alphabet) -> NDArray[np.float32]:
