@@ -32,3 +32,8 @@ def test_all_parts_of_a_dataset_have_the_ids_of_the_other_alphabet(tmp_path: Pat
 def test_symbols_that_the_other_alphabet_lacks_are_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"text\.txt: the model's alphabet lacks 'd' \(U\+0064\), 'e' \(U\+0065\)"):
         respelled(dataset_of(tmp_path), Alphabet.of("abc"))
+
+
+def test_alphabet_of_another_kind_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="the model's alphabet is of the kind bytes, the dataset's characters"):
+        respelled(dataset_of(tmp_path), Alphabet.of("bead\n", "bytes"))

@@ -18,14 +18,15 @@ _SHOWN = 8  # characters that the error lists
 
 
 def respelled(dataset: Dataset, alphabet: Alphabet) -> Dataset:
-    """Returns ``dataset`` with the ids of ``alphabet``, which is of the same kind.
+    """Returns ``dataset`` with the ids of ``alphabet``.
 
-    Raises ``DatasetError`` if ``alphabet`` lacks a symbol of the dataset.
+    Raises ``DatasetError`` if ``alphabet`` is of another kind, or lacks a symbol of the dataset.
     """
     own = dataset.alphabet
     if own == alphabet:
         return dataset
-    assert own.kind == alphabet.kind
+    if own.kind != alphabet.kind:
+        raise DatasetError(f"the model's alphabet is of the kind {alphabet.kind}, the dataset's {own.kind}")
     numbers = {symbol: n for n, symbol in enumerate(alphabet.symbols, start=1)}
     if missing := [symbol for symbol in own.symbols if symbol not in numbers]:
         listed = ", ".join(f"{symbol!r} (U+{ord(symbol):04X})" for symbol in missing[:_SHOWN])

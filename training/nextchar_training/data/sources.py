@@ -45,12 +45,14 @@ class _Source(NamedTuple):
 
 
 def find_corpus(sources: Sequence[str], *, skip_undecodable: bool = False, scratch: Path | None = None) -> Corpus:
-    """Finds the files of at least one source.
+    """Finds the files of the sources.
 
     Reads no text, except from pipes, and except to find the files that are not UTF-8 if ``skip_undecodable`` is set.
     Text from pipes is kept in a temporary file in the folder ``scratch``. Raises ``CorpusError``, which names the
     source, if one can't be found or read, or if no text is left.
     """
+    if not sources:
+        raise CorpusError("no source is given: name a file, a folder or a corpus")
     found = [_find(source, scratch) for source in sources]
     files = [file for source in found for file in source.files]
     name = found[0].name if len(found) == 1 else " ".join(sources)
