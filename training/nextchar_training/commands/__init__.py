@@ -93,9 +93,11 @@ def _run(tokens: tuple[str, ...]) -> int:
         if missing.name is None or missing.name.startswith("nextchar_"):
             raise
         _say(f"{missing.name} is not installed: pip install 'nextchar[training]'")
-    except BrokenPipeError:  # the reader has seen enough, as in sample | head
+    except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        if tokens[:1] == ("sample",):  # the reader has seen enough, as in sample | head
+            return 0
+        _say(f"standard output was closed before {' '.join(tokens[:1])} was done")
     except Exception as error:
         message = _explained(error)
         if message is None:
