@@ -241,6 +241,26 @@ def test_a_character_outside_the_alphabet_is_named_with_its_file_or_treated_as_a
     assert "is not in the model's alphabet: name another --replacement" in message
 
 
+def test_a_replacement_outside_the_alphabet_is_named(run: Path, text: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    message = error_of(["evaluate", str(run), str(text), "--minimum-count=31", "--rare=replace"], capsys)
+    assert "is not in the model's alphabet: name another --replacement" in message
+
+
+def test_a_replacement_needs_no_rule_that_the_model_has_already(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text, run, other = tmp_path / "text.txt", tmp_path / "run", tmp_path / "other.txt"
+    text.write_text(TEXT + "Zé")
+    other.write_text("a line Ü" * 100)
+    rules = ["--minimum-count=2", "--rare=replace"]
+    assert main(["fit", str(text), "--out", str(run), "--epochs=1", *rules, *SMALL]) == 0
+    assert main(["evaluate", str(run), str(other), "--replacement=n"]) == 0
+    assert "are replaced by 'n'" in capsys.readouterr().out
+    tuned = ["fit", str(text), "--out", str(tmp_path / "tuned"), "--from", str(run), "--epochs=1", "--threads=1"]
+    assert main([*tuned, "--replacement=n", "--batch-size=8"]) == 0
+    assert load_checkpoint(tmp_path / "tuned" / "best.pt").record.rules.replacement == "n"
+
+
 def test_evaluate_reads_as_much_as_asked_for(run: Path, text: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(run / "best.pt"), str(text), "--characters=300"]) == 0
     assert "the first 300 characters of" in capsys.readouterr().out

@@ -39,9 +39,10 @@ from .learning.recipe import Recipe, Sizes
 from .learning.workers import Workers
 from .run import checkpoint as checkpoints
 from .run import fit as runs
-from .run.checkpoint import Checkpoint, find_checkpoint
+from .run.checkpoint import Checkpoint, find_checkpoint, read_held_out
 from .run.folder import RunFolder, RunFolderError
 from .run.held_out import first_characters
+from .run.models import load_model, origin_of, scorer_of
 from .run.snapshot import load_snapshot
 
 AnyPath: TypeAlias = str | PathLike[str]
@@ -109,6 +110,8 @@ def resume(run: AnyPath) -> Checkpoint:
     if not folder.stopped.exists():
         raise RunFolderError(f"{folder.path}: holds no stopped run ({folder.stopped.name})")
     snapshot = load_snapshot(folder.stopped)
+    if "-" in snapshot.sources:
+        raise CorpusError("the corpus was standard input, which can't be read again: start anew")
     if snapshot.processes > 1:
         raise RunFolderError(f"{folder.path}: has {snapshot.processes} processes; nextchar-train resume continues it")
     corpus = find_corpus(snapshot.sources, skip_undecodable=snapshot.rules.skip_undecodable)
@@ -153,11 +156,20 @@ def sample(
 def evaluate(model: Checkpoint | AnyPath, text: str, *, unknown: Unknown = "error") -> Evaluation:
     """Returns the loss on ``text``, one document, in nats per character under both protocols.
 
-    ``unknown`` says what happens to characters outside the alphabet. Raises ``UnknownCharacterError`` if it is "error".
+    The path of a model file (.onnx) works too. ``unknown`` says what happens to characters outside the alphabet.
+    Raises ``UnknownCharacterError`` if it is "error", ``ValueError`` if the text has no character that the model can
+    spell.
     """
-    checkpoint = _checkpoint(model)
-    document = checkpoint.alphabet.spell(text, unknown=unknown, replacement=checkpoint.record.rules.replacement)
-    return evaluation.evaluate(NetworkScorer(checkpoint.network()), [document])
+    if isinstance(model, Checkpoint):
+        alphabet, rules, scorer = model.alphabet, model.record.rules, scorer_of(model)
+    else:
+        loaded = load_model(Path(model))
+        origin = origin_of(loaded, Path(model))
+        alphabet, rules, scorer = origin.alphabet, origin.rules, scorer_of(loaded)
+    document = alphabet.spell(text, unknown=unknown, replacement=rules.replacement)
+    if not document.text:
+        raise ValueError("the text holds no character that the model can spell")
+    return evaluation.evaluate(scorer, [document])
 
 
 def export_model(
@@ -175,7 +187,7 @@ def export_model(
     elif isinstance(model, Checkpoint):
         raise RunFolderError("a checkpoint in memory has no held-out text: give text, or the path of the run folder")
     else:
-        documents = RunFolder(find_checkpoint(Path(model)).parent, overwrite=True).read_held_out()
+        documents = read_held_out(checkpoint, find_checkpoint(Path(model)))
     network, record = checkpoint.network(), checkpoint.record
     loss = record.stateful_loss
     if loss is None:  # the training was stopped

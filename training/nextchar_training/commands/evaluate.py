@@ -37,17 +37,14 @@ def evaluate(
     cache: Cache | None = None,
 ) -> int:
     """Measures a model's loss on a text."""
-    from nextchar_model.runner import Runner
-
     from ..learning import evaluation
+    from ..run.models import load_model, origin_of, scorer_of
     from ..run.terminal import preparing
-    from .models import load_model, origin_of
     from .texts import documents_for, read_dataset_for
     from .training import print_losses
 
     part = part or Evaluated()
     rare: dict[str, Any] = {"rare": "replace"} if part.unknown_characters == "replace" else {}
-    options.rules(rules, replace(Rules(), **rare))  # a mistake is found before the model is loaded
     loaded = load_model(model)
     origin = origin_of(loaded, model)
     chosen = options.rules(rules, replace(origin.rules, **rare))
@@ -65,10 +62,10 @@ def evaluate(
         unknown,
         remedy="; --unknown-characters skip leaves such characters out",
     )
-    scorer: evaluation.Scorer[Any]
-    scorer = loaded if isinstance(loaded, Runner) else evaluation.NetworkScorer(loaded.network())
     with preparing() as show:
-        result = evaluation.evaluate(scorer, documents, progress=lambda fraction: show("evaluating", fraction))
+        result = evaluation.evaluate(
+            scorer_of(loaded), documents, progress=lambda fraction: show("evaluating", fraction)
+        )
     first = "the first " if result.characters == part.characters else ""
     print(f"{first}{result.characters:,} characters of {dataset.corpus.name}")
     print_losses(result.stateful, result.windows)

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from .options import Cache, PathArgument, TextOption, TrainedModel, check_file
-
-if TYPE_CHECKING:
-    from nextchar_model.alphabet import Spelling
-
-    from ..run.checkpoint import Checkpoint
 
 
 def export(
@@ -32,14 +25,14 @@ def export(
     from ..export.exporter import export as export_network
     from ..export.summary import training_summary
     from ..learning.evaluation import NetworkScorer, stateful_loss
-    from ..run.checkpoint import find_checkpoint, load_checkpoint
+    from ..run.checkpoint import find_checkpoint, load_checkpoint, read_held_out
     from ..run.held_out import first_characters
     from .texts import spelled
 
     path = find_checkpoint(checkpoint)
     loaded = load_checkpoint(path)
     network, record = loaded.network(), loaded.record
-    documents = _held_out(loaded, path) if text is None else spelled(text, loaded, cache, EVALUATED_CHARACTERS)
+    documents = read_held_out(loaded, path) if text is None else spelled(text, loaded, cache, EVALUATED_CHARACTERS)
     loss = record.stateful_loss
     if loss is None:  # the training was stopped
         loss = stateful_loss(NetworkScorer(network), documents)
@@ -54,21 +47,3 @@ def export(
     )
     print(out)
     return 0
-
-
-def _held_out(loaded: Checkpoint, path: Path) -> Sequence[Spelling]:
-    """Returns the held-out documents beside the checkpoint at ``path``.
-
-    Raises ``RunFolderError`` if there are none, or if they are another run's.
-    """
-    from ..run.checkpoint import load_checkpoint
-    from ..run.folder import RunFolder, RunFolderError
-
-    folder = RunFolder(path.parent, overwrite=True)
-    if not folder.held_out.exists():
-        raise RunFolderError(f"{path}: no held-out text ({folder.held_out.name}) beside it: name a text with --text")
-    if path.name not in (folder.best.name, folder.last.name):
-        run = load_checkpoint(folder.best)
-        if (run.alphabet, run.record.corpus_sha256) != (loaded.alphabet, loaded.record.corpus_sha256):
-            raise RunFolderError(f"{path}: the held-out text beside it is of another run: name a text with --text")
-    return folder.read_held_out()

@@ -54,8 +54,10 @@ def fit(
     """Trains a model on a corpus."""
     machine = machine or Machine()
     recipe = options.recipe(budget, training, averaging)
-    chosen, chosen_sizes = options.rules(rules), options.built(Sizes, **options.given(sizes))
-    if start is not None and options.given(sizes):
+    chosen_sizes = options.built(Sizes, **options.given(sizes))
+    if start is None:
+        chosen = options.rules(rules)
+    elif options.given(sizes):
         raise UsageError(f"--from keeps the network's sizes: leave out {options.names(sizes)}")
     if machine.processes > 1 and (pipes := [source for source in corpus if is_pipe(source)]):
         name = "standard input" if pipes[0] == "-" else pipes[0]

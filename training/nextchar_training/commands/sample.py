@@ -41,7 +41,7 @@ def sample(model: Model, /, *, writing: Writing | None = None) -> int:
     from nextchar_model.runner import Runner
 
     from ..learning.sampling import sample as sample_network
-    from .models import load_model, origin_of
+    from ..run.models import load_model, origin_of
 
     writing = writing or Writing()
     loaded = load_model(model)

@@ -80,10 +80,12 @@ def documents_for(
     """
     replacement = dataset.rules.replacement
     if unknown == "replace" and not alphabet.knows(replacement):
-        raise DatasetError(f"{replacement!r} is not in the model's alphabet: name another --replacement")
+        raise DatasetError(_without_replacement(replacement))
     try:
         documents = dataset.documents(ids, alphabet, characters, unknown)
     except UnknownCharacterError as error:
+        if error.character == replacement and dataset.facts.rare:
+            raise DatasetError(_without_replacement(replacement)) from error
         raise CorpusError(
             f"{_located(error.character, dataset.corpus)} is not in the model's alphabet{remedy}"
         ) from error
@@ -92,15 +94,23 @@ def documents_for(
     return documents
 
 
+def _without_replacement(replacement: str) -> str:
+    return f"{replacement!r} is not in the model's alphabet: name another --replacement"
+
+
 def _located(character: str, corpus: Corpus) -> str:
-    """Returns the first place of ``character`` in the files of ``corpus``, in words."""
+    """Returns the first place of ``character`` in the files of ``corpus``, in words.
+
+    A character that only arose when a rare one between its parts was left out has no place.
+    """
+    name = f"character {character!r} (U+{ord(character):04X})"
     for file in corpus.files:
         offset = 0
         for piece in file.pieces():
             if (place := piece.find(character)) >= 0:
-                return f"{file.name}: character {character!r} (U+{ord(character):04X}) at offset {offset + place}"
+                return f"{file.name}: {name} at offset {offset + place}"
             offset += len(piece)
-    raise AssertionError(f"{character!r} is not in the corpus")
+    return f"{corpus.name}: {name}"
 
 
 def _corpus(sources: Sequence[str], rules: Rules, cache: Path) -> Corpus:

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -63,9 +64,11 @@ def export(
 
     ``text`` is the validation text, or documents of it as ``alphabet`` spells them; ``MAX_CHARACTERS`` are enough.
     ``say`` is called with the result of each check.
-    Raises ``ExportError`` if a check fails, ``UnknownCharacterError`` if ``alphabet`` can't spell the text, ``OSError``
-    if the file can't be written.
+    Raises ``ExportError`` if a check fails or there is no such precision, ``UnknownCharacterError`` if ``alphabet``
+    can't spell the text, ``OSError`` if the file can't be written.
     """
+    if precision not in get_args(Precision):
+        raise ExportError(f"precision is {precision!r}; it must be {' or '.join(get_args(Precision))}")
     documents = [alphabet.spell(text[:MAX_CHARACTERS])] if isinstance(text, str) else text
     characters = sum(len(document.text) for document in documents)
     if characters < MIN_CHARACTERS:

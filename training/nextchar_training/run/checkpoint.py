@@ -20,13 +20,13 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from nextchar_cli.wording import explain
-from nextchar_model.alphabet import Alphabet
+from nextchar_model.alphabet import Alphabet, Spelling
 
 from ..data.rules import Rules
 from ..files import write_whole
 from ..learning.network import Network
 from ..learning.recipe import Architecture, Recipe
-from .folder import BEST
+from .folder import BEST, RunFolder, RunFolderError
 
 _FORMAT = "nextchar checkpoint"
 _VERSION = 2
@@ -135,6 +135,21 @@ def load_checkpoint(path: Path) -> Checkpoint:
     return checkpoint
 
 
+def read_held_out(checkpoint: Checkpoint, path: Path) -> list[Spelling]:
+    """Returns the held-out documents beside ``checkpoint``, which was read from ``path``.
+
+    Raises ``RunFolderError``, with the remedy, if there are none, or if they are another run's.
+    """
+    folder = RunFolder(path.parent, overwrite=True)
+    if not folder.held_out.exists():
+        raise RunFolderError(f"{path}: no held-out text ({folder.held_out.name}) beside it: name a text with --text")
+    if path.name not in (folder.best.name, folder.last.name):
+        run = load_checkpoint(folder.best)
+        if (run.alphabet, run.record.corpus_sha256) != (checkpoint.alphabet, checkpoint.record.corpus_sha256):
+            raise RunFolderError(f"{path}: the held-out text beside it is of another run: name a text with --text")
+    return folder.read_held_out()
+
+
 def save_tensors(path: Path, content: Mapping[str, Any], *, form: str, version: int, kind: str) -> None:
     """Writes tensors and plain values, whole or not at all; ``kind`` names them in the error."""
     document = io.BytesIO()
@@ -157,7 +172,7 @@ def load_tensors(path: Path, *, form: str, version: int, kind: str) -> dict[str,
                 raise CheckpointError(f"{path}: damaged at {damaged}")
             file.seek(0)
             content: Any = torch.load(file, weights_only=True, map_location="cpu")
-        except (zipfile.BadZipFile, RuntimeError, pickle.UnpicklingError) as error:
+        except (zipfile.BadZipFile, RuntimeError, UnicodeDecodeError, pickle.UnpicklingError) as error:
             raise CheckpointError(f"{path}: not a {kind}{_actual_kind(head)}") from error
     found = content.pop("format", None) if isinstance(content, dict) else None
     if found != form:

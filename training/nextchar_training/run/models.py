@@ -1,16 +1,18 @@
-"""Models on the command line: run folders, checkpoints and model files, told apart by their content."""
+"""Models: run folders, checkpoints and model files, told apart by their content."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nextchar_model.alphabet import Alphabet
 from nextchar_model.description import ModelFileError
 from nextchar_model.runner import Runner
 
 from ..data.rules import Rules
-from ..run.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
+from ..learning.evaluation import NetworkScorer, Scorer
+from .checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 
 _ARCHIVE, _ONNX = b"PK", b"\x08"  # the first bytes of a checkpoint, a zip archive, and of a model file
 
@@ -27,6 +29,11 @@ def load_model(path: Path) -> Checkpoint | Runner:
         head = file.read(len(_ARCHIVE))
     is_model_file = head.startswith(_ONNX) or (path.suffix == ".onnx" and not head.startswith(_ARCHIVE))
     return Runner(path) if is_model_file else load_checkpoint(path)
+
+
+def scorer_of(model: Checkpoint | Runner) -> Scorer[Any]:
+    """Returns ``model`` as something that can be evaluated."""
+    return NetworkScorer(model.network()) if isinstance(model, Checkpoint) else model
 
 
 @dataclass(frozen=True)
