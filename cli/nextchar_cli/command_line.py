@@ -6,8 +6,9 @@ is one line on standard error that names the option or the variable, and exit co
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
@@ -19,23 +20,29 @@ from cyclopts import (
     MissingArgumentError,
     Parameter,
     RepeatArgumentError,
+    Token,
     UnknownOptionError,
     UnusedCliTokensError,
     ValidationError,
 )
-from cyclopts.argument import Argument
+from cyclopts.argument import Argument, ArgumentCollection
 
-from .wording import explain
+from .wording import explain, quoted
 
 WRONG_USAGE = 2
 """Exit code of a mistake on the command line."""
+
+_WHOLE_NUMBER = re.compile(r"\s*[+-]?\d+(_\d+)*(\.0+)?\s*", re.ASCII)
+
+Reader = Callable[[App, tuple[str, ...], ArgumentCollection], Any]
+"""Reads more values into the arguments of a command, or checks them, before they are converted."""
 
 
 class UsageError(Exception):
     """Options that don't go together. Raised by a command; the message names them."""
 
 
-def make_app(name: str, description: str, *, exit_codes: str = "", **options: Any) -> App:
+def make_app(name: str, description: str, *, exit_codes: str = "", readers: Sequence[Reader] = ()) -> App:
     """An empty application; ``exit_codes`` stands below its help and that of its commands."""
     return App(
         name=name,
@@ -46,7 +53,7 @@ def make_app(name: str, description: str, *, exit_codes: str = "", **options: An
         default_parameter=Parameter(negative=(), show_env_var=False),
         result_action="return_value",
         suppress_keyboard_interrupt=False,
-        **options,
+        config=(*readers, _check_whole_numbers),
     )
 
 
@@ -59,10 +66,34 @@ def run(app: App, arguments: Sequence[str] | None = None) -> int:
     try:
         code = app(tokens, exit_on_error=False, print_error=False)
     except CycloptsError as error:
+        if (meant := _with_text_last(error, tokens)) is not None:
+            return run(app, meant)
         return _complain(app, _message(error), error.command_chain or ())
     except UsageError as error:
         return _complain(app, str(error), app.parse_commands(tokens)[0])
     return int(code) if code is not None else 0
+
+
+def utf8(_: Any, tokens: Sequence[Token]) -> str:
+    """Converts an argument to text: ``Parameter(converter=utf8)``. Refuses one that isn't UTF-8."""
+    value = tokens[0].value
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:  # Python passes undecodable bytes of arguments on as lone surrogates
+        offset = len(value[: error.start].encode())
+        byte = ord(value[error.start]) & 0xFF
+        raise ValidationError(exception_message=f"byte 0x{byte:02x} at offset {offset} is not UTF-8") from None
+    return value
+
+
+def _check_whole_numbers(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Refuses 2.5 and 0x2, which cyclopts would round and convert, if a whole number is meant."""
+    for argument in arguments:
+        if _without_none(argument.hint) is not int or argument.parameter.converter is not None:
+            continue
+        for token in argument.tokens:
+            if not _WHOLE_NUMBER.fullmatch(token.value):
+                raise CoercionError(argument=argument, token=token, target_type=int)
 
 
 def _complain(app: App, message: str, command: Sequence[str]) -> int:
@@ -82,25 +113,53 @@ def _message(error: CycloptsError) -> str:
             return f"{_origin(argument)}: {error.exception_message}"
         case CoercionError() if argument is not None:
             token = error.token or argument.tokens[0]
-            return f"{_origin(argument)}: {token.value!r} is invalid; it must be {_kind(argument.hint)}"
+            return f"{_origin(argument)}: {quoted(token.value)} is invalid; it must be {_kind(argument.hint)}"
         case MissingArgumentError() if argument is not None:
             given = argument.name in (error.root_input_tokens or ())
             return f"{argument.name} needs a value" if given else f"{_origin(argument)} is required"
         case RepeatArgumentError() if error.token is not None:
             return f"{error.token.keyword} is given twice"
-        case UnknownOptionError() if _may_be_text(error):
-            option = error.token.keyword or error.token.value
-            return f"unknown option: {option}. Put -- before an argument that starts with a dash"
+        case UnknownOptionError() if _place(error, error.root_input_tokens or ()) is None:
+            return f"unexpected argument {_option(error)!r}"
+        case UnknownOptionError() if _takes_arguments(error) and not _option(error).startswith("--"):
+            return f"unknown option: {_option(error)}. Put -- before an argument that starts with a dash"
         case UnusedCliTokensError():
             return f"unexpected argument {(error.unused_tokens or [''])[0]!r}"
     message = str(error).strip().rstrip(".")
     return message[:1].lower() + message[1:]
 
 
-def _may_be_text(error: UnknownOptionError) -> bool:
-    """Whether an unknown option may be meant as a positional argument, such as a prompt."""
-    takes_arguments = any(argument.index is not None for argument in error.argument_collection)
-    return takes_arguments and not (error.token.keyword or error.token.value).startswith("--")
+def _takes_arguments(error: UnknownOptionError) -> bool:
+    """Whether the command has positional arguments, such as a prompt."""
+    return any(argument.index is not None for argument in error.argument_collection)
+
+
+def _with_text_last(error: CycloptsError, tokens: Sequence[str]) -> list[str] | None:
+    """Returns ``tokens`` with an unknown option moved behind ``--``, where it is text, or None if it may be an option.
+
+    A dash alone and a dash in a text with a space can only be text.
+    """
+    if not isinstance(error, UnknownOptionError) or not _takes_arguments(error):
+        return None
+    option, place = _option(error), _place(error, tokens)
+    if place is None or not (option == "-" or " " in option):
+        return None
+    end = tokens.index("--") if "--" in tokens else len(tokens)
+    return [*tokens[:place], *tokens[place + 1 : end], "--", tokens[place], *tokens[end + 1 :]]
+
+
+def _option(error: UnknownOptionError) -> str:
+    return error.token.keyword or error.token.value
+
+
+def _place(error: UnknownOptionError, tokens: Sequence[str]) -> int | None:
+    """Where the unknown option stands in ``tokens``; None if it is text behind ``--`` that no argument takes."""
+    for place, given in enumerate(tokens):
+        if given == "--":
+            return None
+        if given.startswith(_option(error)):
+            return place
+    return None
 
 
 def _origin(argument: Argument, field: str = "") -> str:
@@ -115,10 +174,13 @@ def _origin(argument: Argument, field: str = "") -> str:
     return argument.name if argument.index is None else argument.name.lstrip("-").upper()
 
 
-def _kind(hint: Any) -> str:
+def _without_none(hint: Any) -> Any:
     alternatives = [kind for kind in get_args(hint) if kind is not NoneType]
-    if NoneType in get_args(hint) and len(alternatives) == 1:
-        (hint,) = alternatives
+    return alternatives[0] if NoneType in get_args(hint) and len(alternatives) == 1 else hint
+
+
+def _kind(hint: Any) -> str:
+    hint = _without_none(hint)
     if hint is bool:
         return "true or false"
     if hint is int:

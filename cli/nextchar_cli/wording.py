@@ -35,7 +35,7 @@ def _sentence(details: Mapping[str, Any]) -> str:
     requirement = _requirement(details["type"], context)
     if requirement is None:
         return f"{details['msg'][0].lower()}{details['msg'][1:]}"
-    return requirement if details["type"] == "missing" else f"{_quoted(details['input'])} is invalid; {requirement}"
+    return requirement if details["type"] == "missing" else f"{quoted(details['input'])} is invalid; {requirement}"
 
 
 def _requirement(kind: str, context: Mapping[str, Any]) -> str | None:
@@ -73,6 +73,7 @@ def _number(value: float) -> str:
     return str(int(value)) if value == int(value) else str(value)
 
 
-def _quoted(value: Any) -> str:
+def quoted(value: Any) -> str:
+    """Quotes ``value`` for a message, cut to its beginning if it is long."""
     text = repr(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

@@ -115,7 +115,7 @@ class AsyncClient:
 
     async def model(self, name: str = "", *, timeout: float | None = None) -> Model:
         """Describes one model; an empty name means the server's default model."""
-        request = pb.GetModelRequest(name=name)
+        request = conversion.request(pb.GetModelRequest, name=name)
         call = self._generation.GetModel(request, timeout=self._seconds(timeout))
         return conversion.model((await _answer(call)).model)
 
@@ -126,7 +126,7 @@ class AsyncClient:
 
     async def health(self, service: str = "", *, timeout: float | None = None) -> Health:
         """Asks grpc.health.v1 whether the server, or one of its services, takes calls. Never retried."""
-        request = health_pb2.HealthCheckRequest(service=service)
+        request = conversion.request(health_pb2.HealthCheckRequest, service=service)
         return conversion.health(await _answer(self._health.Check(request, timeout=self._seconds(timeout))))
 
     def _seconds(self, timeout: float | None) -> float | None:

@@ -54,6 +54,28 @@ _HEALTH = {
 }
 
 
+def request(kind: type[AnyMessage], **fields: Any) -> AnyMessage:
+    """The message of ``kind`` with ``fields``, without those that are None.
+
+    Raises ``InvalidArgumentError`` for a value that no message can carry, ``TypeError`` for one of a wrong type; both
+    name the field.
+    """
+    message = kind()
+    for name, value in fields.items():
+        try:
+            message.MergeFrom(kind(**{name: value}))
+        except TypeError as error:
+            raise TypeError(f"{name}: {error}") from None
+        except UnicodeEncodeError as error:
+            code, offset = ord(error.object[error.start]), error.start
+            raise InvalidArgumentError(
+                f"{name}: U+{code:04X} at offset {offset} is half a surrogate pair, not a character"
+            ) from None
+        except ValueError as error:
+            raise InvalidArgumentError(f"{name}: {error}") from None
+    return message
+
+
 def generation_request(kind: type[AnyGenerateRequest], prompt: str, options: GenerationOptions) -> AnyGenerateRequest:
     """The request of either kind for ``prompt`` and ``options``; ``timeout`` isn't part of it."""
     for name in options.keys() - GenerationOptions.__annotations__.keys():
@@ -64,7 +86,7 @@ def generation_request(kind: type[AnyGenerateRequest], prompt: str, options: Gen
     stop = fields.pop("stop", ())
     fields["stop_sequences"] = [stop] if isinstance(stop, str) else stop
     fields["unknown_characters"] = _unknown_characters(fields.get("unknown_characters"))
-    return _message(kind, model=model, prompt=prompt, parameters=_message(pb.GenerationParameters, **fields))
+    return request(kind, model=model, prompt=prompt, parameters=request(pb.GenerationParameters, **fields))
 
 
 def score_request(
@@ -76,7 +98,7 @@ def score_request(
     replacement_character: str | None,
 ) -> pb.ScoreRequest:
     """The request to score ``text``."""
-    return _message(
+    return request(
         pb.ScoreRequest,
         model=model,
         text=text,
@@ -142,24 +164,6 @@ def model(message: pb.Model) -> Model:
 def health(message: health_pb2.HealthCheckResponse) -> Health:
     """Whether a server or a service takes calls."""
     return _HEALTH.get(message.status, Health.UNKNOWN)
-
-
-def _message(kind: type[AnyMessage], **fields: Any) -> AnyMessage:
-    """A message of ``kind`` with ``fields``, without those that are None. An error names the field."""
-    message = kind()
-    for name, value in fields.items():
-        try:
-            message.MergeFrom(kind(**{name: value}))
-        except TypeError as error:
-            raise TypeError(f"{name}: {error}") from None
-        except UnicodeEncodeError as error:
-            code, offset = ord(error.object[error.start]), error.start
-            raise InvalidArgumentError(
-                f"{name}: U+{code:04X} at offset {offset} is half a surrogate pair, not a character"
-            ) from None
-        except ValueError as error:
-            raise InvalidArgumentError(f"{name}: {error}") from None
-    return message
 
 
 def _unknown_characters(value: str | None) -> pb.UnknownCharacters | None:

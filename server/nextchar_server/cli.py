@@ -67,7 +67,7 @@ app = make_app(
     "empty variable means the default.",
     exit_codes="Exit codes: 0: drained after SIGTERM or SIGINT. 1: could not start. 2: an option or a variable is "
     "wrong.",
-    config=(Env(PREFIX, command=False), _ignore_unset),
+    readers=(Env(PREFIX, command=False), _ignore_unset),
 )
 
 

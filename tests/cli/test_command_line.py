@@ -31,7 +31,7 @@ class Sizes:
 
 
 def app() -> App:
-    app = make_app("thing", "Does a thing.", exit_codes="exit codes: 0 done", config=Env("THING_", command=False))
+    app = make_app("thing", "Does a thing.", exit_codes="exit codes: 0 done", readers=[Env("THING_", command=False)])
 
     @app.command
     def make(
@@ -81,8 +81,17 @@ def app() -> App:
             "--colours: '3' is invalid; it must be red or blue (see thing make --help)",
         ),
         ("make x --count abc", "--count: 'abc' is invalid; it must be a whole number (see thing make --help)"),
+        ("make x --count 2.5", "--count: '2.5' is invalid; it must be a whole number (see thing make --help)"),
+        ("make x --count 0x2", "--count: '0x2' is invalid; it must be a whole number (see thing make --help)"),
+        ("make x --count ٢", "--count: '٢' is invalid; it must be a whole number (see thing make --help)"),
+        (
+            f"make x --count {'9' * 5000}",
+            f"--count: '{'9' * 59}… is invalid; it must be a whole number (see thing make --help)",
+        ),
         ("make x --count 1 --count 2", "--count is given twice (see thing make --help)"),
         ("make x y", "unexpected argument 'y' (see thing make --help)"),
+        ("make x -- -y", "unexpected argument '-y' (see thing make --help)"),
+        ("make x -", "unexpected argument '-' (see thing make --help)"),
         ("make x --half abc", "--half: 'abc' is invalid; it must be a number (see thing make --help)"),
         ("make x --fast=5", "--fast: '5' is invalid; it must be true or false (see thing make --help)"),
         ("make -x", "unknown option: -x. Put -- before an argument that starts with a dash (see thing make --help)"),
@@ -95,6 +104,21 @@ def test_a_mistake_is_one_line_that_names_the_option(
 ) -> None:
     assert run(app(), arguments.split()) == 2
     assert capsys.readouterr() == ("", f"thing: error: {message}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["make", "-", "--count", "2"], "-"),
+        (["make", "- milk = white", "--count", "2"], "- milk = white"),
+        (["make", "--count", "2", "--", "-x"], "-x"),
+    ],
+)
+def test_a_dash_alone_or_with_a_space_is_text(
+    arguments: list[str], name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(app(), arguments) == 0
+    assert capsys.readouterr() == (f"{name} {Sizes()} 2\n", "")
 
 
 def test_a_variable_is_named_when_the_variable_is_wrong(

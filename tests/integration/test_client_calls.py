@@ -258,6 +258,13 @@ async def test_a_passed_timeout_is_an_error_and_cancels_the_call(client: AsyncCl
     assert await was_cancelled(server)
 
 
+async def test_a_name_that_no_message_can_carry_is_refused(client: AsyncClient) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"name: U\+D800 at offset 0 is half a surrogate pair"):
+        await client.model("\ud800")
+    with pytest.raises(InvalidArgumentError, match="service: "):
+        await client.health("\ud800")
+
+
 @pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf")])
 async def test_an_invalid_timeout_is_refused(client: AsyncClient, timeout: float) -> None:  # noqa: ASYNC109
     with pytest.raises(InvalidArgumentError, match="timeout"):

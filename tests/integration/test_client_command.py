@@ -91,6 +91,8 @@ def test_if_no_server_answers_the_line_names_the_endpoint(run: Run) -> None:
         (["score", "a", "--top-logprobs", "3"], "--top-logprobs needs --json or --characters"),
         (["score", "caf\udce9"], "TEXT: byte 0xe9 at offset 3 is not UTF-8"),
         (["models", "--timeout", "-1"], "--timeout: -1.0 is invalid; it must be a number of seconds above 0"),
+        (["bench", "--model", "\udce9"], "--model: byte 0xe9 at offset 0 is not UTF-8"),
+        (["bench", "--requests", "2.5"], "--requests: '2.5' is invalid; it must be a whole number"),
         (["health", "--service", "\udce9"], "--service: byte 0xe9 at offset 0 is not UTF-8"),
     ],
 )

@@ -100,6 +100,12 @@ def test_a_prompt_that_starts_with_a_dash_follows_two_dashes(server: ScriptedSer
     assert server.requests[0].prompt == prompt
 
 
+@pytest.mark.parametrize("prompt", ["- milk\n- bread", "-"])
+def test_a_prompt_that_can_be_no_option_needs_no_dashes(server: ScriptedServer, run: Run, prompt: str) -> None:
+    assert run("generate", prompt, "--seed", "1")[0] == 0
+    assert (server.requests[0].prompt, server.requests[0].parameters.seed) == (prompt, 1)
+
+
 @pytest.mark.parametrize("prompt", ["[1, 2]", "{", '{"a": 1}', "null", " a ", "a\n", "1_000"])
 def test_a_prompt_is_taken_exactly_as_it_is(server: ScriptedServer, run: Run, prompt: str) -> None:
     run("generate", prompt, "--stop", prompt)

@@ -57,7 +57,7 @@ class LoadGenerator:
         # A retried request would hide an error and look slow instead.
         async with open_channel(self._endpoint, ("grpc.enable_retries", 0)) as channel:
             self._stub = rpc.GenerationServiceStub(channel)  # type: ignore[no-untyped-call] # generated code
-            request = pb.GetModelRequest(name=self._load.model)
+            request = conversion.request(pb.GetModelRequest, name=self._load.model)
             try:
                 answer = await self._stub.GetModel(request, timeout=self._load.timeout)
             except grpc.aio.AioRpcError as failure:

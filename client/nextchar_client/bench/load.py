@@ -16,6 +16,7 @@ from typing import Annotated
 from cyclopts import Parameter, Token, ValidationError
 
 from nextchar.v1 import generation_pb2 as pb
+from nextchar_cli.command_line import utf8
 
 from ..errors import InvalidArgumentError
 
@@ -67,7 +68,7 @@ class Load:
     """Most characters to generate, uniform from MIN to MAX."""
     seed: int = 0
     """The same seed produces the same load."""
-    model: Annotated[str, Parameter(metavar="NAME", show_default=False)] = ""
+    model: Annotated[str, Parameter(converter=utf8, metavar="NAME", show_default=False)] = ""
     """Name of the model. Default: the server's default model."""
     timeout: float | None = None
     """Time limit of a request in seconds. Default: none."""

@@ -15,22 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict, get_args, get_type_
 from cyclopts import Parameter, Token, ValidationError
 from docstring_parser import parse_from_object
 
-from nextchar_cli.command_line import UsageError
+from nextchar_cli.command_line import UsageError, utf8
 
 from ..endpoint import DEFAULT_ENDPOINT, endpoint_complaint
 from ..options import GenerationOptions, UnknownCharacters
-
-
-def text(_: Any, tokens: Sequence[Token]) -> str:
-    """Converts an argument to text."""
-    value = tokens[0].value
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:  # Python passes undecodable bytes of arguments on as lone surrogates
-        offset = len(value[: error.start].encode())
-        byte = ord(value[error.start]) & 0xFF
-        raise ValidationError(exception_message=f"byte 0x{byte:02x} at offset {offset} is not UTF-8") from None
-    return value
 
 
 def number(_: Any, tokens: Sequence[Token]) -> float:
@@ -53,7 +41,7 @@ def whole_number(_: Any, tokens: Sequence[Token]) -> int:
 
 
 def _texts(kind: Any, tokens: Sequence[Token]) -> list[str]:
-    return [text(kind, [token]) for token in tokens]
+    return [utf8(kind, [token]) for token in tokens]
 
 
 def _choice(kind: Any, tokens: Sequence[Token]) -> str:
@@ -66,7 +54,7 @@ def _choice(kind: Any, tokens: Sequence[Token]) -> str:
 def _biases(kind: Any, tokens: Sequence[Token]) -> dict[str, float]:
     biases = {}
     for token in tokens:
-        character, _, value = text(kind, [token]).rpartition("=")
+        character, _, value = utf8(kind, [token]).rpartition("=")
         if not character:
             raise _invalid(token.value, "CHAR=VALUE")
         biases[character] = number(kind, [token.evolve(value=value)])
@@ -89,7 +77,7 @@ _HELP = {
     for field in parse_from_object(GenerationOptions).params
 }
 _TYPES = {
-    str: Parameter(converter=text),
+    str: Parameter(converter=utf8),
     int: Parameter(converter=whole_number),
     float: Parameter(converter=number),
     bool: Parameter(),
@@ -142,7 +130,7 @@ else:
         total=False,
     )
 
-Text = Annotated[str, Parameter(converter=text)]
+Text = Annotated[str, Parameter(converter=utf8)]
 ModelName = Annotated[str, option("model")]
 TopLogprobs = Annotated[int | None, option("top_logprobs")]
 Unknown = Annotated[UnknownCharacters | None, option("unknown_characters")]
@@ -151,7 +139,7 @@ Timeout = Annotated[float | None, option("timeout")]
 Endpoint = Annotated[
     str,
     Parameter(
-        converter=text,
+        converter=utf8,
         validator=_check_endpoint,
         env_var="NEXTCHAR_ENDPOINT",
         metavar="HOST:PORT",

@@ -6,16 +6,18 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from nextchar_cli.command_line import utf8
+
 from ..endpoint import DEFAULT_ENDPOINT
 from ..results import Health
 from . import CommandError, ExitCode, calling
-from .arguments import Endpoint, Json, Timeout, text
+from .arguments import Endpoint, Json, Timeout
 from .output import write, write_json
 
 
 def health(
     *,
-    service: Annotated[str, Parameter(converter=text, metavar="NAME", show_default=False)] = "",
+    service: Annotated[str, Parameter(converter=utf8, metavar="NAME", show_default=False)] = "",
     json: Json = False,
     endpoint: Endpoint = DEFAULT_ENDPOINT,
     timeout: Timeout = None,
