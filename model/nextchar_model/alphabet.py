@@ -89,8 +89,8 @@ class Alphabet:
                 f"alphabet kind {self.kind!r} is unknown; this version knows {', '.join(get_args(Kind))}"
             )
         for symbol in self.symbols:
-            if not isinstance(symbol, str) or len(symbol) != 1:
-                raise AlphabetError(f"symbol {symbol!r} is not one code point")
+            if not isinstance(symbol, str) or len(symbol) != 1 or "\ud800" <= symbol <= "\udfff":
+                raise AlphabetError(f"symbol {symbol!r} is not one code point of text")
         if not self.symbols:
             raise AlphabetError("an alphabet needs at least one symbol")
         if list(self.symbols) != sorted(set(self.symbols)):

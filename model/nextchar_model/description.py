@@ -34,8 +34,8 @@ _CONFIG = ConfigDict(extra="forbid", validate_by_name=True, validate_by_alias=Tr
 Whole = Annotated[int, Strict()]
 """A whole number, and not a text that looks like one."""
 
-Size = Annotated[int, Strict(), Field(ge=1)]
-"""A positive whole number."""
+Size = Annotated[int, Strict(), Field(ge=1, lt=2**63)]
+"""A positive whole number, which the protocol can carry."""
 
 Number = Annotated[float, Strict()]
 """A number, and not a text that looks like one. May be infinite."""
@@ -146,7 +146,7 @@ class ModelDescription:
         try:
             document = json.loads(metadata[METADATA_KEY])
             version = document.pop("format_version")
-        except (ValueError, AttributeError, TypeError, KeyError) as error:
+        except (ValueError, AttributeError, TypeError, KeyError, RecursionError) as error:
             raise ModelFileError(f"{path}: the model's description is damaged") from error
         if version != FORMAT_VERSION:
             raise ModelFileError(

@@ -7,6 +7,7 @@ the checkpoint that it was exported from. The error then identifies the neighbou
 from __future__ import annotations
 
 import shlex
+from contextlib import suppress
 from pathlib import Path
 
 from .description import ModelFileError
@@ -20,10 +21,10 @@ def read_model_file(path: Path) -> bytes:
 
     Raises ``ModelFileError`` if it can't be read, or if it is recognizably something else than a model file.
     """
-    if path.is_dir():
-        raise ModelFileError(_folder(path))
     try:
         content = path.read_bytes()
+    except IsADirectoryError as error:
+        raise ModelFileError(_folder(path)) from error
     except FileNotFoundError as error:
         raise ModelFileError(f"{path}: there is no such file") from error
     except OSError as error:
@@ -34,8 +35,9 @@ def read_model_file(path: Path) -> bytes:
 
 
 def _folder(path: Path) -> str:
-    if (path / "best.pt").is_file():
-        return f"{path} is a run folder: {_export(path)}"
+    with suppress(OSError):  # the folder may be closed to this user
+        if (path / "best.pt").is_file():
+            return f"{path} is a run folder: {_export(path)}"
     return f"{path} is a folder, not a model file: name the .onnx file itself"
 
 

@@ -48,6 +48,10 @@ def test_a_path_below_a_file_is_refused(tiny: TinyModel) -> None:
     assert refusal(tiny.int8 / "model.onnx") == "can't be read: Not a directory"
 
 
+def test_a_path_that_cannot_be_looked_up_is_refused(tmp_path: Path) -> None:
+    assert refusal(tmp_path / ("a" * 300)) == "can't be read: File name too long"
+
+
 def test_a_folder_is_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path) == "is a folder, not a model file: name the .onnx file itself"
 

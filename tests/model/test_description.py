@@ -101,7 +101,7 @@ def test_another_format_version_is_refused_with_the_remedy(version: object) -> N
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "null", '"text"', "7", "{}", DESCRIPTION.to_metadata()["nextchar"][:-9]]
+    "text", ["", "{", "[]", "null", '"text"', "7", "{}", DESCRIPTION.to_metadata()["nextchar"][:-9], "[" * 10**5]
 )
 def test_a_damaged_description_is_refused(text: str) -> None:
     assert refusal({METADATA_KEY: text}) == "some/model.onnx: the model's description is damaged"
@@ -156,6 +156,7 @@ def test_a_model_file_of_an_earlier_release_keeps_its_description_byte_for_byte(
         (lambda document: document.update(hidden_size="48"), "hidden_size"),
         (lambda document: document.update(embedding_size=1.5), "embedding_size"),
         (lambda document: document.update(parameters=-1), "parameters"),
+        (lambda document: document.update(parameters=2**63), "parameters"),
         (lambda document: document.update(cell="qrnn"), "'rnn', 'gru' or 'lstm'"),
         (lambda document: document.update(precision="fp64"), "precision"),
         (lambda document: document.update(surprise=1), "surprise"),
@@ -169,6 +170,7 @@ def test_a_model_file_of_an_earlier_release_keeps_its_description_byte_for_byte(
         (lambda document: document["alphabet"].update(symbols=["b", "a"]), "order"),
         (lambda document: document["alphabet"].update(symbols=["ab"]), "'ab'"),
         (lambda document: document["alphabet"].update(symbols=[7]), "7"),
+        (lambda document: document["alphabet"].update(symbols=["\ud800"]), "'\\ud800' is not one code point of text"),
         (lambda document: document["alphabet"].update(surprise=1), "alphabet.surprise"),
         (lambda document: document["test_vector"].update(text=7), "test_vector.text"),
         (lambda document: document["test_vector"].update(text="aß"), "'ß' (U+00DF) at offset 1"),
