@@ -114,6 +114,7 @@ def test_stopped_training_keeps_both_checkpoints_and_writes_its_report(
     assert (run / "loss.png").stat().st_size > 0
 
 
+@pytest.mark.slow
 def test_full_disk_during_training_is_one_line_of_error_and_leaves_the_last_good_checkpoints(
     text: Path, tmp_path: Path
 ) -> None:

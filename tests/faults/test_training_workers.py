@@ -27,6 +27,7 @@ def others_of(process: subprocess.Popen[str]) -> list[int]:
     return [int(number) for number in children.split()]
 
 
+@pytest.mark.slow
 def test_training_that_loses_a_process_says_so_and_can_be_resumed(text: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     with training_process(text, run, processes=2) as process:
@@ -49,6 +50,7 @@ def test_process_that_ends_before_it_joins_is_told_at_once() -> None:
         pytest.fail("joined without the other process")
 
 
+@pytest.mark.slow
 def test_processes_end_with_a_training_that_is_killed(text: Path, tmp_path: Path) -> None:
     with training_process(text, tmp_path / "run", processes=2) as process:
         (other,) = others_of(process)
@@ -60,6 +62,7 @@ def test_processes_end_with_a_training_that_is_killed(text: Path, tmp_path: Path
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_stopped_training_of_two_processes_is_silent(text: Path, tmp_path: Path) -> None:
     with training_process(text, tmp_path / "run", processes=2) as process:
         process.send_signal(signal.SIGTERM)
@@ -68,6 +71,7 @@ def test_stopped_training_of_two_processes_is_silent(text: Path, tmp_path: Path)
     assert "stopped before the end" in output
 
 
+@pytest.mark.slow
 def test_batch_or_pipe_that_several_processes_cannot_share_is_refused(
     text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
