@@ -90,8 +90,10 @@ def serve(*, config: Config | None = None) -> int:
 def unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
     """Yields the ``NEXTCHAR_*`` variables that nothing reads. Raises ``UsageError`` for a misspelt setting."""
     for name, value in environment.items():
-        setting = name.removeprefix(PREFIX)
-        if setting == name or setting in _SETTINGS or _OTHERS.fullmatch(setting) or not _is_meant(value):
+        setting = name.upper().removeprefix(PREFIX)
+        if setting == name.upper() or (name == PREFIX + setting and setting in _SETTINGS):
+            continue
+        if _OTHERS.fullmatch(setting) or not _is_meant(value):
             continue
         if similar := difflib.get_close_matches(setting, _SETTINGS, n=1, cutoff=0.8):
             raise UsageError(f"there is no setting {name}; did you mean {PREFIX}{similar[0]}?")
@@ -102,6 +104,6 @@ def _comma_hint(config: Config) -> str:
     """Explains a missing model file whose path was split at a comma, because a variable gave it."""
     given = os.environ.get("NEXTCHAR_MODEL", "")
     is_split = len(config.model) > 1 and config.model == tuple(given.split(","))
-    if not is_split or all(path.exists() for path in config.models.values()):
+    if not is_split or all(map(os.path.exists, config.models.values())):
         return ""
     return "; NEXTCHAR_MODEL is split at commas: give a path with a comma by --model"

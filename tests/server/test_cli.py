@@ -102,6 +102,7 @@ def test_a_model_without_a_name_is_refused(value: str, refusal: Refusal) -> None
         ("NEXTCHAR_GPRC_PORT", "NEXTCHAR_GRPC_PORT"),
         ("NEXTCHAR_MAX_CHARACTER", "NEXTCHAR_MAX_CHARACTERS"),
         ("NEXTCHAR_LOGLEVEL", "NEXTCHAR_LOG_LEVEL"),
+        ("NEXTCHAR_Lanes", "NEXTCHAR_LANES"),
     ],
 )
 def test_a_misspelt_variable_is_refused_with_a_suggestion(
@@ -149,6 +150,11 @@ def test_a_variable_that_nothing_reads_is_reported(name: str) -> None:
 def test_a_port_that_is_no_service_link_is_taken_for_a_misspelt_setting() -> None:
     with pytest.raises(UsageError, match="NEXTCHAR_HTTP_PORT"):
         list(cli.unknown_variables({"NEXTCHAR_HTTPS_PORT": "443"}))
+
+
+def test_a_setting_in_small_letters_is_taken_for_a_misspelt_one() -> None:
+    with pytest.raises(UsageError, match="no setting nextchar_lanes; did you mean NEXTCHAR_LANES"):
+        list(cli.unknown_variables({"nextchar_lanes": "2"}))
 
 
 # Help.
