@@ -46,7 +46,6 @@ class Config:
             metavar="[NAME=]PATH",
             show_default="the packaged shakespeare.onnx",
             env_var_split=_split_at_commas,
-            json_list=False,
             help="Model file. Repeat the option to serve several; the first is the default model. NAME is the file's "
             "name without .onnx unless given. In NEXTCHAR_MODEL, commas separate several models, so a path with a "
             "comma needs the option.",

@@ -89,10 +89,6 @@ def test_a_path_in_an_option_may_hold_a_comma_and_spaces() -> None:
     assert config("--model", "my models/a,b.onnx").models == {"a,b": Path("my models/a,b.onnx")}
 
 
-def test_a_path_in_brackets_is_a_path() -> None:
-    assert config("--model", "[1].onnx", "--model", "[2]").models == {"[1]": Path("[1].onnx"), "[2]": Path("[2]")}
-
-
 def test_a_path_in_a_variable_may_hold_spaces(variables: Variables) -> None:
     variables(MODEL="my models/a.onnx,b.onnx")
     assert config().models == {"a": Path("my models/a.onnx"), "b": Path("b.onnx")}
