@@ -1,6 +1,7 @@
 """Korean in each alphabet: the streamed text equals the whole one, and no character is broken."""
 
 import asyncio
+import math
 import unicodedata
 from collections.abc import Callable
 from functools import cache
@@ -135,6 +136,14 @@ async def test_echo_score_and_stop_sequences_are_of_characters(models: Models, s
         assert sum(entry.logprob for entry in scored.characters) == pytest.approx(scored.total_logprob, abs=1e-4)
         description = (await serving.stub.GetModel(pb.GetModelRequest())).model
         assert description.alphabet_kind == kind
+
+
+async def test_bits_per_character_count_the_characters_of_the_request(models: Models, serve: Serve) -> None:
+    vowels = "\u1161" * 100  # all of them may join, so the decoder splits them by characters of its own
+    async with serve(models("bytes")) as serving:
+        scored = await serving.stub.Score(pb.ScoreRequest(text=vowels))
+    assert len(scored.characters) > len(vowels)
+    assert scored.bits_per_character == pytest.approx(-scored.total_logprob / math.log(2) / len(vowels))
 
 
 @pytest.mark.parametrize("kind", ["jamo", "bytes"])

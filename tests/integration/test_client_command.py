@@ -6,6 +6,7 @@ A real server plays scripts; the command runs in this process.
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from nextchar.v1 import generation_pb2 as pb
+from nextchar_client.commands import main
 from tests.support.command import COMMAND, Run, runner
 from tests.support.scripted_server import STARTED, Abort, ScriptedServer, Status
 
@@ -263,6 +265,18 @@ def test_health_is_1_for_an_unknown_service(server: ScriptedServer, run: Run) ->
 
 def test_health_as_json_is_an_object(server: ScriptedServer, run: Run) -> None:
     assert run("health", "--json") == (0, '{"health": "serving"}\n', "")
+
+
+def test_a_closed_output_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main(["models"]) == 5
+    assert capsys.readouterr().err == "nextchar: error: cannot write the output: standard output is closed\n"
+
+
+def test_a_closed_input_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    complaint = "nextchar: error: --file: standard input is closed (see nextchar score --help)\n"
+    assert run("score", "--file", "-") == (2, "", complaint)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

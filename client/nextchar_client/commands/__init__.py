@@ -80,6 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if not tokens:
             return _refuse(f"a command is required: {', '.join(COMMANDS)}", tokens)
+        if sys.stdout is None:  # closed by the shell: a connection could take its place
+            raise CommandError("cannot write the output: standard output is closed", ExitCode.FAILED)
         return run(app, tokens)
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED

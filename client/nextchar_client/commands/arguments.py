@@ -168,6 +168,8 @@ def text_of(argument: str | None, file: str | None, *, name: str) -> str | None:
     if argument is not None:
         raise UsageError(f"{name}, --file: give one of them, not both")
     source = "standard input" if file == "-" else file
+    if file == "-" and sys.stdin is None:
+        raise UsageError("--file: standard input is closed")
     try:
         data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except (OSError, ValueError) as error:  # a name with a null byte is a ValueError

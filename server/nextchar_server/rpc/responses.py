@@ -61,15 +61,20 @@ class WholeText:
             self.response.MergeFrom(pb.GenerateResponse(started=event.started, finished=event.finished))
 
 
-def score(request_id: str, served: ServedModel, chunk: TextChunk, total_logprob: float) -> pb.ScoreResponse:
-    """The score of a text; ``chunk`` is the whole text, and ``total_logprob`` is in nats."""
+def score(
+    request_id: str, served: ServedModel, length: int, chunk: TextChunk, total_logprob: float
+) -> pb.ScoreResponse:
+    """The score of a text of ``length`` characters; ``chunk`` is the whole text, and ``total_logprob`` is in nats.
+
+    ``chunk`` may be longer than the text: the decoder splits endless combining marks.
+    """
     return pb.ScoreResponse(
         request_id=request_id,
         model=served.name,
         model_digest=served.runner.digest,
         characters=map(_character_logprob, chunk.logprobs),
         total_logprob=total_logprob,
-        bits_per_character=-total_logprob / math.log(2) / len(chunk.text),
+        bits_per_character=-total_logprob / math.log(2) / length,
     )
 
 

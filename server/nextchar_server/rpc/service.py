@@ -96,10 +96,11 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
                 chunk.extend(taken)
         if taken is End.DRAINED:
             raise DrainingError
-        self._metrics.prompt_characters.labels(model.name).inc(len(scoring.text.text))
+        length = len(scoring.text.text)
+        self._metrics.prompt_characters.labels(model.name).inc(length)
         characters = Characters(model.alphabet)
         text = characters.feed(chunk).joined(characters.flush())
-        return responses.score(request_id(), model, text, math.fsum(chunk.logprobs))
+        return responses.score(request_id(), model, length, text, math.fsum(chunk.logprobs))
 
     def _describe(self, model: ServedModel) -> pb.Model:
         return responses.model(model, is_default=model is self._catalog.default)
