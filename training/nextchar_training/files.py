@@ -6,6 +6,7 @@ at whatever moment, finds the old content or the new, and never half of either.
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -13,9 +14,12 @@ from pathlib import Path
 def write_whole(path: Path, content: bytes | memoryview, *, kind: str = "file") -> None:
     """Writes ``content`` to a file beside ``path``, forces it onto the disk, then renames it to ``path``.
 
-    ``kind`` names the content in the error, e.g. "checkpoint". Raises ``OSError``, which names ``path``, if that fails:
-    the file that was at ``path`` before is then untouched, and nothing else is left behind.
+    ``kind`` names the content in the error, e.g. "checkpoint". Raises ``OSError``, which names ``path``, if that fails
+    or if ``path`` is a device or a pipe: the file that was at ``path`` before is then untouched, and nothing else is
+    left behind.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):  # a device or a pipe, which the rename would replace
+        raise OSError(errno.EINVAL, f"the {kind} was not written: not a regular file", str(path))
     partial = path.with_name(f"{path.name}.partial")
     try:
         with partial.open("wb") as file:

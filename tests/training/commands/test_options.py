@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,9 @@ def test_a_file_that_can_be_written_is_accepted(tmp_path: Path) -> None:
     options.check_file(tmp_path / "new.onnx")
     (tmp_path / "old.onnx").touch()
     options.check_file(tmp_path / "old.onnx")
+
+
+def test_a_pipe_or_device_is_not_accepted_as_a_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="pipe is not a regular file"):
+        options.check_file(tmp_path / "pipe")

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -17,3 +18,12 @@ def test_failed_write_names_the_file_and_its_kind_and_leaves_nothing(tmp_path: P
         write_whole(tmp_path / "folder", b"content", kind="checkpoint")
     assert failure.value.filename == str(tmp_path / "folder")
     assert [file.name for file in tmp_path.iterdir()] == ["folder"]
+
+
+def test_pipe_or_device_is_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match="not written: not a regular file"):
+        write_whole(pipe, b"content")
+    assert pipe.is_fifo()
+    assert [file.name for file in tmp_path.iterdir()] == ["pipe"]

@@ -123,6 +123,8 @@ def check_file(out: Path) -> None:
     """Raises ``UsageError`` if the file that --out names can't be written."""
     if out.is_dir():
         raise UsageError(f"--out: {out} is a folder; name a file in it")
+    if out.exists() and not out.is_file():
+        raise UsageError(f"--out: {out} is not a regular file")
     if not out.parent.is_dir():
         raise UsageError(f"--out: there is no folder {out.parent}")
     if not os.access(out if out.exists() else out.parent, os.W_OK):
