@@ -144,6 +144,14 @@ def test_a_finished_run_trains_on(run: Path, tmp_path: Path, capsys: pytest.Capt
     assert rows[: len((run / "loss.csv").read_text().splitlines())] == (run / "loss.csv").read_text().splitlines()
 
 
+def test_a_run_whose_text_has_changed_does_not_train_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text, run = tmp_path / "text.txt", tmp_path / "run"
+    text.write_text(TEXT)
+    assert main(["fit", str(text), "--out", str(run), "--epochs=1", *SMALL]) == 0
+    text.write_text(TEXT + "é")  # not in the alphabet either
+    assert "is no longer the text that the model was trained on" in error_of(["resume", str(run), "--epochs=1"], capsys)
+
+
 def test_an_interrupted_run_takes_no_other_budget(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

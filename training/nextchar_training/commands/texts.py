@@ -52,12 +52,12 @@ def read_dataset_again(
     if "-" in sources:
         raise CorpusError(f"the model was trained on standard input, which can't be read again; {remedy}")
     try:
-        dataset = read_dataset(sources, rules, cache, alphabet=alphabet)
+        dataset = read_dataset(sources, rules, cache)
     except (CorpusError, DatasetError) as error:
         raise CorpusError(f"the corpus of the training can't be read again: {error}; {remedy}") from error
     if dataset.facts.sha256 != sha256:
         raise CorpusError(f"{dataset.corpus.name} is no longer the text that the model was trained on; {remedy}")
-    return dataset
+    return dataset if alphabet is None else respelled(dataset, alphabet)
 
 
 def spelled(sources: Sequence[str], model: Checkpoint, cache: Path | None, characters: int) -> list[Spelling]:
