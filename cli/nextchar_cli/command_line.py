@@ -157,7 +157,7 @@ def _place(error: UnknownOptionError, tokens: Sequence[str]) -> int | None:
     for place, given in enumerate(tokens):
         if given == "--":
             return None
-        if given.startswith(_option(error)):
+        if given == _option(error) or given.startswith(f"{_option(error)}="):  # without its value in the error
             return place
     return None
 

@@ -110,6 +110,8 @@ def test_a_mistake_is_one_line_that_names_the_option(
     ("arguments", "name"),
     [
         (["make", "-", "--count", "2"], "-"),
+        (["make", "--count", "2", "-"], "-"),
+        (["make", "--count=2", "- milk"], "- milk"),
         (["make", "- milk = white", "--count", "2"], "- milk = white"),
         (["make", "--count", "2", "--", "-x"], "-x"),
     ],
