@@ -135,7 +135,7 @@ def _takes_arguments(error: UnknownOptionError) -> bool:
 
 
 def _with_text_last(error: CycloptsError, tokens: Sequence[str]) -> list[str] | None:
-    """Returns ``tokens`` with an unknown option moved behind ``--``, where it is text, or None if it may be an option.
+    """Returns ``tokens`` with an unknown option moved behind ``--``, to be text; None if it may be an option.
 
     A dash alone and a dash in a text with a space can only be text.
     """
