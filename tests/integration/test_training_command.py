@@ -144,6 +144,16 @@ def test_a_finished_run_trains_on(run: Path, tmp_path: Path, capsys: pytest.Capt
     assert rows[: len((run / "loss.csv").read_text().splitlines())] == (run / "loss.csv").read_text().splitlines()
 
 
+def test_a_row_without_its_weights_does_not_count_when_a_run_trains_on(run: Path, tmp_path: Path) -> None:
+    longer = tmp_path / "run"
+    shutil.copytree(run, longer)
+    step = load_checkpoint(longer / "last.pt").record.step
+    with (longer / "loss.csv").open("a") as table:
+        table.write(f"{step + 1},9.0,9.0,9,0.001,0.5,0.5\n")
+    assert main(["resume", str(longer), "--epochs=1", "--threads=1"]) == 0
+    assert ",9.0,9.0,9," not in (longer / "loss.csv").read_text()
+
+
 def test_a_run_whose_text_has_changed_does_not_train_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text, run = tmp_path / "text.txt", tmp_path / "run"
     text.write_text(TEXT)

@@ -87,6 +87,7 @@ def _extend(folder: RunFolder, budget: dict[str, Any], machine: Machine, cache: 
         device=device_of(machine.device, machine.processes),
         tensorboard=bool(folder.event_files),
         initial=last,
-        earlier=folder.read_losses(),
+        # Without a row that was written just before a kill, and whose weights were not.
+        earlier=[row for row in folder.read_losses() if row.step <= last.record.step],
     )
     return train(job, folder, machine.processes)
