@@ -19,7 +19,6 @@ from cyclopts import (
     CycloptsError,
     MissingArgumentError,
     Parameter,
-    RepeatArgumentError,
     Token,
     UnknownOptionError,
     UnusedCliTokensError,
@@ -43,14 +42,17 @@ class UsageError(Exception):
 
 
 def make_app(name: str, description: str, *, exit_codes: str = "", readers: Sequence[Reader] = ()) -> App:
-    """An empty application; ``exit_codes`` stands below its help and that of its commands."""
+    """An empty application; ``exit_codes`` stands below its help and that of its commands.
+
+    Of an option that is given twice, the last one counts, so that an alias with options can be overridden.
+    """
     return App(
         name=name,
         help=description,
         help_format="plaintext",
         help_epilogue=exit_codes or None,
         version=f"nextchar {version('nextchar')}",
-        default_parameter=Parameter(negative=(), show_env_var=False),
+        default_parameter=Parameter(negative=(), show_env_var=False, allow_repeating=True),
         result_action="return_value",
         suppress_keyboard_interrupt=False,
         config=(*readers, _check_whole_numbers),
@@ -63,6 +65,8 @@ def run(app: App, arguments: Sequence[str] | None = None) -> int:
     A command returns its own exit code, or None for 0.
     """
     tokens = list(sys.argv[1:] if arguments is None else arguments)
+    if not tokens and (commands := [command for command in app if not command.startswith("-")]):
+        return _complain(app, f"a command is required: {', '.join(commands)}", ())
     try:
         code = app(tokens, exit_on_error=False, print_error=False)
     except CycloptsError as error:
@@ -117,8 +121,6 @@ def _message(error: CycloptsError) -> str:
         case MissingArgumentError() if argument is not None:
             given = argument.name in (error.root_input_tokens or ())
             return f"{argument.name} needs a value" if given else f"{_origin(argument)} is required"
-        case RepeatArgumentError() if error.token is not None:
-            return f"{error.token.keyword} is given twice"
         case UnknownOptionError() if _place(error, error.root_input_tokens or ()) is None:
             return f"unexpected argument {_option(error)!r}"
         case UnknownOptionError() if _takes_arguments(error) and not _option(error).startswith("--"):

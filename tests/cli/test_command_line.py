@@ -88,7 +88,6 @@ def app() -> App:
             f"make x --count {'9' * 5000}",
             f"--count: '{'9' * 59}… is invalid; it must be a whole number (see thing make --help)",
         ),
-        ("make x --count 1 --count 2", "--count is given twice (see thing make --help)"),
         ("make x y", "unexpected argument 'y' (see thing make --help)"),
         ("make x -- -y", "unexpected argument '-y' (see thing make --help)"),
         ("make x -", "unexpected argument '-' (see thing make --help)"),
@@ -138,6 +137,16 @@ def test_a_misspelt_name_gets_a_suggestion(arguments: list[str], hint: str, caps
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("thing: error: unknown ")
     assert hint in line
+
+
+def test_of_an_option_given_twice_the_last_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(app(), "make x --count 1 --lanes 3 --count 2 --lanes 4".split()) == 0
+    assert capsys.readouterr().out == "x Sizes(lanes=4, share=0.5, kind='int8') 2\n"
+
+
+def test_without_a_command_the_line_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(app(), []) == 2
+    assert capsys.readouterr().err == "thing: error: a command is required: make (see thing --help)\n"
 
 
 def test_the_command_chooses_the_exit_code(capsys: pytest.CaptureFixture[str]) -> None:

@@ -78,7 +78,6 @@ def test_if_no_server_answers_the_line_names_the_endpoint(run: Run) -> None:
         (["generate", "--timeout", "0"], "--timeout: 0.0 is invalid; it must be a number of seconds above 0"),
         (["generate", "--top-logprobs", "3"], "--top-logprobs needs --json"),
         (["generate", "--stop"], "--stop needs a value"),
-        (["generate", "--seed", "1", "--seed", "2"], "--seed is given twice"),
         (["generate", "caf\udce9"], "PROMPT: byte 0xe9 at offset 3 is not UTF-8"),
         (["generate", "--stop", "한\udcff"], "--stop: byte 0xff at offset 3 is not UTF-8"),
         (["generate", "--endpoint", "caf\udce9:1"], "--endpoint: byte 0xe9 at offset 3 is not UTF-8"),

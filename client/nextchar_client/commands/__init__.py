@@ -78,8 +78,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command with ``arguments``, or those of the process, and returns its exit code."""
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        if not tokens:
-            return _refuse(f"a command is required: {', '.join(COMMANDS)}", tokens)
         if sys.stdout is None:  # closed by the shell: a connection could take its place
             raise CommandError("cannot write the output: standard output is closed", ExitCode.FAILED)
         return run(app, tokens)
