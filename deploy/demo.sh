@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From a text to a stream on this machine in about two minutes after installation: `make demo`.
+# From a text to a stream on this machine in about two and a half minutes after installation: `make demo`.
 # Trains on Python's standard library, exports, serves, streams, shows the metrics, and stops what it started.
 #
 #   deploy/demo.sh BIN [MINUTES]     BIN is the folder with the nextchar commands
@@ -29,7 +29,7 @@ for line in open(sys.argv[1]):
 PYTHON
 }
 
-step nextchar-train fit stdlib --out $run --minutes "$minutes"
+step nextchar-train fit stdlib --out $run --minutes "$minutes" --overwrite
 "$bin/nextchar-train" fit stdlib --out $run --minutes "$minutes" --overwrite
 
 step nextchar-train export $run --out $run/model.onnx
@@ -74,7 +74,7 @@ cat <<NEXT
 
 The server drained and stopped. The run is in $run: report.md, loss.png, samples.txt, model.onnx.
 
-Next, after: source ${bin%/bin}/bin/activate
+Next (first run: . $bin/activate)
   nextchar-server --model $run/model.onnx                         serve it again; then, in another terminal:
   nextchar generate "import " --seed 1                            stream from it
   nextchar-train fit my-text.txt --out runs/mine --minutes 10     train on a text of your own

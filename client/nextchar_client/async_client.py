@@ -22,7 +22,7 @@ from nextchar.v1 import generation_pb2_grpc as rpc
 from . import conversion
 from .channel import open_channel
 from .endpoint import DEFAULT_ENDPOINT
-from .errors import IncompleteStreamError, InvalidArgumentError, error_of_call
+from .errors import IncompleteStreamError, InvalidArgumentError, NotFoundError, error_of_call
 from .options import GenerationOptions, UnknownCharacters
 from .results import Event, Finished, Generation, Health, Model, Score
 
@@ -127,7 +127,12 @@ class AsyncClient:
     async def health(self, service: str = "", *, timeout: float | None = None) -> Health:
         """Asks grpc.health.v1 whether the server, or one of its services, takes calls. Never retried."""
         request = conversion.request(health_pb2.HealthCheckRequest, service=service)
-        return conversion.health(await _answer(self._health.Check(request, timeout=self._seconds(timeout))))
+        try:
+            return conversion.health(await _answer(self._health.Check(request, timeout=self._seconds(timeout))))
+        except NotFoundError as error:  # gRPC's own health service sends no details
+            raise NotFoundError(
+                f"the server has no service {service!r}", status=error.status, request_id=error.request_id
+            ) from error.__cause__
 
     def _seconds(self, timeout: float | None) -> float | None:
         return self._timeout if timeout is None else _checked(timeout)

@@ -46,7 +46,7 @@ class GenerationOptions(TypedDict, total=False):
     """Regular expression that the whole generated text matches. Servers of this version don't serve it yet: they answer
     UNIMPLEMENTED. Default: any text."""
     unknown_characters: UnknownCharacters | None
-    """How to treat characters of the prompt outside the model's alphabet. Default: ``error``."""
+    """How to treat characters of the prompt, or of a scored text, outside the model's alphabet. Default: ``error``."""
     replacement_character: str | None
     """The character that takes the place of unknown ones, with ``replace``. Default: none."""
     timeout: float | None

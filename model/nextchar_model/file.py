@@ -25,8 +25,6 @@ def read_model_file(path: Path) -> bytes:
         content = path.read_bytes()
     except IsADirectoryError as error:
         raise ModelFileError(_folder(path)) from error
-    except FileNotFoundError as error:
-        raise ModelFileError(f"{path}: there is no such file") from error
     except OSError as error:
         raise ModelFileError(f"{path}: can't be read: {error.strerror}") from error
     if other := _other_kind(path, content[:_HEAD]):
@@ -37,7 +35,7 @@ def read_model_file(path: Path) -> bytes:
 def _folder(path: Path) -> str:
     with suppress(OSError):  # the folder may be closed to this user
         if (path / "best.pt").is_file():
-            return f"{path} is a run folder: {_export(path)}"
+            return f"{path} is a run folder; {_export(path)}"
     return f"{path} is a folder, not a model file: name the .onnx file itself"
 
 
@@ -46,9 +44,9 @@ def _other_kind(path: Path, head: bytes) -> str | None:
     if not head:
         return "empty, not a model file"
     if head.startswith(_ZIP) and b"nextchar checkpoint" in head:
-        return f"a training checkpoint: {_export(path)}"
+        return f"a training checkpoint; {_export(path)}"
     if head.startswith(_ZIP) and b"nextchar stopped run" in head:
-        return f"a snapshot of a training: {_export(path.parent)}"
+        return f"a snapshot of a training; {_export(path.parent)}"
     if _is_text(head):
         return "a text file, not a model file: name the .onnx file that nextchar-train export wrote"
     return None

@@ -63,8 +63,8 @@ def _is_meant(value: str) -> bool:
 app = make_app(
     "nextchar-server",
     "Serves text generation from character-level models over gRPC.\n\n"
-    "Every option is also a variable: NEXTCHAR_GRPC_PORT for --grpc-port. An option goes before its variable; an "
-    "empty variable means the default.",
+    "Every option is also a variable: NEXTCHAR_GRPC_PORT for --grpc-port. An option takes precedence over its "
+    "variable; an empty variable means the default.",
     exit_codes="Exit codes: 0: drained after SIGTERM or SIGINT. 1: could not start. 2: an option or a variable is "
     "wrong.",
     readers=(Env(PREFIX, command=False), _ignore_unset),
@@ -106,4 +106,4 @@ def _comma_hint(config: Config) -> str:
     is_split = len(config.model) > 1 and config.model == tuple(given.split(","))
     if not is_split or all(map(os.path.exists, config.models.values())):
         return ""
-    return "; NEXTCHAR_MODEL is split at commas: give a path with a comma by --model"
+    return "; NEXTCHAR_MODEL is split at commas: use --model for a path with a comma"

@@ -41,7 +41,7 @@ def edited(source: Path, target: Path, edit: Callable[[dict[str, Any]], object])
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    assert refusal(tmp_path / "none.onnx") == "there is no such file"
+    assert refusal(tmp_path / "none.onnx") == "can't be read: No such file or directory"
 
 
 def test_a_path_below_a_file_is_refused(tiny: TinyModel) -> None:
@@ -60,7 +60,7 @@ def test_a_run_folder_is_refused_with_the_command_that_exports_it(tmp_path: Path
     run = tmp_path / "mine"
     run.mkdir()
     shutil.copy(COMPATIBILITY / "best.pt", run)
-    assert refusal(run) == f"is a run folder: export it first: nextchar-train export {run} --out model.onnx"
+    assert refusal(run) == f"is a run folder; export it first: nextchar-train export {run} --out model.onnx"
 
 
 def test_the_command_quotes_a_path_with_spaces(tmp_path: Path) -> None:
@@ -71,13 +71,13 @@ def test_the_command_quotes_a_path_with_spaces(tmp_path: Path) -> None:
 
 def test_a_checkpoint_is_refused_with_the_command_that_exports_it() -> None:
     path = COMPATIBILITY / "best.pt"
-    assert refusal(path) == f"is a training checkpoint: export it first: nextchar-train export {path} --out model.onnx"
+    assert refusal(path) == f"is a training checkpoint; export it first: nextchar-train export {path} --out model.onnx"
 
 
 def test_a_snapshot_is_refused_with_the_command_that_exports_its_run() -> None:
     path = COMPATIBILITY / "stopped.pt"
     assert refusal(path) == (
-        f"is a snapshot of a training: export it first: nextchar-train export {path.parent} --out model.onnx"
+        f"is a snapshot of a training; export it first: nextchar-train export {path.parent} --out model.onnx"
     )
 
 

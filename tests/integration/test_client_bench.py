@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -105,7 +106,14 @@ def test_the_report_is_a_table(server: ScriptedServer, run: Run) -> None:
     assert rows["model"] == "tiny 0123456789ab"
     assert rows["requests"] == "4 completed, 1 failed, 1 INTERNAL"
     assert rows["coalescing"] == "4.0 characters per message"
+    assert re.fullmatch(r"fastest \d\.\d{3} s, slowest \d\.\d{3} s \(ratio \d+\.\d\d\)", rows["streams"])
     assert errors == "nextchar: error: INTERNAL: 1 requests; the first: so the script says\n"
+
+
+def test_a_request_that_the_server_refuses_is_reported_with_the_option(server: ScriptedServer, run: Run) -> None:
+    server.scripts = [MODEL, [Abort(Status.INVALID_ARGUMENT, "parameters.max_characters: 256 is too much")]]
+    _, _, errors = run("bench", "--requests", "2")
+    assert "INVALID_ARGUMENT: 2 requests; the first: --max-characters: 256 is too much\n" in errors
 
 
 def test_the_report_of_requests_that_all_failed_has_dashes(server: ScriptedServer, run: Run) -> None:
@@ -130,7 +138,7 @@ def test_a_server_that_does_not_describe_its_model_gets_no_load(
 def test_if_no_server_answers_the_line_names_the_endpoint(run: Run) -> None:
     code, output, errors = run("bench", "--endpoint", "127.0.0.1:1")
     assert (code, output) == (3, "")
-    assert errors.startswith("nextchar: error: UNAVAILABLE at 127.0.0.1:1: ")
+    assert errors.startswith("nextchar: error: no server answers at 127.0.0.1:1: is nextchar-server running? (")
 
 
 @pytest.mark.parametrize(

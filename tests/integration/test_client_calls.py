@@ -155,7 +155,7 @@ async def test_health_is_the_servers_answer(
 
 
 async def test_health_of_an_unknown_service_is_not_found(client: AsyncClient) -> None:
-    with pytest.raises(NotFoundError):
+    with pytest.raises(NotFoundError, match=r"no service 'nextchar\.v9\.GenerationService'"):
         await client.health("nextchar.v9.GenerationService")
 
 

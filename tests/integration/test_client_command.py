@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2
 
 from nextchar.v1 import generation_pb2 as pb
 from nextchar_client.commands import main
-from tests.support.command import COMMAND, Run, runner
+from tests.support.command import COMMAND, Run, on_a_terminal, runner
 from tests.support.scripted_server import STARTED, Abort, ScriptedServer, Status
 
 COMMANDS = ["generate", "score", "models", "health", "bench"]
@@ -36,7 +36,8 @@ def run(capfdbinary: pytest.CaptureFixture[bytes]) -> Run:
 @pytest.mark.parametrize(
     ("script", "code", "line"),
     [
-        ([Abort(Status.INVALID_ARGUMENT, "top_p: 2")], 2, "INVALID_ARGUMENT: top_p: 2"),
+        ([Abort(Status.INVALID_ARGUMENT, "top_p: 2")], 2, "INVALID_ARGUMENT: --top-p: 2"),
+        ([Abort(Status.INVALID_ARGUMENT, "no field: 2")], 2, "INVALID_ARGUMENT: no field: 2"),
         ([Abort(Status.NOT_FOUND, "no model 'x'")], 2, "NOT_FOUND: no model 'x'"),
         ([STARTED, Abort(Status.UNAVAILABLE, "gone")], 3, "UNAVAILABLE at {endpoint}: gone"),
         ([STARTED, Abort(Status.RESOURCE_EXHAUSTED, "full")], 3, "RESOURCE_EXHAUSTED: full"),
@@ -59,8 +60,33 @@ def test_a_failure_is_one_line_and_its_exit_code(
 def test_if_no_server_answers_the_line_names_the_endpoint(run: Run) -> None:
     code, output, errors = run("models", "--endpoint", "127.0.0.1:1")
     assert (code, output) == (3, "")
-    assert errors.startswith("nextchar: error: UNAVAILABLE at 127.0.0.1:1: ")
+    assert errors.startswith(
+        "nextchar: error: no server answers at 127.0.0.1:1: is nextchar-server running? (UNAVAILABLE: "
+    )
+    assert errors.endswith("Connection refused)\n")
     assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("message", "line"),
+    [
+        (
+            "parameters.replacement_character: only goes with UNKNOWN_CHARACTERS_REPLACE",
+            "--replacement: only goes with --unknown replace",
+        ),
+        ("parameters.unknown_characters: 9", "--unknown: 9"),
+        ("parameters.stop_sequences: 17 stop sequences", "--stop: 17 stop sequences"),
+        ("parameters.stop_sequences[1]: can never appear", "--stop number 2: can never appear"),
+        ("parameters.character_bias['€']: the key is unknown", "--bias '€': the key is unknown"),
+        ("parameters.character_bias[']']: the key is unknown", "--bias ']': the key is unknown"),
+        ("prompt: 9 characters", "PROMPT: 9 characters"),
+    ],
+)
+def test_a_field_that_the_server_refuses_is_named_by_its_option(
+    server: ScriptedServer, run: Run, message: str, line: str
+) -> None:
+    server.scripts = [[Abort(Status.INVALID_ARGUMENT, message)]]
+    assert run("generate") == (2, "", f"nextchar: error: INVALID_ARGUMENT: {line}\n")
 
 
 @pytest.mark.parametrize(
@@ -191,6 +217,23 @@ def test_a_wide_table_on_a_pipe_is_plain_and_neither_wrapped_nor_cut(
     assert "\x1b" not in heading + row
 
 
+def test_models_on_a_narrow_terminal_are_listed_one_below_the_other(server: ScriptedServer) -> None:
+    models = [pb.Model(name=name, precision="int8", provider="cpu", digest="0123456789abcdef") for name in "ab"]
+    server.scripts = [[pb.ListModelsResponse(models=models)]]
+    code, output = on_a_terminal("models", columns=40)
+    lines = output.decode().splitlines()
+    assert code == 0
+    assert max(map(len, lines)) <= 40
+    assert [line for line in lines if line.startswith(("MODEL", "ARITHMETIC"))] == [
+        *["MODEL       a", "ARITHMETIC  int8 on cpu", "MODEL       b", "ARITHMETIC  int8 on cpu"]
+    ]
+
+
+def test_models_on_a_wide_terminal_are_a_table(server: ScriptedServer) -> None:
+    server.scripts = [[pb.ListModelsResponse(models=[pb.Model(name="a"), pb.Model(name="b")])]]
+    assert len(on_a_terminal("models", columns=120)[1].splitlines()) == 3
+
+
 def test_models_as_json_is_one_object_per_model(server: ScriptedServer, run: Run) -> None:
     server.scripts = [[pb.ListModelsResponse(models=[pb.Model(name="a", alphabet=["한"]), pb.Model(name="b")])]]
     _, output, _ = run("models", "--json")
@@ -220,7 +263,7 @@ def test_score_prints_a_table_of_characters(server: ScriptedServer, run: Run) ->
     server.scripts = [[score_response()]]
     _, output, _ = run("score", "\n", "--characters", "--top-logprobs", "1")
     heading, row, *_ = output.splitlines()
-    assert heading.split() == ["OFFSET", "NATS", "BITS", "CHARACTER", "LIKELIEST"]
+    assert heading.split() == ["OFFSET", "LOG-PROBABILITY", "(NATS)", "BITS", "CHARACTER", "LIKELIEST"]
     assert row.split() == ["0", "-0.5000", "0.7213", r"'\n'", "'b'", "-1.000"]
 
 
@@ -255,11 +298,12 @@ def test_health_is_1_if_the_server_does_not_serve(server: ScriptedServer, run: R
 def test_health_is_1_if_no_server_answers(run: Run) -> None:
     code, output, errors = run("health", "--endpoint", "127.0.0.1:1")
     assert (code, output) == (1, "")
-    assert errors.startswith("nextchar: error: UNAVAILABLE at 127.0.0.1:1: ")
+    assert errors.startswith("nextchar: error: no server answers at 127.0.0.1:1: ")
 
 
 def test_health_is_1_for_an_unknown_service(server: ScriptedServer, run: Run) -> None:
-    assert run("health", "--service", "nextchar.v9")[0] == 1
+    line = "nextchar: error: NOT_FOUND: the server has no service 'nextchar.v9'\n"
+    assert run("health", "--service", "nextchar.v9") == (1, "", line)
 
 
 def test_health_as_json_is_an_object(server: ScriptedServer, run: Run) -> None:

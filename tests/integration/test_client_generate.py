@@ -5,7 +5,6 @@ Most tests run the command in this process; those about signals, pipes and termi
 
 import json
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ import pytest
 
 from nextchar.v1 import generation_pb2 as pb
 from nextchar_client import FinishReason
-from tests.support.command import COMMAND, Run, runner
+from tests.support.command import COMMAND, Run, on_a_terminal, runner
 from tests.support.scripted_server import FINISHED, HANG, STARTED, Abort, ScriptedServer, Status, delta
 
 GENERATE = [*COMMAND, "generate"]
@@ -34,19 +33,6 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedServer]:
 @pytest.fixture
 def run(capfdbinary: pytest.CaptureFixture[bytes]) -> Run:
     return runner(capfdbinary)
-
-
-def on_a_terminal(*arguments: str) -> tuple[int, bytes]:
-    """Exit code and standard output of ``nextchar generate`` on a terminal."""
-    ours, terminal = pty.openpty()
-    ended = subprocess.run([*GENERATE, *arguments], stdout=terminal, stderr=subprocess.PIPE, timeout=30)
-    os.close(terminal)
-    try:
-        return ended.returncode, os.read(ours, 1000)
-    except OSError:  # Linux: the terminal is closed and nothing was written
-        return ended.returncode, b""
-    finally:
-        os.close(ours)
 
 
 def test_the_output_on_a_pipe_is_exactly_the_text(server: ScriptedServer, run: Run) -> None:
@@ -167,7 +153,7 @@ def test_json_prints_one_object_per_event(server: ScriptedServer, run: Run) -> N
 def test_verbose_shows_seed_and_reason_on_standard_error(server: ScriptedServer, run: Run) -> None:
     code, output, errors = run("generate", "--verbose")
     assert (code, output) == (0, WHOLE)
-    assert f"seed {2**64 - 1}" in errors
+    assert f"seed {2**64 - 1}, request {STARTED.started.request_id}\n" in errors
     assert f"ended by {FinishReason.MAX_CHARACTERS}" in errors
 
 
@@ -193,7 +179,7 @@ def test_newline_adds_nothing_to_a_call_that_failed_without_text(server: Scripte
 @pytest.mark.parametrize(("last", "shown"), [("words", b"words\r\n"), ("words\n", b"words\r\n")])
 def test_on_a_terminal_the_output_ends_with_a_newline(server: ScriptedServer, last: str, shown: bytes) -> None:
     server.scripts = [[STARTED, delta(last), FINISHED]]
-    assert on_a_terminal() == (0, shown)
+    assert on_a_terminal("generate") == (0, shown)
 
 
 def test_text_is_utf_8_whatever_the_locale_is(server: ScriptedServer) -> None:

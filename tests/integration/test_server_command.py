@@ -74,7 +74,7 @@ def test_a_missing_model_is_reported_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / "none.onnx"
     completed = run("--model", path)
     assert completed.returncode == 1
-    assert complaint(completed) == f"{path}: there is no such file"
+    assert complaint(completed) == f"{path}: can't be read: No such file or directory"
 
 
 def test_a_checkpoint_is_refused_with_the_command_that_exports_it() -> None:
@@ -102,8 +102,8 @@ def test_a_truncated_model_is_reported_in_one_line(tiny: TinyModel, tmp_path: Pa
 def test_a_path_that_a_variable_split_at_its_comma_is_reported_with_the_remedy(tmp_path: Path) -> None:
     completed = run(NEXTCHAR_MODEL=str(tmp_path / "a,b.onnx"))
     assert completed.returncode == 1
-    assert complaint(completed).startswith(f"{tmp_path / 'a'}: there is no such file")
-    assert complaint(completed).endswith("NEXTCHAR_MODEL is split at commas: give a path with a comma by --model")
+    assert complaint(completed).startswith(f"{tmp_path / 'a'}: can't be read: No such file or directory")
+    assert complaint(completed).endswith("NEXTCHAR_MODEL is split at commas: use --model for a path with a comma")
 
 
 def test_cuda_without_a_cuda_build_is_reported_with_the_remedy(tiny: TinyModel) -> None:

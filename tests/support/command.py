@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import subprocess
 import sys
 from collections.abc import Callable
 
@@ -14,6 +17,22 @@ COMMAND = [sys.executable, "-m", "nextchar_client"]
 
 Run = Callable[..., tuple[int, str, str]]
 """Runs the command with arguments and returns its exit code, standard output and standard error."""
+
+
+def on_a_terminal(*arguments: str, columns: int = 80) -> tuple[int, bytes]:
+    """Exit code and standard output of the command on a terminal ``columns`` wide."""
+    ours, terminal = pty.openpty()
+    environment = os.environ | {"COLUMNS": str(columns)}
+    ended = subprocess.run([*COMMAND, *arguments], stdout=terminal, stderr=subprocess.PIPE, env=environment, timeout=30)
+    os.close(terminal)
+    output = b""
+    try:
+        while more := os.read(ours, 1000):
+            output += more
+    except OSError:  # Linux: the terminal is closed, and all that was written has been read
+        pass
+    os.close(ours)
+    return ended.returncode, output
 
 
 def runner(captured: pytest.CaptureFixture[bytes]) -> Run:

@@ -43,6 +43,9 @@ COMMANDS = {
     "bench": "Put load on the server and measure its speed.",
 }
 
+# How gRPC begins its own messages about a server that it doesn't reach, or whose name has no address.
+_NO_CONNECTION = ("connections to all backends failing", "failed to connect to all addresses", "errors resolving")
+
 
 class ExitCode(IntEnum):
     """The exit code of the command; the module's docstring explains each."""
@@ -124,10 +127,16 @@ def _with_options(message: str) -> str:
 
 
 def _description(error: NextcharError, endpoint: str) -> str:
-    """``error`` on one line: its status, the endpoint if no server answered, and its message."""
+    """``error`` on one line: its status and its message, with the endpoint if no server answered."""
     message = " ".join(str(error).splitlines())
     if error.status is None:
         return message
+    if isinstance(error, UnavailableError) and message.startswith(_NO_CONNECTION):
+        return f"no server answers at {endpoint}: is nextchar-server running? ({error.status.name}: {message})"
+    if isinstance(error, InvalidArgumentError):
+        from .arguments import with_option
+
+        message = with_option(message)
     place = f" at {endpoint}" if isinstance(error, UnavailableError) else ""
     request = f" (request {error.request_id})" if error.request_id and error.request_id not in message else ""
     return f"{error.status.name}{place}: {message}{request}"

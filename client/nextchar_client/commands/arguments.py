@@ -7,6 +7,7 @@ names the option or the variable, before a server is asked.
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -71,6 +72,7 @@ def _check_endpoint(_: Any, endpoint: str) -> None:
         raise ValueError(complaint)
 
 
+_FIELD = re.compile(r"(parameters\.)?(?P<field>\w+)(\[(?P<key>.*?)\])?: ", re.DOTALL)
 _HINTS = get_type_hints(GenerationOptions)
 _HELP = {
     field.arg_name: " ".join((field.description or "").replace("``", "").split())
@@ -119,6 +121,22 @@ def option_name(keyword: str) -> str:
         return keyword.upper()
     names = _SPELLINGS.get(keyword, Parameter()).name
     return next(iter(names or [f"--{keyword.replace('_', '-')}"]))
+
+
+def with_option(message: str) -> str:
+    """The server's ``message`` about a field of a request, with the option in place of the field.
+
+    ``parameters.replacement_character: …`` becomes ``--replacement: …``; any other message stays.
+    """
+    match = _FIELD.match(message)
+    if match is None:
+        return message
+    keyword = {"stop_sequences": "stop"}.get(match["field"], match["field"])
+    if keyword not in {"prompt", "text", *_HINTS}:
+        return message
+    key, rest = match["key"], message[match.end() :]
+    place = "" if key is None else f" number {int(key) + 1}" if key.isdigit() else f" {key}"
+    return f"{option_name(keyword)}{place}: {rest.replace('UNKNOWN_CHARACTERS_REPLACE', '--unknown replace')}"
 
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from ..bench.load import Load
 from ..bench.measurement import Measurement, Report
 from ..endpoint import DEFAULT_ENDPOINT
 from . import ExitCode, calling
-from .arguments import Endpoint, File, Json, text_of
+from .arguments import Endpoint, File, Json, text_of, with_option
 from .output import complain, say, write, write_json, write_table
 
 if TYPE_CHECKING:  # it needs gRPC, which the help doesn't
@@ -57,7 +57,10 @@ def bench(
     else:
         _write_report(report)
     for status, count in report.errors.items():
-        complain(f"{status}: {count} requests; the first: {' '.join(measurement.complaints[status].splitlines())}")
+        first = " ".join(measurement.complaints[status].splitlines())
+        if status == "INVALID_ARGUMENT":
+            first = with_option(first)
+        complain(f"{status}: {count} requests; the first: {first}")
     if report.cpu >= _BOTTLENECK_CPU and report.window_seconds >= _BOTTLENECK_SECONDS:
         say(f"warning: the load generator is the bottleneck: it used {report.cpu:.2f} of a core")
     if interrupted:
@@ -111,9 +114,7 @@ def _write_report(report: Report) -> None:
         rows.append(("coalescing", f"{report.characters / report.messages:.1f} characters per message"))
     if report.fastest_seconds is not None and report.slowest_seconds is not None:
         fastest, slowest = report.fastest_seconds, report.slowest_seconds
-        rows.append(
-            ("streams", f"{fastest:.3f} s the fastest, {slowest:.3f} s the slowest: {slowest / fastest:.2f} times")
-        )
+        rows.append(("streams", f"fastest {fastest:.3f} s, slowest {slowest:.3f} s (ratio {slowest / fastest:.2f})"))
     rows.append(("load generator", f"{report.cpu:.2f} of a core"))
     write_table(rows)
     write("\n")

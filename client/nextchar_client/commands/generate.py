@@ -78,7 +78,7 @@ class _Writer:
             write_json({"event": type(event).__name__.lower()} | asdict(event))
         match event:
             case Started() if self._verbose:
-                say(f"model {event.model} {event.model_digest[:12]}, seed {event.seed}, {event.request_id}")
+                say(f"model {event.model} {event.model_digest[:12]}, seed {event.seed}, request {event.request_id}")
             case Delta():
                 self._first_after = self._first_after or time.perf_counter() - self._began
                 if not self._json:
@@ -97,6 +97,6 @@ class _Writer:
             seconds = time.perf_counter() - self._began
             characters = self.finished.usage.generated_characters
             say(
-                f"{characters} characters in {seconds:.3f} s ({characters / seconds:.0f} characters/s), "
+                f"{characters:,} characters in {seconds:.3f} s ({characters / seconds:,.0f} characters/s), "
                 f"the first after {self._first_after * 1000:.1f} ms; ended by {self.finished.finish_reason}"
             )

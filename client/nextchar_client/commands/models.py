@@ -7,7 +7,7 @@ from dataclasses import asdict
 from ..endpoint import DEFAULT_ENDPOINT
 from . import ExitCode, calling
 from .arguments import Endpoint, Json, Timeout
-from .output import write_json, write_table
+from .output import write_json, write_records
 
 _HEADINGS = ("MODEL", "NETWORK", "PARAMETERS", "ALPHABET", "ARITHMETIC", "REPLAY", "LOSS", "DIGEST")
 
@@ -35,5 +35,5 @@ def models(*, json: Json = False, endpoint: Endpoint = DEFAULT_ENDPOINT, timeout
         )
         for model in found
     ]
-    write_table(rows, headings=_HEADINGS)
+    write_records(rows, headings=_HEADINGS)
     return ExitCode.DONE

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -40,6 +41,19 @@ def write_table(rows: Sequence[Sequence[str]], *, headings: Sequence[str] = ()) 
     console = Console(file=text, width=_WIDTH, force_terminal=sys.stdout.isatty(), markup=False, highlight=False)
     console.print(table)
     write("".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines()))
+
+
+def write_records(rows: Sequence[Sequence[str]], *, headings: Sequence[str]) -> None:
+    """Writes ``rows`` as a table or, on a terminal that is too narrow for it, one below the other, a cell per line."""
+    from rich.cells import cell_len
+
+    widths = [max(map(cell_len, column)) for column in zip(headings, *rows, strict=True)]
+    if not sys.stdout.isatty() or sum(widths) + 2 * (len(widths) - 1) <= shutil.get_terminal_size().columns:
+        write_table(rows, headings=headings)
+        return
+    for place, row in enumerate(rows):
+        write("\n" if place else "")
+        write_table(list(zip(headings, row, strict=True)))
 
 
 def say(message: str) -> None:

@@ -91,4 +91,7 @@ def _write_characters(score: Score) -> None:
         bits = -place.logprob / math.log(2)
         rows.append((str(offset), f"{place.logprob:.4f}", f"{bits:.4f}", repr(place.character), likeliest))
     has_alternatives = any(place.alternatives for place in score.characters)
-    write_table(rows, headings=("OFFSET", "NATS", "BITS", "CHARACTER", "LIKELIEST" if has_alternatives else ""))
+    write_table(
+        rows,
+        headings=("OFFSET", "LOG-PROBABILITY (NATS)", "BITS", "CHARACTER", "LIKELIEST" if has_alternatives else ""),
+    )

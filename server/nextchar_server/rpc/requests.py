@@ -128,6 +128,8 @@ def _ids(
     name = f"{prefix}replacement_character"
     replacement = _composed(parameters.replacement_character, name, 1)
     if unknown == "replace":
+        if not replacement:
+            raise InvalidArgumentError(name, "is required with UNKNOWN_CHARACTERS_REPLACE")
         if len(replacement) != 1 or not alphabet.knows(replacement):
             raise InvalidArgumentError(name, f"{shown(replacement)} is not one character of the model's alphabet")
     elif parameters.HasField("replacement_character"):

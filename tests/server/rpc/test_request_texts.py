@@ -65,13 +65,19 @@ def test_an_unknown_value_for_unknown_characters_is_refused() -> None:
     )
 
 
-@pytest.mark.parametrize("replacement", [None, "", "z", "ab"])
-def test_replacing_needs_one_character_of_the_alphabet(replacement: str | None) -> None:
+@pytest.mark.parametrize("replacement", ["z", "ab"])
+def test_replacing_needs_one_character_of_the_alphabet(replacement: str) -> None:
     field, description = refusal(
         lambda: generation("a", unknown_characters=pb.UNKNOWN_CHARACTERS_REPLACE, replacement_character=replacement)
     )
     assert field == "parameters.replacement_character"
-    assert description == f"{replacement or ''!r} is not one character of the model's alphabet"
+    assert description == f"{replacement!r} is not one character of the model's alphabet"
+
+
+@pytest.mark.parametrize("replacement", [None, ""])
+def test_replacing_needs_a_replacement(replacement: str | None) -> None:
+    asked = lambda: generation("a", unknown_characters=pb.UNKNOWN_CHARACTERS_REPLACE, replacement_character=replacement)  # noqa: E731
+    assert refusal(asked) == ("parameters.replacement_character", "is required with UNKNOWN_CHARACTERS_REPLACE")
 
 
 def test_a_decomposed_replacement_is_composed() -> None:
