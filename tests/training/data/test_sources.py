@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from nextchar_training.data import sources
+from nextchar_training.data.cache import CACHE_DIR
 from nextchar_training.data.corpus import CorpusError
 from nextchar_training.data.sources import CORPUS_DIR, find_corpus
 
@@ -99,7 +100,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadingH
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setattr(sources, "_TINYSHAKESPEARE_HOME", f"http://127.0.0.1:{server.server_port}/input.txt")
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        monkeypatch.setenv(CACHE_DIR, str(tmp_path / "cache"))
         monkeypatch.delenv(CORPUS_DIR, raising=False)
         yield server
         server.shutdown()
@@ -123,7 +124,7 @@ def test_tinyshakespeare_is_looked_for_in_the_named_folder_first(
 
 @pytest.mark.usefixtures("home")
 def test_download_with_another_hash_is_refused_and_not_kept(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match=f"can't be downloaded from http://127.*set {CORPUS_DIR} to a folder"):
+    with pytest.raises(CorpusError, match=f"^tinyshakespeare: set {CORPUS_DIR} to a folder .*another"):
         find_corpus(["tinyshakespeare"])
     assert not [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]
 
@@ -131,8 +132,22 @@ def test_download_with_another_hash_is_refused_and_not_kept(tmp_path: Path) -> N
 def test_home_that_does_not_answer_is_named(home: ThreadingHTTPServer) -> None:
     home.shutdown()
     home.server_close()
-    with pytest.raises(CorpusError, match="can't be downloaded from http://127"):
+    with pytest.raises(CorpusError, match=r"can't be downloaded from http://127\S* \(ConnectionError\)$"):
         find_corpus(["tinyshakespeare"])
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize("is_option", [True, False])
+def test_download_is_kept_in_the_cache_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_option: bool
+) -> None:
+    monkeypatch.setattr(sources, "_TINYSHAKESPEARE_SHA256", hashlib.sha256(PLAY).hexdigest())
+    named = tmp_path / "named"
+    if not is_option:
+        monkeypatch.setenv(CACHE_DIR, str(named))
+    find_corpus(["tinyshakespeare"], scratch=named if is_option else None)
+    assert [file.read_bytes() for file in named.iterdir()] == [PLAY]
+    assert not (tmp_path / "cache").exists()
 
 
 def test_missing_path_is_named(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from typing import BinaryIO, NamedTuple
 
 import pooch
 
+from .cache import default_cache
 from .corpus import BLOCK_BYTES, Corpus, CorpusError, NotUtf8Error, TextFile, identity_of
 
 _TINYSHAKESPEARE_HOME = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
@@ -48,7 +49,8 @@ def find_corpus(sources: Sequence[str], *, skip_undecodable: bool = False, scrat
     """Finds the files of the sources.
 
     Reads no text, except from pipes, and except to find the files that are not UTF-8 if ``skip_undecodable`` is set.
-    Text from pipes is kept in a temporary file in the folder ``scratch``. Raises ``CorpusError``, which names the
+    Text from pipes is kept in a temporary file in the folder ``scratch``, and a download there, too, or in the default
+    cache. Raises ``CorpusError``, which names the
     source, if one can't be found or read, or if no text is left.
     """
     if not sources:
@@ -80,7 +82,7 @@ def _find(source: str, scratch: Path | None) -> _Source:
     try:
         if source == "-":
             return _Source("standard input", [_spooled("standard input", sys.stdin.buffer, scratch)])
-        return _NAMED[source]() if source in _NAMED else _find_path(source, scratch)
+        return _NAMED[source](scratch) if source in _NAMED else _find_path(source, scratch)
     except OSError as error:
         raise CorpusError(f"{error.filename or source}: {error.strerror}") from error
 
@@ -129,7 +131,7 @@ def _spooled(name: str, pipe: BinaryIO, scratch: Path | None) -> TextFile:
     return file
 
 
-def _stdlib() -> _Source:
+def _stdlib(_: Path | None) -> _Source:
     """Every top-level module of this Python's standard library that is pure ASCII.
 
     Without the packages, these are about 4 MB of source that depend on nothing but the release of Python.
@@ -142,22 +144,28 @@ def _stdlib() -> _Source:
     return _Source(f"stdlib (Python {platform.python_version()})", list(map(_file, files)))
 
 
-def _tinyshakespeare() -> _Source:
-    """Karpathy's 1.1 MB of Shakespeare; its hash is checked wherever it comes from."""
+def _tinyshakespeare(cache: Path | None) -> _Source:
+    """Karpathy's 1.1 MB of Shakespeare, kept in the cache; its hash is checked wherever it comes from."""
     if folder := os.environ.get(CORPUS_DIR):
         local = Path(folder) / "tinyshakespeare.txt"
         if local.exists():
             return _checked(local)
+    pooch.get_logger().setLevel("WARNING")  # a failure is one line
     try:
-        path = pooch.retrieve(
-            _TINYSHAKESPEARE_HOME, f"sha256:{_TINYSHAKESPEARE_SHA256}", path=pooch.os_cache("nextchar")
-        )
+        path = pooch.retrieve(_TINYSHAKESPEARE_HOME, f"sha256:{_TINYSHAKESPEARE_SHA256}", path=cache or default_cache())
     except (OSError, ValueError) as error:  # no network or no disk; another hash
         raise CorpusError(
-            f"tinyshakespeare: can't be downloaded from {_TINYSHAKESPEARE_HOME} ({error}); "
-            f"set {CORPUS_DIR} to a folder that holds tinyshakespeare.txt"
+            f"tinyshakespeare: set {CORPUS_DIR} to a folder that holds tinyshakespeare.txt; "
+            f"it can't be downloaded from {_TINYSHAKESPEARE_HOME} ({_cause(error)})"
         ) from error
     return _Source("tinyshakespeare", [_file(Path(path))])
+
+
+def _cause(error: OSError | ValueError) -> str:
+    """Why a download failed, in a word or a few: the text of a failed connection fills several lines."""
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return "its SHA-256 is another"
 
 
 def _checked(path: Path) -> _Source:
@@ -168,4 +176,4 @@ def _checked(path: Path) -> _Source:
     return _Source("tinyshakespeare", [_file(path)])
 
 
-_NAMED: dict[str, Callable[[], _Source]] = {"stdlib": _stdlib, "tinyshakespeare": _tinyshakespeare}
+_NAMED: dict[str, Callable[[Path | None], _Source]] = {"stdlib": _stdlib, "tinyshakespeare": _tinyshakespeare}
