@@ -94,6 +94,23 @@ def test_a_missing_layer_or_unit_is_an_error_that_names_the_range(
         gates.unit_of(gates.trace(network, ids), layer, unit)
 
 
+def test_a_missing_layer_of_a_network_of_one_layer_is_an_error_without_a_range(ids: Ids) -> None:
+    network = Network(Architecture(alphabet_size=7, hidden_size=5, embedding_size=4))
+    with pytest.raises(GatesError, match=r"there is no layer 1: the network has only layer 0$"):
+        gates.unit_of(gates.trace(network, ids), 1, None)
+
+
+@pytest.mark.parametrize(
+    ("gate", "named"),
+    [
+        ("forget", ("shut (below 0.1)", "open (above 0.9)")),
+        ("candidate", ("near -1 (below -0.8)", "near 1 (above 0.8)")),
+    ],
+)
+def test_the_ends_of_a_gates_range_are_named_with_their_limits(gate: str, named: tuple[str, str]) -> None:
+    assert gates.ends(gate) == named
+
+
 def test_a_network_without_cells_is_refused(ids: Ids) -> None:
     network = Network(Architecture(alphabet_size=7, hidden_size=5, embedding_size=4, cell="gru"))
     with pytest.raises(GatesError, match="gru cells; only an lstm"):

@@ -21,7 +21,7 @@ class View:
     layer: Annotated[int, Ge(0)] = 0
     """Layer of the cell that colours the text."""
     unit: Annotated[int, Ge(0)] | None = None
-    """Unit of that cell; by default, one that holds something for long."""
+    """Unit of that cell; by default, one that keeps both high and low values for long."""
 
 
 def gates(
@@ -47,14 +47,16 @@ def gates(
     trace = insight.trace(loaded.network(), spelling.ids)
     unit = insight.unit_of(trace, view.layer, view.unit)
     values = trace.cells[view.layer, np.cumsum(spelling.lengths) - 1, unit]  # after each character
-    title = f"cell {unit} of layer {view.layer} in {corpus.name}"
+    title = f"Cell {unit} of layer {view.layer} in {corpus.name}"
     out.mkdir(parents=True, exist_ok=True)
     insight.write_saturation(trace, out / "gates.csv")
-    insight.draw_saturation(trace, out / "gates.png", f"saturation of the gates in {corpus.name}")
+    insight.draw_saturation(trace, out / "gates.png", f"Saturation of the gates in {corpus.name}")
     insight.draw_text(spelling.text, values, out / "cell.png", title)
     insight.write_text(spelling.text, values, out / "cell.html", title)
-    print(f"mean over all units, in {len(spelling.text):,} characters of {corpus.name}")
+    print(f"share of the text, mean over all units, in {len(spelling.text):,} characters of {corpus.name}")
     for name, shut, open_ in insight.means(trace):
-        print(f"{name:9}  shut {shut:4.0%} of the text, open {open_:4.0%}")
+        low, high = insight.ends(name)
+        print(f"{name:9}  {low:20} {shut:4.0%}  {high:17} {open_:4.0%}")
+    print(f"cell.png and cell.html show the cell of unit {unit} in layer {view.layer}")
     print(*(out / name for name in ("gates.csv", "gates.png", "cell.png", "cell.html")), sep="\n")
     return 0

@@ -96,6 +96,13 @@ def telling_unit(cells: NDArray[np.float32]) -> int:
     return int(np.argmax(np.sum(correlations, axis=0) / np.maximum(spread, 1e-6)))
 
 
+def ends(gate: str) -> tuple[str, str]:
+    """Returns how to call the two ends of a gate's range, each with the limit beyond which it counts as saturated."""
+    if gate == "candidate":  # its range is twice as wide
+        return f"near -1 (below {2 * SATURATED - 1:g})", f"near 1 (above {1 - 2 * SATURATED:g})"
+    return f"shut (below {SATURATED:g})", f"open (above {1 - SATURATED:g})"
+
+
 def write_saturation(trace: Trace, path: Path) -> None:
     """Writes a CSV with a row per gate and unit: the fractions of the text in which it is shut and open."""
     shut, open_ = trace.saturation()
@@ -118,11 +125,10 @@ def draw_saturation(trace: Trace, path: Path, title: str) -> None:
         for layer in range(shut.shape[1]):
             axes.scatter(shut[gate, layer], open_[gate, layer], s=8, alpha=0.5, label=f"layer {layer}", linewidths=0)
         axes.plot([0, 1], [1, 0], color="#999999", linewidth=0.8)  # no gate is shut and open at once
-        ends = ("near -1", "near 1") if name == "candidate" else ("shut", "open")
-        axes.set(title=f"{name} gate" if name != "candidate" else name, xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
-        axes.set(aspect="equal", xlabel=f"{ends[0]}, fraction of the text")
-        if gate == 0:
-            axes.set_ylabel("open, fraction of the text")
+        low, high = ends(name)
+        axes.set(title="Candidate" if name == "candidate" else f"{name.capitalize()} gate", aspect="equal")
+        axes.set(xlim=(-0.03, 1.03), xlabel=f"{low}, fraction of the text")
+        axes.set(ylim=(-0.03, 1.03), ylabel=f"{high}, fraction of the text")
         axes.grid(alpha=0.3)
     if shut.shape[1] > 1:
         axes.legend()
@@ -211,7 +217,8 @@ def unit_of(trace: Trace, layer: int, unit: int | None) -> int:
     """
     layers, _, units = trace.cells.shape
     if not 0 <= layer < layers:
-        raise GatesError(f"there is no layer {layer}: the network has layers 0 to {layers - 1}")
+        held = "only layer 0" if layers == 1 else f"layers 0 to {layers - 1}"
+        raise GatesError(f"there is no layer {layer}: the network has {held}")
     if unit is None:
         return telling_unit(trace.cells[layer])
     if not 0 <= unit < units:
