@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -91,7 +92,9 @@ def test_compare_puts_runs_side_by_side(
         record = load_checkpoint(folder / "best.pt").record
         losses = [f"{loss:.4f}" for loss in (record.validation_loss, record.stateful_loss, record.windows_loss) if loss]
         assert any(line.split()[-3:] == losses for line in output.splitlines())
-    assert any(line.split() == ["epochs", "3", "1"] for line in output.splitlines())  # a setting that differs
+    assert any(
+        line.split() == ["budget", "3", "epochs", "1", "epoch"] for line in output.splitlines()
+    )  # a setting that differs
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -110,6 +113,8 @@ def test_gates_draws_what_a_network_does_in_a_text(
     assert main(["gates", str(run), str(text), "--out", str(out), "--characters", "300"]) == 0
     output = capsys.readouterr().out
     assert "in 300 characters of" in output
+    assert "candidate  near -1 (below -0.8)" in output
+    assert re.search(r"cell.html show the cell of unit \d+ in layer 0$", output, re.MULTILINE)
     assert {file.name for file in out.iterdir()} == {"gates.csv", "gates.png", "cell.png", "cell.html"}
     assert len((out / "gates.csv").read_text().splitlines()) == 1 + 4 * 16
     for name in ("gates.png", "cell.png"):
@@ -140,6 +145,7 @@ def test_a_finished_run_trains_on(run: Path, tmp_path: Path, capsys: pytest.Capt
     before, after = (load_checkpoint(folder / "best.pt").record for folder in (run, longer))
     assert after.step > before.step
     assert after.validation_loss < before.validation_loss
+    assert after.command == f"{before.command} && nextchar-train resume {longer} --epochs=2"
     rows = (longer / "loss.csv").read_text().splitlines()
     assert rows[: len((run / "loss.csv").read_text().splitlines())] == (run / "loss.csv").read_text().splitlines()
 

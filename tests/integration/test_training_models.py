@@ -63,7 +63,7 @@ def test_a_network_of_any_cell_is_trained_sampled_exported_and_evaluated(
     run, file = tmp_path / "run", tmp_path / "m.onnx"
     options = ["--cell", cell, "--layers", layers, "--epochs=3", "--learning-rate=0.02", *SMALL]
     assert main(["fit", str(text), "--out", str(run), *options]) == 0
-    assert f"- {cell}, {layers} x 16," in (run / "report.md").read_text()
+    assert f"- {cell}, {layers} × 16," in (run / "report.md").read_text()
     checkpoint = load_checkpoint(run / "best.pt")
     assert checkpoint.architecture.cell == cell
     expected = [checkpoint.record.stateful_loss, checkpoint.record.windows_loss]

@@ -44,6 +44,15 @@ def test_settings_that_differ_are_a_table_of_their_own(tmp_path: Path) -> None:
     assert [line.split() for line in lines[1:]] == [["setting", "a", "b"], ["dropout", "0.3", "0.5"]]
 
 
+def test_budgets_differ_in_words_and_the_epochs_in_all_are_those_of_the_losses(tmp_path: Path) -> None:
+    paths = [save(tmp_path / "a", Recipe(epochs=1)), save(tmp_path / "b", Recipe(minutes=10))]
+    runs, best = read_runs(paths), read_best(paths)
+    lines = printed(settings_table(runs, best), 80)
+    assert [line.split("  ")[-1].strip() for line in lines[2:]] == ["10 minutes"]
+    headings, *rows = (line.split() for line in printed(losses_table(runs, best), 80)[1:])
+    assert [one[headings.index("epochs")] for one in rows] == ["0.1", "0.1"]
+
+
 def test_setting_that_a_run_of_the_release_before_did_not_keep_is_unknown(tmp_path: Path) -> None:
     recipes = {"a": Recipe(epochs=1), "b": Recipe(epochs=1, dropout=0.5), "old": None}
     paths = [save(tmp_path / name, recipe) for name, recipe in recipes.items()]

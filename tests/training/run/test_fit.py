@@ -74,6 +74,8 @@ def test_report_names_the_losses_with_their_unit_and_the_best_epoch(run: RunFold
     assert "nats per character" in report
     assert "best epoch: " in report
     assert "starts from random weights" in report
+    assert "lstm, 1 × 16, embedding 8" in report
+    assert "batch 8 × 16 ids" in report
 
 
 def test_samples_of_lines_are_twenty_documents(tmp_path: Path) -> None:
@@ -130,7 +132,15 @@ def test_finished_run_trains_for_longer_and_counts_on(dataset: Dataset, run: Run
     assert after[: len(before)] == before
     assert after[-1].step == 2 * before[-1].step
     assert best.record.validation_loss == min(row.validation_loss for row in after)
-    assert f"continues a finished run from its step {before[-1].step:,}" in folder.report.read_text()
+    report = folder.report.read_text()
+    assert f"continues a finished run from its step {before[-1].step:,}" in report
+    assert "- budget 1 epoch more, after 1.0 epochs;" in report
+
+
+def test_report_has_a_line_per_command(dataset: Dataset, run: RunFolder, tmp_path: Path) -> None:
+    job, folder = continued(dataset, run, tmp_path / "run")
+    fit(replace(job, command="fit a && resume a"), folder, Workers())
+    assert "    fit a &&\n    resume a\n" in folder.report.read_text()
 
 
 def test_longer_training_keeps_the_best_until_it_is_beaten(dataset: Dataset, run: RunFolder, tmp_path: Path) -> None:

@@ -120,7 +120,13 @@ def test_first_characters_keep_the_boundary_of_whole_documents_only() -> None:
 @pytest.mark.parametrize("name", ["best.pt", "last.pt", "loss.csv", "report.md"])
 def test_folder_that_holds_a_run_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("x")
-    with pytest.raises(RunFolderError, match=rf"already holds a run \({name}\); --overwrite replaces it"):
+    with pytest.raises(RunFolderError, match=rf"already holds a run \({name}\); --overwrite .* replaces it"):
+        RunFolder(tmp_path)
+
+
+def test_refused_folder_names_the_remedy_of_the_command_and_of_python(tmp_path: Path) -> None:
+    (tmp_path / "best.pt").touch()
+    with pytest.raises(RunFolderError, match=r"--overwrite \(in Python: overwrite=True\) replaces it$"):
         RunFolder(tmp_path)
 
 

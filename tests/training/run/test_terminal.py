@@ -8,17 +8,24 @@ from rich.console import Console
 
 from nextchar_training.learning.trainer import Progress
 from nextchar_training.run.ledger import Ledger
-from nextchar_training.run.terminal import TerminalReporter, evaluating
+from nextchar_training.run.terminal import TerminalReporter, evaluating, tell
 from tests.support.progress import progress
 from tests.training.run.test_ledger import row
 
 
-def shown(steps: Iterable[Progress], *samples: str, width: int = 60, threads: int = 1, lines: bool = False) -> str:
+def shown(
+    steps: Iterable[Progress],
+    *samples: str,
+    width: int = 60,
+    threads: int = 1,
+    lines: bool = False,
+    minutes: float | None = None,
+) -> str:
     """The last picture on a terminal; each evaluation takes the next sample."""
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=width, color_system=None)
     ledger, left = Ledger(), list(samples)
-    with TerminalReporter(console, threads=threads, lines=lines) as terminal:
+    with TerminalReporter(console, threads=threads, lines=lines, minutes=minutes) as terminal:
         for step in steps:
             terminal.report(ledger.add(step, lambda: left.pop(0)))
     return screen.getvalue().rpartition("━ ")[2]
@@ -51,6 +58,36 @@ def test_terminal_shows_twenty_documents_that_are_lines() -> None:
     last = shown([progress(100, 1.5)], "\n".join(names), lines=True)
     assert all(name in last.split() for name in names)
     assert max(len(line) for line in last.splitlines()) <= 60
+
+
+def test_expectation_is_refreshed_at_an_evaluation() -> None:
+    faster = replace(progress(100, 1.375), seconds=25.0)
+    last = shown([progress(10, None), progress(50, None), faster], "text")
+    assert "4.0 epochs in 0:01:40" in last
+
+
+def test_short_training_has_an_expectation_from_its_first_evaluation_on() -> None:
+    last = shown([replace(progress(5, 1.375), fraction=1.0)], "text")
+    assert "0.1 epochs in 0:00:02" in last
+    assert "0:00:00 left" in last
+
+
+def test_time_left_of_a_budget_in_minutes_is_the_budget_without_the_seconds_spent() -> None:
+    slowly_evaluated = replace(progress(100, 1.375), fraction=0.2, seconds=15.0)
+    last = shown([slowly_evaluated], "text", minutes=1)
+    assert "0:00:45 left" in last
+    assert "4.0 epochs in 0:01:00" in last
+
+
+def test_sentence_breaks_between_words_on_a_terminal() -> None:
+    screen = io.StringIO()
+    tell("so many words", Console(file=screen, force_terminal=True, width=7, color_system=None))
+    assert [line.rstrip() for line in screen.getvalue().splitlines()] == ["so many", "words"]
+
+
+def test_sentence_is_one_line_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    tell("so many words", Console(file=io.StringIO(), width=7))
+    assert capsys.readouterr().out == "so many words\n"
 
 
 def test_live_view_ends_with_an_empty_line_that_takes_the_echo_of_ctrl_c() -> None:

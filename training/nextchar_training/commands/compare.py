@@ -30,6 +30,6 @@ def compare(
     if (settings := settings_table(losses, best)) is not None:
         console.print("", settings)
     if out is not None:
-        draw_losses(losses, out, "loss curves")
+        draw_losses(losses, out, "Loss curves")
         print(out)
     return 0

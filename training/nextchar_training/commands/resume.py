@@ -65,7 +65,7 @@ def _continue(folder: RunFolder, cache: Path | None) -> int:
 
 def _extend(folder: RunFolder, budget: dict[str, Any], machine: Machine, cache: Path | None) -> int:
     """Trains a finished run for longer."""
-    from ..run.checkpoint import CheckpointError, load_checkpoint
+    from ..run.checkpoint import THEN, CheckpointError, load_checkpoint
     from ..run.fit import Job
     from ..run.terminal import show_summary
     from .texts import read_dataset_again
@@ -83,7 +83,7 @@ def _extend(folder: RunFolder, budget: dict[str, Any], machine: Machine, cache: 
         dataset=dataset,
         architecture=last.architecture,
         recipe=dataclasses.replace(record.recipe, **{"minutes": None, "epochs": None, **budget}),
-        command=command(),
+        command=f"{record.command}{THEN}{command()}",
         device=device_of(machine.device, machine.processes),
         tensorboard=bool(folder.event_files),
         initial=last,

@@ -81,7 +81,7 @@ def measure(split: Split, architecture: Architecture, recipe: Recipe) -> list[Gr
     trainer = Trainer(network, split, recipe)
     rows = _rows(network, "initial", held_out)
     ledger = Ledger()
-    with TerminalReporter() as terminal:
+    with TerminalReporter(minutes=recipe.minutes) as terminal:
         for progress in trainer.steps(threading.Event()):
             terminal.report(ledger.add(progress, write_sample=str))  # an empty sample: the text doesn't matter here
     return rows + _rows(network, "trained", held_out)

@@ -28,6 +28,9 @@ from ..learning.network import Network
 from ..learning.recipe import Architecture, Recipe
 from .folder import BEST, RunFolder, RunFolderError
 
+THEN = " && "
+"""Stands between the commands of a run that trained for longer, in the order in which they were given."""
+
 _FORMAT = "nextchar checkpoint"
 _VERSION = 2
 _WANTED = "give a checkpoint (.pt) or a run folder"

@@ -44,7 +44,7 @@ def losses_table(runs: Mapping[str, Sequence[LossRow]], best: Sequence[Checkpoin
     """Returns a table of the runs' sizes, speeds and losses, a row per run. It fits 80 columns."""
     table = _table()
     table.add_column("run", overflow="fold")
-    for name in ("weights", "time", "char/s", "best", "stateful", "windows"):
+    for name in ("weights", "time", "epochs", "char/s", "best", "stateful", "windows"):
         table.add_column(name, justify="right", no_wrap=True)
     for (name, rows), checkpoint in zip(runs.items(), best, strict=True):
         record, last = checkpoint.record, rows[-1]
@@ -52,6 +52,7 @@ def losses_table(runs: Mapping[str, Sequence[LossRow]], best: Sequence[Checkpoin
             name,
             f"{sum(weight.numel() for weight in checkpoint.weights.values()) / 1e6:.2f}M",
             f"{last.seconds:,.0f}s",
+            f"{last.epoch:.1f}",
             f"{last.characters / last.seconds:,.0f}",
             f"{record.validation_loss:.4f}",
             _loss(record.stateful_loss),
@@ -85,7 +86,9 @@ def _settings(checkpoint: Checkpoint) -> dict[str, str]:
         **asdict(checkpoint.architecture),
     }
     if record.recipe is not None:
-        chosen |= asdict(record.recipe)
+        # The budget is that of the last training: a run that trained for longer has spent others before.
+        chosen |= {"budget": record.recipe.budget, **asdict(record.recipe)}
+        del chosen["minutes"], chosen["epochs"]
     return {name.replace("_", "-"): "none" if value is None else str(value) for name, value in chosen.items()}
 
 

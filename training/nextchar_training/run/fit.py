@@ -41,7 +41,7 @@ from .ledger import Ledger, Reporter, Update
 from .report import evaluated_part, written_report
 from .samples import written_sample, written_samples
 from .snapshot import Snapshot, save_snapshot
-from .terminal import TerminalReporter, evaluating
+from .terminal import TerminalReporter, evaluating, tell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class Job:
     architecture: Architecture
     recipe: Recipe
     command: str
-    """The command line, for the checkpoint and the report."""
+    """The command line, for the checkpoint and the report; of a run that trained for longer, all of them."""
     device: torch.device
     tensorboard: bool = False
     initial: Checkpoint | None = None
@@ -76,7 +76,7 @@ class Job:
     def title(self) -> str:
         """The corpus and the network in a few words."""
         architecture = self.architecture
-        return f"{self.dataset.corpus.name}, {architecture.cell} {architecture.layers} x {architecture.hidden_size}"
+        return f"{self.dataset.corpus.name}, {architecture.cell} {architecture.layers} × {architecture.hidden_size}"
 
     @property
     def is_new(self) -> bool:
@@ -140,7 +140,7 @@ def fit(job: Job, folder: RunFolder, workers: Workers) -> Checkpoint:
     network, trainer = job.trainer(workers)
     ledger = job.ledger()
     if job.is_new and job.size_advice is not None:
-        print(job.size_advice, flush=True)
+        tell(job.size_advice)
     with ExitStack() as stack:
         stop = stack.enter_context(_stop_on_signals())
         # The folder comes first: TensorBoard's file is in it, and the terminal tells what is safely written.
@@ -151,7 +151,9 @@ def fit(job: Job, folder: RunFolder, workers: Workers) -> Checkpoint:
             reporters.append(stack.enter_context(TensorBoardReporter(folder.path)))
         lines = job.dataset.rules.documents == "line"
         threads = torch.get_num_threads() if job.device.type == "cpu" else 1
-        reporters.append(stack.enter_context(TerminalReporter(threads=threads, lines=lines)))
+        reporters.append(
+            stack.enter_context(TerminalReporter(threads=threads, lines=lines, minutes=job.recipe.minutes))
+        )
         for progress in trainer.steps(stop):
             update = ledger.add(progress, partial(written_sample, network, job.dataset))
             for reporter in reporters:
@@ -169,7 +171,7 @@ def fit(job: Job, folder: RunFolder, workers: Workers) -> Checkpoint:
     folder.report.write_text(written_report(job, best, ledger, workers), encoding="utf-8")
     if is_complete:
         folder.stopped.unlink(missing_ok=True)
-        print(about_best(ledger.all_rows, job.recipe.patience), flush=True)
+        tell(about_best(ledger.all_rows, job.recipe.patience))
     return best
 
 

@@ -74,7 +74,10 @@ class RunFolder:
             raise RunFolderError(f"{path}: not a folder")
         if not overwrite and (held := [file.name for file in self._files() if file.exists()]):
             hint = f", nextchar-train resume {shlex.quote(str(path))} continues it" if self.stopped.exists() else ""
-            raise RunFolderError(f"{path}: already holds a run ({', '.join(held)}); --overwrite replaces it{hint}")
+            raise RunFolderError(
+                f"{path}: already holds a run ({', '.join(held)}); "
+                f"--overwrite (in Python: overwrite=True) replaces it{hint}"
+            )
 
     @property
     def event_files(self) -> tuple[Path, ...]:

@@ -15,7 +15,7 @@ from ..learning.evaluation import bits
 from ..learning.hardware import has_fast_bf16
 from ..learning.workers import Workers
 from .advice import about_best
-from .checkpoint import Checkpoint
+from .checkpoint import THEN, Checkpoint
 from .ledger import Ledger
 from .machine import processor
 
@@ -46,7 +46,7 @@ Watched during training, on windows from all over the held-out text: {best_loss:
 
 - {architecture}: {parameters:,} parameters
 - {start}
-- budget {recipe.budget}; batch {recipe.batch_size} x {recipe.sequence_length} ids; \
+- budget {budget}; batch {recipe.batch_size} × {recipe.sequence_length} ids; \
 learning rate {recipe.learning_rate:g}; seed {recipe.seed}
 - dropout {recipe.dropout:g}, on the input {recipe.input_dropout:g}; weight decay {recipe.weight_decay:g}
 - {last_step:,} steps, {epochs:.1f} epochs, {characters:,} characters in {seconds:,.0f} s: \
@@ -75,9 +75,9 @@ _LOSSES = """\
 def written_report(job: Job, best: Checkpoint, ledger: Ledger, workers: Workers) -> str:
     """Returns the report of a run with at least one evaluation, in Markdown."""
     architecture, record, last = best.architecture, best.record, ledger.all_rows[-1]
-    sizes = f"{architecture.cell}, {architecture.layers} x {architecture.hidden_size}"
+    sizes = f"{architecture.cell}, {architecture.layers} × {architecture.hidden_size}"
     return _TEMPLATE.format(
-        command=job.command,
+        command=job.command.replace(THEN, f"{THEN.rstrip()}\n    "),
         evaluated_part=evaluated_part(job),
         losses=_losses(best),
         best_loss=record.validation_loss,
@@ -91,6 +91,7 @@ def written_report(job: Job, best: Checkpoint, ledger: Ledger, workers: Workers)
         parameters=sum(weight.numel() for weight in best.weights.values()),
         start=_start(job, ledger),
         recipe=job.recipe,
+        budget=_budget(job, ledger),
         epochs=last.epoch,
         characters=last.characters,
         seconds=last.seconds,
@@ -136,10 +137,16 @@ def _start(job: Job, ledger: Ledger) -> str:
     return "starts from random weights"
 
 
+def _budget(job: Job, ledger: Ledger) -> str:
+    if not ledger.earlier:
+        return job.recipe.budget
+    return f"{job.recipe.budget} more, after {ledger.earlier[-1].epoch:.1f} epochs"
+
+
 def _workers(job: Job, workers: Workers) -> str:
     threads = torch.get_num_threads()
     processes = f"{workers.size} process{'' if workers.size == 1 else 'es'}"
     used = f"{processes} of {threads} thread{'' if threads == 1 else 's'}"
     if job.device.type == "cuda":
-        return f"{workers.size} x {torch.cuda.get_device_name(job.device)}, {used}"
+        return f"{workers.size} × {torch.cuda.get_device_name(job.device)}, {used}"
     return used

@@ -36,10 +36,16 @@ _SECONDS_STARVED = 20.0  # until it is said
 class TerminalReporter:
     """Shows every update. Use it as a context manager: the live view ends when it is left."""
 
-    def __init__(self, console: Console | None = None, *, threads: int = 1, lines: bool = False) -> None:
-        """Shows a training by ``threads`` on the processor. ``lines`` says whether its documents are lines."""
+    def __init__(
+        self, console: Console | None = None, *, threads: int = 1, lines: bool = False, minutes: float | None = None
+    ) -> None:
+        """Shows a training by ``threads`` on the processor.
+
+        ``lines`` says whether its documents are lines; ``minutes`` are its budget, if that is a time.
+        """
         self._threads = threads
         self._lines = lines
+        self._minutes = minutes
         self._console = console or Console(highlight=False)
         self._live = Live(console=self._console, auto_refresh=False, transient=False)
         self._validation_loss: float | None = None
@@ -61,11 +67,13 @@ class TerminalReporter:
     def report(self, update: Update) -> None:
         """Shows where the training stands, on a terminal with a new sample after every evaluation."""
         progress = update.progress
-        if self._expected is None and progress.step >= _SETTLED:
-            epochs, seconds = progress.epoch / progress.fraction, round(progress.seconds / progress.fraction)
-            self._expected = f"{epochs:.1f} epochs in {timedelta(seconds=seconds)}"
-            if not self._console.is_terminal:
-                print(f"expected: {self._expected}", flush=True)
+        is_first = self._expected is None and progress.step >= _SETTLED
+        if is_first or update.row is not None:
+            seconds = self._seconds_in_all(progress)
+            epochs = progress.epoch * seconds / progress.seconds
+            self._expected = f"{epochs:.1f} epochs in {timedelta(seconds=round(seconds))}"
+        if is_first and not self._console.is_terminal:
+            print(f"expected: {self._expected}", flush=True)
         self._watch_processor(progress)
         if self._console.is_terminal:
             if update.row is not None:
@@ -75,9 +83,20 @@ class TerminalReporter:
             print(
                 f"{progress.fraction:4.0%}  epoch {update.epoch:.1f}  loss {progress.training_loss:.3f}  "
                 f"validation {update.row.validation_loss:.3f} nats per character  "
-                f"{_speed(progress)}  {_left(progress)} left",
+                f"{_speed(progress)}  {self._left(progress)} left",
                 flush=True,
             )
+
+    def _seconds_in_all(self, progress: Progress) -> float:
+        """The time that the training takes from start to end, as far as can be told now."""
+        if progress.fraction >= 1:
+            return progress.seconds
+        if self._minutes is not None:  # the fraction is from before an evaluation, the seconds from after it
+            return max(60 * self._minutes, progress.seconds)
+        return progress.seconds / progress.fraction
+
+    def _left(self, progress: Progress) -> timedelta:
+        return timedelta(seconds=round(self._seconds_in_all(progress) - progress.seconds))
 
     def _watch_processor(self, progress: Progress) -> None:
         """Says once if the training's threads have to share the processor with other work for a while."""
@@ -114,7 +133,7 @@ class TerminalReporter:
         bar.add_row(
             ProgressBar(total=1.0, completed=progress.fraction, width=40),
             f"{progress.fraction:4.0%}",
-            f"{_left(progress)} left",
+            f"{self._left(progress)} left",
         )
         # A terminal echoes Ctrl-C where the cursor is. The empty last line takes the echo: at the end of a full line it
         # would wrap, and the view would be drawn a second time a line below.
@@ -129,6 +148,15 @@ class TerminalReporter:
             sample.add_row(*(Text(line, overflow="ellipsis", no_wrap=True) for line in row))
         panel = Panel(sample, title="a sample of its text now", title_align="left", border_style="dim")
         return Group(bar, figures, panel, end)
+
+
+def tell(text: str, console: Console | None = None) -> None:
+    """Prints a sentence, on a terminal without a line break inside a word."""
+    console = console or Console(highlight=False)
+    if console.is_terminal:
+        console.print(Text(text))
+    else:
+        print(text, flush=True)
 
 
 def show_summary(dataset: Dataset, console: Console | None = None) -> None:
@@ -180,7 +208,3 @@ def _columns(lines: list[str], width: int) -> int:
 
 def _speed(progress: Progress) -> str:
     return f"{progress.characters / progress.seconds:,.0f} characters/s"
-
-
-def _left(progress: Progress) -> timedelta:
-    return timedelta(seconds=round(progress.seconds * (1 / progress.fraction - 1)))
