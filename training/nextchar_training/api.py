@@ -134,7 +134,7 @@ def resume(run: AnyPath) -> Checkpoint:
 
 
 def sample(
-    model: Checkpoint | AnyPath, prompt: str = "", *, characters: int = 500, seed: int = 1, temperature: float = 0.8
+    model: Checkpoint | AnyPath, prompt: str = "", *, characters: int = 500, seed: int = 1, temperature: float = 1.0
 ) -> str:
     """Returns the text that a network writes after ``prompt``: at most ``characters``, fewer if its document ends.
 

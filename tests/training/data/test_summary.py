@@ -40,10 +40,17 @@ def test_rare_characters(tmp_path: Path) -> None:
     text = "a" * 50 + "bbb" + "xyz"
     left_out = summary_of(tmp_path, {"a.txt": text}, minimum_count=3)
     assert left_out["rare characters"] == (
-        "3 left out; these 3 occur fewer than 3 times: 'x' (1 time), 'y' (1 time), 'z' (1 time)"
+        "3 left out; 3 characters occur fewer than 3 times: 'x' (1 time), 'y' (1 time), 'z' (1 time)"
     )
     replaced = summary_of(tmp_path, {"a.txt": text}, minimum_count=4, rare="replace", replacement="?")
-    assert replaced["rare characters"].startswith("6 replaced by '?'; these 4 occur fewer than 4 times: 'b' (3 times)")
+    assert replaced["rare characters"].startswith(
+        "6 replaced by '?'; 4 characters occur fewer than 4 times: 'b' (3 times)"
+    )
+
+
+def test_one_rare_character_is_in_the_singular(tmp_path: Path) -> None:
+    summary = summary_of(tmp_path, {"a.txt": "a" * 50 + "xx"}, minimum_count=3)
+    assert summary["rare characters"] == "2 left out; 1 character occurs fewer than 3 times: 'x' (2 times)"
 
 
 def test_a_long_list_is_cut_short(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from nextchar_cli.command_line import run as run_app
 # two threads on two cores fell to a tenth. OpenMP reads this when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-# If NumPy is missing, torch warns of it just before the import that fails, which is told in one line.
+# If NumPy is missing, torch warns of it just before the import that fails, which is reported in one line.
 warnings.filterwarnings("ignore", message="Failed to initialize NumPy")
 
 ERROR = 2
@@ -57,8 +57,8 @@ command_line: ContextVar[tuple[str, ...]] = ContextVar("command_line", default=(
 
 app = make_app(
     "nextchar-train",
-    "Train character-level recurrent models and export them to one ONNX file.",
-    exit_codes="Exit codes: 0: done. 2: an error, told in one line on standard error. "
+    "Trains character-level recurrent models and exports them to one ONNX file.",
+    exit_codes="Exit codes: 0: done. 2: an error, reported in one line on standard error. "
     "130: interrupted by Ctrl-C or SIGTERM; all progress so far is saved.",
 )
 for _sort_key, (_verb, _help) in enumerate(_VERBS.items()):

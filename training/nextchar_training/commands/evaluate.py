@@ -24,7 +24,7 @@ class Evaluated:
     characters: Annotated[int, Ge(1)] = 2**17
     """Evaluate this many characters at most, from the beginning."""
     unknown_characters: Literal["error", "skip", "replace"] | None = None
-    """Treat characters outside the model's alphabet so, instead of like those that were rare in training."""
+    """How to treat characters outside the model's alphabet; by default, like those that were rare in training."""
 
 
 def evaluate(

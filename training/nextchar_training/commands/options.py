@@ -100,7 +100,7 @@ class Machine:
     device: Literal["cpu", "cuda"] = "cpu"
     """Train on the CPU or on GPUs, one per process."""
     processes: Annotated[int, Ge(1), Le(1024)] = 1
-    """Processes that share each batch. Two of one thread are faster than one of two threads."""
+    """Processes that share each batch. Two processes of one thread each are faster than one of two threads."""
     threads: Annotated[int, Ge(1), Le(1024)] | None = None
     """Threads per process; by default, the cores divided by the processes."""
 

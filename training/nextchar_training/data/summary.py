@@ -32,7 +32,7 @@ def summarized(dataset: Dataset) -> list[tuple[str, str]]:
         lines.append(
             (
                 "rare characters",
-                f"{dataset.rare_characters:,} {treatment}; these {len(facts.rare)} occur fewer than "
+                f"{dataset.rare_characters:,} {treatment}; {_rare(len(facts.rare))} fewer than "
                 f"{rules.minimum_count} times: {_listed(facts.rare)}",
             )
         )
@@ -58,6 +58,10 @@ def _held_out(dataset: Dataset) -> str:
 
 def _number(count: int, thing: str) -> str:
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+def _rare(characters: int) -> str:
+    return "1 character occurs" if characters == 1 else f"{characters} characters occur"
 
 
 def _listed(counts: tuple[Count, ...]) -> str:

@@ -62,7 +62,7 @@ class Recipe:
 
     averaging_period: _Count = 1
     """Steps that each of several processes takes alone before their weights are averaged; 1: they share every step,
-    as if there was one process."""
+    as if there were one process."""
 
     patience: _Count | None = None
     """End the training after this many evaluations in a row without a better loss; without it, training uses the whole
