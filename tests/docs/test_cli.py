@@ -12,3 +12,8 @@ def test_the_page_of_options_is_current() -> None:
 def test_the_page_of_options_names_no_path_of_this_machine() -> None:
     assert "/root" not in generated()
     assert "/work" not in generated()
+
+
+def test_every_default_is_shown_in_brackets() -> None:
+    assert "[default: " in generated()
+    assert "Default: " not in generated()

@@ -50,14 +50,14 @@ class Load:
     ``seconds``, may be set.
     """
 
-    streams: int | None = None
-    """Closed loop: number of callers. Each sends its next request when its last one has ended. Default: 1."""
+    streams: Annotated[int | None, Parameter(show_default="1")] = None
+    """Closed loop: number of callers. Each sends its next request when its last one has ended."""
     rate: float | None = None
     """Open loop instead: requests per second at random times (a Poisson process), whatever the answers do."""
     requests: int | None = None
     """Number of requests to send after the warm-up, instead of a time."""
-    seconds: float | None = None
-    """How long requests count after the warm-up. Default: 10."""
+    seconds: Annotated[float | None, Parameter(show_default="10")] = None
+    """How long requests count after the warm-up."""
     warm_up: int = 0
     """Number of requests to send first, which don't count. With a ramp, send several per caller."""
     ramp: float = 0.0
@@ -68,10 +68,10 @@ class Load:
     """Most characters to generate, uniform from MIN to MAX."""
     seed: int = 0
     """The same seed produces the same load."""
-    model: Annotated[str, Parameter(converter=utf8, metavar="NAME", show_default=False)] = ""
-    """Name of the model. Default: the server's default model."""
-    timeout: float | None = None
-    """Time limit of a request in seconds. Default: none."""
+    model: Annotated[str, Parameter(converter=utf8, metavar="NAME", show_default="the server's default model")] = ""
+    """Name of the model."""
+    timeout: Annotated[float | None, Parameter(show_default="none")] = None
+    """Time limit of a request in seconds."""
 
     def __post_init__(self) -> None:
         def check(holds: bool, complaint: str) -> None:

@@ -89,7 +89,7 @@ _SPELLINGS = {
         converter=_texts,
         metavar="TEXT",
         allow_leading_hyphen=True,
-        help="End the text just before this text appears. May be given several times. Default: none.",
+        help="End the text just before this text appears. May be given several times.",
     ),
     "character_bias": Parameter(
         name="--bias",
@@ -98,20 +98,21 @@ _SPELLINGS = {
         accepts_keys=False,
         metavar="CHAR=VALUE",
         allow_leading_hyphen=True,
-        help="Add VALUE to the logit of a character, -100 to 100. May be given several times. Default: none.",
+        help="Add VALUE to the logit of a character, -100 to 100. May be given several times.",
     ),
     "unknown_characters": Parameter(name="--unknown", converter=_choice),
     "replacement_character": Parameter(name="--replacement", metavar="CHAR", allow_leading_hyphen=True),
     "regex": Parameter(metavar="REGEX"),
     "model": Parameter(metavar="NAME"),
-    "timeout": Parameter(metavar="SECONDS", help="Time limit of the call, retries included. Default: none."),
+    "timeout": Parameter(metavar="SECONDS", help="Time limit of the call, retries included.", show_default="none"),
 }
 
 
 def option(keyword: str) -> Parameter:
     """The spelling of a ``keyword`` of ``GenerationOptions`` as an option."""
     kinds = [kind for kind in get_args(_HINTS[keyword]) or [_HINTS[keyword]] if kind in _TYPES]
-    described = Parameter(help=_HELP[keyword], show_default=False)
+    purpose, _, default = _HELP[keyword].rpartition(" Default: ")
+    described = Parameter(help=purpose, show_default=False if bool in kinds else default.rstrip("."))
     return Parameter.combine(*(_TYPES[kind] for kind in kinds), described, _SPELLINGS.get(keyword))
 
 

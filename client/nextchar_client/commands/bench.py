@@ -28,7 +28,7 @@ _REFRESH_SECONDS = 0.5
 def bench(
     *,
     load: Annotated[Load | None, Parameter(name="*")] = None,
-    file: File = None,
+    file: Annotated[File, Parameter(show_default="random characters of the model's alphabet")] = None,
     json: Json = False,
     endpoint: Endpoint = DEFAULT_ENDPOINT,
 ) -> ExitCode:
@@ -37,7 +37,7 @@ def bench(
     Parameters
     ----------
     file:
-        Cut the prompts from this text; - is standard input. Default: random characters of the model's alphabet.
+        Cut the prompts from this text; - is standard input.
     """
     from ..bench.generator import LoadGenerator
 

@@ -19,7 +19,7 @@ from .output import say, write, write_json
 
 
 def generate(
-    prompt: Text | None = None,
+    prompt: Annotated[Text | None, Parameter(show_default="the start of a document")] = None,
     /,
     *,
     file: File = None,
@@ -34,13 +34,13 @@ def generate(
     Parameters
     ----------
     prompt:
-        Text that the model reads first; put -- before one that starts with a dash. Default: the start of a document.
+        Text that the model reads first; put -- before one that starts with a dash.
     file:
         Read the prompt from this file, exactly as it is; - is standard input.
     newline:
         End with a newline, as on a terminal. Without this, a pipe or a file gets exactly the generated text.
     verbose:
-        Show model, seed, speed and the reason why the text ended, on standard error.
+        Show model, seed, request id, speed and the reason why the text ended, on standard error.
     """
     from ..client import Client
 

@@ -17,7 +17,7 @@ from .output import write, write_json
 
 def health(
     *,
-    service: Annotated[str, Parameter(converter=utf8, metavar="NAME", show_default=False)] = "",
+    service: Annotated[str, Parameter(converter=utf8, metavar="NAME", show_default="the whole server")] = "",
     json: Json = False,
     endpoint: Endpoint = DEFAULT_ENDPOINT,
     timeout: Timeout = None,
@@ -27,7 +27,7 @@ def health(
     Parameters
     ----------
     service:
-        Ask for one service. Default: the whole server.
+        Ask for one service.
     """
     from ..client import Client
 
