@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 PROTO := nextchar/v1/generation.proto
 PROSE := README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md RELEASING.md docs
 # Percent of lines and branches that the tests must reach.
-COVERAGE := 90
+COVERAGE := 88
 export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
@@ -52,11 +52,11 @@ lint: $(STAMP) ## Lint the code, its format, its imports and the prose
 types: $(STAMP) ## Check the types, strictly
 	$(BIN)/mypy
 
-test: $(STAMP) ## Run all tests with coverage (about 10 minutes on two cores)
+test: $(STAMP) ## Run all tests with coverage (about 7 minutes on two idle cores)
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE)
 
-test-fast: $(STAMP) ## Run the fast tests (under a minute)
-	$(BIN)/python -m pytest -m "not slow and not docker"
+test-fast: $(STAMP) ## Run the fast tests of the packages (under a minute)
+	$(BIN)/python -m pytest -m "not slow" tests/cli tests/client tests/model tests/server tests/training
 
 demo: $(STAMP) ## Train for a minute, export, serve, stream, show the metrics (3 minutes on a fresh machine)
 	deploy/demo.sh $(BIN)

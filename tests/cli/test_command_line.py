@@ -140,7 +140,7 @@ def test_a_misspelt_name_gets_a_suggestion(arguments: list[str], hint: str, caps
 
 
 def test_of_an_option_given_twice_the_last_counts(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(app(), "make x --count 1 --lanes 3 --count 2 --lanes 4".split()) == 0
+    assert run(app(), ["make", "x", "--count", "1", "--lanes", "3", "--count", "2", "--lanes", "4"]) == 0
     assert capsys.readouterr().out == "x Sizes(lanes=4, share=0.5, kind='int8') 2\n"
 
 

@@ -37,6 +37,7 @@ def raw(alphabet: Alphabet, ids: Sequence[int]) -> str:
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=300)
 @given(data=st.data())
+@pytest.mark.slow
 def test_any_ids_become_their_composed_text_however_they_are_chunked(kind: Kind, data: st.DataObject) -> None:
     alphabet, ids = ALPHABETS[kind], data.draw(ids_of(kind))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(ids)), max_size=6)))

@@ -113,6 +113,7 @@ async def test_a_stream_that_ended_is_not_ended_again_by_draining() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
+@pytest.mark.slow
 async def test_no_stream_loses_or_repeats_an_id(seed: int) -> None:
     choose = random.Random(seed)
     runner = ScriptedRunner(lambda n: n + 1, ending_at(100), ending_at(700))

@@ -180,6 +180,7 @@ async def test_a_lane_whose_readers_are_all_slow_takes_no_turns() -> None:
 
 
 @BUDGETS
+@pytest.mark.slow
 async def test_a_slow_reader_gets_everything_once_it_reads(turn_budget: float) -> None:
     async with running(ScriptedRunner(), turn_budget=turn_budget) as engine:
         engine.submit(slow := stream_of(7000, read=[9] * 50, seed=3, alternatives=0))

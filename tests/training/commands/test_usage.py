@@ -119,6 +119,7 @@ def test_a_path_of_the_wrong_kind_is_one_line_that_names_it(
     ],
     ids=" ".join,
 )
+@pytest.mark.slow
 def test_help_and_mistakes_are_answered_without_torch(arguments: list[str]) -> None:
     program = f"import sys, nextchar_training.commands as c; c.main({arguments!r}); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -111,6 +111,7 @@ def differing(whole: dict[str, Array], part: dict[str, Array], members: list[int
     members=st.lists(st.integers(0, ROWS - 1), min_size=1, max_size=ROWS),
     cuts=st.sets(st.integers(1, STEPS - 1), max_size=STEPS - 1).map(sorted),
 )
+@pytest.mark.slow
 def test_rows_keep_their_bits_in_any_batch_and_any_chunking(
     shape: Shape, precision: Precision, threads: int, members: list[int], cuts: list[int]
 ) -> None:
@@ -121,6 +122,7 @@ def test_rows_keep_their_bits_in_any_batch_and_any_chunking(
 
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.slow
 def test_a_row_alone_has_its_bits_of_the_full_batch(shape: Shape, precision: Precision) -> None:
     population, whole = whole_of(shape, precision)
     graph = graph_of(shape, precision)
@@ -130,6 +132,7 @@ def test_a_row_alone_has_its_bits_of_the_full_batch(shape: Shape, precision: Pre
 
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+@pytest.mark.slow
 def test_the_first_rows_keep_their_bits_at_every_batch_size(cell: Cell, precision: Precision) -> None:
     shape: Shape = (cell, 97, 16, 33, 1)
     population, whole = whole_of(shape, precision)

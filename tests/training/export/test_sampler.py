@@ -123,6 +123,7 @@ def test_forced_ids_of_a_large_alphabet_are_taken_unchanged(mate: SamplingSettin
 
 
 @pytest.mark.parametrize("wanted", [SamplingSettings(), SamplingSettings(top_p=0.9), SamplingSettings(top_k=700)])
+@pytest.mark.slow
 def test_a_large_alphabet_never_yields_an_id_of_probability_zero(wanted: SamplingSettings) -> None:
     random_ = np.random.default_rng(0)
     logits = np.where(random_.random(1300) < 0.5, -500.0, random_.normal(0, 3, 1300))
@@ -206,6 +207,7 @@ def test_the_smallest_and_the_largest_draw_never_yield_an_id_of_probability_zero
 
 @settings(max_examples=100)
 @given(st.lists(st.floats(-30, 30, width=32), min_size=66, max_size=66))
+@pytest.mark.slow
 def test_the_largest_draw_stays_within_the_alphabet(bias: list[float]) -> None:
     graph = graph_of(SMALL, "fp32")
     given = np.array(bias, np.float32)

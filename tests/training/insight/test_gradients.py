@@ -139,6 +139,7 @@ def rows_of(text: str, cell: Cell = "lstm", epochs: int = 2) -> list[GradientRow
 
 
 @pytest.mark.parametrize(("cell", "parts"), [("rnn", 1), ("gru", 1), ("lstm", 2)])
+@pytest.mark.slow
 def test_a_network_is_measured_before_and_after_its_training(cell: Cell, parts: int) -> None:
     curves = shares(rows_of(LINE * 80, cell))
     names = [(cell, weights, part) for weights in ("initial", "trained") for part in ("hidden", "cell")[:parts]]
@@ -150,6 +151,7 @@ def test_a_network_is_measured_before_and_after_its_training(cell: Cell, parts: 
     assert not np.array_equal(curves[cell, "initial", "hidden"], curves[cell, "trained", "hidden"])
 
 
+@pytest.mark.slow
 def test_norms_are_means_over_the_held_out_text() -> None:
     text = LINE * 80
     alphabet = Alphabet.of(text)

@@ -29,6 +29,7 @@ def faults(mode: str) -> int:
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="this allocator is not glibc's")
+@pytest.mark.slow
 def test_freed_memory_is_used_again_without_the_kernel() -> None:
     assert faults("keep") < ROUNDS
     assert faults("usual") > ROUNDS * PAGES

@@ -21,6 +21,7 @@ from tests.support.tiny_training import CELLS, PATTERN, B, T, Training, TwoWorke
 
 
 @CELLS
+@pytest.mark.slow
 def test_training_learns_a_repeating_text(cell: Cell) -> None:
     *_, last = Training(PATTERN * 60, recipe(epochs=12), cell=cell).progress
     assert last.validation_loss is not None

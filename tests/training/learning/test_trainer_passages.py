@@ -42,6 +42,7 @@ def readings() -> list[Reading]:
     return seen
 
 
+@pytest.mark.slow
 def test_the_state_is_zero_exactly_when_a_stream_reads_the_boundary(readings: list[Reading]) -> None:
     for reading in readings:
         assert torch.equal(reading.ids[0] == BOUNDARY, reading.zero)

@@ -6,6 +6,8 @@ import socket
 import subprocess
 import sys
 
+import pytest
+
 SCRIPT = """
 import json, os, torch
 from nextchar_training.learning.workers import joined
@@ -24,6 +26,7 @@ with joined(2, torch.device("cpu"), []) as workers:
 """
 
 
+@pytest.mark.slow
 def test_two_workers_average_gather_and_agree() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

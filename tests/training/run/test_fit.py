@@ -91,6 +91,7 @@ def test_training_starts_from_the_weights_of_a_checkpoint(dataset: Dataset, run:
     assert all(torch.equal(network.state_dict()[name], weight) for name, weight in best.weights.items())
 
 
+@pytest.mark.slow
 def test_fine_tuning_learns_another_text_and_keeps_the_alphabet(run: RunFolder, tmp_path: Path) -> None:
     best = load_checkpoint(run.best)
     other = dataset_of("that text repeats a line.\n" * 60, tmp_path / "text")
@@ -124,6 +125,7 @@ def continued(dataset: Dataset, finished: RunFolder, path: Path) -> tuple[Job, R
     return job_of(dataset, initial=load_checkpoint(folder.last), earlier=folder.read_losses()), folder
 
 
+@pytest.mark.slow
 def test_finished_run_trains_for_longer_and_counts_on(dataset: Dataset, run: RunFolder, tmp_path: Path) -> None:
     job, folder = continued(dataset, run, tmp_path / "run")
     before = folder.read_losses()
@@ -143,6 +145,7 @@ def test_report_has_a_line_per_command(dataset: Dataset, run: RunFolder, tmp_pat
     assert "    fit a &&\n    resume a\n" in folder.report.read_text()
 
 
+@pytest.mark.slow
 def test_longer_training_keeps_the_best_until_it_is_beaten(dataset: Dataset, run: RunFolder, tmp_path: Path) -> None:
     job, folder = continued(dataset, run, tmp_path / "run")
     unbeatable = [replace(row, validation_loss=0.0) for row in job.earlier]
@@ -151,6 +154,7 @@ def test_longer_training_keeps_the_best_until_it_is_beaten(dataset: Dataset, run
 
 
 @pytest.mark.parametrize("start", ["random", "fine-tuned", "longer"])
+@pytest.mark.slow
 def test_run_resumed_from_a_snapshot_ends_like_one_that_was_never_interrupted(
     dataset: Dataset, run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: str
 ) -> None:
@@ -179,6 +183,7 @@ def test_run_resumed_from_a_snapshot_ends_like_one_that_was_never_interrupted(
     assert not folder.stopped.exists()
 
 
+@pytest.mark.slow
 def test_run_without_a_step_left_gets_its_held_out_text_and_its_report(
     dataset: Dataset, run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

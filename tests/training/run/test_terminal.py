@@ -130,6 +130,7 @@ def test_busy_processor_is_told_once() -> None:
 
 @pytest.mark.usefixtures("crowded")
 @pytest.mark.parametrize(("threads", "share"), [(1, 0.2), (2, 0.8)])
+@pytest.mark.slow
 def test_processor_is_not_called_busy_if_fewer_threads_would_not_help(threads: int, share: float) -> None:
     assert "busy" not in starved(threads=threads, share=share)
 
