@@ -1,7 +1,11 @@
 """Fixtures of the integration tests."""
 
+from collections.abc import Iterator
+
 import pytest
 
+from tests.support.command import Run, runner
+from tests.support.scripted_server import ScriptedServer
 from tests.support.serving import Serve, serving
 
 
@@ -9,3 +13,17 @@ from tests.support.serving import Serve, serving
 def serve() -> Serve:
     """Returns a function that serves model files: an async context manager of a ``Serving``."""
     return serving
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedServer]:
+    """A server that plays scripts; the command ``nextchar`` finds it."""
+    with ScriptedServer() as server:
+        monkeypatch.setenv("NEXTCHAR_ENDPOINT", server.endpoint)
+        yield server
+
+
+@pytest.fixture
+def run(capfdbinary: pytest.CaptureFixture[bytes]) -> Run:
+    """Runs the command ``nextchar`` in this process."""
+    return runner(capfdbinary)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from nextchar.v1 import generation_pb2 as pb
-from tests.support.command import COMMAND, Run, runner
+from tests.support.command import COMMAND, Run
 from tests.support.scripted_server import HANG, MODEL, STARTED, WHOLE, Abort, ScriptedServer, Status, delta
 
 
@@ -24,11 +24,6 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedServer]:
         server.scripts = [MODEL, WHOLE]  # a text of 8 characters in 2 messages, forever
         monkeypatch.setenv("NEXTCHAR_ENDPOINT", server.endpoint)
         yield server
-
-
-@pytest.fixture
-def run(capfdbinary: pytest.CaptureFixture[bytes]) -> Run:
-    return runner(capfdbinary)
 
 
 def test_options_reach_the_server(server: ScriptedServer, run: Run, tmp_path: Path) -> None:

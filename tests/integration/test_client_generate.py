@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
@@ -16,23 +15,11 @@ import pytest
 
 from nextchar.v1 import generation_pb2 as pb
 from nextchar_client import FinishReason
-from tests.support.command import COMMAND, Run, on_a_terminal, runner
+from tests.support.command import COMMAND, Run, on_a_terminal
 from tests.support.scripted_server import FINISHED, HANG, STARTED, Abort, ScriptedServer, Status, delta
 
 GENERATE = [*COMMAND, "generate"]
 WHOLE = "한글\nwords"
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedServer]:
-    with ScriptedServer() as server:
-        monkeypatch.setenv("NEXTCHAR_ENDPOINT", server.endpoint)
-        yield server
-
-
-@pytest.fixture
-def run(capfdbinary: pytest.CaptureFixture[bytes]) -> Run:
-    return runner(capfdbinary)
 
 
 def test_the_output_on_a_pipe_is_exactly_the_text(server: ScriptedServer, run: Run) -> None:
