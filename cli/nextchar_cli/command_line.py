@@ -1,6 +1,6 @@
 """The command line: the common part of ``nextchar``, ``nextchar-server`` and ``nextchar-train``.
 
-Options, their ranges and defaults come from functions and dataclasses, through cyclopts. What always holds: a mistake
+Options, their ranges and defaults come from functions and dataclasses, through cyclopts. Invariant: a mistake
 is one line on standard error that names the option or the variable, and exit code 2.
 """
 

@@ -1,6 +1,6 @@
 """The client for programs that run an event loop.
 
-Turns options into a request, sends it, and turns the answer's messages into plain values. What always holds: if a
+Turns options into a request, sends it, and turns the answer's messages into plain values. Invariant: if a
 call is left, cancelled or fails, it ends on the server too; and every failure is a ``NextcharError``.
 """
 

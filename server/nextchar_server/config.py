@@ -1,6 +1,6 @@
 """The configuration: options and ``NEXTCHAR_*`` variables, checked once, then frozen.
 
-An option goes before its variable, a variable before the default. ``cli`` reads both into ``Config``.
+An option takes precedence over its variable, and a variable over the default. ``cli`` reads both into ``Config``.
 """
 
 from __future__ import annotations

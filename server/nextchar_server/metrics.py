@@ -1,6 +1,6 @@
 """The metrics: every name, label and bucket in one place.
 
-What always holds: the registry is injected, so several servers can live in one process; gauges are computed when they
+Invariant: the registry is injected, so several servers can live in one process; gauges are computed when they
 are scraped, never stored.
 """
 

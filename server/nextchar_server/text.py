@@ -3,7 +3,7 @@
 Turns the id chunks of a stream into text chunks, with a log-probability for each character if they are wanted. Finds
 stop sequences, even if they span chunks.
 
-What always holds: the concatenated text is the same however the ids were chunked; a character that may belong to a
+Invariant: the concatenated text is the same however the ids were chunked; a character that may belong to a
 stop sequence is held back until that is decided. All counts are of characters, whatever ids spell them.
 """
 

@@ -42,13 +42,13 @@ WHOLE = r"(?:second|minute|character|id|step|turn|row|line|lane|stream|request|m
 PLACE = r"\b(?:begins?|starts?|ends?|stands?|stood|lies?|goes|comes|came|lives?|listens?|meets?|belongs?|leaves)\b"
 
 HEADLESS_WHAT = rule(
-    # Not in an indirect question ("says what it did", "what is wrong", "what to do"), nor in the fixed heading.
+    # Not in an indirect question ("says what it did", "what is wrong", "what to do").
     r"(?<!\bsays )(?<!\bsay )(?<!\bsaid )(?<!\bshows )(?<!\bshow )(?<!\bknows )(?<!\bknow )(?<!\basks )(?<!\bask )"
     r"(?<!\btells )(?<!\btell )(?<!\bdecides )(?<!\bexplains )(?<!\bsee )"
-    r"\b[Ww]hat\b(?! always holds| is wrong| to \w+\b)",
+    r"\b[Ww]hat\b(?! is wrong| to \w+\b)",
     "name the thing: a noun, or the text that, the rows that",
     caught="Writes what was not read.",
-    left="A message says what is wrong. What always holds: ids are below V.",
+    left="A message says what is wrong. Invariant: ids are below V.",
 )
 WHERE_FOR_IF = rule(
     r"\b[Rr]aises (?:``[^`]*``|[^.;`])*\bwhere\b"

@@ -5,10 +5,9 @@ ended: it finds the server's capacity. An *open loop* sends at times that don't 
 finds how long people wait, including those who arrive while the server stalls (leaving them out is known as coordinated
 omission).
 
-It reads messages straight from the stub, because it must be faster than the server that it measures. What always
-holds: nothing is retried; ``requests`` is the exact number of requests sent after the warm-up; with ``seconds``, the
-load continues, uncounted, until all requests that count have ended, so that the last of them meet the same load as the
-first.
+It reads messages straight from the stub, because it must be faster than the server that it measures. Invariant: nothing
+is retried; ``requests`` is the exact number of requests sent after the warm-up; with ``seconds``, the load continues,
+uncounted, until all requests that count have ended, so that the last of them meet the same load as the first.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A load: which requests ``nextchar bench`` sends to a server, and when.
 
 ``generator.py`` sends it; the fields of ``Load`` and their docstrings are also the command's options and their help.
-What always holds: a ``Load`` that exists can be sent, and the same seed produces the same requests in the same order,
+Invariant: a ``Load`` that exists can be sent, and the same seed produces the same requests in the same order,
 at the same times.
 """
 

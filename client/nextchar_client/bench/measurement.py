@@ -1,7 +1,7 @@
 """A measurement: the counts and times of a running load, and the report of them.
 
 ``generator.py`` fills it, ``nextchar bench`` shows it. There is one *window*: it opens when the first request after the
-warm-up is sent, and closes when the load's seconds have passed or its last request has ended. What always holds:
+warm-up is sent, and closes when the load's seconds have passed or its last request has ended. Invariants:
 
 - characters, messages, throughput, inter-character latency and CPU cover the window, whichever request they belong to;
 - counts, errors, times to first character and durations cover the requests sent in the window, whenever they end;

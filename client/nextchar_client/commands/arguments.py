@@ -1,6 +1,6 @@
 """The arguments that commands share, and how the keywords of the library are spelled as options.
 
-Names, types and help come from ``GenerationOptions``. What always holds: an invalid value is refused in one line that
+Names, types and help come from ``GenerationOptions``. Invariant: an invalid value is refused in one line that
 names the option or the variable, before a server is asked.
 """
 

@@ -3,7 +3,7 @@
 Streams enter on the event loop, through the engine; the lanes' threads take them out. The admission holds the bounded
 queue, and the streams that left their batch because their reader is slow.
 
-What always holds: the admission and the batches hold at most ``queue_size`` streams more than there are rows, paused
+Invariant: the admission and the batches hold at most ``queue_size`` streams more than there are rows, paused
 ones included; a lane without work sleeps, and nothing polls; a lane takes no more than its even share of all streams.
 """
 

@@ -5,7 +5,7 @@ all others, and after each of the two delivers the new ids and retires the strea
 separate because a step of few rows is short, so a first id doesn't wait for all running streams. The graph is exact,
 so a text doesn't depend on its lane or batch.
 
-What always holds: only the lane's own thread touches its rows. An error in a turn ends the lane's streams, and the
+Invariant: only the lane's own thread touches its rows. An error in a turn ends the lane's streams, and the
 lane continues with the next ones.
 """
 

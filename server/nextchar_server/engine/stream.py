@@ -3,7 +3,7 @@
 The engine's unit of work. The event loop makes it, submits it and takes ids from its outbox; a lane's thread feeds the
 model the ids to read, samples more, and fills the outbox. Knows ids, never text.
 
-What always holds: each sampled id is taken exactly once, in order; the outbox holds at most ``OUTBOX_IDS`` ids plus
+Invariant: each sampled id is taken exactly once, in order; the outbox holds at most ``OUTBOX_IDS`` ids plus
 those of one turn; a stream ends once, and nothing follows its end.
 """
 

@@ -3,7 +3,7 @@
 The service makes one per call. The engine's ids come in, pass through the decoder and the search for stop sequences,
 and go out as ``Started``, any number of ``Delta``, and ``Finished``.
 
-What always holds: an invalid request is refused when the object is made, before the first event.
+Invariant: an invalid request is refused when the object is made, before the first event.
 """
 
 from __future__ import annotations

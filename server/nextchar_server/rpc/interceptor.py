@@ -3,7 +3,7 @@
 Adds a request id, the call metrics and a line in the log. The one place in which an exception becomes a
 status.
 
-What always holds: of an unexpected error, a caller learns the request id and nothing else; the log has the rest.
+Invariant: of an unexpected error, a caller learns the request id and nothing else; the log has the rest.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Requests: from the protocol's messages to the inputs of the engine and the text builder, or a clear error.
 
-What always holds: any ``Generation`` or ``Scoring`` can be served; an invalid request is refused before it is queued,
+Invariant: any ``Generation`` or ``Scoring`` can be served; an invalid request is refused before it is queued,
 with the name of the field.
 """
 

@@ -2,7 +2,7 @@
 
 Last stage of the flow before the client. Each method converts the request, submits a stream, and converts the result.
 
-What always holds: an invalid request is refused before the first message; a stream's row is freed however its call
+Invariant: an invalid request is refused before the first message; a stream's row is freed however its call
 ends; ``Generate`` returns the events of ``GenerateStream``, joined.
 """
 

@@ -1,6 +1,6 @@
 """The command ``nextchar-train``: one module per verb, imported when the verb is used.
 
-What always holds: an error that a user can cause is one line on standard error, and no verb imports torch before its
+Invariant: an error that a user can cause is one line on standard error, and no verb imports torch before its
 options are known to be valid.
 """
 
