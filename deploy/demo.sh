@@ -75,7 +75,7 @@ cat <<NEXT
 The server drained and stopped. The run is in $run: report.md, loss.png, samples.txt, model.onnx.
 
 Next (first run: . $bin/activate)
-  nextchar-server --model $run/model.onnx                         serve it again; then, in another terminal:
+  nextchar-server --model $run/model.onnx                    serve it again; then, in another terminal:
   nextchar generate "import " --seed 1                            stream from it
   nextchar-train fit my-text.txt --out runs/mine --minutes 10     train on a text of your own
 NEXT
