@@ -21,6 +21,7 @@ from nextchar_model.providers import ProviderError
 
 from . import logs, server
 from .config import Config
+from .listening import StartError
 
 PREFIX = "NEXTCHAR_"
 
@@ -81,7 +82,7 @@ def serve(*, config: Config | None = None) -> int:
         _log.warning("unknown_variable", variable=name, hint="no setting has this name; see nextchar-server --help")
     try:
         uvloop.run(server.serve(config))
-    except (ModelFileError, ProviderError, server.StartError) as error:
+    except (ModelFileError, ProviderError, StartError) as error:
         print(f"nextchar-server: error: {error}{_comma_hint(config)}", file=sys.stderr)
         return 1
     return 0

@@ -7,11 +7,9 @@ model files → runners → engines → catalog → service → gRPC port      (
 from __future__ import annotations
 
 import asyncio
-import errno
 import gc
 import os
 import signal
-import socket
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -28,6 +26,7 @@ from nextchar_model.runner import Replay, Runner
 from .catalog import Catalog, Limits, ServedModel
 from .config import Config
 from .engine.engine import Engine
+from .listening import bracketed, cannot_listen, explain, require_free
 from .metrics import Metrics
 from .probes import application
 from .rpc.interceptor import CallInterceptor
@@ -40,10 +39,6 @@ _MAX_REQUEST = 16 * 2**20
 that says so; gRPC itself refuses anything larger."""
 
 _log = structlog.get_logger()
-
-
-class StartError(Exception):
-    """The server can't start. The message says why, in one line."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +75,8 @@ class Server:
         Raises ``ModelFileError``, ``ProviderError`` or ``StartError``, and then leaves nothing open.
         """
         config = self._config
-        await _require_free(config.host, config.grpc_port, "gRPC", "--grpc-port")
-        await _require_free(config.host, config.http_port, "HTTP", "--http-port")
+        await require_free(config.host, config.grpc_port, "gRPC", "--grpc-port")
+        await require_free(config.host, config.http_port, "HTTP", "--http-port")
         runners = {
             name: Runner(path, provider=config.provider, threads=config.threads_per_lane)
             for name, path in config.models.items()
@@ -187,15 +182,15 @@ class Server:
     async def _open(self, parts: _Parts) -> Ports:
         config = self._config
         try:
-            grpc_port = parts.grpc.add_insecure_port(f"{_bracketed(config.host)}:{config.grpc_port}")
+            grpc_port = parts.grpc.add_insecure_port(f"{bracketed(config.host)}:{config.grpc_port}")
         except RuntimeError as error:
-            raise _cannot_listen(config.host, config.grpc_port, "gRPC", str(error)) from error
+            raise cannot_listen(config.host, config.grpc_port, "gRPC", str(error)) from error
         await parts.grpc.start()
         await parts.http.setup()
         try:
             await web.TCPSite(parts.http, config.host, config.http_port).start()
         except OSError as error:
-            raise _cannot_listen(config.host, config.http_port, "HTTP", _reason(error, "--http-port")) from error
+            raise cannot_listen(config.host, config.http_port, "HTTP", explain(error, "--http-port")) from error
         return Ports(grpc_port, parts.http.addresses[0][1])
 
 
@@ -204,48 +199,6 @@ async def _close(parts: _Parts) -> None:
     for model in parts.catalog:
         model.engine.stop()
     await parts.http.cleanup()
-
-
-async def _require_free(host: str, port: int, protocol: str, option: str) -> None:
-    """Raises ``StartError`` if this machine can't listen on ``host`` and ``port``.
-
-    Checked before the models are loaded, and because gRPC doesn't say why it can't listen.
-    """
-    is_free, unavailable = False, OSError()
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        for family, kind, number, _, address in found:
-            try:
-                with socket.socket(family, kind, number) as probe:
-                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    probe.bind(address)
-                is_free = True
-            except OSError as error:  # such as ::1 of localhost on a machine without IPv6
-                if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-                    raise
-                unavailable = error
-        if not is_free:
-            raise unavailable
-    except OSError as error:
-        raise _cannot_listen(host, port, protocol, _reason(error, option)) from error
-
-
-def _cannot_listen(host: str, port: int, protocol: str, reason: str) -> StartError:
-    return StartError(f"cannot listen on {_bracketed(host)}:{port} for {protocol}: {reason}")
-
-
-def _reason(error: OSError, option: str) -> str:
-    if isinstance(error, socket.gaierror):
-        return f"the host can't be resolved: {error.strerror}"
-    if error.errno == errno.EADDRINUSE:
-        return f"the port is in use; choose another one with {option}"
-    if error.errno == errno.EADDRNOTAVAIL:
-        return "this machine doesn't have that address"
-    return error.strerror or str(error)
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 def _start_poller() -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from nextchar_model.description import ModelFileError
 from nextchar_server.config import Config
-from nextchar_server.server import Server, StartError
+from nextchar_server.listening import StartError
+from nextchar_server.server import Server
 
 
 async def test_stopping_a_server_that_was_not_started_does_nothing() -> None:
