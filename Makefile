@@ -12,7 +12,7 @@ COVERAGE := 93
 export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install proto proto-check proto-release format lint types test test-fast demo docs train serve up bench bench-training check clean
+.PHONY: help install proto proto-check proto-release format lint types test test-fast demo docs train serve up bench faults bench-training check clean
 
 help: ## List the verbs
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -75,6 +75,9 @@ up: ## Build and start the containers: server and Prometheus
 
 bench: $(STAMP) ## Run the benchmarks, or one part (ONLY=kernel, limits, served or scale)
 	$(BIN)/python -m benchmarks $(ONLY)
+
+faults: $(STAMP) ## Attack a server, and measure what ordinary callers keep (5 minutes)
+	$(BIN)/python -m benchmarks faults
 
 bench-training: $(STAMP) ## Run the training benchmark (70 minutes on two idle cores)
 	$(BIN)/python -m benchmarks training

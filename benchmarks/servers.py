@@ -10,8 +10,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,26 @@ _PATIENCE = 60.0  # seconds to wait for a server or a load before giving up
 class Server:
     """A server's process."""
 
-    pid: int
+    process: subprocess.Popen[bytes]
     port: int
     seconds_to_serve: float
     """From the start of the process to the health service's SERVING, or to the open port if it has none."""
+
+    @property
+    def pid(self) -> int:
+        """The process's identifier."""
+        return self.process.pid
+
+    def terminate(self, patience: float) -> tuple[float, int | None]:
+        """Sends SIGTERM, and returns the seconds until the process ended and its exit code.
+
+        The code is None if the process still runs after ``patience`` seconds.
+        """
+        started = time.perf_counter()
+        self.process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(patience)
+        return time.perf_counter() - started, self.process.returncode
 
     @property
     def cpu_seconds(self) -> tuple[float, float]:
@@ -59,6 +76,13 @@ class Server:
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
 
 
+def free_port() -> int:
+    """Returns a port of this machine on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
+
+
 @contextmanager
 def served(folder: Path, *flags: str | Path, core: int = SERVER_CORE) -> Iterator[Server]:
     """Runs ``nextchar-server`` with ``flags``, and waits until it serves."""
@@ -76,8 +100,7 @@ def baseline(folder: Path, name: str, checkpoint: Path, *flags: str) -> Iterator
 
 @contextmanager
 def _running(folder: Path, arguments: Sequence[str | Path], core: int, *, has_health: bool = False) -> Iterator[Server]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     started = time.perf_counter()
     with (folder / "server.log").open("ab") as log:
         process = subprocess.Popen(
@@ -87,7 +110,7 @@ def _running(folder: Path, arguments: Sequence[str | Path], core: int, *, has_he
         _wait_for_port(process, port)
         if has_health:
             _wait_for_serving(port)
-        yield Server(process.pid, port, time.perf_counter() - started)
+        yield Server(process, port, time.perf_counter() - started)
     finally:
         process.kill()
         process.wait()
@@ -126,12 +149,15 @@ class Load:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # A shell without job control hides SIGINT from a command that it runs in the background.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
 
-    def report(self, patience: float = _PATIENCE) -> dict[str, Any]:
+    def report(self, patience: float = _PATIENCE, *, may_fail: bool = False) -> dict[str, Any]:
         """Waits for the load to end and returns its report.
 
-        After ``patience`` seconds it is interrupted, and reports on the requests so far.
+        After ``patience`` seconds it is interrupted, and reports on the requests so far. Raises ``RuntimeError`` if a
+        request failed, unless it ``may_fail``.
         """
         try:
             out, complaints = self._process.communicate(timeout=patience)
@@ -141,6 +167,6 @@ class Load:
         if not out:
             raise RuntimeError(f"the load generator measured nothing: {complaints.strip()}")
         report: dict[str, Any] = json.loads(out)
-        if report["failed"]:
+        if report["failed"] and not may_fail:
             raise RuntimeError(f"requests failed: {report['errors']}")
         return report

@@ -1,0 +1,281 @@
+"""The protections: the share that ordinary streams keep beside callers that take more than theirs.
+
+The server runs on one core. The ordinary callers, the others (``attacks``) and a health probe run on the other one.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from benchmarks.report import Claim, claims, table
+from benchmarks.servers import LOAD_CORE, Load, Server, free_port, served
+
+TITLE = "Protections"
+_STREAMS = 64
+_CHARACTERS = 400
+_SECONDS = 3.0
+_DRAIN = 10.0
+_MIB = 2**20
+
+
+@dataclass(frozen=True)
+class _Case:
+    """An attack by ``callers`` callers, of which ``rows`` are texts that deserve a row of the batch."""
+
+    attack: str
+    callers: int
+    rows: int = 0
+
+    @property
+    def fair_share(self) -> float:
+        """The part of the server that the ordinary streams would have if every text got the same."""
+        return _STREAMS / (_STREAMS + self.rows)
+
+
+_CASES = (
+    *(_Case("alternatives", callers, callers) for callers in (8, 32, 100)),
+    _Case("scores", 100, 100),
+    _Case("texts", 48, 48),
+    *(_Case(attack, 4) for attack in ("bias", "many_bias", "stops", "prompts", "malformed")),
+    _Case("scrapers", 8),
+    _Case("stalled", 3072),
+    _Case("stalled_alternatives", 3072),
+    _Case("resets", 2),
+    _Case("bombs", 20),
+    _Case("idle", 1003),
+)
+
+
+@dataclass(frozen=True)
+class _Beside:
+    """What the ordinary streams and the probe saw beside an attack."""
+
+    case: _Case
+    alone: float
+    """Characters per second without the attack: the mean of before and after it."""
+    beside: float
+    failed: int
+    health: float
+    """99th percentile of the health check's seconds."""
+    memory: int
+    """Resident bytes before."""
+    peak: int
+    after: int
+    seconds_to_empty: float
+    """Seconds from the attack's end until no stream and no memory was held."""
+
+    @property
+    def share(self) -> float:
+        """Part of the fair share that the ordinary streams kept."""
+        return self.beside / self.alone / self.case.fair_share
+
+
+def measure(folder: Path) -> str:
+    """Measures the protections and returns the section of the results."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {LOAD_CORE})  # the probe keeps away from the server's core
+    try:
+        wanted = os.environ.get("ATTACKS", "").split()
+        cases = [case for case in _CASES if not wanted or case.attack in wanted]
+        rows = [_beside(folder, case) for case in cases]
+        stops = [_stop(folder, case) for case in cases]
+    finally:
+        os.sched_setaffinity(0, cores)
+    return "\n\n".join([_beside_table(rows), claims(_claims(rows, stops)), _stop_table(stops)])
+
+
+def _beside(folder: Path, case: _Case) -> _Beside:
+    """Measures the ordinary streams before, beside and after an attack on a server of its own."""
+    http_port = free_port()
+    with served(folder, "--http-port", str(http_port), "--lanes", "1") as server:
+        _ordinary(server, 1.0)  # warms up
+        before, _ = _ordinary(server)
+        memory = server.memory
+        server.forget_peak()
+        with _attacked(case, server, http_port), _Probe(server.port) as probe:
+            beside, failed = _ordinary(server)
+        peak = server.peak_memory
+        ended = time.perf_counter()
+        while _held(http_port) and time.perf_counter() < ended + 30:
+            time.sleep(0.05)
+        seconds = time.perf_counter() - ended
+        after, _ = _ordinary(server)
+        row = _Beside(
+            case, (before + after) / 2, beside, failed, probe.percentile, memory, peak, server.memory, seconds
+        )
+    print(_row(row), flush=True)
+    return row
+
+
+def _ordinary(server: Server, seconds: float = _SECONDS) -> tuple[float, int]:
+    """Returns the characters per second of ordinary streams, and the number of them that failed."""
+    load = Load(server, streams=_STREAMS, seconds=seconds, max_characters=_CHARACTERS)
+    report = load.report(seconds + 20, may_fail=True)
+    return report["characters_per_second"], report["failed"] + report["unfinished"]
+
+
+@contextmanager
+def _attacked(case: _Case, server: Server, http_port: int) -> Iterator[None]:
+    """Runs an attack, and waits until all its callers have begun."""
+    arguments = [case.attack, str(case.callers), str(server.port), str(http_port)]
+    command = ["taskset", "-c", str(LOAD_CORE), sys.executable, "-m", "benchmarks.attacks", *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        if process.stdout.readline() != "ready\n":
+            raise RuntimeError(f"the attack {case.attack} ended by itself")
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+class _Probe:
+    """Asks for the server's health again and again, and keeps how long each answer took."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._seconds: list[float] = []
+        self._ends = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> _Probe:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.set()
+        self._thread.join()
+
+    @property
+    def percentile(self) -> float:
+        """99th percentile of the seconds, by nearest rank."""
+        return sorted(self._seconds)[-(-len(self._seconds) * 99 // 100) - 1]
+
+    def _run(self) -> None:
+        with grpc.insecure_channel(f"127.0.0.1:{self._port}") as channel:
+            check = health_pb2_grpc.HealthStub(channel).Check
+            while not self._ends.wait(0.01):
+                started = time.perf_counter()
+                try:
+                    check(health_pb2.HealthCheckRequest(), timeout=30, wait_for_ready=True)
+                except grpc.RpcError:
+                    self._seconds.append(float("inf"))
+                else:
+                    self._seconds.append(time.perf_counter() - started)
+
+
+def _held(http_port: int) -> float:
+    """Returns the sum of the gauges of streams and of memory that callers make the server hold."""
+    names = ("nextchar_active_streams", "nextchar_paused_streams", "nextchar_waiting_requests", "nextchar_memory_bytes")
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        text: str = direct.open(f"http://127.0.0.1:{http_port}/metrics", timeout=10).read().decode()
+    except OSError:  # still shut out
+        return 1
+    return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(names))
+
+
+@dataclass(frozen=True)
+class _Stop:
+    """A SIGTERM in the middle of an attack."""
+
+    case: _Case
+    seconds: float
+    code: int | None
+    whole: int
+    """Number of ordinary streams that came out whole."""
+
+
+def _stop(folder: Path, case: _Case) -> _Stop:
+    """Ends a server in the middle of an attack, while ordinary streams run."""
+    http_port = free_port()
+    drain = ("--drain-timeout", str(_DRAIN))
+    with (
+        served(folder, "--http-port", str(http_port), "--lanes", "1", *drain) as server,
+        _attacked(case, server, http_port),
+    ):
+        load = Load(server, streams=_STREAMS, requests=_STREAMS, max_characters=1000)
+        time.sleep(1.5)  # the streams run
+        seconds, code = server.terminate(_DRAIN + 30)
+        report = load.report(may_fail=True)
+    row = _Stop(case, seconds, code, report["completed"])
+    print(row, flush=True)
+    return row
+
+
+def _claims(rows: list[_Beside], stops: list[_Stop]) -> list[Claim]:
+    """Returns the worst case of each bound."""
+    return [
+        Claim("least part of their fair share that ordinary streams keep", 0.5, min(row.share for row in rows)),
+        Claim("ordinary streams that failed", 0, sum(row.failed for row in rows), at_most=True, unit="streams"),
+        Claim("health check, p99", 100, max(row.health for row in rows) * 1e3, at_most=True, unit="ms"),
+        Claim(
+            "most memory beyond an idle server's",
+            256,
+            max(row.peak - row.memory for row in rows) / _MIB,
+            at_most=True,
+            unit="MiB",
+        ),
+        Claim(
+            "SIGTERM to the end, beyond the drain timeout",
+            2,
+            max(stop.seconds for stop in stops) - _DRAIN,
+            at_most=True,
+            unit="s",
+        ),
+        Claim("least number of whole streams", _STREAMS, min(stop.whole for stop in stops), unit=f"of {_STREAMS}"),
+    ]
+
+
+def _row(row: _Beside) -> list[str]:
+    return [
+        f"{row.case.callers:,} × {row.case.attack}",
+        f"{row.alone:,.0f}",
+        f"{row.beside:,.0f}",
+        f"{row.case.fair_share:.0%}",
+        f"{row.share:.2f}",
+        str(row.failed),
+        f"{row.health * 1e3:.0f}",
+        *(f"{value / _MIB:,.0f}" for value in (row.memory, row.peak, row.after)),
+        f"{row.seconds_to_empty:.1f}",
+    ]
+
+
+def _beside_table(rows: list[_Beside]) -> str:
+    head = [
+        "beside",
+        "alone, characters/s",
+        "beside, characters/s",
+        "fair share",
+        "kept of it",
+        "failed",
+        "health p99, ms",
+        "memory before, MiB",
+        "peak",
+        "after",
+        "empty after, s",
+    ]
+    return table(head, map(_row, rows))
+
+
+def _stop_table(stops: list[_Stop]) -> str:
+    return f"SIGTERM beside each, with a drain timeout of {_DRAIN:g} s:\n\n" + table(
+        ["beside", "gone after, s", "exit code", "whole streams"],
+        [
+            [f"{stop.case.callers:,} × {stop.case.attack}", f"{stop.seconds:.1f}", stop.code, f"{stop.whole} of 64"]
+            for stop in stops
+        ],
+    )

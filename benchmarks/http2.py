@@ -1,0 +1,89 @@
+"""HTTP/2 by hand, for callers that no gRPC library would be: they open calls, and then don't behave.
+
+Frames and header fields are those of RFC 9113 and RFC 7541; header fields are always literals, never indexed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Mapping
+
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+_DATA, _HEADERS, _RESET, _SETTINGS, _PING, _GOAWAY = 0, 1, 3, 4, 6, 7
+_END_STREAM, _END_HEADERS, _ACKNOWLEDGEMENT = 0x1, 0x4, 0x1
+_INITIAL_WINDOW = 4
+_CANCEL = 8
+
+
+class Connection:
+    """One connection of which nobody reads the answers. Stream windows are ``window`` bytes, and never grow."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._next_stream = 1
+
+    @classmethod
+    async def open(cls, port: int, *, window: int) -> Connection:
+        """Connects to ``port`` of this machine."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        connection = cls(reader, writer)
+        writer.write(_PREFACE + _frame(_SETTINGS, 0, 0, struct.pack(">HI", _INITIAL_WINDOW, window)))
+        await writer.drain()
+        return connection
+
+    def call(self, method: str, message: bytes, *, more: Mapping[str, str] | None = None) -> int:
+        """Sends a call with one message, and returns its stream. ``more`` holds further header fields."""
+        stream, self._next_stream = self._next_stream, self._next_stream + 2
+        fields = {
+            ":method": "POST",
+            ":scheme": "http",
+            ":path": method,
+            ":authority": "localhost",
+            "content-type": "application/grpc",
+            "te": "trailers",
+            **(more or {}),
+        }
+        block = b"".join(b"\0" + _text(name) + _text(value) for name, value in fields.items())
+        compressed = bool(more and "grpc-encoding" in more)
+        body = struct.pack(">BI", compressed, len(message)) + message
+        self._writer.write(_frame(_HEADERS, _END_HEADERS, stream, block) + _frame(_DATA, _END_STREAM, stream, body))
+        return stream
+
+    def reset(self, stream: int) -> None:
+        """Cancels the call of ``stream``."""
+        self._writer.write(_frame(_RESET, 0, stream, struct.pack(">I", _CANCEL)))
+
+    async def drain(self) -> None:
+        """Waits until the operating system has taken what was sent. Raises ``OSError`` if the server hung up."""
+        await self._writer.drain()
+
+    async def serve(self) -> None:
+        """Acknowledges settings and pings, and ignores all else, until the server hangs up."""
+        while True:
+            try:
+                head = await self._reader.readexactly(9)
+                length, kind, flags = int.from_bytes(head[:3]), head[3], head[4]
+                payload = await self._reader.readexactly(length)
+            except (asyncio.IncompleteReadError, OSError):
+                return
+            if kind in (_SETTINGS, _PING) and not flags & _ACKNOWLEDGEMENT:
+                self._writer.write(_frame(kind, _ACKNOWLEDGEMENT, 0, payload if kind == _PING else b""))
+            if kind == _GOAWAY:
+                return
+
+    def close(self) -> None:
+        """Hangs up."""
+        self._writer.close()
+
+
+def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    return len(payload).to_bytes(3) + struct.pack(">BBI", kind, flags, stream) + payload
+
+
+def _text(value: str) -> bytes:
+    """Returns a string literal without Huffman code."""
+    raw = value.encode()
+    assert len(raw) < 127  # a longer one needs a second byte of length
+    return bytes([len(raw)]) + raw
