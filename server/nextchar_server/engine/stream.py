@@ -3,8 +3,9 @@
 The engine's unit of work. The event loop makes it, submits it and takes ids from its outbox; a lane's thread feeds the
 model the ids to read, samples more, and fills the outbox. Knows ids, never text.
 
-Invariant: each sampled id is taken exactly once, in order; the outbox holds at most ``OUTBOX_IDS`` ids plus
-those of one turn; a stream ends once, and nothing follows its end.
+Invariant: each sampled id is taken exactly once, in order; the outbox holds less than ``OUTBOX_IDS`` ids and
+``OUTBOX_BYTES`` bytes, plus one turn; no take returns more than one of both bounds or one turn; a stream ends once, and
+nothing follows its end.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +25,10 @@ from nextchar_model.draws import uniform
 
 OUTBOX_IDS = 1024
 """Number of untaken ids at which a stream leaves its batch until its reader catches up."""
+
+OUTBOX_BYTES = 64 * 2**10
+"""Size of the untaken ids and log-probabilities, in bytes, at which a stream leaves its batch likewise. An id takes 4
+bytes, or 168 with 20 alternatives."""
 
 _DRAWS = 1024  # random numbers made at a time, so that one call serves many turns
 
@@ -42,28 +48,44 @@ class LaneError(Exception):
     """A turn of the stream's lane failed. The log has the traceback, under ``lane_turn_failed``."""
 
 
-@dataclass
+@dataclass(slots=True, eq=False)
 class IdChunk:
-    """Consecutive ids of a stream, with their log-probabilities if the stream asked for them."""
+    """Consecutive ids of a stream, in columns. All log-probabilities are in nats.
 
-    ids: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    """Log-probability of each id, in nats; empty unless the stream asked for it."""
-    alternatives: list[list[tuple[int, float]]] = field(default_factory=list)
-    """For each id, the likeliest ids in its place with their log-probabilities; empty unless the stream asked."""
+    The three other columns are None unless the stream asked for log-probabilities. N is its number of alternatives.
+    """
 
-    def extend(self, more: IdChunk) -> None:
-        """Appends the chunk that follows this one."""
-        self.ids += more.ids
-        self.logprobs += more.logprobs
-        self.alternatives += more.alternatives
+    ids: NDArray[np.int32]
+    """[ids]"""
+    logprobs: NDArray[np.float32] | None = None
+    """[ids]: the log-probability of each id."""
+    top_ids: NDArray[np.int32] | None = None
+    """[ids, N]: the likeliest ids in its place, likeliest first."""
+    top_logprobs: NDArray[np.float32] | None = None
+    """[ids, N]: their log-probabilities."""
 
-    def split(self, count: int) -> tuple[IdChunk, IdChunk]:
-        """Splits into the first ``count`` ids, or all if there are fewer, and the rest."""
-        return (
-            IdChunk(self.ids[:count], self.logprobs[:count], self.alternatives[:count]),
-            IdChunk(self.ids[count:], self.logprobs[count:], self.alternatives[count:]),
-        )
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, part: slice) -> IdChunk:
+        return IdChunk(*[None if column is None else column[part] for column in self._columns])  # type: ignore[arg-type]
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the columns in bytes."""
+        return sum(column.nbytes for column in self._columns if column is not None)
+
+    @staticmethod
+    def join(chunks: Sequence[IdChunk]) -> IdChunk:
+        """Returns one chunk of the ids of ``chunks``, of which there is at least one, in order."""
+        if len(chunks) == 1:
+            return chunks[0]
+        columns = zip(*[chunk._columns for chunk in chunks], strict=True)
+        return IdChunk(*[None if column[0] is None else np.concatenate(column) for column in columns])
+
+    @property
+    def _columns(self) -> tuple[NDArray[np.generic] | None, ...]:
+        return self.ids, self.logprobs, self.top_ids, self.top_logprobs
 
 
 class Stream:
@@ -78,12 +100,13 @@ class Stream:
         seed: int = 0,
         alternatives: int | None = None,
         reports_reading: bool = False,
+        most_taken: int = OUTBOX_IDS,
     ) -> None:
         """Reads ``read`` from the start of a document, then samples ``count`` ids, or fewer if the boundary comes.
 
         ``alternatives`` is None for bare ids; otherwise each id comes with its log-probability and this many of the
         likeliest ids in its place. With ``reports_reading``, the ids that are read come out too, before the sampled
-        ones.
+        ones. ``take`` returns at most ``most_taken`` ids, or those of one turn.
         """
         self.read = read
         self.count = count
@@ -91,6 +114,7 @@ class Stream:
         self.seed = seed
         self.alternatives = alternatives
         self.reports_reading = reports_reading
+        self.most_taken = most_taken
         # Only the lane's thread changes these.
         self.read_count = 0
         self.sampled_count = 0
@@ -103,8 +127,8 @@ class Stream:
         self.paused = False
         self._end: End | Exception | None = None
         self._outbox: deque[IdChunk] = deque()
-        self._put = 0
-        self._taken = 0
+        self._put = self._taken = 0  # ids
+        self._put_bytes = self._taken_bytes = 0
         self.came = asyncio.Event()
         self._draws: NDArray[np.float32] = np.empty(0, np.float32)
         self._draws_start = 0
@@ -139,7 +163,7 @@ class Stream:
     @property
     def is_full(self) -> bool:
         """Whether the reader is so far behind that the row must leave the batch."""
-        return self._put - self._taken >= OUTBOX_IDS
+        return self._put - self._taken >= OUTBOX_IDS or self._put_bytes - self._taken_bytes >= OUTBOX_BYTES
 
     def draws(self, count: int) -> NDArray[np.float32]:
         """Returns the random numbers for the next ``count`` ids to sample."""
@@ -151,7 +175,8 @@ class Stream:
 
     def put(self, chunk: IdChunk) -> None:
         """Adds to the outbox. The caller must call ``wake`` afterwards."""
-        self._put += len(chunk.ids)
+        self._put += len(chunk)
+        self._put_bytes += chunk.nbytes
         self._outbox.append(chunk)
 
     def end(self, end: End | Exception) -> None:
@@ -162,27 +187,45 @@ class Stream:
         if self._end is None:
             self._end = end
 
+    def break_off(self, error: Exception) -> None:
+        """Ends the stream now, even if it has ended: the reader gets ``error`` instead of what it hasn't taken.
+
+        The caller must call ``wake`` afterwards.
+        """
+        self._end = error
+        self._outbox.clear()
+
     # The event loop's side.
 
-    async def take(self) -> IdChunk | End:
-        """Returns the ids that gathered since the last call, or waits for some; after the last one, the end.
-
-        Raises the exception with which the stream ended.
-        """
-        while True:
-            end = self._end  # read before the outbox: a lane first fills the outbox, then ends the stream
-            if self._outbox:
-                break
-            if isinstance(end, Exception):
-                raise end
-            if end is not None:
-                return end
+    async def ready(self) -> None:
+        """Waits until there is something to take: ids, or the end."""
+        # The end is read before the outbox: a lane first fills the outbox, then ends the stream.
+        while self._end is None and not self._outbox:
             self.came.clear()
             await self.came.wait()
-        chunk = IdChunk()
+
+    async def take(self) -> IdChunk | End:
+        """Returns the next ids, as many as gathered since the last call up to a bound, or waits for some.
+
+        After the last one, returns the end, or raises the exception with which the stream ended.
+        """
+        await self.ready()
+        if not self._outbox:
+            if isinstance(self._end, Exception):
+                raise self._end
+            assert self._end is not None
+            return self._end
+        chunks = [self._outbox.popleft()]
+        ids, size = len(chunks[0]), chunks[0].nbytes
         while self._outbox:
-            chunk.extend(self._outbox.popleft())
-        self._taken += len(chunk.ids)
+            following = self._outbox[0]
+            ids, size = ids + len(following), size + following.nbytes
+            if ids > self.most_taken or size > OUTBOX_BYTES:
+                break
+            chunks.append(self._outbox.popleft())
+        chunk = IdChunk.join(chunks)
+        self._taken += len(chunk)
+        self._taken_bytes += chunk.nbytes
         return chunk
 
 

@@ -1,0 +1,91 @@
+"""The memory budget: the bytes that callers make the server hold, shared among their connections.
+
+A call holds a part of the budget from its message on. Before it makes the server keep more (a prompt, an outbox, an
+answer), its part grows, or the call is refused; the part is given back when nothing of the call is left.
+
+Invariant: all calls together hold at most the budget, and a connection never gets more than ``SHARE`` times what
+remains. So one connection alone has up to 3/4 of the budget, n connections that want all have 3 / (3n + 1) each, and
+whoever comes next finds room. The rule is that of shared buffers of network switches: A. K. Choudhury, E. L. Hahne,
+"Dynamic Queue Length Thresholds for Shared-Memory Packet Switches", IEEE/ACM Transactions on Networking 6 (2), 1998.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+
+SHARE = 3
+"""How many times what remains of the budget a connection may hold. More leaves less to those who come next."""
+
+
+class MemoryFullError(Exception):
+    """The budget has no room for what a call needs."""
+
+    def __init__(self, size: int, used: int, budget: int) -> None:
+        """``size`` more bytes were wanted; ``used`` of ``budget`` bytes are held."""
+        super().__init__(
+            f"the server has no memory for this call: it needs {_mebibytes(size)}, and calls hold {_mebibytes(used)} "
+            f"of {_mebibytes(budget)}, shared among their connections"
+        )
+
+
+class Budget:
+    """The bytes that all calls of a server may hold. Used on the event loop only."""
+
+    def __init__(self, size: int) -> None:
+        """``size`` is in bytes."""
+        self.size = size
+        self.used = 0
+        """Bytes that are held."""
+        self._held: dict[str, int] = {}  # by connection; those that hold nothing are absent
+
+    def hold(self, connection: str, size: int) -> Holding:
+        """Gives ``size`` bytes to a call of ``connection``. Raises ``MemoryFullError``."""
+        holding = Holding(self, connection)
+        holding.grow(size)
+        return holding
+
+    def _take(self, connection: str, size: int) -> None:
+        held = self._held.get(connection, 0) + size
+        if held > SHARE * (self.size - self.used - size):
+            raise MemoryFullError(size, self.used, self.size)
+        self._held[connection] = held
+        self.used += size
+
+    def _give_back(self, connection: str, size: int) -> None:
+        self.used -= size
+        left = self._held.pop(connection) - size
+        if left:
+            self._held[connection] = left
+
+
+class Holding:
+    """The part of the budget that one call holds."""
+
+    def __init__(self, budget: Budget, connection: str) -> None:
+        self._budget = budget
+        self._size = 0
+        self.connection = connection
+        """The connection of the call, as gRPC names its peer."""
+
+    def grow(self, size: int) -> None:
+        """Takes ``size`` more bytes. Raises ``MemoryFullError``, and then holds as much as before."""
+        self._budget._take(self.connection, size)
+        self._size += size
+
+    def shrink(self, size: int) -> None:
+        """Gives back all but ``size`` bytes, which are no more than it holds."""
+        if size < self._size:
+            self._budget._give_back(self.connection, self._size - size)
+            self._size = size
+
+    def release(self) -> None:
+        """Gives everything back."""
+        self.shrink(0)
+
+
+current: ContextVar[Holding] = ContextVar("holding")
+"""What the call that is being handled holds."""
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / 2**20:.1f} MiB"
