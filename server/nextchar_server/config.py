@@ -78,6 +78,11 @@ class Config:
     """Most characters that one request may generate."""
     max_prompt_characters: Annotated[int, Ge(1), Le(2**20), Parameter(metavar="NUMBER")] = 65_536
     """Most characters of a prompt or of a text to score."""
+    stall_timeout: Annotated[float, Gt(0), Le(86_400), AllowInfNan(False), Parameter(metavar="SECONDS")] = 60.0
+    """Time after which a stream ends whose reader takes nothing. Sooner if its place is needed for others."""
+    memory_budget: Annotated[int, Ge(16), Le(2**20), Parameter(metavar="MIB")] = 256
+    """Memory for all calls together, in MiB: messages, prompts, outboxes and answers. It comes on top of the models.
+    A call that doesn't fit is refused."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Lowest level that is logged."""
 
