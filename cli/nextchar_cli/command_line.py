@@ -1,7 +1,8 @@
 """The command line: the common part of ``nextchar``, ``nextchar-server`` and ``nextchar-train``.
 
 Options, their ranges and defaults come from functions and dataclasses, through cyclopts. Invariant: a mistake
-is one line on standard error that names the option or the variable, and exit code 2.
+is one line on standard error that names the option or the variable, and exit code 2; and no command complains of a
+reader that has seen enough.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from cyclopts import (
 )
 from cyclopts.argument import Argument, ArgumentCollection
 
+from .printable import one_line
+from .streams import OUTPUT_CLOSED, discard_output, flush, prepare
 from .wording import explain, quoted
 
 WRONG_USAGE = 2
@@ -62,16 +65,27 @@ def make_app(name: str, description: str, *, exit_codes: str = "", readers: Sequ
 def run(app: App, arguments: Sequence[str] | None = None) -> int:
     """Runs ``app`` with ``arguments``, or those of the process, and returns the exit code.
 
-    A command returns its own exit code, or None for 0.
+    A command returns its own exit code, or None for 0. If the reader of standard output closes it, the command ends
+    without a word, with ``OUTPUT_CLOSED``.
     """
-    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    prepare()
+    try:
+        code = _run(app, list(sys.argv[1:] if arguments is None else arguments))
+        flush()
+    except BrokenPipeError:
+        discard_output()
+        return OUTPUT_CLOSED
+    return code
+
+
+def _run(app: App, tokens: list[str]) -> int:
     if not tokens and (commands := [command for command in app if not command.startswith("-")]):
         return _complain(app, f"a command is required: {', '.join(commands)}", ())
     try:
         code = app(tokens, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         if (meant := _with_text_last(error, tokens)) is not None:
-            return run(app, meant)
+            return _run(app, meant)
         return _complain(app, _message(error), error.command_chain or ())
     except UsageError as error:
         return _complain(app, str(error), app.parse_commands(tokens)[0])
@@ -103,7 +117,7 @@ def _check_whole_numbers(app: App, commands: tuple[str, ...], arguments: Argumen
 def _complain(app: App, message: str, command: Sequence[str]) -> int:
     name = app.name[0]
     usage = " ".join([name, *command, "--help"])
-    print(f"{name}: error: {' '.join(message.split())} (see {usage})", file=sys.stderr)
+    print(f"{name}: error: {one_line(message)} (see {usage})", file=sys.stderr)
     return WRONG_USAGE
 
 

@@ -1,0 +1,99 @@
+"""The standard streams of a command: they may be closed, full, without a reader, or of an encoding of any kind.
+
+Invariant: no character ends a command because a stream can't spell it, and no file that a command opens takes the
+place of a stream that the shell closed.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer  # in collections.abc from Python 3.12 on
+
+OUTPUT_CLOSED = 141
+"""Exit code of a command whose reader closed standard output, as in ``… | head``: that of SIGPIPE in a shell."""
+
+
+def prepare() -> None:
+    """Makes the standard streams safe to use; calling it again changes nothing."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:  # closed: the next file to be opened would get its number
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def discard_output() -> None:
+    """Sends all further output nowhere, so that Python doesn't complain of the rest of its buffer at the exit."""
+    with suppress(OSError, AttributeError):  # no stream, or one without a number
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def flush() -> None:
+    """Writes the rest of standard output. Raises ``OSError`` if that fails, and then discards it."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:
+        discard_output()
+        raise
+
+
+@contextmanager
+def unfailing_output(warn: Callable[[str], None]) -> Iterator[None]:
+    """Lets work continue whose standard output has lost its reader or its disk: for output that only tells of it.
+
+    ``warn`` hears once why output is lost, unless its reader closed it.
+    """
+    before = sys.stdout
+    raw = getattr(getattr(before, "buffer", None), "raw", None)
+    if not isinstance(raw, io.FileIO):  # closed, or captured in memory
+        yield
+        return
+    sys.stdout = io.TextIOWrapper(
+        io.BufferedWriter(_Unfailing(raw, warn)),
+        encoding=before.encoding,
+        errors="backslashreplace",
+        line_buffering=before.line_buffering,
+    )
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stdout = before
+
+
+class _Unfailing(io.RawIOBase):
+    """A stream that discards what it can't write."""
+
+    def __init__(self, raw: io.FileIO, warn: Callable[[str], None]) -> None:
+        self._raw, self._warn, self._failed = raw, warn, False
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._raw.fileno()
+
+    def isatty(self) -> bool:
+        return self._raw.isatty()
+
+    def write(self, content: Buffer, /) -> int | None:
+        if not self._failed:
+            try:
+                return self._raw.write(content)
+            except OSError as error:
+                self._failed = True
+                if not isinstance(error, BrokenPipeError):
+                    self._warn(f"standard output can't be written: {error.strerror}")
+        return memoryview(content).nbytes
