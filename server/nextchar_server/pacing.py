@@ -15,8 +15,8 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-PAUSE = 3
-"""Length of the pause after a piece, in processor times of the piece."""
+PAUSE = 3.0
+"""Length of the pause after a piece, in processor times of the piece, unless a pacer has another one."""
 
 _GRACE = 1e-3
 """Seconds of pause that may be owed, because a timer can't wait for less. What is owed counts for the next piece."""
@@ -25,8 +25,9 @@ _GRACE = 1e-3
 class Pacer:
     """Paces the heavy pieces of one event loop. A server has one, for all callers and models together."""
 
-    def __init__(self, *, clock: Callable[[], float] = time.thread_time) -> None:
-        """``clock`` measures the processor time of the loop's thread, in seconds."""
+    def __init__(self, *, pause: float = PAUSE, clock: Callable[[], float] = time.thread_time) -> None:
+        """``pause`` is in processor times of a piece; ``clock`` measures those of the loop's thread, in seconds."""
+        self._pause = pause
         self._clock = clock
         self._turn = asyncio.Lock()  # wakes its waiters in the order in which they came
         self._free_at = 0.0  # loop time at which the pause of the latest piece ends
@@ -46,4 +47,4 @@ class Pacer:
                 yield
             finally:
                 spent = self._clock() - started
-                self._free_at = max(self._free_at, loop.time()) + PAUSE * spent
+                self._free_at = max(self._free_at, loop.time()) + self._pause * spent
