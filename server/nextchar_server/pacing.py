@@ -12,8 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import asynccontextmanager
+from typing import TypeVar, cast
+
+Result = TypeVar("Result")
+
+Steps = Generator[None, None, Result]
+"""Work in steps of bounded cost: yields between them, and returns the result."""
 
 PAUSE = 3.0
 """Length of the pause after a piece, in processor times of the piece, unless a pacer has another one."""
@@ -48,3 +54,16 @@ class Pacer:
             finally:
                 spent = self._clock() - started
                 self._free_at = max(self._free_at, loop.time()) + self._pause * spent
+
+    async def run(self, steps: Steps[Result]) -> Result:
+        """Returns the result of ``steps``. The first one, which is small, is taken at once, each later one as a piece."""
+        try:
+            next(steps)
+        except StopIteration as end:
+            return cast(Result, end.value)
+        while True:
+            async with self.piece():
+                try:
+                    next(steps)
+                except StopIteration as end:
+                    return cast(Result, end.value)
