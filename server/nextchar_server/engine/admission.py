@@ -1,40 +1,89 @@
-"""Admission: which stream gets a row, and when.
+"""Admission: which stream gets a place and a row, and when.
 
 Streams enter on the event loop, through the engine; the lanes' threads take them out. The admission holds the bounded
-queue, and the streams that left their batch because their reader is slow.
+queue, and the streams that left their batch because their reader is slow. It shares places and rows among callers,
+which the service tells apart by their connections (decision 21).
 
-Invariant: the admission and the batches hold at most ``queue_size`` streams more than there are rows, paused
-ones included; a lane without work sleeps, and nothing polls; a lane takes no more than its even share of all streams.
+Invariants: streams hold at most as many places as there are rows and places in the queue together, whether they wait,
+run, are paused, or have ended and aren't read to the end; a caller below its even share of the places is refused only
+if no stream of a caller above that share waits or is unread; a lane without work sleeps, and nothing polls; a lane
+takes no more than its even share of all streams.
 """
 
 from __future__ import annotations
 
 import math
 import threading
-from collections import deque
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from .stream import Stream
 
+UNREAD = 1.0
+"""Seconds after which a stream whose reader doesn't take its message can be pushed out. A reader that is alive takes
+one within a round trip."""
+
 
 class QueueFullError(Exception):
-    """The queue has no place for another stream."""
+    """The queue has no place for another stream of this caller."""
 
     def __init__(self, held: int) -> None:
-        """``held`` is the number of streams that are queued, running or paused."""
+        """``held`` is the number of streams that have a place."""
         super().__init__(f"the server is full: it holds {held} requests already")
 
 
-class Admission:
-    """The queue in front of the lanes of one model. Thread-safe."""
+class PushedOutError(Exception):
+    """The stream lost its place in the queue to a caller that holds fewer."""
 
-    def __init__(self, *, lanes: int, max_batch: int, queue_size: int) -> None:
-        """For ``lanes`` lanes of at most ``max_batch`` rows each; ``queue_size`` more streams may wait."""
+
+class StalledError(Exception):
+    """The stream ended because its reader didn't take its messages."""
+
+
+@dataclass(eq=False)
+class _Caller:
+    """The streams of one caller that have a place. The queues find and remove any stream in constant time."""
+
+    held: int = 0
+    waiting: OrderedDict[Stream, None] = field(default_factory=OrderedDict)
+    returning: OrderedDict[Stream, None] = field(default_factory=OrderedDict)
+    """Streams that were paused and whose readers have caught up."""
+    unread: OrderedDict[Stream, float] = field(default_factory=OrderedDict)
+    """Streams whose reader has a message to take, with ``time.monotonic()`` since when; the longest first."""
+
+    def unread_since(self, latest: float) -> Stream | None:
+        """Returns the stream that is unread for longest, if it is since ``latest`` or before."""
+        stream, since = next(iter(self.unread.items()), (None, 0.0))
+        return stream if since <= latest else None
+
+
+class Admission:
+    """The queue in front of the lanes of one model. Thread-safe, but for what its methods say."""
+
+    def __init__(
+        self,
+        *,
+        lanes: int,
+        max_batch: int,
+        queue_size: int,
+        on_push: Callable[[Stream, Exception], None] = lambda stream, error: None,
+    ) -> None:
+        """For ``lanes`` lanes of at most ``max_batch`` rows each; ``queue_size`` more streams may wait.
+
+        ``on_push`` is called with each stream that loses its place, and the reason. It must not call the admission.
+        """
         self._max_batch = max_batch
-        self._queue_size = queue_size
+        self._places = lanes * max_batch + queue_size
+        self._on_push = on_push
         self._condition = threading.Condition()  # guards everything below
         self._loads = [0] * lanes
-        self._waiting: deque[Stream] = deque()
-        self._returning: deque[Stream] = deque()
+        self._callers: dict[str, _Caller] = {}  # that have a place
+        self._streams: dict[Stream, _Caller] = {}  # that have a place
+        self._ready: OrderedDict[str, _Caller] = OrderedDict()  # callers with streams that want a row, the next first
+        self._waiting = 0
+        self._returning = 0
         self._paused: set[Stream] = set()
         self._closed = False
 
@@ -46,35 +95,42 @@ class Admission:
     @property
     def paused(self) -> int:
         """Number of streams that left their batch because their reader is slow."""
-        return len(self._paused) + len(self._returning)
+        return len(self._paused) + self._returning
 
     @property
     def waiting(self) -> int:
         """Number of streams in the queue."""
-        return len(self._waiting)
+        return self._waiting
 
     def submit(self, stream: Stream) -> None:
-        """Puts ``stream`` into the queue. Raises ``QueueFullError`` if the queue is full."""
+        """Puts ``stream`` into the queue. Runs on the event loop.
+
+        If all places are taken, a stream of the caller that holds the most loses its place to a caller that holds less
+        than its even share. Raises ``QueueFullError`` if there is no place for this caller.
+        """
         with self._condition:
-            held = self.active + self.paused + self.waiting
-            if held >= self._max_batch * len(self._loads) + self._queue_size:
-                raise QueueFullError(held)
-            self._waiting.append(stream)
-            self._condition.notify_all()
+            caller = self._callers.get(stream.caller) or _Caller()
+            if len(self._streams) >= self._places:
+                self._make_place(caller)
+            self._callers[stream.caller] = self._streams[stream] = caller
+            caller.held += 1
+            caller.waiting[stream] = None
+            self._waiting += 1
+            self._want_row(stream.caller, caller)
 
     def admit(self, lane: int, load: int) -> list[Stream] | None:
         """Returns the streams that ``lane``, which runs ``load`` streams, has to take in now.
 
-        Blocks while the lane would have nothing to do. Returns None once the admission is closed.
+        Callers take turns. Blocks while the lane would have nothing to do. Returns None once the admission is closed.
         """
         with self._condition:
             self._loads[lane] = load
             while not self._closed:
-                share = math.ceil((self.active + len(self._returning) + len(self._waiting)) / len(self._loads))
+                share = math.ceil((self.active + self._returning + self._waiting) / len(self._loads))
                 room = min(share, self._max_batch) - load
                 admitted: list[Stream] = []
-                while room > len(admitted) and (queue := self._returning or self._waiting):
-                    admitted.append(queue.popleft())
+                while room > len(admitted) and self._ready:
+                    admitted.append(self._next())
                 if admitted or load:
                     self._loads[lane] = load + len(admitted)
                     return admitted
@@ -86,34 +142,112 @@ class Admission:
         with self._condition:
             for stream in streams:
                 stream.paused = True  # from here on, the engine calls `resume` when the reader takes
-                if stream.cancelled:
+                if stream not in self._streams:
                     continue
-                if stream.is_full:
-                    self._paused.add(stream)
-                else:  # its reader caught up just before
-                    stream.paused = False
-                    self._returning.append(stream)
-                    self._condition.notify()
+                self._paused.add(stream)
+                if not stream.is_full:  # its reader caught up just before
+                    self._return(stream)
 
     def resume(self, stream: Stream) -> None:
         """Lets a paused stream return to a batch. Does nothing if it isn't paused."""
         with self._condition:
             if stream in self._paused:
-                self._paused.remove(stream)
-                stream.paused = False
-                self._returning.append(stream)
-                self._condition.notify_all()
+                self._return(stream)
 
     def withdraw(self, stream: Stream) -> None:
-        """Forgets a cancelled stream. If it is in a batch, it leaves at the start of its lane's next turn."""
+        """Takes the stream's place, if it has one. If it is in a batch, it leaves at its lane's next turn."""
         with self._condition:
-            self._paused.discard(stream)
-            for queue in (self._waiting, self._returning):
-                if stream in queue:
-                    queue.remove(stream)
+            if stream in self._streams:
+                self._remove(stream)
+
+    def begin_message(self, stream: Stream) -> None:
+        """Notes that the stream's reader has a message to take. Runs on the event loop."""
+        caller = self._streams.get(stream)
+        if caller is not None:
+            caller.unread[stream] = time.monotonic()
+
+    def end_message(self, stream: Stream) -> None:
+        """Notes that the reader took the message. Runs on the event loop."""
+        caller = self._streams.get(stream)
+        if caller is not None:
+            caller.unread.pop(stream, None)
+
+    def push_stalled(self, seconds: float) -> None:
+        """Ends the streams whose reader has taken nothing for ``seconds``. Runs on the event loop."""
+        latest = time.monotonic() - seconds
+        with self._condition:
+            for caller in list(self._callers.values()):
+                while (stream := caller.unread_since(latest)) is not None:
+                    self._push(stream, StalledError(f"its reader took nothing for {seconds:g} seconds"))
 
     def close(self) -> None:
         """Ends every lane after its current turn."""
         with self._condition:
             self._closed = True
             self._condition.notify_all()
+
+    def _make_place(self, newcomer: _Caller) -> None:
+        """Pushes out a stream of the caller that holds the most, if ``newcomer`` holds less than its even share.
+
+        A waiting stream goes first, the newest: it has cost the least. Otherwise the stream that is unread for longest.
+        Raises ``QueueFullError``.
+        """
+        share = max(1, self._places // (len(self._callers) + (newcomer.held == 0)))
+        if newcomer.held < share:
+            latest = time.monotonic() - UNREAD
+            above = (caller for caller in self._callers.values() if caller.held > share)
+            for caller in sorted(above, key=lambda caller: caller.held, reverse=True):
+                if caller.waiting:
+                    stream = next(reversed(caller.waiting))
+                    self._push(stream, PushedOutError("its place in the queue went to a caller with fewer requests"))
+                    return
+                if (unread := caller.unread_since(latest)) is not None:
+                    self._push(unread, StalledError("its reader took nothing, and its place went to another caller"))
+                    return
+        raise QueueFullError(len(self._streams))
+
+    def _push(self, stream: Stream, error: Exception) -> None:
+        self._remove(stream)
+        self._on_push(stream, error)
+
+    def _remove(self, stream: Stream) -> None:
+        caller = self._streams.pop(stream)
+        caller.held -= 1
+        caller.unread.pop(stream, None)
+        self._paused.discard(stream)
+        if stream in caller.waiting:
+            del caller.waiting[stream]
+            self._waiting -= 1
+        elif stream in caller.returning:
+            del caller.returning[stream]
+            self._returning -= 1
+        if not (caller.waiting or caller.returning):
+            self._ready.pop(stream.caller, None)
+        if not caller.held:
+            del self._callers[stream.caller]
+
+    def _return(self, stream: Stream) -> None:
+        self._paused.remove(stream)
+        stream.paused = False
+        caller = self._streams[stream]
+        caller.returning[stream] = None
+        self._returning += 1
+        self._want_row(stream.caller, caller)
+
+    def _want_row(self, name: str, caller: _Caller) -> None:
+        if name not in self._ready:
+            self._ready[name] = caller
+        self._condition.notify_all()
+
+    def _next(self) -> Stream:
+        """Removes and returns the next stream of the caller whose turn it is."""
+        name, caller = self._ready.popitem(last=False)
+        if caller.returning:
+            stream, _ = caller.returning.popitem(last=False)
+            self._returning -= 1
+        else:
+            stream, _ = caller.waiting.popitem(last=False)
+            self._waiting -= 1
+        if caller.returning or caller.waiting:
+            self._ready[name] = caller
+        return stream

@@ -2,18 +2,23 @@
 
 Stands between the service, which makes streams on the event loop, and the runner, which advances batches. Joins the
 admission and the lanes. Knows ids and states, never text.
+
+Invariant: a stream whose reader takes nothing for the stall time-out ends, and its row, its place and its outbox are
+free at once.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from nextchar_model.runner import Runner
 
-from .admission import Admission
+from .admission import Admission, StalledError
 from .lane import Lane
 from .stream import End, IdChunk, Stream, wake
+
+_CHECKS = 8  # for stalled readers, within a stall time-out
 
 
 class Engine:
@@ -27,37 +32,66 @@ class Engine:
         max_batch: int,
         queue_size: int,
         turn_budget: float,
+        stall_timeout: float = 60.0,
         observe: Callable[[int, float], None] = lambda rows, seconds: None,
     ) -> None:
         """Starts ``lanes`` threads with batches of at most ``max_batch`` rows; ``queue_size`` more streams may wait.
 
-        A turn takes about ``turn_budget`` seconds. After each turn, the lane's thread calls ``observe`` with the
-        number of rows and the seconds per step.
+        A turn takes about ``turn_budget`` seconds. A stream ends if its reader takes nothing for ``stall_timeout``
+        seconds. After each turn, the lane's thread calls ``observe`` with the number of rows and the seconds per step.
         """
-        self.admission = Admission(lanes=lanes, max_batch=max_batch, queue_size=queue_size)
+        self.admission = Admission(lanes=lanes, max_batch=max_batch, queue_size=queue_size, on_push=self._break_off)
         loop = asyncio.get_running_loop()
         self._lanes = [
             Lane(number, runner, self.admission, turn_budget=turn_budget, loop=loop, observe=observe)
             for number in range(lanes)
         ]
         self._streams: set[Stream] = set()  # submitted and not yet released
+        self._messages: dict[Stream, asyncio.Task[object]] = {}  # which deliver one, with the task that waits
+        self._stalled: dict[Stream, StalledError] = {}  # whose delivery is being broken off
+        self._watch = loop.create_task(self._watch_readers(stall_timeout))
         for lane in self._lanes:
             lane.start()
 
     def submit(self, stream: Stream) -> None:
-        """Puts ``stream`` into the queue; a ``release`` must follow. Raises ``QueueFullError`` if the queue is full."""
+        """Puts ``stream`` into the queue; a ``release`` must follow.
+
+        Raises ``QueueFullError`` if the queue has no place for its caller.
+        """
         self.admission.submit(stream)
         self._streams.add(stream)
 
     async def take(self, stream: Stream) -> IdChunk | End:
         """Returns the ids that gathered since the last call, or waits for some; after the last one, the end.
 
-        Raises ``LaneError`` if a turn of the stream's lane failed.
+        Raises ``LaneError`` if a turn of the stream's lane failed, ``PushedOutError`` if the stream lost its place in
+        the queue, and ``StalledError`` if its reader took nothing for too long.
         """
         taken = await stream.take()
-        if stream.paused:
+        if stream.paused and not stream.is_full:
             self.admission.resume(stream)
         return taken
+
+    async def deliver(self, stream: Stream, message: Awaitable[object]) -> None:
+        """Awaits ``message``, which ends once the stream's reader has room for the next one.
+
+        Raises ``StalledError`` if that takes too long, and cancels ``message``.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        self._messages[stream] = task
+        self.admission.begin_message(stream)
+        try:
+            await message
+        except asyncio.CancelledError:
+            stalled = self._stalled.get(stream)
+            if stalled is None or task.uncancel():  # cancelled by the stream's caller, too
+                raise
+            raise stalled from None
+        finally:
+            self.admission.end_message(stream)
+            del self._messages[stream]
+            self._stalled.pop(stream, None)
 
     def release(self, stream: Stream) -> None:
         """Frees the stream's row, at the start of its lane's next turn at the latest."""
@@ -73,6 +107,20 @@ class Engine:
 
     def stop(self) -> None:
         """Ends the lanes after their current turn, and waits for them."""
+        self._watch.cancel()
         self.admission.close()
         for lane in self._lanes:
             lane.join()
+
+    def _break_off(self, stream: Stream, error: Exception) -> None:
+        """Ends a stream that lost its place, and what it is delivering."""
+        stream.break_off(error)
+        wake([stream])
+        if isinstance(error, StalledError) and (task := self._messages.get(stream)) is not None:
+            self._stalled[stream] = error
+            task.cancel()
+
+    async def _watch_readers(self, stall_timeout: float) -> None:
+        while True:
+            await asyncio.sleep(stall_timeout / _CHECKS)
+            self.admission.push_stalled(stall_timeout)

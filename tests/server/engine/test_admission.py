@@ -3,6 +3,7 @@
 import asyncio
 from concurrent.futures import Future, ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
 from nextchar_server.engine.admission import Admission, QueueFullError
@@ -10,18 +11,19 @@ from nextchar_server.engine.stream import OUTBOX_IDS, IdChunk, Stream
 from tests.support.scripted_runner import PATIENCE, stream_of
 
 
-def submitted(admission: Admission, count: int) -> list[Stream]:
-    """Submits ``count`` streams."""
-    streams = [stream_of(1) for _ in range(count)]
+def submitted(admission: Admission, count: int, caller: str = "") -> list[Stream]:
+    """Submits ``count`` streams of ``caller``."""
+    streams = [stream_of(1, caller=caller) for _ in range(count)]
     for stream in streams:
         admission.submit(stream)
     return streams
 
 
-def full() -> Stream:
-    """Returns a stream whose reader is behind."""
-    stream = stream_of(10)
-    stream.put(IdChunk([1] * OUTBOX_IDS))
+def full(admission: Admission) -> Stream:
+    """Returns a stream that left the queue for a row, and whose reader is behind."""
+    (stream,) = submitted(admission, 1)
+    assert admission.admit(0, 0) == [stream]
+    stream.put(IdChunk(np.ones(OUTBOX_IDS, np.int32)))
     return stream
 
 
@@ -83,11 +85,11 @@ def test_a_refused_stream_leaves_no_trace() -> None:
     assert admission.waiting == 0
 
 
-def test_a_row_that_is_free_again_makes_a_place() -> None:
+def test_a_stream_that_is_released_makes_a_place() -> None:
     admission = Admission(lanes=1, max_batch=2, queue_size=0)
-    submitted(admission, 2)
+    first, _ = submitted(admission, 2)
     admission.admit(0, 0)
-    admission.admit(0, 1)
+    admission.withdraw(first)
     submitted(admission, 1)
     with pytest.raises(QueueFullError):
         admission.submit(stream_of(1))
@@ -109,7 +111,7 @@ def test_withdrawing_a_stream_that_was_not_submitted_is_no_error() -> None:
 
 async def test_a_paused_stream_stays_out_until_its_reader_has_caught_up() -> None:
     admission = Admission(lanes=1, max_batch=9, queue_size=9)
-    stream = full()
+    stream = full(admission)
     admission.pause([stream])
     assert stream.paused
     assert admission.paused == 1
@@ -123,7 +125,7 @@ async def test_a_paused_stream_stays_out_until_its_reader_has_caught_up() -> Non
 
 async def test_a_stream_whose_reader_caught_up_just_before_the_pause_comes_back_at_once() -> None:
     admission = Admission(lanes=1, max_batch=9, queue_size=9)
-    stream = full()
+    stream = full(admission)
     await read(stream)
     admission.pause([stream])
     assert not stream.paused
@@ -132,8 +134,8 @@ async def test_a_stream_whose_reader_caught_up_just_before_the_pause_comes_back_
 
 def test_a_stream_that_was_cancelled_before_the_pause_is_forgotten() -> None:
     admission = Admission(lanes=1, max_batch=9, queue_size=9)
-    stream = full()
-    stream.cancelled = True
+    stream = full(admission)
+    admission.withdraw(stream)
     admission.pause([stream])
     assert admission.paused == 0
 
@@ -141,7 +143,7 @@ def test_a_stream_that_was_cancelled_before_the_pause_is_forgotten() -> None:
 @pytest.mark.parametrize("resumed", [False, True])
 async def test_a_paused_stream_that_is_withdrawn_is_forgotten(resumed: bool) -> None:
     admission = Admission(lanes=1, max_batch=9, queue_size=9)
-    stream = full()
+    stream = full(admission)
     admission.pause([stream])
     if resumed:
         await read(stream)
@@ -153,7 +155,7 @@ async def test_a_paused_stream_that_is_withdrawn_is_forgotten(resumed: bool) -> 
 
 async def test_a_returning_stream_goes_before_waiting_ones() -> None:
     admission = Admission(lanes=1, max_batch=2, queue_size=9)
-    stream = full()
+    stream = full(admission)
     admission.pause([stream])
     waiting = submitted(admission, 3)
     await read(stream)
@@ -163,7 +165,7 @@ async def test_a_returning_stream_goes_before_waiting_ones() -> None:
 
 async def test_resuming_twice_returns_the_stream_once() -> None:
     admission = Admission(lanes=1, max_batch=9, queue_size=9)
-    stream = full()
+    stream = full(admission)
     admission.pause([stream])
     await read(stream)
     admission.resume(stream)
@@ -187,7 +189,7 @@ def test_a_stream_wakes_a_sleeping_lane() -> None:
 
 async def test_a_returning_stream_wakes_a_sleeping_lane() -> None:
     admission = Admission(lanes=2, max_batch=1, queue_size=1)
-    stream = full()
+    stream = full(admission)
     admission.pause([stream])
     await read(stream)
     with ThreadPoolExecutor() as pool:
@@ -211,7 +213,7 @@ async def test_a_paused_stream_still_counts_against_the_bound() -> None:
     admission.submit(slow)
     admission.submit(fast)
     assert admission.admit(0, 0) == [slow, fast]
-    slow.put(IdChunk([1] * OUTBOX_IDS))
+    slow.put(IdChunk(np.ones(OUTBOX_IDS, np.int32)))
     admission.pause([slow])
     assert admission.admit(0, 1) == []
     with pytest.raises(QueueFullError):
@@ -220,7 +222,8 @@ async def test_a_paused_stream_still_counts_against_the_bound() -> None:
 
 async def test_a_stream_whose_reader_caught_up_while_it_left_wakes_a_sleeping_lane() -> None:
     admission = Admission(lanes=2, max_batch=4, queue_size=4)
-    stream = stream_of(10_000)
+    (stream,) = submitted(admission, 1)
+    assert admission.admit(0, 0) == [stream]
     asleep = asyncio.create_task(asyncio.to_thread(admission.admit, 1, 0))
     while not admission._condition._waiters:  # type: ignore[attr-defined]
         await asyncio.sleep(0)

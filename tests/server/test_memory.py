@@ -1,0 +1,95 @@
+"""The memory budget: what calls hold, and how connections share it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nextchar_server.memory import SHARE, Budget, Holding, MemoryFullError
+
+
+def test_what_calls_hold_is_counted_until_they_give_it_back() -> None:
+    budget = Budget(1000)
+    one, two = budget.hold("a", 100), budget.hold("b", 50)
+    one.grow(20)
+    assert budget.used == 170
+    one.shrink(10)
+    assert budget.used == 60
+    one.release()
+    two.release()
+    assert budget.used == 0
+
+
+def test_giving_back_twice_is_giving_back_once() -> None:
+    budget = Budget(1000)
+    holding, other = budget.hold("a", 100), budget.hold("a", 100)
+    holding.release()
+    holding.release()
+    assert budget.used == 100
+    other.release()
+    assert budget.used == 0
+
+
+def test_shrinking_to_more_than_it_holds_takes_nothing() -> None:
+    budget = Budget(1000)
+    budget.hold("a", 100).shrink(200)
+    assert budget.used == 100
+
+
+def test_one_connection_gets_three_quarters_of_the_budget() -> None:
+    budget = Budget(1000)
+    budget.hold("a", 750)
+    with pytest.raises(MemoryFullError):
+        budget.hold("a", 1)
+
+
+def test_a_connection_that_takes_all_it_can_leaves_room_for_the_next_ones() -> None:
+    budget = Budget(1600)
+    for connection in ("a", "b", "c", "d", "e"):
+        with pytest.raises(MemoryFullError):  # until it gets no more
+            while True:
+                budget.hold(connection, 1)
+    assert budget.used < budget.size
+    budget.hold("f", 1)
+
+
+def test_a_refused_call_holds_what_it_held_before() -> None:
+    budget = Budget(1000)
+    holding = budget.hold("a", 100)
+    with pytest.raises(MemoryFullError):
+        holding.grow(700)
+    assert budget.used == 100
+    holding.release()
+    assert budget.used == 0
+
+
+def test_a_refusal_says_how_much_is_needed_and_held() -> None:
+    budget = Budget(256 * 2**20)
+    budget.hold("a", 2**20)
+    with pytest.raises(MemoryFullError, match=r"needs 300\.0 MiB, and calls hold 1\.0 MiB of 256\.0 MiB"):
+        budget.hold("a", 300 * 2**20)
+
+
+STEPS = st.lists(st.tuples(st.sampled_from("abcd"), st.integers(1, 400), st.booleans()), max_size=60)
+
+
+@given(STEPS)
+def test_no_more_than_the_budget_is_held_and_no_connection_holds_more_than_its_share_when_it_takes(
+    steps: list[tuple[str, int, bool]],
+) -> None:
+    budget = Budget(1000)
+    holdings: list[tuple[Holding, int]] = []
+    for connection, size, gives_back in steps:
+        if gives_back and holdings:
+            holdings.pop(size % len(holdings))[0].release()
+        else:
+            try:
+                holdings.append((budget.hold(connection, size), size))
+            except MemoryFullError:
+                continue
+            mine = sum(size for holding, size in holdings if holding.connection == connection)
+            assert mine <= SHARE * (budget.size - budget.used)
+        assert budget.used == sum(size for _, size in holdings) <= budget.size
+    for holding, _ in holdings:
+        holding.release()
+    assert budget.used == 0
+    assert not budget._held
