@@ -4,10 +4,16 @@
 
     RequestError                 code, message and google.rpc details
     ├── InvalidArgumentError     INVALID_ARGUMENT    BadRequest names the field
+    ├── MalformedMessageError    INVALID_ARGUMENT    the bytes are not the message of the method
+    ├── NoMessageError           INVALID_ARGUMENT    the call ended, or time passed, without a message
     ├── ModelNotFoundError       NOT_FOUND           from the catalog's UnknownModelError
     ├── OverloadedError          RESOURCE_EXHAUSTED  from the engine's QueueFullError; RetryInfo
+    │   ├── LostPlaceError       RESOURCE_EXHAUSTED  from the engine's PushedOutError
+    │   └── NoMemoryError        RESOURCE_EXHAUSTED  from the budget's MemoryFullError
+    ├── StalledReaderError       RESOURCE_EXHAUSTED  from the engine's StalledError
     ├── DrainingError            UNAVAILABLE         another replica may serve the call at once
-    └── NotServedError           UNIMPLEMENTED
+    ├── NotServedError           UNIMPLEMENTED
+    └── UnknownMethodError       UNIMPLEMENTED       a method that the server doesn't have
 
 Any other exception is a bug: the caller gets INTERNAL and the request id, and the log has the rest.
 """
@@ -20,7 +26,8 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 
 from ..catalog import UnknownModelError
-from ..engine.admission import QueueFullError
+from ..engine.admission import PushedOutError, QueueFullError, StalledError
+from ..memory import MemoryFullError
 
 RETRY_DELAY = Duration(nanos=500_000_000)
 """When a caller should try again if the server is full: longer than a turn, shorter than a person's patience."""
@@ -59,6 +66,25 @@ class InvalidArgumentError(RequestError):
         super().__init__(f"{field}: {description}", error_details_pb2.BadRequest(field_violations=[violation]))
 
 
+class MalformedMessageError(RequestError):
+    """The bytes of a message can't be parsed."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "malformed_message"
+
+    def __init__(self, kind: str, *, is_text: bool = False) -> None:
+        """``kind`` is the name of the message that was expected; ``is_text`` says that a text in it isn't UTF-8."""
+        trouble = "a text in it is not UTF-8" if is_text else "its bytes can't be parsed"
+        super().__init__(f"the message is not a valid {kind}: {trouble}")
+
+
+class NoMessageError(RequestError):
+    """A call sent no message."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "no_message"
+
+
 class ModelNotFoundError(RequestError):
     """The server has no model of that name."""
 
@@ -77,6 +103,25 @@ class OverloadedError(RequestError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, error_details_pb2.RetryInfo(retry_delay=RETRY_DELAY))
+
+
+class LostPlaceError(OverloadedError):
+    """The call's place in the queue went to another connection."""
+
+    reason = "pushed_out"
+
+
+class NoMemoryError(OverloadedError):
+    """The memory budget has no room for the call."""
+
+    reason = "memory"
+
+
+class StalledReaderError(RequestError):
+    """The caller didn't read its messages."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "stalled"
 
 
 class DrainingError(RequestError):
@@ -99,6 +144,16 @@ class NotServedError(RequestError):
         super().__init__(f"{feature} is not served by this version")
 
 
+class UnknownMethodError(RequestError):
+    """The server has no method of that name."""
+
+    code = grpc.StatusCode.UNIMPLEMENTED
+    reason = "unknown_method"
+
+    def __init__(self, method: str) -> None:
+        super().__init__(f"there is no method {shown(method)}")
+
+
 def request_error(error: Exception) -> RequestError | None:
     """Returns the error that the caller gets for ``error``; None if it is a bug."""
     match error:
@@ -106,6 +161,12 @@ def request_error(error: Exception) -> RequestError | None:
             return error
         case QueueFullError():
             return OverloadedError(str(error))
+        case PushedOutError():
+            return LostPlaceError(str(error))
+        case MemoryFullError():
+            return NoMemoryError(str(error))
+        case StalledError():
+            return StalledReaderError(str(error))
         case UnknownModelError():
             return ModelNotFoundError(error.name, error.names)
     return None
