@@ -1,9 +1,10 @@
-"""The interceptor: surrounds every call of a known method, except those of reflection.
+"""The interceptor: surrounds every call, also those of methods that the server doesn't have.
 
-Adds a request id, the call metrics and a line in the log. The one place in which an exception becomes a
-status.
+Adds a request id, the call metrics and a line in the log, and parses what the caller sent. The one place in which an
+exception becomes a status.
 
-Invariant: of an unexpected error, a caller learns the request id and nothing else; the log has the rest.
+Invariant: a call that reaches the event loop is counted when it starts and when it ends, and ends with its request id;
+of an unexpected error, a caller learns the request id and nothing else.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from contextvars import ContextVar
 from typing import Any, NoReturn, TypeAlias
 
@@ -23,12 +24,26 @@ from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
 from ..metrics import Metrics
-from .errors import RequestError, request_error
+from .call_log import LineLimit
+from .errors import NoMessageError, NotServedError, RequestError, UnknownMethodError, request_error, shown
+from .incoming import Incoming
 
 REQUEST_ID_KEY = "request-id"
 """Key of the request id in the trailing metadata of every call."""
 
 _PUSHBACK_KEY = "grpc-retry-pushback-ms"
+_UNKNOWN = "unknown"  # the labels of all methods that the server doesn't have: callers choose their names
+_TYPES = {
+    (False, False): "unary",
+    (False, True): "server_stream",
+    (True, False): "client_stream",
+    (True, True): "bidi_stream",
+}
+
+# A caller cancels when its deadline passes, which is just before the server's own clock says so.
+_DEADLINE_SLACK = 0.02
+_DEADLINE_SLACK_SHARE = 0.02  # gRPC rounds a deadline up before it sends it
+
 _log = structlog.get_logger()
 _request_id: ContextVar[str] = ContextVar("request_id")
 
@@ -44,8 +59,10 @@ def request_id() -> str:
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps the handler of every call."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, incoming: Incoming) -> None:
         self._metrics = metrics
+        self._incoming = incoming
+        self._lines = LineLimit()
         self._handlers: dict[str, Handler] = {}  # wrapped, by method
 
     async def intercept_service(
@@ -53,37 +70,75 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
-        """Wraps the handler. Handlers of request streams, which only reflection has, are returned as they are."""
+        """Wraps the handler."""
         method: str = handler_call_details.method
         if method in self._handlers:
             return self._handlers[method]
         handler = await continuation(handler_call_details)
-        if handler is None or handler.request_streaming:  # an unknown method, or reflection
-            return handler
-        handle: Any = handler.unary_stream if handler.response_streaming else handler.unary_unary
-        call = _Call(self._metrics, method, streams=handler.response_streaming)
+        if handler is None:
+            return self._refusing(method)
+        self._handlers[method] = self._wrapped(method, handler)
+        return self._handlers[method]
 
-        # A streaming handler writes to its context instead of yielding, so that a cancelled call ends at once and not
-        # when a generator is collected.
-        async def handled(request: Any, context: Context) -> Any:
-            async with call.handled(context):
-                return await handle(request, context)
+    def _wrapped(self, method: str, handler: Handler) -> Handler:
+        """Returns the handler that gRPC gets: it takes a stream of bytes, whatever the method takes.
+
+        gRPC lets a call hang that should bring one message and ends without any, and answers a message that can't be
+        parsed before it calls the handler.
+        """
+        call = _Call(self._metrics, self._lines, method, handler)
+        incoming, deserialize = self._incoming, handler.request_deserializer
+
+        if handler.request_streaming:
+            answer: Any = handler.stream_stream  # only reflection has it, whose handler is a generator
+
+            async def handled(_: object, context: Context) -> Any:
+                async with call.handled(context), aclosing(incoming.messages(context, deserialize)) as messages:
+                    async with aclosing(answer(messages, context)) as responses:
+                        async for response in responses:
+                            await context.write(response)
+
+        else:
+            handle: Any = handler.unary_stream if handler.response_streaming else handler.unary_unary
+
+            # A streaming handler writes to its context instead of yielding, so that a cancelled call ends at once and
+            # not when a generator is collected.
+            async def handled(_: object, context: Context) -> Any:
+                async with call.handled(context):
+                    data = await incoming.received(context)
+                    if data is None:
+                        raise NoMessageError("the call ended without a request message")
+                    return await handle(await incoming.parsed(data, deserialize), context)
 
         wrap: Any = (
-            grpc.unary_stream_rpc_method_handler if handler.response_streaming else grpc.unary_unary_rpc_method_handler
+            grpc.stream_stream_rpc_method_handler
+            if handler.response_streaming
+            else grpc.stream_unary_rpc_method_handler
         )
-        self._handlers[method] = wrap(handled, handler.request_deserializer, handler.response_serializer)
-        return self._handlers[method]
+        return wrap(handled, None, handler.response_serializer)
+
+    def _refusing(self, method: str) -> Handler:
+        """Returns the handler of a method that the server doesn't have."""
+        call = _Call(self._metrics, self._lines, method, None)
+
+        async def handled(_: object, context: Context) -> None:
+            async with call.handled(context):
+                raise UnknownMethodError(method)
+
+        return grpc.stream_stream_rpc_method_handler(handled, None, None)
 
 
 class _Call:
     """Surrounds the calls of one method."""
 
-    def __init__(self, metrics: Metrics, method: str, *, streams: bool) -> None:
+    def __init__(self, metrics: Metrics, lines: LineLimit, method: str, handler: Handler | None) -> None:
+        """``handler`` is None for a method that the server doesn't have."""
         self._metrics = metrics
-        self._method = method
-        service, name = method.removeprefix("/").rsplit("/", 1)
-        self._labels = ("server_stream" if streams else "unary", service, name)
+        self._lines = lines
+        self._method = method if handler else shown(method)
+        service, name = method.removeprefix("/").rsplit("/", 1) if handler else (_UNKNOWN, _UNKNOWN)
+        kind = _TYPES[handler.request_streaming, handler.response_streaming] if handler else _UNKNOWN
+        self._labels = (kind, service, name)
         # Health probes come every few seconds for ever.
         self._log = _log.debug if service.startswith("grpc.health.") else _log.info
 
@@ -97,6 +152,7 @@ class _Call:
         context.set_trailing_metadata(((REQUEST_ID_KEY, identifier),))
         metrics.calls_started.labels(*labels).inc()
         started = time.monotonic()
+        deadline = context.time_remaining()
         code = grpc.StatusCode.CANCELLED  # by its caller, or by its deadline: both arrive as CancelledError
         try:
             yield
@@ -108,24 +164,37 @@ class _Call:
             # gRPC could not send a message: the caller left while it was being written.
             _log.debug("caller_gone", method=self._method)
         except Exception as error:
-            refusal = request_error(error)
+            refusal = self._refusal(error, context)
             if refusal is not None:
                 code = refusal.code
                 metrics.rejected.labels(refusal.reason).inc()
                 await _abort(context, identifier, refusal)
             code = grpc.StatusCode.INTERNAL
-            _log.exception("call_failed", method=self._method)
+            if (left_out := self._lines.left_out(("call_failed", labels))) is not None:
+                _log.exception("call_failed", method=self._method, left_out=left_out)
             await context.abort(code, f"internal error; request id {identifier}", ((REQUEST_ID_KEY, identifier),))
         finally:
             seconds = time.monotonic() - started
-            remaining = context.time_remaining()
-            if code is grpc.StatusCode.CANCELLED and remaining is not None and remaining <= 0:
-                code = grpc.StatusCode.DEADLINE_EXCEEDED
+            if code is grpc.StatusCode.CANCELLED and deadline is not None:
+                slack = max(_DEADLINE_SLACK, _DEADLINE_SLACK_SHARE * deadline)
+                if deadline - seconds <= slack:
+                    code = grpc.StatusCode.DEADLINE_EXCEEDED
             metrics.calls_handled.labels(*labels, code.name).inc()
             metrics.call_seconds.labels(*labels).observe(seconds)
-            self._log("call", method=self._method, code=code.name, seconds=round(seconds, 6), peer=context.peer())
+            if (left_out := self._lines.left_out((labels, code))) is not None:
+                self._write_line(code, seconds, context.peer(), left_out)
             structlog.contextvars.unbind_contextvars("request_id")
             _request_id.reset(token)
+
+    def _refusal(self, error: Exception, context: Context) -> RequestError | None:
+        """Returns the error that the caller gets for ``error``; None if it is a bug."""
+        if isinstance(error, NotImplementedError) and context.code() == grpc.StatusCode.UNIMPLEMENTED.value[0]:
+            return NotServedError(self._method)  # the generated code's own handler, such as that of Health.List
+        return request_error(error)
+
+    def _write_line(self, code: grpc.StatusCode, seconds: float, peer: str, left_out: int) -> None:
+        more = {"left_out": left_out} if left_out else {}
+        self._log("call", method=self._method, code=code.name, seconds=round(seconds, 6), peer=peer, **more)
 
 
 async def _abort(context: Context, identifier: str, error: RequestError) -> NoReturn:

@@ -1,17 +1,13 @@
 """Requests: from the protocol's messages to the inputs of the engine and the text builder, or a clear error.
 
 Invariant: any ``Generation`` or ``Scoring`` can be served; an invalid request is refused before it is queued,
-with the name of the field.
+with the name of the field. What is cheap to check is checked first, so that a refusal costs less than a service.
 """
 
 from __future__ import annotations
 
 import secrets
-import unicodedata
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
 
 from nextchar.v1 import generation_pb2 as pb
 from nextchar_model.alphabet import Alphabet, Spelling, Unknown, UnknownCharacterError
@@ -19,6 +15,7 @@ from nextchar_model.batch import SamplingSettings
 from nextchar_model.composition import normalize
 
 from ..catalog import Limits
+from ..text import STAND_INS
 from .errors import InvalidArgumentError, NotServedError, shown
 
 DEFAULT_MAX_CHARACTERS = 256
@@ -29,7 +26,11 @@ MAX_TOP_LOGPROBS = 20
 MAX_BIAS = 100.0
 MAX_COMBINING_RUN = 30
 MAX_ANSWER_LOGPROBS = 250_000
-"""Most log-probabilities of one answer that isn't streamed, alternatives included: each takes up to 15 bytes."""
+"""Most log-probabilities of one answer that isn't streamed, alternatives included: each takes up to 8 bytes."""
+
+_FRAME_BYTES = 16  # around a text or a number: tags and lengths
+_OTHER_BYTES = 64 * 1024  # everything else, with room for fields of later versions
+_OTHER_FIELDS = 128
 
 _UNKNOWN: dict[int, Unknown] = {
     pb.UNKNOWN_CHARACTERS_UNSPECIFIED: "error",
@@ -61,9 +62,28 @@ class Scoring:
     top_logprobs: int
 
 
+def most_bytes(limits: Limits, symbols: int) -> int:
+    """Returns the size from which no request to a model with ``symbols`` symbols is valid, at least 1 MiB.
+
+    The largest one has the longest prompt, all stop sequences and a bias of each symbol, in the longest form of UTF-8.
+    Below a MiB, whatever is too long is refused with the name of its field.
+    """
+    stop_sequences = texts.MAX_STOP_SEQUENCES * (texts.BYTES * texts.MAX_STOP_SEQUENCE_CHARACTERS + _FRAME_BYTES)
+    bias = symbols * (texts.BYTES + _FRAME_BYTES)
+    return max(2**20, texts.BYTES * limits.max_prompt_characters + stop_sequences + bias + _OTHER_BYTES)
+
+
+def most_fields(symbols: int) -> int:
+    """Returns the number of fields that the largest valid request to a model with ``symbols`` symbols has.
+
+    Each symbol's bias is three: an entry, its key and its value. Fields of later versions may come too.
+    """
+    return 3 * symbols + texts.MAX_STOP_SEQUENCES + _OTHER_FIELDS
+
+
 def generation(
     request: pb.GenerateRequest | pb.GenerateStreamRequest, alphabet: Alphabet, limits: Limits
-) -> Generation:
+) -> Steps[Generation]:
     """Reads a request to generate with a model of ``alphabet``. Raises ``RequestError``."""
     parameters = request.parameters
     if request.WhichOneof("start") == "resume_token":
@@ -76,87 +96,64 @@ def generation(
         raise InvalidArgumentError(
             "parameters.max_characters", f"{max_characters} is not between 1 and {limits.max_characters}"
         )
-    prompt = _ids(request.prompt, "prompt", alphabet, limits, parameters, "parameters.")
+    temperature = _number(parameters, "temperature", 1.0, 0.0, MAX_TEMPERATURE)
+    top_p = _number(parameters, "top_p", 1.0, 0.0, 1.0, above=True)
+    min_p = _number(parameters, "min_p", 0.0, 0.0, 1.0)
     top_logprobs = _top_logprobs(parameters, "parameters.", alphabet) if parameters.HasField("top_logprobs") else None
-    if isinstance(request, pb.GenerateRequest) and top_logprobs is not None:
-        echoed = len(prompt.text) if parameters.echo else 0
-        _check_answer(echoed + max_characters, top_logprobs, "parameters.top_logprobs")
+    is_whole = isinstance(request, pb.GenerateRequest)
+    if is_whole and top_logprobs is not None:
+        _check_answer(max_characters, top_logprobs, "parameters.top_logprobs")
+    stop_sequences = yield from texts.stop_sequences(parameters, alphabet)
+    bias = yield from texts.bias(parameters, alphabet)
+    prompt = yield from _text(request.prompt, "prompt", alphabet, limits, parameters, "parameters.")
+    if is_whole and top_logprobs is not None and parameters.echo:
+        _check_answer(len(prompt.text) + max_characters, top_logprobs, "parameters.top_logprobs")
     return Generation(
         prompt=prompt,
         max_characters=max_characters,
-        settings=SamplingSettings(
-            temperature=_number(parameters, "temperature", 1.0, 0.0, MAX_TEMPERATURE),
-            top_k=parameters.top_k,
-            top_p=_number(parameters, "top_p", 1.0, 0.0, 1.0, above=True),
-            min_p=_number(parameters, "min_p", 0.0, 0.0, 1.0),
-            bias=_bias(parameters, alphabet),
-        ),
+        settings=SamplingSettings(temperature=temperature, top_k=parameters.top_k, top_p=top_p, min_p=min_p, bias=bias),
         seed=parameters.seed if parameters.HasField("seed") else secrets.randbits(64),
-        stop_sequences=_stop_sequences(parameters, alphabet),
+        stop_sequences=stop_sequences,
         include_stop_sequence=parameters.include_stop_sequence,
         echo=parameters.echo,
         top_logprobs=top_logprobs,
     )
 
 
-def scoring(request: pb.ScoreRequest, alphabet: Alphabet, limits: Limits) -> Scoring:
+def scoring(request: pb.ScoreRequest, alphabet: Alphabet, limits: Limits) -> Steps[Scoring]:
     """Reads a request to score with a model of ``alphabet``. Raises ``RequestError``."""
-    text = _ids(request.text, "text", alphabet, limits, request, "")
+    top_logprobs = _top_logprobs(request, "", alphabet)
+    text = yield from _text(request.text, "text", alphabet, limits, request, "")
     if not text.text:
         raise InvalidArgumentError("text", "there is no character to score")
-    top_logprobs = _top_logprobs(request, "", alphabet)
     _check_answer(len(text.text), top_logprobs, "top_logprobs")
     return Scoring(text, top_logprobs)
 
 
-def _ids(
+def _text(
     text: str,
     field: str,
     alphabet: Alphabet,
     limits: Limits,
     parameters: pb.GenerationParameters | pb.ScoreRequest,
     prefix: str,
-) -> Spelling:
-    most = limits.max_prompt_characters
-    text = _composed(text, field, most)
-    if len(text) > most:
-        raise InvalidArgumentError(field, f"{len(text)} characters; this server accepts at most {most}")
+) -> Steps[Spelling]:
+    """Reads a prompt or a text to score."""
     if (unknown := _UNKNOWN.get(parameters.unknown_characters)) is None:
         raise InvalidArgumentError(
             f"{prefix}unknown_characters", f"{parameters.unknown_characters} is not a value of UnknownCharacters"
         )
     name = f"{prefix}replacement_character"
-    replacement = _composed(parameters.replacement_character, name, 1)
+    replacement = yield from texts.composed(parameters.replacement_character, name, 1)
     if unknown == "replace":
         if not replacement:
             raise InvalidArgumentError(name, "is required with UNKNOWN_CHARACTERS_REPLACE")
-        if len(replacement) != 1 or not alphabet.knows(replacement):
+        if not alphabet.knows(replacement):
             raise InvalidArgumentError(name, f"{shown(replacement)} is not one character of the model's alphabet")
     elif parameters.HasField("replacement_character"):
         raise InvalidArgumentError(name, "only goes with UNKNOWN_CHARACTERS_REPLACE")
-    try:
-        return alphabet.spell(text, unknown=unknown, replacement=replacement)
-    except UnknownCharacterError as error:
-        raise InvalidArgumentError(field, str(error)) from error
-
-
-def _composed(text: str, field: str, most: int) -> str:
-    """Returns ``text`` in normalization form C. Refuses a text that must be longer than ``most`` or is slow to compose.
-
-    A character decomposes into at most 4 code points. Composing sorts a run of combining marks in quadratic time;
-    text for people has no run of more than 30 (UAX #15, Stream-Safe Text Format).
-    """
-    if len(text) > 4 * most:
-        raise InvalidArgumentError(field, f"{len(text)} characters; this server accepts at most {most}")
-    if not text.isascii():
-        run = 0
-        for offset, character in enumerate(text):
-            run = run + 1 if unicodedata.combining(character) else 0
-            if run > MAX_COMBINING_RUN:
-                raise InvalidArgumentError(
-                    field, f"more than {MAX_COMBINING_RUN} combining marks in a row, at code point {offset}"
-                )
-    return normalize(text)
+    text = yield from texts.composed(text, field, limits.max_prompt_characters)
+    return (yield from texts.spelled(text, field, alphabet, unknown, replacement))
 
 
 def _check_answer(characters: int, top_logprobs: int, field: str) -> None:
@@ -182,48 +179,6 @@ def _number(
     return value
 
 
-def _bias(parameters: pb.GenerationParameters, alphabet: Alphabet) -> NDArray[np.float32] | None:
-    if not parameters.character_bias:
-        return None
-    bias = np.zeros(alphabet.size, np.float32)
-    for key, value in parameters.character_bias.items():
-        field = f"parameters.character_bias[{shown(key)}]"
-        symbol = _composed(key, field, 1)
-        if len(symbol) != 1 or not alphabet.knows(symbol):
-            raise InvalidArgumentError(field, "the key is not one character of the model's alphabet")
-        ids = alphabet.encode(symbol)
-        if len(ids) > 1:
-            raise InvalidArgumentError(
-                field,
-                f"the model's alphabet ({alphabet.kind}) spells it with {len(ids)} symbols; a bias needs one",
-            )
-        if not abs(value) <= MAX_BIAS:  # NaN is refused too
-            raise InvalidArgumentError(field, f"{value:g} is not between {-MAX_BIAS:g} and {MAX_BIAS:g}")
-        if symbol != key and symbol in parameters.character_bias:
-            raise InvalidArgumentError(field, f"is the same character as {symbol!r}, which also has a bias")
-        bias[ids[0]] = value
-    return bias
-
-
-def _stop_sequences(parameters: pb.GenerationParameters, alphabet: Alphabet) -> tuple[str, ...]:
-    if (count := len(parameters.stop_sequences)) > MAX_STOP_SEQUENCES:
-        raise InvalidArgumentError(
-            "parameters.stop_sequences", f"{count} stop sequences; at most {MAX_STOP_SEQUENCES} are allowed"
-        )
-    stop_sequences = []
-    for place, given in enumerate(parameters.stop_sequences):
-        field = f"parameters.stop_sequences[{place}]"
-        stop = _composed(given, field, MAX_STOP_SEQUENCE_CHARACTERS)
-        if not 1 <= len(stop) <= MAX_STOP_SEQUENCE_CHARACTERS:
-            raise InvalidArgumentError(field, f"{len(stop)} characters; it must be 1 to {MAX_STOP_SEQUENCE_CHARACTERS}")
-        try:
-            alphabet.encode(stop)
-        except UnknownCharacterError as error:
-            raise InvalidArgumentError(field, f"can never appear: {error}") from error
-        stop_sequences.append(stop)
-    return tuple(stop_sequences)
-
-
 def _top_logprobs(parameters: pb.GenerationParameters | pb.ScoreRequest, prefix: str, alphabet: Alphabet) -> int:
     if parameters.top_logprobs > MAX_TOP_LOGPROBS:
         raise InvalidArgumentError(
@@ -234,5 +189,11 @@ def _top_logprobs(parameters: pb.GenerationParameters | pb.ScoreRequest, prefix:
             f"{prefix}top_logprobs",
             f"the model's alphabet ({alphabet.kind}) spells characters with several symbols, so the likeliest "
             "characters are unknown; 0 returns each character's own log-probability",
+        )
+    if parameters.top_logprobs and not STAND_INS.isdisjoint(alphabet.symbols):
+        raise InvalidArgumentError(
+            f"{prefix}top_logprobs",
+            "the model's alphabet has U+FFFE or U+FFFF, which stand for no character among alternatives; "
+            "0 returns each character's own log-probability",
         )
     return int(parameters.top_logprobs)

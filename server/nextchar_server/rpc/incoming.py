@@ -1,0 +1,71 @@
+"""Incoming messages: from the bytes of a call to the protocol's messages.
+
+First stage of a call, inside the interceptor. gRPC hands over raw bytes, so that a message that can't be parsed is
+refused like any other bad request.
+
+Invariant: a call waits for each message for a bounded time; parsing a large message is a piece of the pacer, and in
+proportion to what the largest valid request needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from ..pacing import Pacer
+from .errors import MalformedMessageError, NoMessageError
+from .wire import check_fields
+
+HEAVY_BYTES = 16 * 1024
+"""Size from which parsing a message is a heavy piece of work; below, it takes half a ms at most."""
+
+MESSAGE_PATIENCE = 20.0
+"""Seconds in which a message must arrive: the largest one over a line of 50 KB a second."""
+
+
+class Incoming:
+    """Receives and parses the messages of all calls."""
+
+    def __init__(self, pacer: Pacer, most_fields: int) -> None:
+        """``most_fields`` is the number of fields that the largest valid request has."""
+        self._pacer = pacer
+        self._most_fields = most_fields
+
+    async def received(self, context: grpc.aio.ServicerContext[Any, Any]) -> bytes | None:
+        """Returns the next message of a call in bytes, or None after the last one.
+
+        Raises ``NoMessageError`` if none came in time.
+        """
+        try:
+            async with asyncio.timeout(MESSAGE_PATIENCE):
+                data = await context.read()
+        except TimeoutError:
+            raise NoMessageError(f"no request message came within {MESSAGE_PATIENCE:g} s") from None
+        return None if data is grpc.aio.EOF else data
+
+    async def parsed(self, data: bytes, deserialize: Any) -> Any:
+        """Returns ``data`` as a message. ``deserialize`` is the ``FromString`` of its class.
+
+        Raises ``RequestError`` if it isn't one.
+        """
+        if len(data) <= HEAVY_BYTES:
+            return _parsed(data, deserialize)
+        async with self._pacer.piece():
+            check_fields(data, deserialize.__self__.DESCRIPTOR, self._most_fields)
+            return _parsed(data, deserialize)
+
+    async def messages(self, context: grpc.aio.ServicerContext[Any, Any], deserialize: Any) -> AsyncIterator[Any]:
+        """Yields the messages of a call that may have any number of them."""
+        while (data := await self.received(context)) is not None:
+            yield await self.parsed(data, deserialize)
+
+
+def _parsed(data: bytes, deserialize: Any) -> Any:
+    try:
+        return deserialize(data)
+    except DecodeError as error:
+        raise MalformedMessageError(deserialize.__self__.DESCRIPTOR.name, is_text="UTF-8" in str(error)) from None
