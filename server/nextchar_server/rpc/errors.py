@@ -11,6 +11,7 @@
     │   ├── LostPlaceError       RESOURCE_EXHAUSTED  from the engine's PushedOutError
     │   └── NoMemoryError        RESOURCE_EXHAUSTED  from the budget's MemoryFullError
     ├── StalledReaderError       RESOURCE_EXHAUSTED  from the engine's StalledError
+    ├── TooManyWatchesError      RESOURCE_EXHAUSTED  of one connection, on its health
     ├── DrainingError            UNAVAILABLE         another replica may serve the call at once
     ├── NotServedError           UNIMPLEMENTED
     └── UnknownMethodError       UNIMPLEMENTED       a method that the server doesn't have
@@ -122,6 +123,17 @@ class StalledReaderError(RequestError):
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
     reason = "stalled"
+
+
+class TooManyWatchesError(RequestError):
+    """A connection watches the health as often as it may."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "watches"
+
+    def __init__(self, most: int) -> None:
+        """``most`` is the number of watches that one connection may have."""
+        super().__init__(f"this connection has {most} watches already, which is the most")
 
 
 class DrainingError(RequestError):

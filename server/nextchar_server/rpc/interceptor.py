@@ -93,10 +93,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             answer: Any = handler.stream_stream  # only reflection has it, whose handler is a generator
 
             async def handled(_: object, context: Context) -> Any:
-                async with call.handled(context), aclosing(incoming.messages(context, deserialize)) as messages:
-                    async with aclosing(answer(messages, context)) as responses:
-                        async for response in responses:
-                            await context.write(response)
+                messages = incoming.messages(context, deserialize)
+                async with call.handled(context), aclosing(messages), aclosing(answer(messages, context)) as responses:
+                    async for response in responses:
+                        await context.write(response)
 
         else:
             handle: Any = handler.unary_stream if handler.response_streaming else handler.unary_unary

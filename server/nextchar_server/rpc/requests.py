@@ -10,21 +10,18 @@ import secrets
 from dataclasses import dataclass
 
 from nextchar.v1 import generation_pb2 as pb
-from nextchar_model.alphabet import Alphabet, Spelling, Unknown, UnknownCharacterError
+from nextchar_model.alphabet import Alphabet, Spelling, Unknown
 from nextchar_model.batch import SamplingSettings
-from nextchar_model.composition import normalize
 
 from ..catalog import Limits
+from ..pacing import Steps
 from ..text import STAND_INS
+from . import texts
 from .errors import InvalidArgumentError, NotServedError, shown
 
 DEFAULT_MAX_CHARACTERS = 256
 MAX_TEMPERATURE = 100.0
-MAX_STOP_SEQUENCES = 16
-MAX_STOP_SEQUENCE_CHARACTERS = 256
 MAX_TOP_LOGPROBS = 20
-MAX_BIAS = 100.0
-MAX_COMBINING_RUN = 30
 MAX_ANSWER_LOGPROBS = 250_000
 """Most log-probabilities of one answer that isn't streamed, alternatives included: each takes up to 8 bytes."""
 

@@ -37,7 +37,7 @@ _SYLLABLES = range(0xAC00, 0xD7A4)
 
 
 def composed(text: str, field: str, most: int) -> Steps[str]:
-    """Returns ``text`` in normalization form C. Raises ``InvalidArgumentError`` if it has more than ``most`` characters.
+    """Returns ``text`` in normalization form C. Raises ``InvalidArgumentError`` if it has over ``most`` characters.
 
     Refuses a text that is slow to compose: sorting a run of combining marks takes quadratic time. Text for people has
     no run of more than 30 (UAX #15, Stream-Safe Text Format).
