@@ -1,7 +1,7 @@
 """Requests to the server's protocol side, and the way in which it refuses them."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 import pytest
@@ -9,6 +9,7 @@ import pytest
 from nextchar.v1 import generation_pb2 as pb
 from nextchar_model.alphabet import Alphabet
 from nextchar_server.catalog import Limits
+from nextchar_server.pacing import Steps
 from nextchar_server.rpc import requests
 from nextchar_server.rpc.errors import InvalidArgumentError
 from nextchar_server.rpc.requests import Generation, Scoring
@@ -17,15 +18,28 @@ ALPHABET = Alphabet.of("\n ?abcdé가나")
 LIMITS = Limits(max_characters=1000, max_prompt_characters=50)
 
 
+Result = TypeVar("Result")
+
+
+def finished(steps: Steps[Result]) -> Result:
+    """Returns the result of ``steps``."""
+    try:
+        while True:
+            next(steps)
+    except StopIteration as end:
+        result: Result = end.value
+        return result
+
+
 def generation(prompt: str = "", limits: Limits = LIMITS, **parameters: Any) -> Generation:
     """Reads a request with ``parameters``."""
     request = pb.GenerateStreamRequest(prompt=prompt, parameters=pb.GenerationParameters(**parameters))
-    return requests.generation(request, ALPHABET, limits)
+    return finished(requests.generation(request, ALPHABET, limits))
 
 
 def scoring(text: str, **fields: Any) -> Scoring:
     """Reads a request to score ``text``."""
-    return requests.scoring(pb.ScoreRequest(text=text, **fields), ALPHABET, LIMITS)
+    return finished(requests.scoring(pb.ScoreRequest(text=text, **fields), ALPHABET, LIMITS))
 
 
 def refusal(ask: Callable[[], object]) -> tuple[str, str]:

@@ -10,7 +10,7 @@ proportion to what the largest valid request needs.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import grpc
@@ -58,7 +58,9 @@ class Incoming:
             check_fields(data, deserialize.__self__.DESCRIPTOR, self._most_fields)
             return _parsed(data, deserialize)
 
-    async def messages(self, context: grpc.aio.ServicerContext[Any, Any], deserialize: Any) -> AsyncIterator[Any]:
+    async def messages(
+        self, context: grpc.aio.ServicerContext[Any, Any], deserialize: Any
+    ) -> AsyncGenerator[Any, None]:
         """Yields the messages of a call that may have any number of them."""
         while (data := await self.received(context)) is not None:
             yield await self.parsed(data, deserialize)

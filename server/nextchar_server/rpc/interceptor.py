@@ -115,7 +115,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             if handler.response_streaming
             else grpc.stream_unary_rpc_method_handler
         )
-        return wrap(handled, None, handler.response_serializer)
+        wrapped: Handler = wrap(handled, None, handler.response_serializer)
+        return wrapped
 
     def _refusing(self, method: str) -> Handler:
         """Returns the handler of a method that the server doesn't have."""

@@ -143,14 +143,19 @@ def _text(
     name = f"{prefix}replacement_character"
     replacement = yield from texts.composed(parameters.replacement_character, name, 1)
     if unknown == "replace":
-        if not replacement:
+        if not parameters.replacement_character:
             raise InvalidArgumentError(name, "is required with UNKNOWN_CHARACTERS_REPLACE")
-        if not alphabet.knows(replacement):
-            raise InvalidArgumentError(name, f"{shown(replacement)} is not one character of the model's alphabet")
+        if replacement is None or not alphabet.knows(replacement):
+            raise InvalidArgumentError(
+                name, f"{shown(parameters.replacement_character)} is not one character of the model's alphabet"
+            )
     elif parameters.HasField("replacement_character"):
         raise InvalidArgumentError(name, "only goes with UNKNOWN_CHARACTERS_REPLACE")
-    text = yield from texts.composed(text, field, limits.max_prompt_characters)
-    return (yield from texts.spelled(text, field, alphabet, unknown, replacement))
+    most = limits.max_prompt_characters
+    composed = yield from texts.composed(text, field, most)
+    if composed is None:
+        raise InvalidArgumentError(field, f"{len(text)} code points; this server accepts at most {most} characters")
+    return (yield from texts.spelled(composed, field, alphabet, unknown, replacement or ""))
 
 
 def _check_answer(characters: int, top_logprobs: int, field: str) -> None:

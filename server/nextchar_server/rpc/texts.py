@@ -36,14 +36,14 @@ _INITIAL_JAMO = range(0x1100, 0x1113)
 _SYLLABLES = range(0xAC00, 0xD7A4)
 
 
-def composed(text: str, field: str, most: int) -> Steps[str]:
-    """Returns ``text`` in normalization form C. Raises ``InvalidArgumentError`` if it has over ``most`` characters.
+def composed(text: str, field: str, most: int) -> Steps[str | None]:
+    """Returns ``text`` in normalization form C, or None if it has more than ``most`` characters.
 
-    Refuses a text that is slow to compose: sorting a run of combining marks takes quadratic time. Text for people has
-    no run of more than 30 (UAX #15, Stream-Safe Text Format).
+    Raises ``InvalidArgumentError`` for a run of more than 30 combining marks, which is no text for people (UAX #15,
+    Stream-Safe Text Format).
     """
     if len(text) <= CODE_POINTS * most:
-        pieces = []
+        pieces: list[str] = []
         characters = 0
         for piece in [text] if text.isascii() else _pieces(text, field):
             if pieces:
@@ -51,14 +51,13 @@ def composed(text: str, field: str, most: int) -> Steps[str]:
             pieces.append(normalize(piece))
             characters += len(pieces[-1])
             if characters > most:
-                break
-        else:
-            return "".join(pieces)
-    raise InvalidArgumentError(field, f"more than {most} characters; it has {len(text)} code points")
+                return None
+        return "".join(pieces)
+    return None
 
 
 def spelled(text: str, field: str, alphabet: Alphabet, unknown: Unknown, replacement: str) -> Steps[Spelling]:
-    """Returns ``text``, which is composed, with its ids."""
+    """Returns ``text``, which is composed, with its ids. Raises ``InvalidArgumentError``."""
     if len(text) > _PIECE:
         yield
     try:
@@ -68,7 +67,7 @@ def spelled(text: str, field: str, alphabet: Alphabet, unknown: Unknown, replace
 
 
 def stop_sequences(parameters: pb.GenerationParameters, alphabet: Alphabet) -> Steps[tuple[str, ...]]:
-    """Returns the stop sequences, composed."""
+    """Returns the stop sequences, composed. Raises ``InvalidArgumentError``."""
     if (count := len(parameters.stop_sequences)) > MAX_STOP_SEQUENCES:
         raise InvalidArgumentError(
             "parameters.stop_sequences", f"{count} stop sequences; at most {MAX_STOP_SEQUENCES} are allowed"
@@ -78,7 +77,9 @@ def stop_sequences(parameters: pb.GenerationParameters, alphabet: Alphabet) -> S
         field = f"parameters.stop_sequences[{place}]"
         stop = yield from composed(given, field, MAX_STOP_SEQUENCE_CHARACTERS)
         if not stop:
-            raise InvalidArgumentError(field, f"is empty; it must have 1 to {MAX_STOP_SEQUENCE_CHARACTERS} characters")
+            raise InvalidArgumentError(
+                field, f"{len(given)} code points; it must have 1 to {MAX_STOP_SEQUENCE_CHARACTERS} characters"
+            )
         try:
             alphabet.encode(stop)
         except UnknownCharacterError as error:
@@ -88,7 +89,7 @@ def stop_sequences(parameters: pb.GenerationParameters, alphabet: Alphabet) -> S
 
 
 def bias(parameters: pb.GenerationParameters, alphabet: Alphabet) -> Steps[NDArray[np.float32] | None]:
-    """Returns the bias of each id [V]; None if the request has none."""
+    """Returns the bias of each id [V]; None if the request has none. Raises ``InvalidArgumentError``."""
     given = parameters.character_bias
     if not given:
         return None
@@ -111,8 +112,8 @@ def bias(parameters: pb.GenerationParameters, alphabet: Alphabet) -> Steps[NDArr
     return values
 
 
-def _symbol_id(symbol: str, field: str, alphabet: Alphabet) -> int:
-    ids = alphabet.spelled(symbol) if len(symbol) == 1 else None
+def _symbol_id(symbol: str | None, field: str, alphabet: Alphabet) -> int:
+    ids = alphabet.spelled(symbol) if symbol else None
     if ids is None:
         raise InvalidArgumentError(field, "the key is not one character of the model's alphabet")
     if len(ids) > 1:

@@ -9,7 +9,7 @@ import pytest
 from nextchar.v1 import generation_pb2 as pb
 from nextchar_server.catalog import Limits
 from nextchar_server.rpc import requests
-from tests.support.asking import ALPHABET, generation, refusal, scoring
+from tests.support.asking import ALPHABET, finished, generation, refusal, scoring
 
 NAN, INFINITY = float("nan"), float("inf")
 
@@ -40,7 +40,10 @@ def test_a_prompt_may_be_as_long_as_the_limit_in_composed_characters() -> None:
 
 
 def test_a_prompt_that_is_too_long_is_refused() -> None:
-    assert refusal(lambda: generation("a" * 51)) == ("prompt", "51 characters; this server accepts at most 50")
+    assert refusal(lambda: generation("a" * 51)) == (
+        "prompt",
+        "51 code points; this server accepts at most 50 characters",
+    )
 
 
 def test_unknown_characters_are_left_out_if_asked_for() -> None:
@@ -101,13 +104,16 @@ def test_a_replacement_without_replacing_is_refused(unknown: int | None) -> None
 def test_an_empty_stop_sequence_is_refused_with_its_place() -> None:
     assert refusal(lambda: generation(stop_sequences=["a", ""])) == (
         "parameters.stop_sequences[1]",
-        "0 characters; it must be 1 to 256",
+        "0 code points; it must have 1 to 256 characters",
     )
 
 
 def test_the_longest_stop_sequence_is_taken_and_a_longer_one_refused() -> None:
     generation(stop_sequences=["a" * 256])
-    assert refusal(lambda: generation(stop_sequences=["a" * 257]))[1] == "257 characters; it must be 1 to 256"
+    assert (
+        refusal(lambda: generation(stop_sequences=["a" * 257]))[1]
+        == "257 code points; it must have 1 to 256 characters"
+    )
 
 
 def test_the_most_stop_sequences_are_taken_and_one_more_refused() -> None:
@@ -197,9 +203,9 @@ def test_an_answer_too_large_for_clients_is_refused() -> None:
     limits = Limits(max_characters=100_000, max_prompt_characters=65_536)
     parameters = pb.GenerationParameters(max_characters=20_000, top_logprobs=20)
     whole, stream = pb.GenerateRequest(parameters=parameters), pb.GenerateStreamRequest(parameters=parameters)
-    field, message = refusal(lambda: requests.generation(whole, ALPHABET, limits))
+    field, message = refusal(lambda: finished(requests.generation(whole, ALPHABET, limits)))
     assert field == "parameters.top_logprobs"
     assert message.startswith("20000 characters with 20 alternatives each are more than the 250000")
-    assert requests.generation(stream, ALPHABET, limits).top_logprobs == 20
+    assert finished(requests.generation(stream, ALPHABET, limits)).top_logprobs == 20
     long = pb.ScoreRequest(text="a" * 65_536, top_logprobs=20)
-    assert refusal(lambda: requests.scoring(long, ALPHABET, limits))[0] == "top_logprobs"
+    assert refusal(lambda: finished(requests.scoring(long, ALPHABET, limits)))[0] == "top_logprobs"

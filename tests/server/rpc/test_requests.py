@@ -11,9 +11,9 @@ import pytest
 import nextchar.v1
 from nextchar.v1 import generation_pb2 as pb
 from nextchar_server.catalog import Limits
-from nextchar_server.rpc import requests
+from nextchar_server.rpc import requests, texts
 from nextchar_server.rpc.errors import NotServedError
-from tests.support.asking import ALPHABET, LIMITS, generation, refusal, scoring
+from tests.support.asking import ALPHABET, LIMITS, finished, generation, refusal, scoring
 
 NAN, INFINITY = float("nan"), float("inf")
 
@@ -35,7 +35,7 @@ def test_a_request_without_parameters_has_the_defaults_of_the_protocol() -> None
 
 @pytest.mark.parametrize("kind", [pb.GenerateRequest, pb.GenerateStreamRequest])
 def test_an_empty_request_is_served(kind: type[Any]) -> None:
-    assert requests.generation(kind(), ALPHABET, LIMITS).max_characters == 256
+    assert finished(requests.generation(kind(), ALPHABET, LIMITS)).max_characters == 256
 
 
 def test_the_default_length_is_within_a_smaller_limit() -> None:
@@ -177,7 +177,7 @@ def test_a_regex_is_not_served(regex: str) -> None:
 @pytest.mark.parametrize("token", [b"", b"token"])
 def test_a_resume_token_is_not_served(token: bytes) -> None:
     with pytest.raises(NotServedError, match="resume_token is not served by this version"):
-        requests.generation(pb.GenerateStreamRequest(resume_token=token), ALPHABET, LIMITS)
+        finished(requests.generation(pb.GenerateStreamRequest(resume_token=token), ALPHABET, LIMITS))
 
 
 # The protocol's comments.
@@ -198,10 +198,10 @@ def comment(field: str) -> str:
     [
         ("max_characters", f"Default: {requests.DEFAULT_MAX_CHARACTERS}, "),
         ("temperature", f" 0 to {requests.MAX_TEMPERATURE:g}; "),
-        ("stop_sequences", f" At most {requests.MAX_STOP_SEQUENCES}, "),
-        ("stop_sequences", f" each of 1 to {requests.MAX_STOP_SEQUENCE_CHARACTERS} characters."),
+        ("stop_sequences", f" At most {texts.MAX_STOP_SEQUENCES}, "),
+        ("stop_sequences", f" each of 1 to {texts.MAX_STOP_SEQUENCE_CHARACTERS} characters."),
         ("top_logprobs", f" 0 to {requests.MAX_TOP_LOGPROBS}."),
-        ("character_bias", f" -{requests.MAX_BIAS:g} to {requests.MAX_BIAS:g}, in nats."),
+        ("character_bias", f" -{texts.MAX_BIAS:g} to {texts.MAX_BIAS:g}, in nats."),
     ],
 )
 def test_the_comments_of_the_protocol_state_the_limits_of_the_server(field: str, said: str) -> None:
