@@ -189,7 +189,7 @@ class _Call:
 
     def _refusal(self, error: Exception, context: Context) -> RequestError | None:
         """Returns the error that the caller gets for ``error``; None if it is a bug."""
-        if isinstance(error, NotImplementedError) and context.code() == grpc.StatusCode.UNIMPLEMENTED.value[0]:
+        if isinstance(error, NotImplementedError) and context.code() is grpc.StatusCode.UNIMPLEMENTED:
             return NotServedError(self._method)  # the generated code's own handler, such as that of Health.List
         return request_error(error)
 
