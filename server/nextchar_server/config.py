@@ -5,33 +5,25 @@ An option takes precedence over its variable, and a variable over the default. `
 
 from __future__ import annotations
 
-import math
-import os
-from contextlib import suppress
 from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, MinLen
 from cyclopts import Parameter
-from pydantic import AllowInfNan, ConfigDict, field_validator
+from pydantic import AllowInfNan, ConfigDict, field_validator, model_validator
 from pydantic.dataclasses import dataclass
+
+from . import cores
+from .listening import plain_host
+from .model_paths import check_name, name_and_path, split_at_commas
 
 PACKAGED_MODEL = Path(__file__).parent / "models" / "shakespeare.onnx"
 
 
-def _cores() -> int:
-    """Returns the number of cores that this process may use, by its affinity and its container's quota."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with suppress(OSError, ValueError):  # no control groups, or no quota: "max"
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        cores = min(cores, math.ceil(int(quota) / int(period)))
-    return cores
-
-
 def _split_at_commas(hint: Any, value: str, *, delimiter: str | None = None) -> list[str]:
     """Splits the value of a variable. Its signature is that of cyclopts."""
-    return value.split(",")
+    return split_at_commas(value)
 
 
 @Parameter(name="*")
@@ -47,8 +39,8 @@ class Config:
             show_default="the packaged shakespeare.onnx",
             env_var_split=_split_at_commas,
             help="Model file. Repeat the option to serve several; the first is the default model. NAME is the file's "
-            "name without .onnx unless given. In NEXTCHAR_MODEL, commas separate several models, so a path with a "
-            "comma needs the option.",
+            "name without .onnx unless given. A value that exists as a file is that file, with = or without. In "
+            "NEXTCHAR_MODEL, commas separate several models.",
         ),
     ] = (str(PACKAGED_MODEL),)
     """Model files, each [NAME=]PATH."""
@@ -60,8 +52,8 @@ class Config:
     """Port of /metrics, /healthz and /readyz; 0 means any free port."""
     provider: Literal["auto", "cpu", "cuda"] = "auto"
     """Where models run. auto: CUDA if this machine has it and the model is fp32; the log says which and why."""
-    lanes: Annotated[int, Ge(1), Le(4096), Parameter(metavar="NUMBER", show_default="one per core")] = field(
-        default_factory=_cores
+    lanes: Annotated[int, Ge(1), Le(cores.MOST), Parameter(metavar="NUMBER", show_default="one per core")] = field(
+        default_factory=cores.usable
     )
     """Threads per model. Each advances a batch of its own."""
     threads_per_lane: Annotated[int, Ge(1), Le(256), Parameter(metavar="NUMBER")] = 1
@@ -72,7 +64,7 @@ class Config:
     """Most requests per model that wait for a place in a batch; more are refused."""
     turn_budget: Annotated[float, Gt(0), Le(1), AllowInfNan(False), Parameter(metavar="SECONDS")] = 0.005
     """Length of a lane's turn, which is about how long a new request waits. A turn has at least 16 steps."""
-    drain_timeout: Annotated[float, Ge(0), AllowInfNan(False), Parameter(metavar="SECONDS")] = 30.0
+    drain_timeout: Annotated[float, Ge(0), Le(86_400), AllowInfNan(False), Parameter(metavar="SECONDS")] = 30.0
     """Time that running texts have to finish after SIGTERM."""
     max_characters: Annotated[int, Ge(1), Le(2**31), Parameter(metavar="NUMBER")] = 100_000
     """Most characters that one request may generate."""
@@ -89,20 +81,25 @@ class Config:
     @field_validator("model")
     @classmethod
     def _check_names(cls, values: tuple[str, ...]) -> tuple[str, ...]:
-        names = [name for name, _ in map(_name_and_path, values)]
+        names = [name for name, _ in map(name_and_path, values)]
         for value, name in zip(values, names, strict=True):
-            if not name:
-                raise ValueError(f"{value!r} has no name; write NAME=PATH or PATH")
+            check_name(value, name)
             if names.count(name) > 1:
                 raise ValueError(f"two models are named {name!r}; name one of them with NAME=PATH")
         return values
 
+    @field_validator("host")
+    @classmethod
+    def _check_host(cls, value: str) -> str:
+        return plain_host(value)
+
+    @model_validator(mode="after")
+    def _check_ports(self) -> Config:
+        if self.grpc_port == self.http_port != 0:
+            raise ValueError(f"--grpc-port and --http-port are both {self.grpc_port}; choose another one for HTTP")
+        return self
+
     @property
     def models(self) -> dict[str, Path]:
         """The model files by name, the default one first."""
-        return dict(map(_name_and_path, self.model))
-
-
-def _name_and_path(value: str) -> tuple[str, Path]:
-    name, separator, path = value.partition("=")
-    return (name, Path(path)) if separator else (Path(value).stem, Path(value))
+        return dict(map(name_and_path, self.model))

@@ -7,18 +7,52 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import re
 import socket
+from typing import Literal
+
+_PRIVILEGED = 1024
+"""Ports below this one need a privilege on most machines."""
+
+_REASONS = {
+    errno.EADDRNOTAVAIL: "this machine doesn't have that address; --host takes one of its own, such as 127.0.0.1 "
+    "(callers on this machine) or 0.0.0.0 (callers from anywhere)",
+    errno.EAFNOSUPPORT: "this machine has no addresses of that family, IPv4 or IPv6",
+    errno.EINVAL: "the address isn't complete; one that holds for one link needs its interface, such as fe80::1%eth0",
+    errno.EMFILE: "the process has too many files open; raise its limit (ulimit -n)",
+    errno.ENFILE: "the machine has too many files open",
+}
+
+
+Protocol = Literal["gRPC", "HTTP"]
 
 
 class StartError(Exception):
     """The server can't start. The message says why, in one line."""
 
 
-async def require_free(host: str, port: int, protocol: str, option: str) -> None:
-    """Raises ``StartError`` if this machine can't listen on ``host`` and ``port``.
+def plain_host(host: str) -> str:
+    """Returns ``host`` without the brackets that IPv6 addresses have before a port.
 
-    Checked before the models are loaded, and because gRPC doesn't say why it can't listen.
+    Raises ``ValueError`` if it is no host but, say, a URL.
     """
+    if re.fullmatch(r"\[[^][]+\]", host):
+        return host[1:-1]
+    if host.startswith(("unix:", "unix-abstract:", "vsock:", "/", "@")):
+        raise ValueError(f"{host!r} is not served, only TCP is; give a name or an IP address of this machine")
+    if "://" in host:
+        raise ValueError(f"{host!r} is a URL; give a name or an IP address alone")
+    if re.fullmatch(r"[^:]*:\d+|\[.*\]:\d+", host):
+        raise ValueError(f"{host!r} has a port; give that with --grpc-port or --http-port")
+    if host == "*":
+        raise ValueError("'*' is invalid; 0.0.0.0 stands for every IPv4 address of this machine, and :: for all")
+    if not host.isprintable() or " " in host or host == "[]":
+        raise ValueError(f"{host!r} holds a character that no name and no address has")
+    return host
+
+
+async def require_free(host: str, port: int, protocol: Protocol) -> None:
+    """Raises ``StartError`` if this machine can't listen on ``host`` and ``port``."""
     is_free, unavailable = False, OSError()
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -34,24 +68,30 @@ async def require_free(host: str, port: int, protocol: str, option: str) -> None
                 unavailable = error
         if not is_free:
             raise unavailable
-    except OSError as error:
-        raise cannot_listen(host, port, protocol, explain(error, option)) from error
+    except (OSError, UnicodeError) as error:
+        raise cannot_listen(host, port, protocol, error) from error
 
 
-def cannot_listen(host: str, port: int, protocol: str, reason: str) -> StartError:
-    """The error that says so."""
+def cannot_listen(host: str, port: int, protocol: Protocol, error: Exception) -> StartError:
+    """The error that says that this machine can't listen on ``host`` and ``port``, because of ``error``, and why."""
+    reason = _reason(error, port, f"--{protocol.lower()}-port")
     return StartError(f"cannot listen on {bracketed(host)}:{port} for {protocol}: {reason}")
 
 
-def explain(error: OSError, option: str) -> str:
-    """Why this machine can't listen; ``option`` is the one that chooses the port."""
+def _reason(error: Exception, port: int, option: str) -> str:
+    if isinstance(error, UnicodeError):  # such as a name with two dots in a row
+        return f"the host can't be a name or an address: {error}"
+    if not isinstance(error, OSError):  # gRPC's, which doesn't say more; the address was free a moment ago
+        return f"gRPC can't use that address, or the port was taken meanwhile; choose another one with {option}"
     if isinstance(error, socket.gaierror):
-        return f"the host can't be resolved: {error.strerror}"
+        return f"the host can't be resolved: {error.strerror}; --host takes a name or an address of this machine"
     if error.errno == errno.EADDRINUSE:
         return f"the port is in use; choose another one with {option}"
-    if error.errno == errno.EADDRNOTAVAIL:
-        return "this machine doesn't have that address"
-    return error.strerror or str(error)
+    if error.errno in (errno.EACCES, errno.EPERM):
+        if port < _PRIVILEGED:
+            return f"this user may not listen on a port below {_PRIVILEGED}; choose a higher one with {option}"
+        return f"this user may not listen on that port; choose another one with {option}"
+    return _REASONS.get(error.errno or 0) or error.strerror or str(error)
 
 
 def bracketed(host: str) -> str:

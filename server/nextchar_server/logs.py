@@ -1,37 +1,148 @@
-"""The logs: one JSON object per line on standard error, with the request id on each line of a call."""
+"""The logs: one JSON object per line on standard error, with the request id on each line of a call.
+
+Events of the server itself come through structlog; those of libraries, warnings, and exceptions that nobody caught come
+through Python's hooks. All end in one ``LineWriter``.
+
+Invariant: logging never waits and never fails, so a log that can't be written changes nothing else. A line is bounded
+in length.
+"""
 
 from __future__ import annotations
 
+import faulthandler
 import logging
+import math
 import sys
+import threading
+import time
+import traceback
+from collections.abc import MutableMapping
+from types import TracebackType
+from typing import Any
 
 import structlog
 
+from .lines import Event, LineWriter
+
+MAX_TEXT = 4096
+"""Most characters of a field's text. Of an exception the end is kept, which names it, and of other texts the start."""
+
+_STANDARD_ERROR = 2
+
+_writer: LineWriter | None = None  # one, because a process has one standard error
+_log = structlog.get_logger()
+
 
 def configure(level: str) -> None:
-    """Sends the logs of structlog at ``level`` or above, and the libraries' at warning or above, to standard error."""
-    shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    render: list[structlog.typing.Processor] = [
-        structlog.processors.format_exc_info,
-        structlog.processors.JSONRenderer(ensure_ascii=False),
-    ]
+    """Sends the logs of structlog at ``level`` or above, and the libraries' at warning or above, to standard error.
+
+    Call it once per process. After it, nothing in Python writes to standard error directly. A crash of the interpreter
+    still does, and so does C code: those are last words, which must not wait in a queue.
+    """
+    global _writer
+    _writer = LineWriter(_STANDARD_ERROR)
     number = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
-        processors=[*shared, *render],
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            _add_time,
+            structlog.processors.format_exc_info,
+            _bounded,
+        ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=lambda: _Output(_writer),
         cache_logger_on_first_use=True,
     )
-    # The libraries' logs have the same form.
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
-        )
-    )
-    logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
+    logging.basicConfig(handlers=[_LibraryHandler(_writer)], level=max(number, logging.WARNING), force=True)
+    logging.captureWarnings(True)
+    sys.excepthook = _log_exception
+    threading.excepthook = _log_thread_exception
+    sys.unraisablehook = _log_unraisable
+    faulthandler.enable(_STANDARD_ERROR)
+
+
+def dropped() -> int:
+    """Returns how many lines could not be written so far."""
+    return _writer.dropped if _writer is not None else 0
+
+
+def complain(message: str) -> None:
+    """Writes ``message`` as a line of plain text, in order with the log: the one line of a server that can't start."""
+    if _writer is not None:
+        _writer.put(message)
+
+
+def close(timeout: float) -> bool:
+    """Writes the lines that wait, for at most ``timeout`` seconds, and returns whether all were written.
+
+    Later lines are dropped. May be called from any thread, also again.
+    """
+    return _writer is None or _writer.close(timeout)
+
+
+class _Output:
+    """The end of structlog's chain."""
+
+    def __init__(self, writer: LineWriter) -> None:
+        self._put = writer.put
+
+    def debug(self, **event: Any) -> None:
+        self._put(event)
+
+    info = warning = error = critical = debug
+
+
+class _LibraryHandler(logging.Handler):
+    """Passes the records of the standard library's logging on, in the form of our own."""
+
+    def __init__(self, writer: LineWriter) -> None:
+        super().__init__()
+        self._writer = writer
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            message = record.getMessage()
+        except Exception:  # arguments that don't fit the message
+            message = str(record.msg)
+        event: Event = {"event": message, "logger": record.name, **structlog.contextvars.get_contextvars()}
+        if record.exc_info and record.exc_info[1] is not None:
+            event["exception"] = "".join(traceback.format_exception(record.exc_info[1]))
+        event |= {"level": record.levelname.lower(), "timestamp": record.created}
+        self._writer.put(dict(_bounded(None, "", event)))
+
+
+def _add_time(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    event["timestamp"] = time.time()
+    return event
+
+
+def _bounded(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Makes every field a number, a boolean, None, or a text of bounded length: the writer holds nothing else."""
+    for field, value in event.items():
+        if isinstance(value, str):
+            if len(value) > MAX_TEXT:
+                event[field] = f"…{value[-MAX_TEXT:]}" if field == "exception" else f"{value[:MAX_TEXT]}…"
+        elif not (value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))):
+            event[field] = _shown(value)[:MAX_TEXT]
+    return event
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(value)
+    except Exception:
+        return f"<{type(value).__name__}>"
+
+
+def _log_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    _log.critical("uncaught_exception", exc_info=(kind, error, trace))
+
+
+def _log_thread_exception(caught: threading.ExceptHookArgs) -> None:
+    name = caught.thread.name if caught.thread is not None else ""
+    _log.critical("uncaught_exception", thread=name, exc_info=caught.exc_value)
+
+
+def _log_unraisable(caught: sys.UnraisableHookArgs) -> None:
+    _log.error("ignored_exception", origin=_shown(caught.object), hint=caught.err_msg, exc_info=caught.exc_value)

@@ -1,12 +1,15 @@
 """The metrics: the names that dashboards rely on, in a registry that is injected."""
 
 import math
+from typing import get_type_hints
 
 import pytest
+from annotated_types import Le
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
+from nextchar_server.config import Config
 from nextchar_server.metrics import Metrics
 
 CALL = {"grpc_type", "grpc_service", "grpc_method"}
@@ -25,6 +28,7 @@ FAMILIES = {
     "nextchar_active_streams": ("gauge", {"model"}),
     "nextchar_paused_streams": ("gauge", {"model"}),
     "nextchar_waiting_requests": ("gauge", {"model"}),
+    "nextchar_log_dropped": ("counter", set()),
     "nextchar_finished": ("counter", {"model", "reason"}),
     "nextchar_rejected": ("counter", {"reason"}),
     "nextchar_model_info": ("gauge", {"model", "digest", "precision", "provider", "numeric_class"}),
@@ -87,13 +91,57 @@ def bounds(name: str) -> list[float]:
     raise AssertionError(name)
 
 
-def test_batch_rows_are_counted_in_powers_of_two() -> None:
-    assert bounds("nextchar_batch_rows") == [2**n for n in range(11)]
+def test_batch_rows_are_counted_in_powers_of_two_up_to_the_largest_batch() -> None:
+    (largest,) = (
+        limit.le
+        for limit in get_type_hints(Config, include_extras=True)["max_batch"].__metadata__
+        if isinstance(limit, Le)
+    )
+    assert bounds("nextchar_batch_rows") == [2**n for n in range(13)]
+    assert bounds("nextchar_batch_rows")[-1] == largest
 
 
-def test_the_time_between_characters_is_resolved_from_50_microseconds_to_1_second() -> None:
+def test_the_time_between_characters_is_resolved_from_50_microseconds_and_holds_a_reader_that_pauses() -> None:
     given = bounds("nextchar_inter_character_seconds")
-    assert (given[0], given[-1]) == (50e-6, 1.0)
+    assert (given[0], {0.5, 1.0} <= set(given)) == (50e-6, True)
+    assert given[-1] >= Config().stall_timeout
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["nextchar_queue_seconds", "nextchar_time_to_first_character_seconds", "grpc_server_handling_seconds"],
+)
+def test_the_time_of_a_call_is_counted_up_to_the_longest_that_the_settings_allow(name: str) -> None:
+    # A whole batch before it, of the longest texts, at the step of a model that is a hundred times slower.
+    longest = Config().max_characters * 0.05
+    assert bounds(name)[-1] >= max(longest, Config().drain_timeout, Config().stall_timeout)
+
+
+def test_no_histogram_has_more_than_twenty_buckets() -> None:
+    histograms = [name for name, (kind, _) in FAMILIES.items() if kind == "histogram"]
+    assert max(len(bounds(name)) for name in histograms) <= 20
+
+
+@pytest.mark.parametrize("model", ["my verse", "it's", '"quoted"', "back\\slash", "한글", 'a="b",c', "{}", "#"])
+def test_a_name_of_any_model_comes_back_from_the_text_as_it_was(model: str) -> None:
+    registry = CollectorRegistry()
+    Metrics(registry).generated_characters.labels(model).inc()
+    for text in (generate_latest(registry).decode(), generate_openmetrics(registry).decode()):  # type: ignore[no-untyped-call]
+        (sample,) = (
+            sample
+            for family in text_string_to_metric_families(text.removesuffix("# EOF\n"))
+            for sample in family.samples
+            if sample.name == "nextchar_generated_characters_total"
+        )
+        assert sample.labels == {"model": model}
+
+
+def test_lines_that_the_log_dropped_are_counted() -> None:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    assert registry.get_sample_value("nextchar_log_dropped_total") == 0
+    metrics.watch_log(lambda: 7)
+    assert registry.get_sample_value("nextchar_log_dropped_total") == 7
 
 
 def test_streams_are_counted_at_each_scrape() -> None:
