@@ -1,18 +1,25 @@
 """The start of ``nextchar-server`` and ``python -m nextchar_server``: before the imports that need the server extra."""
 
+import os
 import sys
+
+from nextchar_cli.streams import prepare
+
+from . import signals
 
 
 def main() -> None:
     """Runs the command. If the server extra isn't installed, says so in one line."""
+    signals.install()
+    prepare()  # before anything is opened that could take the place of a closed stream
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC's C++ would write plain text between the lines of the log
     try:
         from . import cli
     except ModuleNotFoundError as error:
         print(f"nextchar-server: error: {error.name} is not installed: pip install 'nextchar[server]'", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    sys.exit(cli.main())
+    code = cli.main()
+    os._exit(code)  # at once: the libraries' own ends can hang, when no thread of ours can watch any more
 
 
 if __name__ == "__main__":

@@ -1,27 +1,190 @@
-"""The HTTP port: metrics and the two probes."""
+"""The HTTP port: metrics and the two probes, on a thread and an event loop of their own.
+
+Stands beside the gRPC port. A connection serves one request. New ones are accepted one after another, with pauses, so
+that callers wait in the operating system and not here.
+
+Invariant: this thread takes at most a tenth of a core, and its encoding of metrics a thirtieth, however many ask; a
+connection lasts ``LIFETIME`` at most, and there are at most ``MAX_CONNECTIONS``.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import logging
+import socket
+import threading
+import time
 from collections.abc import Callable
 
+import uvloop
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from .pacing import Pacer
 
-def application(registry: CollectorRegistry, is_ready: Callable[[], bool]) -> web.Application:
-    """Serves ``/metrics`` as Prometheus or OpenMetrics text, ``/healthz`` (alive) and ``/readyz`` (takes new calls)."""
+MAX_CONNECTIONS = 64
+"""Most connections at once. One more closes the oldest one."""
 
-    async def metrics(request: web.Request) -> web.Response:
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        return web.Response(body=encode(registry), headers={"Content-Type": content_type})
+LIFETIME = 10.0
+"""Seconds from the start of a connection to its end at the latest, whether or not it was answered."""
 
-    async def healthz(request: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
+_BACKLOG = 128  # connections that wait in the operating system
+_MAX_LINE = 4096  # bytes of the request's first line, and of a header
+_MAX_HEADERS = 64
+_PAUSE = 9  # pause after each connection, in processor times of this thread since the last pause
+_ENCODING_PAUSE = 29.0  # pause after each encoding, in its processor times
+_RETRY = 0.1  # seconds until the next try if a connection can't be accepted
+_OPEN_METRICS = "application/openmetrics-text"
 
-    async def readyz(request: web.Request) -> web.Response:
-        return web.Response(text="ready\n") if is_ready() else web.Response(text="shutting down\n", status=503)
 
-    app = web.Application()
-    app.add_routes([web.get("/metrics", metrics), web.get("/healthz", healthz), web.get("/readyz", readyz)])
-    return app
+class HttpPort:
+    """The HTTP port. Its methods are called on the server's event loop."""
+
+    def __init__(self, registry: CollectorRegistry, is_ready: Callable[[], bool]) -> None:
+        """``is_ready`` tells whether the server takes new calls. It is called in the thread of this port."""
+        self._answers = _Answers(registry, is_ready)
+        self._loop = uvloop.new_event_loop()
+        self._closing = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name="http", daemon=True)
+        self._listeners: list[socket.socket] = []
+        self._worked = 0.0  # processor time of the thread at the end of the last pause
+
+    async def open(self, host: str, port: int) -> int:
+        """Listens on all addresses of ``host`` and returns the port. Raises ``OSError``."""
+        self._listeners = await _listen(host, port)
+        self._thread.start()
+        number: int = self._listeners[0].getsockname()[1]
+        return number
+
+    async def close(self) -> None:
+        """Closes all connections at once."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._closing.set)
+            await asyncio.to_thread(self._thread.join)
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        server = web.Server(
+            self._answers.answer,
+            access_log=None,
+            logger=_logger,
+            keepalive_timeout=LIFETIME,
+            lingering_time=0,
+            max_line_size=_MAX_LINE,
+            max_field_size=_MAX_LINE,
+            max_headers=_MAX_HEADERS,
+        )
+        async with asyncio.TaskGroup() as accepting:
+            tasks = [accepting.create_task(self._accept(listener, server)) for listener in self._listeners]
+            await self._closing.wait()
+            for task in tasks:
+                task.cancel()
+        for listener in self._listeners:
+            listener.close()
+        await server.shutdown(0)
+
+    async def _accept(self, listener: socket.socket, server: web.Server) -> None:
+        loop = asyncio.get_running_loop()
+        transports: dict[web.RequestHandler, asyncio.Transport] = {}  # the oldest first
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(listener)
+                transport, handler = await loop.connect_accepted_socket(server, connection)
+            except OSError:  # such as too many open files
+                await asyncio.sleep(_RETRY)
+                continue
+            loop.call_later(LIFETIME, transport.abort)
+            transports = {each: transports[each] for each in server.connections if each in transports}
+            if len(transports) >= MAX_CONNECTIONS:
+                next(iter(transports.values())).abort()
+            transports[handler] = transport
+            used, self._worked = time.thread_time() - self._worked, time.thread_time()
+            await asyncio.sleep(_PAUSE * used)
+
+
+async def _listen(host: str, port: int) -> list[socket.socket]:
+    """Returns sockets that listen on all addresses of ``host`` that this machine has. Raises ``OSError``."""
+    listeners: list[socket.socket] = []
+    unavailable = OSError()
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    try:
+        for family, _, _, _, address in found:
+            try:
+                listener = socket.create_server((address[0], port), family=family, backlog=_BACKLOG)
+            except OSError as error:  # such as ::1 of localhost on a machine without IPv6
+                if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                    raise
+                unavailable = error
+                continue
+            listener.setblocking(False)
+            listeners.append(listener)
+            port = listener.getsockname()[1]  # if any port will do, the same one for all addresses
+        if not listeners:
+            raise unavailable
+    except OSError:
+        for listener in listeners:
+            listener.close()
+        raise
+    return listeners
+
+
+class _Answers:
+    """The answers to requests."""
+
+    def __init__(self, registry: CollectorRegistry, is_ready: Callable[[], bool]) -> None:
+        self._registry = registry
+        self._is_ready = is_ready
+        self._pacer = Pacer(pause=_ENCODING_PAUSE)
+        self._next: dict[str, asyncio.Task[bytes]] = {}  # encodings that haven't begun, by content type
+
+    async def answer(self, request: web.BaseRequest) -> web.Response:
+        """Answers one request; its connection is then closed."""
+        response = await self._answer(request)
+        response.force_close()
+        return response
+
+    async def _answer(self, request: web.BaseRequest) -> web.Response:
+        if request.method not in ("GET", "HEAD"):
+            return web.Response(status=405, text="only GET and HEAD\n", headers={"Allow": "GET, HEAD"})
+        match request.path:
+            case "/metrics":
+                return await self._metrics(request.headers.get("Accept", ""))
+            case "/healthz":
+                return web.Response(text="ok\n")
+            case "/readyz" if self._is_ready():
+                return web.Response(text="ready\n")
+            case "/readyz":
+                return web.Response(status=503, text="shutting down\n")
+        return web.Response(status=404, text="there are /metrics, /healthz and /readyz\n")
+
+    async def _metrics(self, accept: str) -> web.Response:
+        """All scrapes that wait get the same encoding, which begins after they came."""
+        # One form of each format, whatever versions and escapes a caller names: each is encoded by itself.
+        encode, content_type = choose_encoder(f"{_OPEN_METRICS}; version=1.0.0" if _OPEN_METRICS in accept else "")
+        if content_type not in self._next:
+            self._next[content_type] = asyncio.create_task(self._encoded(encode, content_type))
+        body = await asyncio.shield(self._next[content_type])
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    async def _encoded(self, encode: Callable[[CollectorRegistry], bytes], content_type: str) -> bytes:
+        async with self._pacer.piece():
+            del self._next[content_type]
+            return encode(self._registry)
+
+
+class _CallersMistakes(logging.Filter):
+    """Drops what aiohttp logs about bad requests: a traceback that quotes the caller."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, HttpProcessingError)
+
+
+_logger = logging.getLogger(__name__)
+_logger.addFilter(_CallersMistakes())

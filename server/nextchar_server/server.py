@@ -2,41 +2,50 @@
 
 model files → runners → engines → catalog → service → gRPC port      (calls come in)
                            └→ metrics → HTTP port                    (scrapes and probes come in)
+
+Invariant: the event loop is free while models are loaded; each step of the end has a time limit, and all of them
+together take no longer than the drain timeout and ``signals.MARGIN``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
-import os
-import signal
-from contextlib import suppress
+from collections.abc import Awaitable
 from dataclasses import dataclass
 
 import grpc
 import structlog
-from aiohttp import web
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 
 from nextchar.v1 import generation_pb2, generation_pb2_grpc
 from nextchar_model.runner import Replay, Runner
 
+from . import logs, signals
 from .catalog import Catalog, Limits, ServedModel
 from .config import Config
 from .engine.engine import Engine
-from .listening import bracketed, cannot_listen, explain, require_free
+from .listening import bracketed, cannot_listen, require_free
 from .metrics import Metrics
-from .probes import application
+from .pacing import Pacer
+from .ports import make_server
+from .probes import HttpPort
+from .rpc import requests
+from .rpc.health import HealthService
+from .rpc.incoming import Incoming
 from .rpc.interceptor import CallInterceptor
-from .rpc.service import GenerationService
+from .rpc.service import LAST_WORDS, GenerationService
 
 SERVICE = generation_pb2.DESCRIPTOR.services_by_name["GenerationService"].full_name
 
-_MAX_REQUEST = 16 * 2**20
-"""Largest request that is read, in bytes. Far above the largest prompt, so that a prompt over the limit gets an answer
-that says so; gRPC itself refuses anything larger."""
+_FLUSHING = 1.0
+"""Seconds in which the last messages reach their callers; ``_LEAST_FLUSHING`` if the drain timeout has passed."""
+
+_LEAST_FLUSHING = 0.3
+_STEP = 0.2  # seconds for each later step of the end
+_WITHOUT_END = 10**7
 
 _log = structlog.get_logger()
 
@@ -55,9 +64,9 @@ class _Parts:
 
     catalog: Catalog
     service: GenerationService
-    health: health.aio.HealthServicer
+    health: HealthService
     grpc: grpc.aio.Server
-    http: web.AppRunner
+    http: HttpPort
 
 
 class Server:
@@ -65,9 +74,12 @@ class Server:
 
     def __init__(self, config: Config, registry: CollectorRegistry | None = None) -> None:
         self._config = config
+        self._limits = Limits(config.max_characters, config.max_prompt_characters)
         self._metrics = Metrics(registry or CollectorRegistry())
+        self._metrics.watch_log(logs.dropped)
         self._parts: _Parts | None = None  # None before ``start`` and after ``stop``
         self._ready = False
+        self._texts_end_by = 0.0  # of the loop's time, once it stops
 
     async def start(self) -> Ports:
         """Loads the models and opens the ports. Once it returns, calls are served.
@@ -75,22 +87,16 @@ class Server:
         Raises ``ModelFileError``, ``ProviderError`` or ``StartError``, and then leaves nothing open.
         """
         config = self._config
-        await require_free(config.host, config.grpc_port, "gRPC", "--grpc-port")
-        await require_free(config.host, config.http_port, "HTTP", "--http-port")
-        runners = {
-            name: Runner(path, provider=config.provider, threads=config.threads_per_lane)
-            for name, path in config.models.items()
-        }
-        replays = {name: runner.replay() for name, runner in runners.items()}  # before any thread is started
-        catalog = Catalog([self._make_model(name, runner, replays[name]) for name, runner in runners.items()])
+        await require_free(config.host, config.grpc_port, "gRPC")
+        await require_free(config.host, config.http_port, "HTTP")
+        loaded = await asyncio.to_thread(_load, config)
+        catalog = Catalog([self._make_model(name, runner, replay) for name, (runner, replay) in loaded.items()])
         parts = self._assemble(catalog)
         try:
             ports = await self._open(parts)
         except BaseException:
-            await _close(parts)
+            await _close(parts, 0)
             raise
-        for service in ("", SERVICE):
-            await parts.health.set(service, health_pb2.HealthCheckResponse.SERVING)
         # All present objects stay for good: without this, each full garbage collection scans them for tens of ms.
         gc.collect()
         gc.freeze()
@@ -102,23 +108,30 @@ class Server:
     async def stop(self) -> None:
         """Drains, then closes everything. Does nothing if the server isn't started.
 
-        At once, the health becomes NOT_SERVING and new texts are refused; running texts have the drain timeout to
-        finish.
+        At once, the health becomes NOT_SERVING, every connection is told to go away, and new texts are refused;
+        running texts have the drain timeout to finish.
         """
         parts = self._parts
         if parts is None:
             return
+        loop = asyncio.get_running_loop()
+        patience = self._config.drain_timeout
         self._ready = False
-        _log.info("draining", timeout=self._config.drain_timeout, hint="a second signal ends running streams at once")
-        await parts.health.enter_graceful_shutdown()
-        await parts.service.drain(self._config.drain_timeout)
-        await _close(parts)
+        self._texts_end_by = loop.time() + patience + LAST_WORDS
+        _log.info("draining", timeout=patience, hint="a second signal ends running streams at once")
+        parts.health.drain()
+        draining = asyncio.create_task(parts.service.drain(patience))
+        leaving = asyncio.create_task(parts.grpc.stop(_WITHOUT_END))
+        await draining
+        await _close(parts, min(max(self._texts_end_by - loop.time(), _LEAST_FLUSHING), _FLUSHING))
+        leaving.cancel()
         self._parts = None
         _log.info("stopped")
 
     def hurry(self) -> None:
         """Makes ``stop`` end all running streams now, with ``FINISH_REASON_DRAINING``."""
         if self._parts is not None:
+            self._texts_end_by = min(self._texts_end_by, asyncio.get_running_loop().time() + LAST_WORDS)
             self._parts.service.hurry()
 
     def _make_model(self, name: str, runner: Runner, replay: Replay) -> ServedModel:
@@ -156,78 +169,76 @@ class Server:
             replay="exact" if replay.exact else "close",
             numeric_class=replay.numeric_class,
         )
-        return ServedModel(name, runner, replay, engine, Limits(config.max_characters, config.max_prompt_characters))
+        return ServedModel(name, runner, replay, engine, self._limits)
 
     def _assemble(self, catalog: Catalog) -> _Parts:
-        service = GenerationService(catalog, self._metrics)
-        health_servicer = health.aio.HealthServicer()
-        _start_poller()
-        grpc_server = grpc.aio.server(
-            interceptors=[CallInterceptor(self._metrics)],
-            options=[
-                ("grpc.max_receive_message_length", _MAX_REQUEST),
-                ("grpc.so_reuseport", 0),  # a port in use is an error
-                ("grpc.keepalive_time_ms", 60_000),  # detects callers that vanished, and frees their streams
-                ("grpc.keepalive_timeout_ms", 20_000),
-            ],
+        pacer = Pacer()
+        service = GenerationService(catalog, self._metrics, pacer)
+        health_service = HealthService(SERVICE)
+        symbols = max(len(model.alphabet.symbols) for model in catalog)
+        incoming = Incoming(pacer, requests.most_fields(symbols))
+        grpc_server = make_server(
+            [CallInterceptor(self._metrics, incoming)],
+            max_request=requests.most_bytes(self._limits, symbols),
         )
         generation_pb2_grpc.add_GenerationServiceServicer_to_server(service, grpc_server)  # type: ignore[no-untyped-call]
-        health_pb2_grpc.add_HealthServicer_to_server(health_servicer, grpc_server)
+        health_pb2_grpc.add_HealthServicer_to_server(health_service, grpc_server)
         reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), grpc_server)
-        http = web.AppRunner(
-            application(self._metrics.registry, lambda: self._ready), access_log=None, handle_signals=False
-        )
-        return _Parts(catalog, service, health_servicer, grpc_server, http)
+        http = HttpPort(self._metrics.registry, lambda: self._ready)
+        return _Parts(catalog, service, health_service, grpc_server, http)
 
     async def _open(self, parts: _Parts) -> Ports:
         config = self._config
         try:
             grpc_port = parts.grpc.add_insecure_port(f"{bracketed(config.host)}:{config.grpc_port}")
         except RuntimeError as error:
-            raise cannot_listen(config.host, config.grpc_port, "gRPC", str(error)) from error
-        await parts.grpc.start()
-        await parts.http.setup()
+            raise cannot_listen(config.host, config.grpc_port, "gRPC", error) from error
         try:
-            await web.TCPSite(parts.http, config.host, config.http_port).start()
+            http_port = await parts.http.open(config.host, config.http_port)
         except OSError as error:
-            raise cannot_listen(config.host, config.http_port, "HTTP", explain(error, "--http-port")) from error
-        return Ports(grpc_port, parts.http.addresses[0][1])
+            raise cannot_listen(config.host, config.http_port, "HTTP", error) from error
+        await parts.grpc.start()
+        return Ports(grpc_port, http_port)
 
 
-async def _close(parts: _Parts) -> None:
-    await parts.grpc.stop(grace=1)
-    for model in parts.catalog:
+def _load(config: Config) -> dict[str, tuple[Runner, Replay]]:
+    runners = {
+        name: Runner(path, provider=config.provider, threads=config.threads_per_lane)
+        for name, path in config.models.items()
+    }
+    return {name: (runner, runner.replay()) for name, runner in runners.items()}
+
+
+async def _close(parts: _Parts, flushing: float) -> None:
+    """Closes everything; calls that haven't ended after ``flushing`` seconds are cancelled."""
+    await _within(flushing + _STEP, "grpc", parts.grpc.stop(flushing))
+    await _within(_STEP, "lanes", asyncio.to_thread(_stop_engines, parts.catalog))
+    await _within(_STEP, "http", parts.http.close())
+
+
+def _stop_engines(catalog: Catalog) -> None:
+    for model in catalog:
         model.engine.stop()
-    await parts.http.cleanup()
 
 
-def _start_poller() -> None:
-    """Starts the thread in which gRPC waits for its events, scheduled so that it reports several events at once.
-
-    gRPC would start the thread by itself. For each event it writes to the event loop. An ordinary thread that wakes
-    up takes the core from the running one, so the two would alternate at every event; a thread of Linux's batch class
-    waits until the event loop has finished, then reports all events since.
-    """
-    if not hasattr(os, "SCHED_BATCH"):
-        return
-    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
-    with suppress(OSError):  # not permitted: only slower
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))  # a new thread inherits the policy of its creator
-        try:
-            grpc.aio.init_grpc_aio()
-        finally:
-            os.sched_setscheduler(0, policy, parameters)
+async def _within(seconds: float, step: str, work: Awaitable[object]) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await work
+    except TimeoutError:
+        _log.warning("step_overran", step=step, seconds=seconds)
 
 
 async def serve(config: Config) -> None:
-    """Runs a server until SIGTERM or SIGINT, then drains it; a second signal ends the running streams at once."""
+    """Runs a server until a signal, then drains it; a second signal ends the running streams at once."""
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     server = Server(config)
-    for number in (signal.SIGTERM, signal.SIGINT):  # before it starts: process 1 of a container has no default handler
-        loop.add_signal_handler(number, stopping.set)
     await server.start()
+    signals.drain_on(
+        lambda: loop.call_soon_threadsafe(stopping.set),
+        lambda: loop.call_soon_threadsafe(server.hurry),
+        config.drain_timeout,
+    )
     await stopping.wait()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, server.hurry)
     await server.stop()

@@ -1,0 +1,86 @@
+"""The gRPC port: how many connections it takes, how long they may be silent, and what a message may be.
+
+Made by ``server``. The HTTP port is ``probes``.
+
+Invariant: connections of callers never use up the files that the process may open; the HTTP port and the model files
+keep theirs.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Sequence
+from contextlib import suppress
+
+import grpc
+import structlog
+
+MAX_CONNECTIONS = 2048
+"""Most connections to the gRPC port at once; one more is closed at once."""
+
+_OTHER_FILES = 160
+"""Files that the process keeps beside those connections: those of the HTTP port, models, logs and libraries."""
+
+_log = structlog.get_logger()
+
+
+def make_server(interceptors: Sequence[grpc.aio.ServerInterceptor], *, max_request: int) -> grpc.aio.Server:
+    """Returns a server without services and ports, which reads requests of at most ``max_request`` bytes.
+
+    Raises the process's limit of open files as far as it may, because every connection is one.
+    """
+    _start_poller()
+    return grpc.aio.server(interceptors=interceptors, options=_options(_connections(), max_request))
+
+
+def _options(connections: int, max_request: int) -> list[tuple[str, int]]:
+    return [
+        ("grpc.so_reuseport", 0),  # a port in use is an error
+        ("grpc.max_receive_message_length", max_request),
+        ("grpc.max_metadata_size", 8 * 1024),
+        ("grpc.absolute_max_metadata_size", 16 * 1024),
+        # Connections.
+        ("grpc.max_allowed_incoming_connections", connections),
+        ("grpc.server_handshake_timeout_ms", 10_000),
+        ("grpc.max_connection_idle_ms", 300_000),  # a connection without calls; its client connects again by itself
+        # Callers that vanished are detected, so that their streams are freed.
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        # Clients may ping every 10 s, with and without calls, as Envoy and those of Go and Java are often set up to.
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ]
+
+
+def _connections() -> int:
+    """Returns how many connections the gRPC port may take, after raising the limit of open files."""
+    files, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files != most:
+        with suppress(OSError, ValueError):  # not permitted: fewer connections
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+            files = most
+    if files == resource.RLIM_INFINITY:
+        files = MAX_CONNECTIONS + _OTHER_FILES
+    connections = max(1, min(MAX_CONNECTIONS, files - _OTHER_FILES))
+    if connections < MAX_CONNECTIONS:
+        _log.warning("few_files", files=files, connections=connections, hint="raise the limit of open files")
+    return connections
+
+
+def _start_poller() -> None:
+    """Starts the thread in which gRPC waits for its events, scheduled so that it reports several events at once.
+
+    gRPC would start the thread by itself. For each event it writes to the event loop. An ordinary thread that wakes
+    up takes the core from the running one, so the two would alternate at every event; a thread of Linux's batch class
+    waits until the event loop has finished, then reports all events since.
+    """
+    if not hasattr(os, "SCHED_BATCH"):
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    with suppress(OSError):  # not permitted: only slower
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))  # a new thread inherits the policy of its creator
+        try:
+            grpc.aio.init_grpc_aio()
+        finally:
+            os.sched_setscheduler(0, policy, parameters)

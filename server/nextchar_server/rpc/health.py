@@ -1,0 +1,63 @@
+"""The health service: whether the server takes new calls.
+
+In place of the one that gRPC offers: there, one caller of ``Watch`` that doesn't read holds up every change of health.
+
+Invariant: a change of health waits for no caller, and a drain for no watcher; a connection has at most ``MAX_WATCHES``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from .errors import TooManyWatchesError
+from .interceptor import Context
+
+MAX_WATCHES = 8
+"""Most calls of ``Watch`` of one connection. Clients need one for each service that they watch."""
+
+_Status = health_pb2.HealthCheckResponse
+
+
+class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
+    """``grpc.health.v1.Health``, for the whole server ("") and its services."""
+
+    def __init__(self, *services: str) -> None:
+        self._services = {"", *services}
+        self._draining = asyncio.Event()
+        self._watches: Counter[str] = Counter()  # by connection
+
+    def drain(self) -> None:
+        """Turns the health to NOT_SERVING for good, and ends all calls of ``Watch``."""
+        self._draining.set()
+
+    async def Check(self, request: health_pb2.HealthCheckRequest, context: Context) -> _Status:
+        """Returns the health of a service."""
+        if request.service not in self._services:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
+        return self._health(request.service)
+
+    async def Watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:
+        """Sends the health of a service, and sends it again when it changes."""
+        peer = context.peer()
+        if self._watches[peer] >= MAX_WATCHES:
+            raise TooManyWatchesError(MAX_WATCHES)
+        self._watches[peer] += 1
+        try:
+            await context.write(self._health(request.service))
+            if not self._draining.is_set():
+                await self._draining.wait()
+                await context.write(self._health(request.service))
+        finally:
+            self._watches[peer] -= 1
+            if not self._watches[peer]:
+                del self._watches[peer]
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "the server is shutting down")
+
+    def _health(self, service: str) -> _Status:
+        if service not in self._services:
+            return _Status(status=_Status.SERVICE_UNKNOWN)
+        return _Status(status=_Status.NOT_SERVING if self._draining.is_set() else _Status.SERVING)

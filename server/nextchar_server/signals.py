@@ -1,0 +1,109 @@
+"""Signals: SIGTERM and SIGINT end the process in time, whatever the rest of it does.
+
+Stands before all else: ``__main__`` calls ``install`` before the other imports. A thread of its own waits for the
+signals, so they are heard during imports, while a model is loaded, and while the event loop is stuck.
+
+Invariant: until ``drain_on`` is called, a signal ends the process at once. After it, the first signal starts a
+drain, and a second one hurries it; a process that hasn't ended by itself when its time is up is ended by force.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+
+OVERRAN = 3
+"""Exit code of a process that was ended by force."""
+
+MARGIN = 2.0
+"""Seconds that the process has to end, beside those that running texts have."""
+
+LAST_WORDS = 0.2
+"""Seconds before the end by force in which the log gets its last line."""
+
+_SHOWN_FRAMES = 8
+_NUMBERS = (signal.SIGTERM, signal.SIGINT)
+
+
+class _Starting:
+    """Before the process serves: there is nothing to drain."""
+
+    def hear(self, number: int) -> None:
+        _leave(128 + number, "stopped_while_starting", signal=signal.Signals(number).name)
+
+
+class _Serving:
+    """The end of a process that serves, from the first signal on."""
+
+    def __init__(self, drain: Callable[[], object], hurry: Callable[[], object], patience: float) -> None:
+        self._drain = drain
+        self._hurry = hurry
+        self._patience = patience
+        self._due: float | None = None  # `time.monotonic()` of the end by force
+        self._changed = threading.Condition()
+
+    def hear(self, number: int) -> None:
+        """Begins or hurries the end."""
+        soon = time.monotonic() + MARGIN - LAST_WORDS
+        if self._due is None:
+            self._due = soon + self._patience
+            threading.Thread(target=self._watch, name="deadline", daemon=True).start()
+            self._drain()
+        else:
+            with self._changed:
+                self._due = min(self._due, soon)
+                self._changed.notify()
+            self._hurry()
+
+    def _watch(self) -> None:
+        with self._changed:
+            while self._due is not None and (left := self._due - time.monotonic()) > 0:
+                self._changed.wait(min(left, threading.TIMEOUT_MAX))
+        frame = sys._current_frames().get(threading.main_thread().ident or 0)
+        stack = traceback.format_list(traceback.extract_stack(frame)[-_SHOWN_FRAMES:]) if frame is not None else []
+        _leave(OVERRAN, "ended_by_force", hint="the end took longer than it may", main_thread="".join(stack))
+
+
+Say = Callable[..., object]
+"""Writes the last line of the log, an event and its fields, within ``LAST_WORDS`` seconds."""
+
+_state: _Starting | _Serving = _Starting()
+_say: Say | None = None
+
+
+def install() -> None:
+    """Starts the thread that waits for signals. Call it in the main thread, before any other thread is started."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _NUMBERS)  # threads inherit it, so only `sigwait` gets the signals
+    threading.Thread(target=_wait, name="signals", daemon=True).start()
+
+
+def say_with(say: Say) -> None:
+    """Makes ``say`` write the last line of a process that ends at once or by force."""
+    global _say
+    _say = say
+
+
+def drain_on(drain: Callable[[], object], hurry: Callable[[], object], patience: float) -> None:
+    """Lets the first signal call ``drain``, and each later one ``hurry``, in the thread of signals.
+
+    The process then has ``patience`` seconds and ``MARGIN`` to end; from the second signal on, only ``MARGIN``.
+    """
+    global _state
+    _state = _Serving(drain, hurry, patience)
+
+
+def _wait() -> None:
+    while True:
+        number = signal.sigwait(_NUMBERS)
+        _state.hear(number)
+
+
+def _leave(code: int, event: str, **fields: str) -> None:
+    if _say is not None:
+        _say(event, exit_code=code, **fields)
+    os._exit(code)
