@@ -22,8 +22,19 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from .composition import (
+    FINAL_JAMO,
+    VOWEL_JAMO,
+    code_points,
+    decompose,
+    decomposed,
+    joining,
+    joins,
+    normalize,
+    occurs,
+    text_of,
+)
 from .composition import Kind as Kind
-from .composition import decompose, normalize
 
 BOUNDARY = 0
 """The id that starts every document, and that the model samples to end one."""
@@ -35,7 +46,7 @@ Unknown = Literal["error", "skip", "replace"]
 """How to treat characters that the alphabet can't spell."""
 
 _BYTES = tuple(map(chr, range(256)))
-_NONE = -1  # pads each character's ids to the length of the longest
+_NONE = -1  # in place of the id of a code point that is no symbol
 
 
 class AlphabetError(ValueError):
@@ -95,6 +106,10 @@ class Alphabet:
             raise AlphabetError("an alphabet needs at least one symbol")
         if list(self.symbols) != sorted(set(self.symbols)):
             raise AlphabetError("the symbols must be distinct and in ascending order")
+        if self.kind != "bytes" and (lost := next((one for one in self.symbols if not occurs(one, self.kind)), None)):
+            raise AlphabetError(
+                f"symbol {lost!r} (U+{ord(lost):04X}) never occurs in the normalized text of an alphabet of {self.kind}"
+            )
         if self.kind == "bytes" and self.symbols != _BYTES:
             raise AlphabetError("the symbols of an alphabet of bytes must be the 256 values of a byte")
 
@@ -116,37 +131,39 @@ class Alphabet:
         return self.spell(text, unknown=unknown, replacement=replacement).ids
 
     def spell(self, text: str, *, unknown: Unknown = "error", replacement: str = "") -> Spelling:
-        """Returns ``text`` in NFC with its ids.
+        """Returns ``text`` in NFC with its ids, in time in proportion to its length.
 
         ``unknown`` says how to treat a character that the alphabet can't spell: ``"error"`` raises
         ``UnknownCharacterError``, ``"skip"`` leaves it out, ``"replace"`` puts ``replacement`` in its place, which the
-        alphabet must be able to spell.
+        alphabet must be able to spell. Characters that are neighbours then may compose. If the alphabet can't spell
+        such a composite, it is unknown too, together with the marks, vowels or final consonants that follow it.
         """
-        text = normalize(text)
-        codes, places = np.unique(_codes(text), return_inverse=True)
-        spelled = [self.spelled(chr(code)) for code in codes.tolist()]
-        known = np.array([ids is not None for ids in spelled], dtype=bool)
-        if not known.all():
-            missing = ~known[places]
-            if unknown == "error":
-                offset = int(np.argmax(missing))
-                raise UnknownCharacterError(text[offset], offset)
-            filler = replacement if unknown == "replace" else ""
-            if filler:
-                self.spell(filler)  # raises if the alphabet can't spell it
-            # Characters that are neighbours now may compose, so the whole text is spelled again.
-            kept = (filler if gone else character for character, gone in zip(text, missing.tolist(), strict=True))
-            return self.spell("".join(kept), unknown=unknown, replacement=replacement)
-        longest = max(map(len, filter(None, spelled)), default=0)
-        table = np.full((len(spelled), longest), _NONE, np.int64)
-        for row, ids in zip(table, spelled, strict=True):
-            assert ids is not None
-            row[: len(ids)] = ids
-        rows = table[places]  # (characters, longest)
-        return Spelling(text, rows[rows != _NONE], (table != _NONE).sum(axis=1)[places])
+        spelling, missing = self._look_up(normalize(text))
+        if not missing.any():
+            return spelling
+        if unknown == "error":
+            offset = int(np.argmax(missing))
+            raise UnknownCharacterError(spelling.text[offset], offset)
+        filler = normalize(replacement) if unknown == "replace" else ""
+        if filler:
+            self.spell(filler)  # raises if the alphabet can't spell it
+        spelling, missing = self._look_up(normalize(_replaced(spelling.text, missing, missing, filler)))
+        if not missing.any():
+            return spelling
+        # Composites may follow one another without end: each that is left out would make a neighbour of the next mark.
+        # So the marks leave with it, and the text stays in NFC without another look.
+        joined = joining(code_points(spelling.text))
+        heads = np.maximum.accumulate(np.where(missing | ~joined, np.arange(len(missing)), 0))
+        filler = "" if filler and joins(filler[0]) else filler
+        spelling, missing = self._look_up(_replaced(spelling.text, missing, missing[heads], filler))
+        assert not missing.any()
+        return spelling
 
     def spelled(self, character: str) -> list[int] | None:
-        """Returns the ids of one NFC character, or None if the alphabet can't spell it."""
+        """Returns the ids of one NFC character, or None if the alphabet can't spell it.
+
+        The quick way for one character; ``spell`` is the quick way for a text.
+        """
         if self.kind == "bytes":
             try:
                 return [byte + 1 for byte in character.encode()]
@@ -165,9 +182,50 @@ class Alphabet:
         return "" if id == BOUNDARY else self.symbols[id - 1]
 
     @cached_property
+    def code_points(self) -> NDArray[np.uint32]:
+        """The code point of each id's symbol, [V]. The boundary has U+FFFF, which is no character."""
+        return code_points("\uffff" + "".join(self.symbols))
+
+    @cached_property
+    def composing(self) -> tuple[bool, bool, bool]:
+        """Whether it has marks, vowel jamo and final jamo, which compose with the code point before them."""
+        if self.kind == "bytes":
+            return True, True, True
+        codes = {ord(symbol) for symbol in self.symbols if joins(symbol)}
+        vowels, finals = codes.intersection(VOWEL_JAMO), codes.intersection(FINAL_JAMO)
+        return codes > vowels | finals, bool(vowels), bool(finals)
+
+    def _look_up(self, text: str) -> tuple[Spelling, NDArray[np.bool_]]:
+        """Returns the spelling of ``text``, which is in NFC, and which characters of it the alphabet can't spell."""
+        codes = code_points(text)
+        if self.kind == "bytes":
+            missing = (codes >= 0xD800) & (codes < 0xE000)  # half of a surrogate pair
+            lengths = 1 + sum((codes >= least).astype(np.int64) for least in (0x80, 0x800, 0x10000))
+            ids = np.frombuffer(text.encode(errors="surrogatepass"), np.uint8).astype(np.int64) + 1
+            return Spelling(text, ids, lengths), missing
+        parts, lengths = (codes, np.ones(len(codes), np.int64)) if self.kind == "characters" else decomposed(codes)
+        ids = self._table[np.minimum(parts, len(self._table) - 1)].astype(np.int64)
+        if not len(codes):
+            return Spelling(text, ids, lengths), np.zeros(0, np.bool_)
+        missing = np.logical_or.reduceat(ids == _NONE, np.cumsum(lengths) - lengths)
+        return Spelling(text, ids, lengths), missing
+
+    @cached_property
     def _ids(self) -> dict[str, int]:
         return {symbol: n for n, symbol in enumerate(self.symbols, start=1)}
 
+    @cached_property
+    def _table(self) -> NDArray[np.int32]:
+        """The id of each code point up to the last symbol and one more, which stands for all beyond."""
+        codes = self.code_points[1:]
+        table = np.full(int(codes[-1]) + 2, _NONE, np.int32)
+        table[codes] = np.arange(1, len(codes) + 1)
+        return table
 
-def _codes(text: str) -> NDArray[np.uint32]:
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+
+def _replaced(text: str, missing: NDArray[np.bool_], gone: NDArray[np.bool_], filler: str) -> str:
+    """Returns ``text`` without the characters that are ``gone``, with ``filler`` in place of each ``missing`` one."""
+    lengths = np.where(missing, len(filler), ~gone)
+    codes = np.repeat(code_points(text), lengths)
+    codes[np.repeat(missing, lengths)] = np.tile(code_points(filler), int(missing.sum()))
+    return text_of(codes)

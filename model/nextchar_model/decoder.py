@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Sequence
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .alphabet import BOUNDARY, Alphabet
-from .composition import FINAL_JAMO, VOWEL_JAMO, joins, second_halves
+from .composition import VOWEL_JAMO, joins, second_halves
 
 MAX_SEGMENT = 31
 """Most code points that are held back together: a base and 30 marks."""
@@ -39,7 +38,7 @@ class Decoder:
     def __init__(self, alphabet: Alphabet, pending: Sequence[int] = ()) -> None:
         """Continues another decoder if its ``pending`` ids are given."""
         self._alphabet = alphabet
-        self._marked, self._vowels, self._finals = _composing(alphabet)
+        self._marked, self._vowels, self._finals = alphabet.composing
         self._looks_up = is_one_to_one(alphabet)
         self._waiting: list[int] = []  # ids of unfinished characters
         self._segment = ""  # code points that the first of them made
@@ -144,25 +143,15 @@ def continuing(alphabet: Alphabet) -> NDArray[np.bool_]:
 
 def is_one_to_one(alphabet: Alphabet) -> bool:
     """Whether every symbol is a character, whatever its neighbours are."""
-    return not any(_composing(alphabet))
+    return not any(alphabet.composing)
 
 
 def max_ids(alphabet: Alphabet, characters: int) -> int:
     """Upper bound on the ids needed for ``characters`` characters, plus the one that shows the last is complete."""
-    marked, *hangul = _composing(alphabet)
+    marked, *hangul = alphabet.composing
     if marked:
         return characters * MAX_SEGMENT * (4 if alphabet.kind == "bytes" else 1) + 1
     return characters * 3 + 1 if any(hangul) else characters
-
-
-@cache
-def _composing(alphabet: Alphabet) -> tuple[bool, bool, bool]:
-    """Whether the alphabet has marks, vowel jamo and final jamo, which compose with the code point before them."""
-    if alphabet.kind == "bytes":
-        return True, True, True
-    codes = {ord(symbol) for symbol in alphabet.symbols if joins(symbol)}
-    vowels, finals = codes.intersection(VOWEL_JAMO), codes.intersection(FINAL_JAMO)
-    return codes > vowels | finals, bool(vowels), bool(finals)
 
 
 def _length(lead: int) -> int:
