@@ -6,7 +6,6 @@ Options become requests here, and responses become results. A value that no mess
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -14,7 +13,7 @@ from grpc_health.v1 import health_pb2
 
 from nextchar.v1 import generation_pb2 as pb
 
-from .errors import InvalidArgumentError
+from .errors import InternalError, InvalidArgumentError
 from .options import GenerationOptions, UnknownCharacters
 from .results import (
     AlternativeCharacter,
@@ -40,6 +39,7 @@ _UNKNOWN_CHARACTERS = {
     "skip": pb.UNKNOWN_CHARACTERS_SKIP,
     "replace": pb.UNKNOWN_CHARACTERS_REPLACE,
 }
+_END_OF_DOCUMENT, _NO_ALTERNATIVE = "\uffff", "\ufffe"  # among the alternatives
 _FINISH_REASONS = {
     pb.FINISH_REASON_MAX_CHARACTERS: FinishReason.MAX_CHARACTERS,
     pb.FINISH_REASON_STOP_SEQUENCE: FinishReason.STOP_SEQUENCE,
@@ -114,7 +114,8 @@ def event(message: pb.GenerateStreamResponse) -> Event | None:
         case "started":
             return _started(message.started)
         case "delta":
-            return Delta(message.delta.text, message.delta.offset, _logprobs(message.delta.logprobs))
+            delta = message.delta
+            return Delta(delta.text, delta.offset, _logprobs(delta.text, delta.character_logprobs))
         case "finished":
             return _finished(message.finished)
     return None
@@ -122,7 +123,12 @@ def event(message: pb.GenerateStreamResponse) -> Event | None:
 
 def generation(message: pb.GenerateResponse) -> Generation:
     """The whole generated text and how it ended."""
-    return Generation(_started(message.started), message.text, _logprobs(message.logprobs), _finished(message.finished))
+    return Generation(
+        started=_started(message.started),
+        text=message.text,
+        logprobs=_logprobs(message.text, message.character_logprobs),
+        finished=_finished(message.finished),
+    )
 
 
 def score(message: pb.ScoreResponse) -> Score:
@@ -131,7 +137,7 @@ def score(message: pb.ScoreResponse) -> Score:
         request_id=message.request_id,
         model=message.model,
         model_digest=message.model_digest,
-        characters=_logprobs(message.characters),
+        characters=_logprobs(message.text, message.character_logprobs),
         total_logprob=message.total_logprob,
         bits_per_character=message.bits_per_character,
     )
@@ -188,12 +194,28 @@ def _finished(message: pb.Finished) -> Finished:
     )
 
 
-def _logprobs(messages: Iterable[pb.CharacterLogprob]) -> tuple[CharacterLogprob, ...]:
-    return tuple(
-        CharacterLogprob(
-            message.character,
-            message.logprob,
-            tuple(AlternativeCharacter(other.character, other.logprob) for other in message.alternatives),
+def _logprobs(text: str, columns: pb.CharacterLogprobs) -> tuple[CharacterLogprob, ...]:
+    """The log-probabilities of the characters of ``text``; empty if the message has none.
+
+    Raises ``InternalError`` if the columns don't belong to ``text``.
+    """
+    count, each = len(columns.logprobs), columns.alternatives_per_character
+    sizes = len(columns.alternatives), len(columns.alternative_logprobs)
+    if count not in (0, len(text)) or sizes != (count * each, count * each):
+        raise InternalError(
+            f"for a text of {len(text)} characters, the server sent {count} log-probabilities, {sizes[0]} alternatives "
+            f"of {each} per character, and {sizes[1]} log-probabilities of alternatives"
         )
-        for message in messages
+    others = list(zip(columns.alternatives, columns.alternative_logprobs, strict=True))
+    return tuple(
+        CharacterLogprob(character, logprob, _alternatives(others[n * each : (n + 1) * each]))
+        for n, (character, logprob) in enumerate(zip(text, columns.logprobs, strict=False))
+    )
+
+
+def _alternatives(others: list[tuple[str, float]]) -> tuple[AlternativeCharacter, ...]:
+    return tuple(
+        AlternativeCharacter("" if character == _END_OF_DOCUMENT else character, logprob)
+        for character, logprob in others
+        if character != _NO_ALTERNATIVE
     )

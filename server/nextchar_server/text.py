@@ -4,67 +4,127 @@ Turns the id chunks of a stream into text chunks, with a log-probability for eac
 stop sequences, even if they span chunks.
 
 Invariant: the concatenated text is the same however the ids were chunked; a character that may belong to a
-stop sequence is held back until that is decided. All counts are of characters, whatever ids spell them.
+stop sequence is held back until that is decided. All counts are of characters, whatever ids spell them. No Python
+object is made per id or alternative: log-probabilities stay in columns.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 
-from nextchar_model.alphabet import Alphabet
+import numpy as np
+from numpy.typing import NDArray
+
+from nextchar_model.alphabet import Alphabet, Spelling
 from nextchar_model.decoder import Decoder, Finished
 
 from .engine.stream import IdChunk
 
-_Known = tuple[int, float, list[tuple[int, float]]]  # id, log-probability, alternatives
+NO_ALTERNATIVE, END_OF_DOCUMENT = "\ufffe", "\uffff"
+"""What stands among alternatives for none at all, and for the end of the document. Neither is a character."""
+
+STAND_INS = frozenset({NO_ALTERNATIVE, END_OF_DOCUMENT})
+"""Code points that an alphabet can't have if alternatives are to be told from them."""
 
 
-@dataclass(frozen=True)
-class CharacterLogprob:
-    """A character with its log-probability in nats, and the likeliest characters in its place with theirs."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Logprobs:
+    """Log-probabilities of C consecutive characters in nats, with N alternatives each, in columns."""
 
-    character: str
-    logprob: float
-    alternatives: tuple[tuple[str, float], ...]
+    own: NDArray[np.float32]
+    """[C]: the log-probability of each character."""
+    alternatives: NDArray[np.uint32]
+    """[C, N]: the code points of the likeliest characters in its place, likeliest first."""
+    alternative_logprobs: NDArray[np.float32]
+    """[C, N]: their log-probabilities."""
+
+    def __getitem__(self, part: slice) -> Logprobs:
+        return Logprobs(self.own[part], self.alternatives[part], self.alternative_logprobs[part])
+
+    @staticmethod
+    def join(parts: Sequence[Logprobs]) -> Logprobs:
+        """Returns the columns of ``parts``, of which there is at least one, in order."""
+        if len(parts) == 1:
+            return parts[0]
+        return Logprobs(
+            np.concatenate([part.own for part in parts]),
+            np.concatenate([part.alternatives for part in parts]),
+            np.concatenate([part.alternative_logprobs for part in parts]),
+        )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class TextChunk:
     """Consecutive characters of a stream."""
 
     text: str = ""
-    logprobs: Sequence[CharacterLogprob] = ()
-    """One entry per character, or empty if the stream has no log-probabilities."""
+    logprobs: Logprobs | None = None
+    """Of the characters; None if the text is empty or the stream has no log-probabilities."""
 
     def __getitem__(self, part: slice) -> TextChunk:
-        return TextChunk(self.text[part], self.logprobs[part])
+        text = self.text[part]
+        return TextChunk(text, None if self.logprobs is None or not text else self.logprobs[part])
 
-    def joined(self, other: TextChunk) -> TextChunk:
-        """Returns this chunk followed by ``other``."""
-        if not (self.text and other.text):
-            return self if self.text else other
-        return TextChunk(self.text + other.text, [*self.logprobs, *other.logprobs])
+    @staticmethod
+    def join(parts: Sequence[TextChunk]) -> TextChunk:
+        """Returns ``parts`` as one chunk."""
+        parts = [part for part in parts if part.text]
+        if len(parts) == 1:
+            return parts[0]
+        logprobs = [part.logprobs for part in parts if part.logprobs is not None]
+        return TextChunk("".join([part.text for part in parts]), Logprobs.join(logprobs) if logprobs else None)
 
 
 _NOTHING = TextChunk()
+
+
+class _Beside:
+    """The log-probabilities of a stream's ids, on the way to those of its characters."""
+
+    def __init__(self, alphabet: Alphabet) -> None:
+        self._code_points = alphabet.code_points
+        self._waiting: IdChunk | None = None  # ids of unfinished characters
+
+    def add(self, chunk: IdChunk) -> None:
+        """Adds the ids of ``chunk``, if they have log-probabilities."""
+        if chunk.logprobs is not None:
+            self._waiting = IdChunk.join([self._waiting, chunk]) if self._waiting else chunk
+
+    def take(self, lengths: NDArray[np.int64]) -> Logprobs | None:
+        """Returns the columns of the next characters, made by ``lengths`` [characters] ids each."""
+        if self._waiting is None or not len(lengths):
+            return None
+        used = int(lengths.sum())
+        ids, self._waiting = self._waiting[:used], self._waiting[used:]
+        assert ids.logprobs is not None
+        assert ids.top_ids is not None
+        assert ids.top_logprobs is not None
+        alternatives = self._code_points[ids.top_ids]
+        if (lengths == 1).all():
+            return Logprobs(ids.logprobs, alternatives, ids.top_logprobs)
+        starts = np.cumsum(lengths) - lengths
+        own = np.zeros(len(lengths))
+        some = lengths > 0  # a character that the decoder inserts has no ids
+        own[some] = np.add.reduceat(ids.logprobs, starts[some], dtype=np.float64)
+        places = np.full((len(lengths), alternatives.shape[1]), ord(NO_ALTERNATIVE), np.uint32)
+        values = np.zeros(places.shape, np.float32)
+        one = lengths == 1
+        places[one], values[one] = alternatives[starts[one]], ids.top_logprobs[starts[one]]
+        return Logprobs(own.astype(np.float32), places, values)
 
 
 class Characters:
     """Turns the ids of one stream into characters, and the log-probabilities of ids into those of characters."""
 
     def __init__(self, alphabet: Alphabet) -> None:
-        self._alphabet = alphabet
         self._decoder = Decoder(alphabet)
-        self._known: list[_Known] = []  # of ids whose character isn't finished
+        self._beside = _Beside(alphabet)
 
     def feed(self, chunk: IdChunk) -> TextChunk:
         """Returns the characters that ``chunk`` finishes."""
-        if chunk.logprobs:
-            self._known += zip(chunk.ids, chunk.logprobs, chunk.alternatives, strict=True)
-        return self._chunk(self._decoder.feed(chunk.ids))
+        self._beside.add(chunk)
+        return self._chunk(self._decoder.feed(chunk.ids.tolist()))
 
     def flush(self, *, broken_off: bool = False) -> TextChunk:
         """Returns the unfinished characters, since nothing follows.
@@ -75,22 +135,33 @@ class Characters:
 
     def _chunk(self, finished: Finished) -> TextChunk:
         text, lengths = finished
-        if not self._known:
-            return TextChunk(text)
-        logprobs = []
-        known = iter(self._known)
-        for character, length in zip(text, lengths, strict=True):
-            ids = list(islice(known, length))
-            alternatives = ids[0][2] if len(ids) == 1 else ()
-            logprobs.append(
-                CharacterLogprob(
-                    character,
-                    math.fsum(logprob for _, logprob, _ in ids) if len(ids) != 1 else ids[0][1],
-                    tuple((self._alphabet.symbol(other), value) for other, value in alternatives),
-                )
-            )
-        self._known = list(known)
-        return TextChunk(text, logprobs)
+        return TextChunk(text, self._beside.take(np.array(lengths, np.int64)))
+
+
+class ReadText:
+    """The characters of a text that the model reads, as its ids come out of the stream again."""
+
+    def __init__(self, alphabet: Alphabet, spelling: Spelling) -> None:
+        """``spelling`` is the text with its ids."""
+        self._text = spelling.text
+        self._lengths = spelling.lengths
+        self._ends = np.cumsum(spelling.lengths)
+        self._beside = _Beside(alphabet)
+        self._characters = 0  # returned
+        self._ids = 0  # fed
+
+    @property
+    def left(self) -> int:
+        """Number of ids that are still to come."""
+        return (int(self._ends[-1]) if len(self._ends) else 0) - self._ids
+
+    def feed(self, chunk: IdChunk) -> TextChunk:
+        """Returns the characters that ``chunk`` finishes."""
+        self._beside.add(chunk)
+        self._ids += len(chunk)
+        part = slice(self._characters, int(np.searchsorted(self._ends, self._ids, side="right")))
+        self._characters = part.stop
+        return TextChunk(self._text[part], self._beside.take(self._lengths[part]))
 
 
 class TextBuilder:
@@ -126,13 +197,13 @@ class TextBuilder:
         """Returns the text that was held back, since the stream ended or was ``broken_off``."""
         text = _NOTHING if self.is_complete else self._add(self._characters.flush(broken_off=broken_off))
         held, self._held = self._held, _NOTHING
-        return text.joined(held)
+        return TextChunk.join([text, held])
 
     def _add(self, new: TextChunk) -> TextChunk:
         left = self._max_characters - self.generated
         if len(new.text) > left:
             new = new[:left]
-        chunk, self._held = self._held.joined(new), _NOTHING
+        chunk, self._held = TextChunk.join([self._held, new]), _NOTHING
         self.generated += len(new.text)
         length = len(chunk.text)
         found = _first_stop(chunk.text, self._stop_sequences)

@@ -8,17 +8,40 @@ from hypothesis import strategies as st
 
 from nextchar_model.alphabet import Alphabet, Kind
 from nextchar_server.engine.stream import IdChunk
-from nextchar_server.text import CharacterLogprob, Characters, TextBuilder, TextChunk
+from nextchar_server.text import Characters, ReadText, TextBuilder, TextChunk
+from tests.support.scripted_runner import chunk_of
 
 ALPHABET = Alphabet.of("\nabcdé가😀")
 
 
-def chunk_of(text: str, first: int = 0) -> IdChunk:
+def ids_of(text: str) -> list[int]:
+    return [int(id_) for id_ in ALPHABET.encode(text)]
+
+
+def bare(text: str) -> IdChunk:
+    """Returns the ids of ``text``, without log-probabilities."""
+    return chunk_of(ids_of(text))
+
+
+def rich(text: str, first: int = 0) -> IdChunk:
     """Returns the ids of ``text``. Character n has the log-probability -(first + n), and itself as an alternative."""
-    ids = [int(id_) for id_ in ALPHABET.encode(text)]
-    return IdChunk(
-        ids, [-float(first + n) for n in range(len(ids))], [[(id_, -0.5), (0, -float(n))] for n, id_ in enumerate(ids)]
+    ids = ids_of(text)
+    return chunk_of(ids, [-first - n for n in range(len(ids))], [[(id_, -0.5), (0, -n)] for n, id_ in enumerate(ids)])
+
+
+def entries(chunk: TextChunk) -> list[tuple[str, float, list[tuple[str, float]]]]:
+    """Returns each character of ``chunk`` with its log-probability and its alternatives; empty if it has none."""
+    columns = chunk.logprobs
+    if columns is None:
+        return []
+    rows = zip(
+        chunk.text,
+        columns.own.tolist(),
+        columns.alternatives.tolist(),
+        columns.alternative_logprobs.tolist(),
+        strict=True,
     )
+    return [(own, value, list(zip(map(chr, codes), values, strict=True))) for own, value, codes, values in rows]
 
 
 def texts(
@@ -26,7 +49,7 @@ def texts(
 ) -> tuple[list[str], str]:
     """Returns the text chunks that ``chunks`` lead to, and the stop sequence that was found."""
     builder = TextBuilder(ALPHABET, 1000, stops, include)
-    given = [builder.feed(IdChunk(chunk_of(text).ids)).text for text in chunks]
+    given = [builder.feed(bare(text)).text for text in chunks]
     return [*given, builder.end().text] if flush else given, builder.stopped_by
 
 
@@ -54,24 +77,23 @@ STOPS = st.lists(st.text("abc", min_size=1, max_size=5), max_size=4)
 @given(chunks=cut_texts(), stops=STOPS, include=st.booleans())
 def test_text_and_stop_do_not_depend_on_the_chunks(chunks: list[str], stops: list[str], include: bool) -> None:
     builder = TextBuilder(ALPHABET, 1000, stops, include)
-    text = "".join([builder.feed(chunk_of(chunk)).text for chunk in chunks] + [builder.end().text])
+    text = "".join([builder.feed(bare(chunk)).text for chunk in chunks] + [builder.end().text])
     assert (text, builder.stopped_by, builder.generated) == expected("".join(chunks), stops, include)
 
 
 @given(chunks=cut_texts(), stops=STOPS, include=st.booleans())
 def test_log_probabilities_stay_beside_their_characters(chunks: list[str], stops: list[str], include: bool) -> None:
     builder = TextBuilder(ALPHABET, 1000, stops, include)
-    logprobs: list[CharacterLogprob] = []
-    text, fed = "", 0
+    outputs, fed = [], 0
     for chunk in chunks:
-        output = builder.feed(chunk_of(chunk, fed))
-        assert len(output.logprobs) == len(output.text)
-        text, logprobs, fed = text + output.text, [*logprobs, *output.logprobs], fed + len(chunk)
-    output = builder.end()
-    text, logprobs = text + output.text, [*logprobs, *output.logprobs]
-    assert "".join(entry.character for entry in logprobs) == text
-    assert [entry.logprob for entry in logprobs] == [-float(n) for n in range(len(text))]
-    assert all(entry.alternatives[0] == (entry.character, -0.5) for entry in logprobs)
+        outputs.append(builder.feed(rich(chunk, fed)))
+        fed += len(chunk)
+    outputs.append(builder.end())
+    text = "".join(output.text for output in outputs)
+    given_ = [entry for output in outputs for entry in entries(output)]
+    assert [(own, value, alternatives[0]) for own, value, alternatives in given_] == [
+        (character, -float(n), (character, -0.5)) for n, character in enumerate(text)
+    ]
 
 
 @given(chunks=cut_texts(), stops=STOPS)
@@ -79,7 +101,7 @@ def test_output_is_never_part_of_the_stop_sequence(chunks: list[str], stops: lis
     builder = TextBuilder(ALPHABET, 1000, stops)
     given_ = ""
     for chunk in chunks:
-        given_ += builder.feed(chunk_of(chunk)).text
+        given_ += builder.feed(bare(chunk)).text
         whole, _, _ = expected("".join(chunks), stops, include=False)
         assert whole.startswith(given_)
 
@@ -89,7 +111,7 @@ def test_only_a_possible_stop_sequence_is_held_back(chunks: list[str], stops: li
     builder = TextBuilder(ALPHABET, 1000, stops)
     fed = given_ = ""
     for chunk in chunks:
-        fed, given_ = fed + chunk, given_ + builder.feed(chunk_of(chunk)).text
+        fed, given_ = fed + chunk, given_ + builder.feed(bare(chunk)).text
         held = fed[len(given_) :]
         if not builder.stopped_by:
             assert held == "" or any(stop.startswith(held) for stop in stops)
@@ -137,22 +159,22 @@ def test_a_stop_sequence_that_is_the_whole_text_leaves_no_text() -> None:
 
 def test_after_a_stop_sequence_nothing_follows() -> None:
     builder = TextBuilder(ALPHABET, 1000, ["b"])
-    builder.feed(chunk_of("abc"))
-    assert builder.feed(chunk_of("ab")) == TextChunk()
-    assert builder.end() == TextChunk()
+    builder.feed(bare("abc"))
+    assert builder.feed(bare("ab")).text == ""
+    assert builder.end().text == ""
     assert builder.generated == 2
 
 
 def test_flushing_twice_returns_the_text_once() -> None:
     builder = TextBuilder(ALPHABET, 1000, ["ab"])
-    builder.feed(chunk_of("a"))
+    builder.feed(bare("a"))
     assert [builder.end().text, builder.end().text] == ["a", ""]
 
 
 @pytest.mark.parametrize(("include", "text"), [(False, "a"), (True, "abc")])
 def test_the_stop_sequence_counts_as_generated_and_what_follows_does_not(include: bool, text: str) -> None:
     builder = TextBuilder(ALPHABET, 1000, ["bc"], include)
-    assert builder.feed(chunk_of("abcddd")).text == text
+    assert builder.feed(bare("abcddd")).text == text
     assert builder.generated == 3
 
 
@@ -161,22 +183,53 @@ def test_a_character_beyond_the_basic_plane_is_one_character() -> None:
 
 
 def test_a_chunk_has_each_character_and_its_alternatives() -> None:
-    a, b = (int(id_) for id_ in ALPHABET.encode("ab"))
-    chunk = Characters(ALPHABET).feed(IdChunk([a, b], [-0.1, -0.2], [[(b, -1.0), (0, -2.0)], []]))
-    assert chunk == TextChunk(
-        "ab",
-        [CharacterLogprob("a", -0.1, (("b", -1.0), ("", -2.0))), CharacterLogprob("b", -0.2, ())],
-    )
+    a, b = ids_of("ab")
+    chunk = Characters(ALPHABET).feed(chunk_of([a, b], [-0.5, -0.25], [[(b, -1), (0, -2)], [(a, -3), (b, -4)]]))
+    assert entries(chunk) == [("a", -0.5, [("b", -1), ("\uffff", -2)]), ("b", -0.25, [("a", -3), ("b", -4)])]
 
 
 def test_a_chunk_of_bare_ids_has_no_log_probabilities() -> None:
-    assert Characters(ALPHABET).feed(IdChunk(chunk_of("ab").ids)) == TextChunk("ab", ())
+    chunk = Characters(ALPHABET).feed(bare("ab"))
+    assert (chunk.text, chunk.logprobs) == ("ab", None)
+
+
+def test_a_character_composed_of_several_symbols_has_their_sum_and_no_alternatives() -> None:
+    alphabet = Alphabet(("a", "\u0301"))
+    ids = [(1, -1.0, [(2, -5.0)]), (2, -0.5, [(1, -6.0)]), (1, -2.0, [(0, -7.0)])]
+    for cuts in ((3,), (1, 2), (2, 1), (1, 1, 1)):
+        characters, given_, left = Characters(alphabet), [], ids
+        for size in cuts:
+            part, left = left[:size], left[size:]
+            given_.append(characters.feed(chunk_of(*zip(*part, strict=True))))
+        chunk = TextChunk.join([*given_, characters.flush()])
+        assert entries(chunk) == [("\u00e1", -1.5, [("\ufffe", 0)]), ("a", -2, [("\uffff", -7)])]
+
+
+@given(data=st.data(), kind=st.sampled_from(["characters", "jamo", "bytes"]))
+def test_a_text_that_is_read_comes_as_it_was_spelled_however_its_ids_are_chunked(
+    data: st.DataObject, kind: Kind
+) -> None:
+    alphabet = Alphabet.of(KOREAN, kind)
+    spelling = alphabet.spell(data.draw(st.text(KOREAN, max_size=20)))
+    read, left, place = ReadText(alphabet, spelling), len(spelling.ids), 0
+    chunks = []
+    while left:
+        assert read.left == left
+        size = data.draw(st.integers(1, left))
+        part = spelling.ids[place : place + size].tolist()
+        chunks.append(read.feed(chunk_of(part, [-float(place + n) for n in range(size)])))
+        place, left = place + size, left - size
+    whole, ends = TextChunk.join(chunks), spelling.lengths.cumsum().tolist()
+    assert whole.text == spelling.text
+    assert [value for _, value, _ in entries(whole)] == [
+        -float(sum(range(end - length, end))) for end, length in zip(ends, spelling.lengths, strict=True)
+    ]
 
 
 @given(chunks=cut_texts(), stops=STOPS, most=st.integers(1, 20))
 def test_a_text_has_at_most_the_characters_asked_for(chunks: list[str], stops: list[str], most: int) -> None:
     builder = TextBuilder(ALPHABET, most, stops)
-    text = "".join([builder.feed(chunk_of(chunk)).text for chunk in chunks] + [builder.end().text])
+    text = "".join([builder.feed(bare(chunk)).text for chunk in chunks] + [builder.end().text])
     assert (text, builder.stopped_by, builder.generated) == expected("".join(chunks)[:most], stops, include=False)
     assert builder.is_complete == (builder.stopped_by != "" or len("".join(chunks)) >= most)
 
@@ -195,18 +248,12 @@ def test_limits_stops_and_log_probabilities_are_of_characters(
     text = data.draw(st.text(KOREAN, max_size=20))
     spelling, most = alphabet.spell(text), data.draw(st.integers(1, 20))
     builder = TextBuilder(alphabet, most, stops)
-    logprobs: list[CharacterLogprob] = []
-    whole = ""
-    for n, id_ in enumerate(spelling.ids.tolist()):
-        chunk = builder.feed(IdChunk([id_], [-float(n)], [[]]))
-        whole, logprobs = whole + chunk.text, [*logprobs, *chunk.logprobs]
-    chunk = builder.end()
-    whole, logprobs = whole + chunk.text, [*logprobs, *chunk.logprobs]
-    assert (whole, builder.stopped_by, builder.generated) == expected(text[:most], stops, include=False)
+    chunks = [builder.feed(chunk_of([id_], [-float(n)])) for n, id_ in enumerate(spelling.ids.tolist())]
+    whole = TextChunk.join([*chunks, builder.end()])
+    assert (whole.text, builder.stopped_by, builder.generated) == expected(text[:most], stops, include=False)
     ends = spelling.lengths.cumsum().tolist()
     of_characters = [-float(sum(range(end - length, end))) for end, length in zip(ends, spelling.lengths, strict=True)]
-    assert [entry.logprob for entry in logprobs] == of_characters[: len(whole)]
-    assert "".join(entry.character for entry in logprobs) == whole
+    assert [value for _, value, _ in entries(whole)] == of_characters[: len(whole.text)]
 
 
 @pytest.mark.parametrize("kind", ["jamo", "bytes"])
@@ -218,5 +265,5 @@ def test_a_text_that_was_broken_off_ends_with_a_whole_character(kind: Kind) -> N
         (False, {"jamo": "바", "bytes": "\ufffd"}[kind]),
     ):
         builder = TextBuilder(alphabet, 10)
-        text = builder.feed(IdChunk(ids[:-1])).text + builder.end(broken_off=broken_off).text
+        text = builder.feed(chunk_of(ids[:-1])).text + builder.end(broken_off=broken_off).text
         assert text == "가" + last

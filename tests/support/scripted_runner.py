@@ -5,6 +5,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -141,6 +142,29 @@ class ScriptedRunner:
         return Steps(ids, logprob, top_ids, np.broadcast_to(-places.astype(np.float32), top_ids.shape))
 
 
+def chunk_of(
+    ids: Sequence[int],
+    logprobs: Sequence[float] | None = None,
+    alternatives: Sequence[Sequence[tuple[int, float]]] | None = None,
+) -> IdChunk:
+    """Returns a chunk of ``ids``, with log-probabilities and an equal number of alternatives each if they are given."""
+    if logprobs is None:
+        return IdChunk(np.array(ids, np.int32))
+    each = len(alternatives[0]) if alternatives else 0
+    pairs = np.array(alternatives or [], np.float32).reshape(len(ids), each, 2)
+    return IdChunk(
+        np.array(ids, np.int32), np.array(logprobs, np.float32), pairs[..., 0].astype(np.int32), pairs[..., 1]
+    )
+
+
+def content(chunk: IdChunk | End) -> Any:
+    """Returns the columns of ``chunk`` as plain lists, to compare; an end is returned as it is."""
+    if isinstance(chunk, End):
+        return chunk
+    columns = (chunk.ids, chunk.logprobs, chunk.top_ids, chunk.top_logprobs)
+    return tuple(None if column is None else column.tolist() for column in columns)
+
+
 def playing(script: int) -> SamplingSettings:
     """Returns the settings of a row that plays ``script``."""
     return SamplingSettings(top_k=script)
@@ -185,8 +209,8 @@ async def take(engine: Engine, stream: Stream) -> IdChunk | End:
 
 async def whole(engine: Engine, stream: Stream) -> tuple[IdChunk, End]:
     """Returns all ids of ``stream``, and its end."""
-    chunk = IdChunk()
+    chunks = [chunk_of([])] if stream.alternatives is None else []
     while isinstance(taken := await take(engine, stream), IdChunk):
-        chunk.extend(taken)
+        chunks.append(taken)
     engine.release(stream)
-    return chunk, taken
+    return IdChunk.join(chunks), taken

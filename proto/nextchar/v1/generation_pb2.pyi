@@ -106,16 +106,16 @@ class GenerationParameters(_message.Message):
     def __init__(self, max_characters: _Optional[int] = ..., temperature: _Optional[float] = ..., top_k: _Optional[int] = ..., top_p: _Optional[float] = ..., min_p: _Optional[float] = ..., seed: _Optional[int] = ..., stop_sequences: _Optional[_Iterable[str]] = ..., include_stop_sequence: _Optional[bool] = ..., echo: _Optional[bool] = ..., top_logprobs: _Optional[int] = ..., character_bias: _Optional[_Mapping[str, float]] = ..., regex: _Optional[str] = ..., unknown_characters: _Optional[_Union[UnknownCharacters, str]] = ..., replacement_character: _Optional[str] = ...) -> None: ...
 
 class GenerateResponse(_message.Message):
-    __slots__ = ("started", "text", "logprobs", "finished")
+    __slots__ = ("started", "text", "finished", "character_logprobs")
     STARTED_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
-    LOGPROBS_FIELD_NUMBER: _ClassVar[int]
     FINISHED_FIELD_NUMBER: _ClassVar[int]
+    CHARACTER_LOGPROBS_FIELD_NUMBER: _ClassVar[int]
     started: Started
     text: str
-    logprobs: _containers.RepeatedCompositeFieldContainer[CharacterLogprob]
     finished: Finished
-    def __init__(self, started: _Optional[_Union[Started, _Mapping]] = ..., text: _Optional[str] = ..., logprobs: _Optional[_Iterable[_Union[CharacterLogprob, _Mapping]]] = ..., finished: _Optional[_Union[Finished, _Mapping]] = ...) -> None: ...
+    character_logprobs: CharacterLogprobs
+    def __init__(self, started: _Optional[_Union[Started, _Mapping]] = ..., text: _Optional[str] = ..., finished: _Optional[_Union[Finished, _Mapping]] = ..., character_logprobs: _Optional[_Union[CharacterLogprobs, _Mapping]] = ...) -> None: ...
 
 class GenerateStreamResponse(_message.Message):
     __slots__ = ("started", "delta", "finished")
@@ -140,16 +140,16 @@ class Started(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., model: _Optional[str] = ..., model_digest: _Optional[str] = ..., seed: _Optional[int] = ...) -> None: ...
 
 class Delta(_message.Message):
-    __slots__ = ("text", "offset", "logprobs", "resume_token")
+    __slots__ = ("text", "offset", "resume_token", "character_logprobs")
     TEXT_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
-    LOGPROBS_FIELD_NUMBER: _ClassVar[int]
     RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    CHARACTER_LOGPROBS_FIELD_NUMBER: _ClassVar[int]
     text: str
     offset: int
-    logprobs: _containers.RepeatedCompositeFieldContainer[CharacterLogprob]
     resume_token: bytes
-    def __init__(self, text: _Optional[str] = ..., offset: _Optional[int] = ..., logprobs: _Optional[_Iterable[_Union[CharacterLogprob, _Mapping]]] = ..., resume_token: _Optional[bytes] = ...) -> None: ...
+    character_logprobs: CharacterLogprobs
+    def __init__(self, text: _Optional[str] = ..., offset: _Optional[int] = ..., resume_token: _Optional[bytes] = ..., character_logprobs: _Optional[_Union[CharacterLogprobs, _Mapping]] = ...) -> None: ...
 
 class Finished(_message.Message):
     __slots__ = ("finish_reason", "stop_sequence", "usage", "resume_token")
@@ -171,23 +171,17 @@ class Usage(_message.Message):
     generated_characters: int
     def __init__(self, prompt_characters: _Optional[int] = ..., generated_characters: _Optional[int] = ...) -> None: ...
 
-class CharacterLogprob(_message.Message):
-    __slots__ = ("character", "logprob", "alternatives")
-    CHARACTER_FIELD_NUMBER: _ClassVar[int]
-    LOGPROB_FIELD_NUMBER: _ClassVar[int]
+class CharacterLogprobs(_message.Message):
+    __slots__ = ("logprobs", "alternatives_per_character", "alternatives", "alternative_logprobs")
+    LOGPROBS_FIELD_NUMBER: _ClassVar[int]
+    ALTERNATIVES_PER_CHARACTER_FIELD_NUMBER: _ClassVar[int]
     ALTERNATIVES_FIELD_NUMBER: _ClassVar[int]
-    character: str
-    logprob: float
-    alternatives: _containers.RepeatedCompositeFieldContainer[AlternativeCharacter]
-    def __init__(self, character: _Optional[str] = ..., logprob: _Optional[float] = ..., alternatives: _Optional[_Iterable[_Union[AlternativeCharacter, _Mapping]]] = ...) -> None: ...
-
-class AlternativeCharacter(_message.Message):
-    __slots__ = ("character", "logprob")
-    CHARACTER_FIELD_NUMBER: _ClassVar[int]
-    LOGPROB_FIELD_NUMBER: _ClassVar[int]
-    character: str
-    logprob: float
-    def __init__(self, character: _Optional[str] = ..., logprob: _Optional[float] = ...) -> None: ...
+    ALTERNATIVE_LOGPROBS_FIELD_NUMBER: _ClassVar[int]
+    logprobs: _containers.RepeatedScalarFieldContainer[float]
+    alternatives_per_character: int
+    alternatives: str
+    alternative_logprobs: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, logprobs: _Optional[_Iterable[float]] = ..., alternatives_per_character: _Optional[int] = ..., alternatives: _Optional[str] = ..., alternative_logprobs: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class ScoreRequest(_message.Message):
     __slots__ = ("model", "text", "top_logprobs", "unknown_characters", "replacement_character")
@@ -204,20 +198,22 @@ class ScoreRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ..., text: _Optional[str] = ..., top_logprobs: _Optional[int] = ..., unknown_characters: _Optional[_Union[UnknownCharacters, str]] = ..., replacement_character: _Optional[str] = ...) -> None: ...
 
 class ScoreResponse(_message.Message):
-    __slots__ = ("request_id", "model", "model_digest", "characters", "total_logprob", "bits_per_character")
+    __slots__ = ("request_id", "model", "model_digest", "total_logprob", "bits_per_character", "text", "character_logprobs")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     MODEL_DIGEST_FIELD_NUMBER: _ClassVar[int]
-    CHARACTERS_FIELD_NUMBER: _ClassVar[int]
     TOTAL_LOGPROB_FIELD_NUMBER: _ClassVar[int]
     BITS_PER_CHARACTER_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    CHARACTER_LOGPROBS_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     model: str
     model_digest: str
-    characters: _containers.RepeatedCompositeFieldContainer[CharacterLogprob]
     total_logprob: float
     bits_per_character: float
-    def __init__(self, request_id: _Optional[str] = ..., model: _Optional[str] = ..., model_digest: _Optional[str] = ..., characters: _Optional[_Iterable[_Union[CharacterLogprob, _Mapping]]] = ..., total_logprob: _Optional[float] = ..., bits_per_character: _Optional[float] = ...) -> None: ...
+    text: str
+    character_logprobs: CharacterLogprobs
+    def __init__(self, request_id: _Optional[str] = ..., model: _Optional[str] = ..., model_digest: _Optional[str] = ..., total_logprob: _Optional[float] = ..., bits_per_character: _Optional[float] = ..., text: _Optional[str] = ..., character_logprobs: _Optional[_Union[CharacterLogprobs, _Mapping]] = ...) -> None: ...
 
 class GetModelRequest(_message.Message):
     __slots__ = ("name",)

@@ -179,7 +179,7 @@ class Lane:
         self._step_seconds[size] = known + (seconds - known) / 8
 
     def _deliver(self, rows: Rows, result: Steps, steps: int) -> None:
-        ids = result.ids.T.tolist()
+        ids = np.ascontiguousarray(result.ids.T, np.int32)
         has_boundary = (result.ids == BOUNDARY).any(axis=0).tolist()
         woken: list[Stream] = []
         now = time.monotonic()
@@ -190,8 +190,8 @@ class Lane:
             reads = min(stream.left_to_read, steps)
             until = min(steps, reads + stream.count - stream.sampled_count)
             end: End | None = None
-            if has_boundary[row] and BOUNDARY in ids[row][reads:until]:
-                until = ids[row].index(BOUNDARY, reads)
+            if has_boundary[row] and len(places := np.flatnonzero(ids[row, reads:until] == BOUNDARY)):
+                until = reads + int(places[0])
                 end = End.BOUNDARY
             stream.read_count += reads
             stream.sampled_count += until - reads
@@ -226,11 +226,15 @@ class Lane:
         self._loop.call_soon_threadsafe(wake, streams)
 
 
-def _chunk(stream: Stream, result: Steps, row: int, ids: list[int], start: int, until: int) -> IdChunk:
-    chunk = IdChunk(ids[start:until])
-    if stream.alternatives is not None:
-        chunk.logprobs = result.logprob[start:until, row].tolist()
-        top_ids = result.top_ids[start:until, row, : stream.alternatives].tolist()
-        top_logprobs = result.top_logprobs[start:until, row, : stream.alternatives].tolist()
-        chunk.alternatives = [list(zip(*place, strict=True)) for place in zip(top_ids, top_logprobs, strict=True)]
-    return chunk
+def _chunk(stream: Stream, result: Steps, row: int, ids: NDArray[np.int32], start: int, until: int) -> IdChunk:
+    """Returns copies, because a view would hold the results of all rows for as long as a reader is slow."""
+    part = slice(start, until)
+    if stream.alternatives is None:
+        return IdChunk(ids[part].copy())
+    top_ids, top_logprobs = result.top_ids[part, row], result.top_logprobs[part, row]
+    return IdChunk(
+        ids[part].copy(),
+        result.logprob[part, row].copy(),
+        top_ids[:, : stream.alternatives].astype(np.int32),
+        top_logprobs[:, : stream.alternatives].copy(),
+    )

@@ -101,12 +101,14 @@ class Stream:
         alternatives: int | None = None,
         reports_reading: bool = False,
         most_taken: int = OUTBOX_IDS,
+        caller: str = "",
     ) -> None:
         """Reads ``read`` from the start of a document, then samples ``count`` ids, or fewer if the boundary comes.
 
         ``alternatives`` is None for bare ids; otherwise each id comes with its log-probability and this many of the
         likeliest ids in its place. With ``reports_reading``, the ids that are read come out too, before the sampled
-        ones. ``take`` returns at most ``most_taken`` ids, or those of one turn.
+        ones. ``take`` returns at most ``most_taken`` ids, or those of one turn. ``caller`` names the connection with
+        which the stream shares its even part of the places.
         """
         self.read = read
         self.count = count
@@ -115,6 +117,7 @@ class Stream:
         self.alternatives = alternatives
         self.reports_reading = reports_reading
         self.most_taken = most_taken
+        self.caller = caller
         # Only the lane's thread changes these.
         self.read_count = 0
         self.sampled_count = 0

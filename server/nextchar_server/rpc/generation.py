@@ -1,28 +1,33 @@
 """A text that is being generated: from a request to its events.
 
 The service makes one per call. The engine's ids come in, pass through the decoder and the search for stop sequences,
-and go out as ``Started``, any number of ``Delta``, and ``Finished``.
+and go out as ``Started``, any number of text chunks, and ``Finished``.
 
-Invariant: an invalid request is refused when the object is made, before the first event.
+Invariant: the work between two waits is
+bounded, and where it is heavy it is paced.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 from nextchar.v1 import generation_pb2 as pb
-from nextchar_model.decoder import max_ids
+from nextchar_model.decoder import is_one_to_one, max_ids
 
 from ..catalog import ServedModel
-from ..engine.stream import End, IdChunk, Stream
+from ..engine.stream import OUTBOX_IDS, End, IdChunk, Stream
 from ..metrics import Metrics
-from ..text import Characters, TextBuilder, TextChunk
+from ..pacing import Pacer
+from ..text import ReadText, TextBuilder, TextChunk
 from . import requests, responses
 from .interceptor import request_id
 
-Send = Callable[[pb.GenerateStreamResponse], Awaitable[None]]
-"""Sends an event to the caller. Waits if the caller reads slowly."""
+_COMPOSED_IDS = 256
+"""Most ids that are composed to characters at a time: one takes some 3 µs."""
+
+_STOP_CHARACTERS = 512
+"""Characters of all stop sequences together from which the search for them is heavy: up to 0.1 µs each per message."""
 
 
 class RunningText:
@@ -30,18 +35,19 @@ class RunningText:
 
     def __init__(
         self,
-        request: pb.GenerateRequest | pb.GenerateStreamRequest,
+        request: requests.Generation,
         model: ServedModel,
         metrics: Metrics,
-        send: Send,
+        pacer: Pacer,
+        out: responses.StreamedText | responses.WholeText,
     ) -> None:
-        """Raises ``RequestError`` if the request can't be served."""
         self._arrived = time.monotonic()
         self._last: float | None = None  # when the latest characters came
         self._model = model
         self._metrics = metrics
-        self._send = send
-        self._request = requests.generation(request, model.alphabet, model.limits)
+        self._pacer = pacer
+        self._out = out
+        self._request = request
         self.stream = Stream(
             read=self._request.prompt.ids,
             count=max_ids(model.alphabet, self._request.max_characters),
@@ -49,6 +55,7 @@ class RunningText:
             seed=self._request.seed,
             alternatives=self._request.top_logprobs,
             reports_reading=self._request.echo,
+            most_taken=OUTBOX_IDS if is_one_to_one(model.alphabet) else _COMPOSED_IDS,
         )
         """The stream of its ids. The caller submits it before ``run``, and releases it afterwards."""
         self._builder = TextBuilder(
@@ -57,50 +64,53 @@ class RunningText:
             self._request.stop_sequences,
             self._request.include_stop_sequence,
         )
-        self._echo = Characters(model.alphabet)
-        self._echo_left = len(self._request.prompt.ids) if self._request.echo else 0
-        self._offset = 0  # characters sent
+        self._echo = ReadText(model.alphabet, self._request.prompt) if self._request.echo else None
         self._observed = 0  # generated characters whose time was observed
+        self.is_heavy = (
+            self._request.top_logprobs is not None or sum(map(len, self._request.stop_sequences)) > _STOP_CHARACTERS
+        )
+        """Whether the work for its messages has to be paced."""
 
     async def run(self) -> None:
         """Sends all events of the text."""
-        await self._send(responses.started(request_id(), self._model, self._request.seed))
-        end = End.COUNT
-        while not self._builder.is_complete:
-            taken = await self._model.engine.take(self.stream)
-            if isinstance(taken, End):
-                end = taken
-                await self._send_generated(self._builder.end(broken_off=end is End.DRAINED))
-                break
-            await self._feed(taken)
-        await self._finish(end)
+        self._out.start(responses.started(request_id(), self._model, self._request.seed))
+        await self._out.flush()
+        end: End | None = None
+        while end is None and not self._builder.is_complete:
+            await self.stream.ready()
+            async with self._piece():  # meanwhile, more ids gather
+                taken = await self._model.engine.take(self.stream)  # at once: it is ready
+                if isinstance(taken, End):
+                    end = taken
+                    self._add(self._builder.end(broken_off=end is End.DRAINED))
+                else:
+                    self._feed(taken)
+            await self._out.flush()
+        self._finish(end or End.COUNT)
+        await self._out.flush()
 
-    async def _feed(self, chunk: IdChunk) -> None:
-        echoed, generated = chunk.split(self._echo_left)
-        if self._echo_left:
-            self._echo_left -= len(echoed.ids)
-            await self._send_text(self._echo.feed(echoed))
-            if not self._echo_left:
-                await self._send_text(self._echo.flush())
-        await self._send_generated(self._builder.feed(generated))
+    def _piece(self) -> AbstractAsyncContextManager[None]:
+        return self._pacer.piece() if self.is_heavy else nullcontext()
 
-    async def _send_generated(self, text: TextChunk) -> None:
+    def _feed(self, chunk: IdChunk) -> None:
+        if self._echo is not None and (left := self._echo.left):
+            self._out.add(self._echo.feed(chunk[:left]))
+            chunk = chunk[left:]
+        if len(chunk):
+            self._add(self._builder.feed(chunk))
+
+    def _add(self, generated: TextChunk) -> None:
         self._observe(self._builder.generated - self._observed)
         self._observed = self._builder.generated
-        await self._send_text(text)
+        self._out.add(generated)
 
-    async def _send_text(self, text: TextChunk) -> None:
-        if text.text:
-            await self._send(responses.delta(text, self._offset))
-            self._offset += len(text.text)
-
-    async def _finish(self, end: End) -> None:
+    def _finish(self, end: End) -> None:
         stopped_by, generated = self._builder.stopped_by, self._builder.generated
         reason = pb.FINISH_REASON_STOP_SEQUENCE if stopped_by else responses.FINISH_REASONS[end]
         read = self._request.prompt.characters_in(self.stream.read_count)
         self._metrics.prompt_characters.labels(self._model.name).inc(read)
         self._metrics.finished.labels(self._model.name, pb.FinishReason.Name(reason)).inc()
-        await self._send(responses.finished(reason, stopped_by, read, generated))
+        self._out.finish(responses.finished(reason, stopped_by, read, generated))
 
     def _observe(self, characters: int) -> None:
         """Observes that ``characters`` more characters came just now."""

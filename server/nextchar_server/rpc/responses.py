@@ -1,17 +1,24 @@
 """Responses: from models, texts and log-probabilities to the protocol's messages.
 
 The counterpart of ``requests``. Every message that the server sends is made here.
+
+Invariant: a message costs a bounded number of Python objects, however many log-probabilities it holds; parts of a whole
+answer are collected and joined once.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Awaitable, Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from nextchar.v1 import generation_pb2 as pb
 
 from ..catalog import ServedModel
 from ..engine.stream import End
-from ..text import CharacterLogprob, TextChunk
+from ..text import Logprobs, TextChunk
 
 FINISH_REASONS = {
     End.COUNT: pb.FINISH_REASON_MAX_CHARACTERS,
@@ -20,61 +27,101 @@ FINISH_REASONS = {
 }
 
 
-def started(request_id: str, served: ServedModel, seed: int) -> pb.GenerateStreamResponse:
+def started(request_id: str, served: ServedModel, seed: int) -> pb.Started:
     """The first event of a text."""
-    return pb.GenerateStreamResponse(
-        started=pb.Started(request_id=request_id, model=served.name, model_digest=served.runner.digest, seed=seed)
-    )
-
-
-def delta(chunk: TextChunk, offset: int) -> pb.GenerateStreamResponse:
-    """More text; ``offset`` is the number of characters sent before it."""
-    logprobs = map(_character_logprob, chunk.logprobs)
-    return pb.GenerateStreamResponse(delta=pb.Delta(text=chunk.text, offset=offset, logprobs=logprobs))
+    return pb.Started(request_id=request_id, model=served.name, model_digest=served.runner.digest, seed=seed)
 
 
 def finished(
     reason: pb.FinishReason, stop_sequence: str, prompt_characters: int, generated_characters: int
-) -> pb.GenerateStreamResponse:
+) -> pb.Finished:
     """The last event of a text."""
-    return pb.GenerateStreamResponse(
-        finished=pb.Finished(
-            finish_reason=reason,
-            stop_sequence=stop_sequence,
-            usage=pb.Usage(prompt_characters=prompt_characters, generated_characters=generated_characters),
-        )
+    return pb.Finished(
+        finish_reason=reason,
+        stop_sequence=stop_sequence,
+        usage=pb.Usage(prompt_characters=prompt_characters, generated_characters=generated_characters),
     )
 
 
+class StreamedText:
+    """Turns the events of a text into the messages of a stream, and sends them."""
+
+    def __init__(self, write: Callable[[pb.GenerateStreamResponse], Awaitable[None]]) -> None:
+        """``write`` sends a message; it waits if the caller reads slowly."""
+        self._write = write
+        self._made: list[pb.GenerateStreamResponse] = []
+        self._offset = 0  # characters before the next delta
+
+    def start(self, event: pb.Started) -> None:
+        """Adds the first event."""
+        self._made.append(pb.GenerateStreamResponse(started=event))
+
+    def add(self, chunk: TextChunk) -> None:
+        """Adds more text; nothing if ``chunk`` is empty."""
+        if chunk.text:
+            delta = pb.Delta(text=chunk.text, offset=self._offset, character_logprobs=_columns(chunk.logprobs))
+            self._made.append(pb.GenerateStreamResponse(delta=delta))
+            self._offset += len(chunk.text)
+
+    def finish(self, event: pb.Finished) -> None:
+        """Adds the last event."""
+        self._made.append(pb.GenerateStreamResponse(finished=event))
+
+    async def flush(self) -> None:
+        """Sends what was added since the last flush."""
+        made, self._made = self._made, []
+        for message in made:
+            await self._write(message)
+
+
 class WholeText:
-    """Joins the events of a text into one response."""
+    """Collects the events of a text for one response."""
 
     def __init__(self) -> None:
-        self.response = pb.GenerateResponse()
+        self._started = pb.Started()
+        self._parts: list[TextChunk] = []
+        self._finished = pb.Finished()
 
-    async def add(self, event: pb.GenerateStreamResponse) -> None:
-        """Adds the next event."""
-        if event.HasField("delta"):
-            self.response.text += event.delta.text
-            self.response.logprobs.extend(event.delta.logprobs)
-        else:
-            self.response.MergeFrom(pb.GenerateResponse(started=event.started, finished=event.finished))
+    def start(self, event: pb.Started) -> None:
+        """Adds the first event."""
+        self._started = event
+
+    def add(self, chunk: TextChunk) -> None:
+        """Adds more text."""
+        self._parts.append(chunk)
+
+    def finish(self, event: pb.Finished) -> None:
+        """Adds the last event."""
+        self._finished = event
+
+    async def flush(self) -> None:
+        """Does nothing: all is sent at once."""
+
+    def response(self) -> pb.GenerateResponse:
+        """Returns the events, joined."""
+        whole = TextChunk.join(self._parts)
+        return pb.GenerateResponse(
+            started=self._started,
+            text=whole.text,
+            finished=self._finished,
+            character_logprobs=_columns(whole.logprobs),
+        )
 
 
 def score(
-    request_id: str, served: ServedModel, length: int, chunk: TextChunk, total_logprob: float
+    request_id: str, served: ServedModel, parts: Sequence[TextChunk], ids: Sequence[NDArray[np.float32]]
 ) -> pb.ScoreResponse:
-    """The score of a text of ``length`` characters; ``chunk`` is the whole text, and ``total_logprob`` is in nats.
-
-    ``chunk`` may be longer than the text: the decoder splits endless combining marks.
-    """
+    """The score of the text of ``parts``; ``ids`` are the log-probabilities of its ids, in nats."""
+    whole = TextChunk.join(parts)
+    total = math.fsum(np.concatenate(ids).tolist())
     return pb.ScoreResponse(
         request_id=request_id,
         model=served.name,
         model_digest=served.runner.digest,
-        characters=map(_character_logprob, chunk.logprobs),
-        total_logprob=total_logprob,
-        bits_per_character=-total_logprob / math.log(2) / length,
+        total_logprob=total,
+        bits_per_character=-total / math.log(2) / len(whole.text),
+        text=whole.text,
+        character_logprobs=_columns(whole.logprobs),
     )
 
 
@@ -103,11 +150,12 @@ def model(served: ServedModel, *, is_default: bool) -> pb.Model:
     )
 
 
-def _character_logprob(entry: CharacterLogprob) -> pb.CharacterLogprob:
-    return pb.CharacterLogprob(
-        character=entry.character,
-        logprob=entry.logprob,
-        alternatives=[
-            pb.AlternativeCharacter(character=character, logprob=logprob) for character, logprob in entry.alternatives
-        ],
+def _columns(logprobs: Logprobs | None) -> pb.CharacterLogprobs | None:
+    if logprobs is None:
+        return None
+    return pb.CharacterLogprobs(
+        logprobs=logprobs.own.tolist(),
+        alternatives_per_character=logprobs.alternatives.shape[1],
+        alternatives=logprobs.alternatives.tobytes().decode("utf-32-le"),
+        alternative_logprobs=logprobs.alternative_logprobs.ravel().tolist(),
     )

@@ -9,32 +9,39 @@ ends; ``Generate`` returns the events of ``GenerateStream``, joined.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext, suppress
+
+import numpy as np
+from numpy.typing import NDArray
 
 from nextchar.v1 import generation_pb2 as pb
 from nextchar.v1 import generation_pb2_grpc
 
 from ..catalog import Catalog, ServedModel
-from ..engine.stream import End, IdChunk, Stream
+from ..engine.stream import End, Stream
 from ..metrics import Metrics
-from ..text import Characters
+from ..pacing import Pacer
+from ..text import ReadText, TextChunk
 from . import requests, responses
 from .errors import DrainingError
-from .generation import RunningText, Send
+from .generation import RunningText
 from .interceptor import Context, request_id
 
-_LAST_WORDS = 1.0
+_LIGHT_ANSWER = 4096
+"""Log-probabilities up to which the answer of a ``Score`` is an ordinary message."""
+
+LAST_WORDS = 0.8
 """Seconds that drained streams get to send their last event."""
 
 
 class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
     """``nextchar.v1.GenerationService``."""
 
-    def __init__(self, catalog: Catalog, metrics: Metrics) -> None:
+    def __init__(self, catalog: Catalog, metrics: Metrics, pacer: Pacer) -> None:
         self._catalog = catalog
         self._metrics = metrics
+        self._pacer = pacer
         self._calls = 0
         self._draining = False
         self._patience: asyncio.Timeout | None = None
@@ -44,17 +51,18 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
     async def Generate(self, request: pb.GenerateRequest, context: Context) -> pb.GenerateResponse:
         """Returns a whole text."""
         whole = responses.WholeText()
-        await self._generate(request, whole.add)
-        return whole.response
+        await self._generate(request, whole)
+        async with self._piece(request.parameters.HasField("top_logprobs")):
+            return whole.response()
 
     async def GenerateStream(self, request: pb.GenerateStreamRequest, context: Context) -> None:
         """Streams a text as it is generated."""
-        await self._generate(request, context.write)
+        await self._generate(request, responses.StreamedText(context.write))
 
     async def Score(self, request: pb.ScoreRequest, context: Context) -> pb.ScoreResponse:
         """Scores a text."""
         model = self._catalog.get(request.model)
-        scoring = requests.scoring(request, model.alphabet, model.limits)
+        scoring = await self._pacer.run(requests.scoring(request, model.alphabet, model.limits))
         return await self._score(model, scoring)
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:
@@ -75,32 +83,48 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
             for model in self._catalog:
                 model.engine.drain()
             with suppress(TimeoutError):  # a caller that doesn't read must not hold up the server
-                await asyncio.wait_for(self._idle.wait(), _LAST_WORDS)
+                await asyncio.wait_for(self._idle.wait(), LAST_WORDS)
 
     def hurry(self) -> None:
         """Ends the patience of a ``drain`` that is waiting."""
         if self._patience is not None and not self._patience.expired() and not self._idle.is_set():
             self._patience.reschedule(asyncio.get_running_loop().time())
 
-    async def _generate(self, request: pb.GenerateRequest | pb.GenerateStreamRequest, send: Send) -> None:
+    async def _generate(
+        self,
+        request: pb.GenerateRequest | pb.GenerateStreamRequest,
+        out: responses.StreamedText | responses.WholeText,
+    ) -> None:
         model = self._catalog.get(request.model)
-        text = RunningText(request, model, self._metrics, send)
+        generation = await self._pacer.run(requests.generation(request, model.alphabet, model.limits))
+        text = RunningText(generation, model, self._metrics, self._pacer, out)
         with self._submitted(model, text.stream):
             await text.run()
 
     async def _score(self, model: ServedModel, scoring: requests.Scoring) -> pb.ScoreResponse:
-        stream = Stream(read=scoring.text.ids, count=0, alternatives=scoring.top_logprobs, reports_reading=True)
-        chunk = IdChunk()
+        text, top_logprobs = scoring.text, scoring.top_logprobs
+        stream = Stream(read=text.ids, count=0, alternatives=top_logprobs, reports_reading=True)
+        read = ReadText(model.alphabet, text)
+        parts: list[TextChunk] = []
+        ids: list[NDArray[np.float32]] = []
         with self._submitted(model, stream):
-            while isinstance(taken := await model.engine.take(stream), IdChunk):
-                chunk.extend(taken)
+            while True:
+                await stream.ready()
+                async with self._piece(top_logprobs > 0):
+                    taken = await model.engine.take(stream)  # at once: it is ready
+                    if isinstance(taken, End):
+                        break
+                    assert taken.logprobs is not None
+                    ids.append(taken.logprobs)
+                    parts.append(read.feed(taken))
         if taken is End.DRAINED:
             raise DrainingError
-        length = len(scoring.text.text)
-        self._metrics.prompt_characters.labels(model.name).inc(length)
-        characters = Characters(model.alphabet)
-        text = characters.feed(chunk).joined(characters.flush())
-        return responses.score(request_id(), model, length, text, math.fsum(chunk.logprobs))
+        self._metrics.prompt_characters.labels(model.name).inc(len(text.text))
+        async with self._piece(len(text.text) * (1 + top_logprobs) > _LIGHT_ANSWER):
+            return responses.score(request_id(), model, parts, ids)
+
+    def _piece(self, is_heavy: bool) -> AbstractAsyncContextManager[None]:
+        return self._pacer.piece() if is_heavy else nullcontext()
 
     def _describe(self, model: ServedModel) -> pb.Model:
         return responses.model(model, is_default=model is self._catalog.default)

@@ -5,12 +5,14 @@ import pytest
 from nextchar_model.draws import uniform
 from nextchar_server.engine import lane
 from nextchar_server.engine.lane import MAX_STEPS
-from nextchar_server.engine.stream import End, IdChunk
+from nextchar_server.engine.stream import End
 from tests.support.scripted_runner import (
     BUDGETS,
     MANY_STEPS,
     ONE_STEP,
     ScriptedRunner,
+    chunk_of,
+    content,
     counted,
     ending_at,
     running,
@@ -28,7 +30,7 @@ async def test_a_stream_gets_the_ids_that_it_asked_for(count: int, turn_budget: 
     async with running(ScriptedRunner(), turn_budget=turn_budget) as engine:
         engine.submit(stream := stream_of(count))
         chunk, end = await whole(engine, stream)
-    assert chunk.ids == counted(count)
+    assert chunk.ids.tolist() == counted(count)
     assert end is End.COUNT
 
 
@@ -37,7 +39,7 @@ async def test_read_ids_do_not_come_out_unless_asked_for(turn_budget: float) -> 
     async with running(ScriptedRunner(), turn_budget=turn_budget) as engine:
         engine.submit(stream := stream_of(3, read=[7, 8, 9]))
         chunk, _ = await whole(engine, stream)
-    assert chunk == IdChunk([1, 2, 3])
+    assert content(chunk) == content(chunk_of([1, 2, 3]))
 
 
 @BUDGETS
@@ -46,9 +48,8 @@ async def test_read_ids_come_out_with_log_probabilities_if_asked_for(turn_budget
         stream = stream_of(3, read=[7, 8, 9], reports_reading=True, alternatives=0, seed=5)
         engine.submit(stream)
         chunk, _ = await whole(engine, stream)
-    assert chunk.ids == [7, 8, 9, 1, 2, 3]
-    assert chunk.logprobs == [-7, -8, -9, *uniform(5, 0, 3).tolist()]
-    assert chunk.alternatives == [[]] * 6
+    assert chunk.ids.tolist() == [7, 8, 9, 1, 2, 3]
+    assert content(chunk)[1:] == ([-7, -8, -9, *uniform(5, 0, 3).tolist()], [[]] * 6, [[]] * 6)
 
 
 @BUDGETS
@@ -58,8 +59,8 @@ async def test_a_text_that_is_only_read_ends_after_it(length: int, turn_budget: 
     async with running(ScriptedRunner(), turn_budget=turn_budget) as engine:
         engine.submit(stream := stream_of(0, read=read, reports_reading=True, alternatives=0))
         chunk, end = await whole(engine, stream)
-    assert chunk.ids == read
-    assert chunk.logprobs == [-3.0] * length
+    assert chunk.ids.tolist() == read
+    assert content(chunk)[1] == [-3.0] * length
     assert end is End.COUNT
 
 
@@ -70,18 +71,19 @@ async def test_the_first_id_comes_at_once_and_later_ones_at_the_pace(monkeypatch
         engine.submit(stream := stream_of(5))
         await runner.begun()
         await runner.step()
-        assert await take(engine, stream) == IdChunk([1])
+        assert content(await take(engine, stream)) == content(chunk_of([1]))
         await runner.step()
-        assert await take(engine, stream) == IdChunk([2])  # no message for long: it is due
+        assert content(await take(engine, stream)) == content(chunk_of([2]))  # no message for long: it is due
         runner.let(3)
-        assert await take(engine, stream) == IdChunk([3, 4, 5])
+        assert content(await take(engine, stream)) == content(chunk_of([3, 4, 5]))
 
 
 @BUDGETS
 async def test_an_empty_stream_ends(turn_budget: float) -> None:
     async with running(ScriptedRunner(), turn_budget=turn_budget) as engine:
         engine.submit(stream := stream_of(0))
-        assert await whole(engine, stream) == (IdChunk(), End.COUNT)
+        chunk, end = await whole(engine, stream)
+    assert (chunk.ids.tolist(), end) == ([], End.COUNT)
 
 
 @BUDGETS
@@ -90,7 +92,7 @@ async def test_the_boundary_ends_a_stream_and_nothing_follows(place: int, turn_b
     async with running(ScriptedRunner(ending_at(place)), turn_budget=turn_budget) as engine:
         engine.submit(stream := stream_of(1000, read=[4, 4]))
         chunk, end = await whole(engine, stream)
-    assert chunk.ids == counted(place)
+    assert chunk.ids.tolist() == counted(place)
     assert end is End.BOUNDARY
 
 
@@ -101,7 +103,7 @@ async def test_a_boundary_just_after_the_last_id_is_not_seen(turn_budget: float)
         engine.submit(stream := stream_of(3))
         chunk, end = await whole(engine, stream)
         assert (await whole(engine, other))[1] is End.BOUNDARY
-    assert chunk.ids == counted(3)
+    assert chunk.ids.tolist() == counted(3)
     assert end is End.COUNT
 
 
@@ -112,7 +114,7 @@ async def test_the_boundary_of_one_stream_leaves_the_others_alone() -> None:
         for stream in streams:
             engine.submit(stream)
         given = [await whole(engine, stream) for stream in streams]
-    assert [(len(chunk.ids), end) for chunk, end in given] == [
+    assert [(len(chunk), end) for chunk, end in given] == [
         (600, End.COUNT),
         (4, End.BOUNDARY),
         (600, End.COUNT),
@@ -126,12 +128,10 @@ async def test_each_stream_gets_as_many_alternatives_as_it_asked_for() -> None:
         for stream in streams:
             engine.submit(stream)
         given = [(await whole(engine, stream))[0] for stream in streams]
-    assert [chunk.ids for chunk in given] == [counted(5)] * 4
-    assert [len(chunk.logprobs) for chunk in given] == [0, 5, 5, 5]
-    assert given[0].alternatives == []
-    assert given[1].alternatives == [[]] * 5
-    assert given[2].alternatives == [[(100, 0.0), (101, -1.0)]] * 5
-    assert given[3].alternatives == [[(100, 0.0), (101, -1.0), (102, -2.0)]] * 5
+    assert [chunk.ids.tolist() for chunk in given] == [counted(5)] * 4
+    assert content(given[0])[1:] == (None, None, None)
+    for chunk, alternatives in zip(given[1:], (0, 2, 3), strict=True):
+        assert content(chunk)[2:] == ([[100, 101, 102][:alternatives]] * 5, [[0.0, -1.0, -2.0][:alternatives]] * 5)
 
 
 @BUDGETS
@@ -142,7 +142,7 @@ async def test_the_random_numbers_of_a_stream_do_not_depend_on_other_streams(tur
             engine.submit(stream)
         for stream in streams:
             chunk, _ = await whole(engine, stream)
-            assert chunk.logprobs == uniform(stream.seed, 0, stream.count).tolist()
+            assert content(chunk)[1] == uniform(stream.seed, 0, stream.count).tolist()
 
 
 # The number of steps of a turn.
@@ -157,8 +157,8 @@ async def test_streams_that_await_their_first_id_are_advanced_apart_from_running
         engine.submit(near := stream_of(5000, read=[1] * 3))
         engine.submit(far := stream_of(5000, read=[1] * 9))
         await runner.step(4)
-        assert await take(engine, near) == IdChunk(counted(7))
-        assert await take(engine, far) == IdChunk([1])
+        assert content(await take(engine, near)) == content(chunk_of(counted(7)))
+        assert content(await take(engine, far)) == content(chunk_of([1]))
     # The first turn of each number of rows has one step, to measure it.
     turns = [(turn.rows, turn.steps) for turn in runner.turns[:6]]
     assert turns == [(1, 1), (1, 256), (1, 256), (2, 1), (1, 256), (2, 9)]
@@ -171,7 +171,7 @@ async def test_a_long_prompt_is_read_one_turn_budget_at_a_time_while_others_run(
         await runner.begun()
         engine.submit(late := stream_of(5000, read=[5] * 20))
         await runner.step(7)
-        assert await take(engine, late) == IdChunk([1])
+        assert content(await take(engine, late)) == content(chunk_of([1]))
     turns = [(turn.rows, turn.steps) for turn in runner.turns[:8]]
     assert turns == [(1, 1), (1, 8), (1, 8), (1, 8), (1, 8), (1, 8), (1, 5), (2, 8)]
 
@@ -200,6 +200,6 @@ async def test_a_turn_is_not_cut_short_for_a_stream_that_ends_within_it() -> Non
         engine.submit(short := stream_of(20))
         await runner.step(5)
         chunk, _ = await whole(engine, short)
-    assert chunk.ids == counted(20)
+    assert chunk.ids.tolist() == counted(20)
     turns = [(turn.rows, turn.steps) for turn in runner.turns[:6]]
     assert turns == [(1, 1), (1, 256), (1, 1), (2, 1), (2, 256), (1, 256)]

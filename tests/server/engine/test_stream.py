@@ -3,25 +3,30 @@
 import asyncio
 import threading
 from collections import deque
+from typing import Any
 
 import numpy as np
 import pytest
 
 from nextchar_model.draws import uniform
-from nextchar_server.engine.stream import OUTBOX_IDS, End, IdChunk, Stream, wake
-from tests.support.scripted_runner import PATIENCE, stream_of
+from nextchar_server.engine.stream import OUTBOX_BYTES, OUTBOX_IDS, End, IdChunk, Stream, wake
+from tests.support.scripted_runner import PATIENCE, chunk_of, content, stream_of
+
+TWENTY = [[(id_, -1.0) for id_ in range(20)]]
+"""The alternatives of one id."""
 
 
-async def take(stream: Stream) -> IdChunk | End:
+async def take(stream: Stream) -> Any:
+    """Returns what ``content`` makes of the next chunk."""
     async with asyncio.timeout(PATIENCE):
-        return await stream.take()
+        return content(await stream.take())
 
 
 async def test_all_gathered_ids_are_taken_together() -> None:
     stream = stream_of(9)
-    stream.put(IdChunk([1, 2], [-0.1, -0.2], [[(1, -0.1)], []]))
-    stream.put(IdChunk([3], [-0.3], [[(4, -0.4)]]))
-    assert await take(stream) == IdChunk([1, 2, 3], [-0.1, -0.2, -0.3], [[(1, -0.1)], [], [(4, -0.4)]])
+    stream.put(chunk_of([1, 2], [-0.5, -1], [[(1, -0.5)], [(7, -3)]]))
+    stream.put(chunk_of([3], [-2], [[(4, -0.25)]]))
+    assert await take(stream) == ([1, 2, 3], [-0.5, -1, -2], [[1], [7], [4]], [[-0.5], [-3], [-0.25]])
 
 
 async def test_taking_waits_for_ids() -> None:
@@ -29,16 +34,16 @@ async def test_taking_waits_for_ids() -> None:
     taking = asyncio.create_task(take(stream))
     await asyncio.sleep(0)
     assert not taking.done()
-    stream.put(IdChunk([7]))
+    stream.put(chunk_of([7]))
     wake([stream])
-    assert (await taking) == IdChunk([7])
+    assert await taking == content(chunk_of([7]))
 
 
 async def test_the_end_comes_after_all_ids() -> None:
     stream = stream_of(9)
-    stream.put(IdChunk([1]))
+    stream.put(chunk_of([1]))
     stream.end(End.COUNT)
-    assert await take(stream) == IdChunk([1])
+    assert await take(stream) == content(chunk_of([1]))
     assert await take(stream) is End.COUNT
 
 
@@ -58,9 +63,9 @@ async def test_a_stream_ends_once() -> None:
 
 async def test_an_error_is_raised_at_the_reader_after_all_ids() -> None:
     stream = stream_of(9)
-    stream.put(IdChunk([1]))
+    stream.put(chunk_of([1]))
     stream.end(ArithmeticError("wrong sum"))
-    assert await take(stream) == IdChunk([1])
+    assert await take(stream) == content(chunk_of([1]))
     with pytest.raises(ArithmeticError, match="wrong sum"):
         await take(stream)
 
@@ -75,7 +80,7 @@ class LateOutbox(deque[IdChunk]):
     def __bool__(self) -> bool:
         is_filled = len(self) > 0
         if not is_filled and not self.stream.is_over:
-            self.stream.put(IdChunk([1, 2, 3]))
+            self.stream.put(chunk_of([1, 2, 3]))
             self.stream.end(End.COUNT)
             asyncio.get_running_loop().call_soon(wake, [self.stream])
         return is_filled
@@ -84,7 +89,7 @@ class LateOutbox(deque[IdChunk]):
 async def test_ids_that_come_with_the_end_while_the_reader_looks_are_not_lost() -> None:
     stream = stream_of(3)
     stream._outbox = LateOutbox(stream)
-    assert await take(stream) == IdChunk([1, 2, 3])
+    assert await take(stream) == content(chunk_of([1, 2, 3]))
     assert await take(stream) is End.COUNT
 
 
@@ -95,7 +100,7 @@ async def test_a_thread_that_puts_and_a_loop_that_takes_lose_nothing() -> None:
     def fill() -> None:
         for stream in streams:
             for id_ in range(30):
-                stream.put(IdChunk([id_]))
+                stream.put(chunk_of([id_]))
                 if id_ == 29:
                     stream.end(End.COUNT)
                 loop.call_soon_threadsafe(wake, [stream])
@@ -104,17 +109,17 @@ async def test_a_thread_that_puts_and_a_loop_that_takes_lose_nothing() -> None:
     thread.start()
     for stream in streams:
         ids: list[int] = []
-        while isinstance(taken := await take(stream), IdChunk):
-            ids += taken.ids
+        while isinstance(taken := await stream.take(), IdChunk):
+            ids += taken.ids.tolist()
         assert ids == list(range(30))
     thread.join()
 
 
 async def test_a_stream_is_full_from_its_bound_until_it_is_read() -> None:
     stream = stream_of(9)
-    stream.put(IdChunk([1] * (OUTBOX_IDS - 1)))
+    stream.put(chunk_of([1] * (OUTBOX_IDS - 1)))
     assert not stream.is_full
-    stream.put(IdChunk([1]))
+    stream.put(chunk_of([1]))
     assert stream.is_full
     await take(stream)
     assert not stream.is_full
@@ -161,8 +166,59 @@ async def test_drawing_again_at_a_position_returns_the_same_numbers() -> None:
     assert first == uniform(3, 0, 1000).tolist()
 
 
+async def test_log_probabilities_fill_an_outbox_by_their_size() -> None:
+    stream = stream_of(9999, alternatives=20)
+    one = chunk_of([1], [-1.0], TWENTY)
+    while not stream.is_full:
+        stream.put(one)
+    assert stream._put == -(-OUTBOX_BYTES // one.nbytes) < OUTBOX_IDS
+    await stream.take()
+    assert not stream.is_full
+
+
+async def test_a_take_returns_a_bounded_size_and_leaves_the_rest() -> None:
+    stream = stream_of(9999, alternatives=20)
+    for id_ in range(5000):
+        stream.put(chunk_of([id_], [-1.0], TWENTY))
+    stream.end(End.COUNT)
+    ids: list[int] = []
+    while isinstance(taken := await stream.take(), IdChunk):
+        assert taken.nbytes <= OUTBOX_BYTES
+        ids += taken.ids.tolist()
+    assert ids == list(range(5000))
+
+
+async def test_a_take_returns_no_more_ids_than_its_stream_says() -> None:
+    stream = stream_of(9999, most_taken=10)
+    for id_ in range(95):
+        stream.put(chunk_of([id_]))
+    stream.end(End.COUNT)
+    sizes = []
+    while isinstance(taken := await stream.take(), IdChunk):
+        sizes.append(len(taken))
+    assert sizes == [10] * 9 + [5]
+
+
+async def test_a_turn_above_the_bound_of_a_take_comes_whole_and_alone() -> None:
+    stream = stream_of(9999, most_taken=4)
+    for size in (1, 7, 1):
+        stream.put(chunk_of([1] * size))
+    assert [len(await stream.take()) for _ in range(3)] == [1, 7, 1]  # type: ignore[arg-type]
+
+
+async def test_a_stream_is_ready_once_there_is_something_to_take() -> None:
+    stream = stream_of(9)
+    waiting = asyncio.create_task(stream.ready())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    stream.end(End.COUNT)
+    wake([stream])
+    async with asyncio.timeout(PATIENCE):
+        await waiting
+
+
 def test_a_chunk_splits_into_its_first_ids_and_the_rest() -> None:
-    chunk = IdChunk([1, 2, 3], [-1.0, -2.0, -3.0], [[], [], []])
-    assert chunk.split(2) == (IdChunk([1, 2], [-1.0, -2.0], [[], []]), IdChunk([3], [-3.0], [[]]))
-    assert chunk.split(5) == (chunk, IdChunk())
-    assert chunk.split(0) == (IdChunk(), chunk)
+    chunk = chunk_of([1, 2, 3], [-1, -2, -3], [[(7, -4)], [(8, -5)], [(9, -6)]])
+    assert content(chunk[:2]) == ([1, 2], [-1, -2], [[7], [8]], [[-4], [-5]])
+    assert content(chunk[2:]) == ([3], [-3], [[9]], [[-6]])
+    assert content(IdChunk.join([chunk[:1], chunk[1:]])) == content(chunk)
