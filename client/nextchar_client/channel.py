@@ -1,6 +1,8 @@
-"""The connection to a server: how gRPC balances calls over its addresses, and which calls it retries.
+"""The connection to a server: how gRPC balances calls over its addresses, and how it notices that one has vanished.
 
 Stands between the endpoint and the clients. ``AsyncClient`` and the load generator both open their channel here.
+Invariant: no call waits for a server that is gone. One that answers no ping for 20 seconds, or takes more than ten to
+accept a connection, or a name server that takes more than ten to answer, counts as unavailable.
 """
 
 from __future__ import annotations
@@ -11,39 +13,45 @@ from typing import Any
 
 import grpc.aio
 
-from .endpoint import endpoint_complaint
+from .endpoint import endpoint_complaint, is_local
 from .errors import InvalidArgumentError
+from .fork import claim_grpc
 
-SERVICE_CONFIG = {
-    # Calls take turns over all addresses of the endpoint, and skip an address that doesn't answer.
-    "loadBalancingConfig": [{"round_robin": {}}],
-    "methodConfig": [
-        {
-            # Not the health service: a health check must see the server as it is.
-            "name": [{"service": "nextchar.v1.GenerationService"}],
-            "retryPolicy": {
-                # gRPC retries a call only while the server has sent nothing for it, not even headers. That is safe:
-                # generating has no side effect. A server can set the pause in `grpc-retry-pushback-ms`, or forbid the
-                # retry with a negative one.
-                "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
-                "maxAttempts": 5,
-                "initialBackoff": "0.1s",
-                "maxBackoff": "2s",
-                "backoffMultiplier": 2,
-            },
-        }
-    ],
-}
-"""How gRPC itself balances and retries: https://github.com/grpc/grpc/blob/master/doc/service_config.md."""
+# Calls take turns over all addresses of the endpoint, and skip an address that doesn't answer.
+_BALANCING: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
+# They also skip one whose health service says that it takes no calls now: it is loading, or draining. A server without
+# a health service counts as healthy.
+_HEALTH_CHECKED = _BALANCING | {"healthCheckConfig": {"serviceName": ""}}
+
+_OPTIONS = (
+    # A ping after 10 s without a byte from the server, also while a call waits, and the end of the connection if
+    # another 10 s bring no answer. A server that forbids such pings closes the connection, and gRPC then pings half as
+    # often.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),  # otherwise the third ping of a waiting call comes after a minute
+    ("grpc.min_reconnect_backoff_ms", 10_000),  # how long connecting may take: 20 s if left out
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 5_000),  # two minutes if left out, in which a server that is back isn't noticed
+    ("grpc.dns_ares_query_timeout", 10_000),  # two minutes if left out
+    ("grpc.max_receive_message_length", 256 * 2**20),  # above any score of a prompt's length: 4 MiB if left out
+)
 
 
-def open_channel(endpoint: str, *options: tuple[str, Any]) -> grpc.aio.Channel:
-    """Opens a channel to ``endpoint`` with ``SERVICE_CONFIG`` and further gRPC ``options``.
+def open_channel(endpoint: str, *options: tuple[str, Any], health_checked: bool = True) -> grpc.aio.Channel:
+    """Opens a channel to ``endpoint`` with further gRPC ``options``.
 
-    Raises ``InvalidArgumentError`` if the endpoint is malformed, ``RuntimeError`` outside an event loop.
+    Unless it is ``health_checked``, calls also reach servers that say they take none. Raises ``InvalidArgumentError``
+    if the endpoint is malformed, ``RuntimeError`` outside an event loop or in a forked process that can't use gRPC.
     """
     complaint = endpoint_complaint(endpoint)
     if complaint:
         raise InvalidArgumentError(f"endpoint: {complaint}")
     asyncio.get_running_loop()  # outside a loop gRPC would bind the channel to one that never runs
-    return grpc.aio.insecure_channel(endpoint, options=[("grpc.service_config", json.dumps(SERVICE_CONFIG)), *options])
+    claim_grpc()
+    config = json.dumps(_HEALTH_CHECKED if health_checked else _BALANCING)
+    proxied = 0 if is_local(endpoint) else 1
+    return grpc.aio.insecure_channel(
+        endpoint,
+        options=[("grpc.service_config", config), ("grpc.enable_http_proxy", proxied), *_OPTIONS, *options],
+    )

@@ -18,6 +18,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
 from .async_client import AsyncClient
 from .endpoint import DEFAULT_ENDPOINT
 from .errors import CallCancelledError
+from .fork import Origin
 from .options import GenerationOptions
 from .results import Event
 
@@ -40,11 +41,13 @@ def _blocking(
 class Client:
     """``AsyncClient`` for programs without an event loop: the same calls, which block.
 
-    Threads may share it. Use it with ``with``, or ``close`` it; a call that is still running then raises
-    ``CallCancelledError``. Raises ``InvalidArgumentError`` if the endpoint or timeout is malformed.
+    Threads may share it, forked processes can't: there every method raises ``RuntimeError``. Use it with ``with``, or
+    ``close`` it; a call that is still running then raises ``CallCancelledError``. Raises ``InvalidArgumentError`` if
+    the endpoint or timeout is malformed.
     """
 
     def __init__(self, endpoint: str = DEFAULT_ENDPOINT, *, timeout: float | None = None) -> None:
+        self._origin = Origin()
         opened: concurrent.futures.Future[None] = concurrent.futures.Future()
 
         async def live() -> None:
@@ -64,7 +67,7 @@ class Client:
         self._thread = threading.Thread(target=asyncio.run, args=(live(),), name="nextchar-client", daemon=True)
         self._thread.start()
         opened.result()
-        atexit.register(self.close)
+        atexit.register(self._close_at_exit)
 
     def __enter__(self) -> Self:
         return self
@@ -72,21 +75,27 @@ class Client:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        if error is None or self._origin.is_here:  # a forked process that leaves with an error keeps its own
+            self.close()
 
     def close(self) -> None:
         """Ends all calls, closes the connection and stops the thread."""
+        self._origin.require_here()
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._closed.set)
             self._thread.join()
-            atexit.unregister(self.close)
+            atexit.unregister(self._close_at_exit)
+
+    def _close_at_exit(self) -> None:
+        if self._origin.is_here:
+            self.close()
 
     def stream(self, prompt: str = "", **options: Unpack[GenerationOptions]) -> Generator[Event, None, None]:
         """Generates the text that follows ``prompt`` and yields it as it comes; ``GenerationOptions`` has the keywords.
 
         Yields one ``Started``, any number of ``Delta``, and one ``Finished``. An empty prompt is the start of a
-        document. Leaving the loop early cancels the call. Raises ``IncompleteStreamError`` if the stream ends without
-        ``Finished``.
+        document. Leaving the loop early cancels the call. Raises ``IncompleteStreamError`` if the events don't make a
+        whole text.
         """
         events = self._client.stream(prompt, **options)
 
@@ -97,7 +106,7 @@ class Client:
             try:
                 yield event
             except BaseException:  # the reader left the loop; a failure of `following` has ended the stream already
-                if not self._loop.is_closed():
+                if self._origin.is_here and not self._loop.is_closed():
                     self._wait(events.aclose())
                 raise
 
@@ -114,9 +123,13 @@ class Client:
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs ``work`` on the client's loop and returns its result. An interrupt such as Ctrl-C cancels ``work``."""
-        if self._loop.is_closed():
+        try:
+            self._origin.require_here()
+            if self._loop.is_closed():
+                raise RuntimeError("the client is closed")
+        except RuntimeError:
             work.close()
-            raise RuntimeError("the client is closed")
+            raise
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()

@@ -5,15 +5,21 @@ Imports no gRPC, so that the command's help needs none.
 
 from __future__ import annotations
 
+import ipaddress
 import re
+import socket
+from urllib.parse import unquote
 
 DEFAULT_ENDPOINT = "127.0.0.1:50051"
 """The address of a server on this machine that has its default port."""
 
+_HIGHEST_PORT = 65_535
 # Without a port gRPC would silently take 443, and it takes an unknown scheme for a host name.
-_ENDPOINT = re.compile(r"unix(-abstract)?:.+|(dns:(//[^/]*/)?|ipv4:|ipv6:)?[^/]+:\d+")
+_ENDPOINT = re.compile(r"unix(-abstract)?:.+|(dns:(//[^/\s]*/)?|ipv4:|ipv6:)?(?P<addresses>[^/\s]+:[0-9]+)")
+_PORT = re.compile(r":([0-9]+)(?=,|$)")
 _WEB_ADDRESS = re.compile(r"\w+://(?P<rest>[^/]+).*")
 _HOST = re.compile(r"[\w.-]+")
+_LOCAL_NAMES = {"localhost", "ip6-localhost", "ip6-loopback"}
 
 
 def endpoint_complaint(endpoint: str) -> str | None:
@@ -23,8 +29,11 @@ def endpoint_complaint(endpoint: str) -> str | None:
     """
     if not endpoint:
         return f"it is empty; it must be HOST:PORT, such as {DEFAULT_ENDPOINT}"
-    if _ENDPOINT.fullmatch(endpoint):
-        return None
+    if match := _ENDPOINT.fullmatch(endpoint):
+        ports = _PORT.findall(match["addresses"] or "")
+        if all(len(port) < 9 and 0 < int(port) <= _HIGHEST_PORT for port in ports):
+            return None
+        return f"{endpoint!r} has a port outside 1 to {_HIGHEST_PORT}"
     web = _WEB_ADDRESS.fullmatch(endpoint)
     if web and not endpoint.startswith("dns:"):
         rest = web["rest"] if _ENDPOINT.fullmatch(web["rest"]) else f"{web['rest']}:50051"
@@ -32,3 +41,27 @@ def endpoint_complaint(endpoint: str) -> str | None:
     if _HOST.fullmatch(endpoint):
         return f"{endpoint!r} has no port; it must be HOST:PORT, such as {endpoint}:50051"
     return f"{endpoint!r} is invalid; it must be HOST:PORT or another target of gRPC, such as dns:///HOST:PORT"
+
+
+def is_local(endpoint: str) -> bool:
+    """Whether ``endpoint``, or one of its addresses, is of this machine by its form, so that no proxy can reach it."""
+    match = _ENDPOINT.fullmatch(unquote(endpoint))
+    if match is None:
+        return False
+    addresses = match["addresses"]
+    return addresses is None or any(_is_loopback(_PORT.sub("", address)) for address in addresses.split(","))
+
+
+def _is_loopback(host: str) -> bool:
+    host = host.strip("[]").lower().rstrip(".")
+    if host in _LOCAL_NAMES or host.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        try:
+            address = ipaddress.IPv4Address(socket.inet_aton(host))  # short forms, such as 127.1
+        except (OSError, UnicodeEncodeError):
+            return False
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_loopback or address.is_unspecified

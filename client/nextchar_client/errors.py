@@ -1,20 +1,20 @@
 """Everything that can go wrong in a call, as one tree of exceptions.
 
-A call raises only these, plus a plain ``TypeError`` for a wrong Python type or an unknown keyword. Each class stands
-for a gRPC status::
+A call raises only these, plus a plain ``TypeError`` for a wrong Python type or an unknown keyword, and ``RuntimeError``
+if the client is closed or was made in another process. Each class stands for a gRPC status::
 
     NextcharError                   any other status, such as UNKNOWN
     ├── InvalidArgumentError        INVALID_ARGUMENT; also raised, without a status, before a call is made
     ├── NotFoundError               NOT_FOUND: no such model or health service
     ├── FailedPreconditionError     FAILED_PRECONDITION
     ├── UnauthenticatedError        UNAUTHENTICATED
-    ├── ResourceExhaustedError      RESOURCE_EXHAUSTED: the server's queue is full, or a message is too large
+    ├── ResourceExhaustedError      RESOURCE_EXHAUSTED: the server is full, or a message is too large
     ├── UnavailableError            UNAVAILABLE: no server answers, or it is loading or shutting down
     ├── DeadlineExceededError       DEADLINE_EXCEEDED: ``timeout`` passed
     ├── CallCancelledError          CANCELLED by the server, or the client was closed during the call
     ├── UnimplementedError          UNIMPLEMENTED: this version of the server can't do that
-    ├── InternalError               INTERNAL: a bug in the server; its log has the request id
-    └── IncompleteStreamError       the stream ended with OK, but without its last event
+    └── InternalError               INTERNAL: a bug in the server; its log has the request id
+        └── IncompleteStreamError   the events of a stream don't make a whole text; without a status
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class UnauthenticatedError(NextcharError):
 
 
 class ResourceExhaustedError(NextcharError):
-    """The server's queue stayed full through all retries, or a message is larger than gRPC allows."""
+    """The server stayed full through all retries, or a message is larger than gRPC allows."""
 
 
 class UnavailableError(NextcharError):
@@ -79,8 +79,11 @@ class InternalError(NextcharError):
     """A bug in the server."""
 
 
-class IncompleteStreamError(NextcharError):
-    """A stream ended with status OK but without ``Finished``: its text may be cut."""
+class IncompleteStreamError(InternalError):
+    """The text of a call isn't whole: events are missing, repeated or out of order, or contradict each other.
+
+    The message says which one was expected. A server or a proxy lost messages.
+    """
 
 
 _CLASSES: dict[str, type[NextcharError]] = {

@@ -23,6 +23,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 
+from cyclopts import App
+from cyclopts.argument import ArgumentCollection
+
 from nextchar_cli.command_line import make_app, run
 
 from ..errors import (
@@ -68,9 +71,18 @@ class CommandError(Exception):
         self.code = code
 
 
+def _ignore_empty(_: App, __: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Ignores an empty variable, with which Compose files and shells pass an absent value on."""
+    for argument in arguments:
+        argument.tokens = [
+            token for token in argument.tokens if token.source != "env" or os.environ.get(token.keyword or "")
+        ]
+
+
 app = make_app(
     "nextchar",
     "Generates and scores text with the character-level models of a nextchar server.",
+    readers=(_ignore_empty,),
     exit_codes="Exit codes:" + (__doc__ or "").partition("Exit codes:")[2].rstrip(),
 )
 for _name, _purpose in COMMANDS.items():

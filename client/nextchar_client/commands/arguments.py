@@ -178,7 +178,9 @@ File = Annotated[
 
 
 def text_of(argument: str | None, file: str | None, *, name: str) -> str | None:
-    """Returns the text of the argument ``name``, or of the file exactly as it is; None if both are absent.
+    """Returns the text of the argument ``name``, or of the file; None if both are absent.
+
+    The file's text is exactly as it is, except for a byte order mark at its start, which belongs to the encoding.
 
     Raises ``UsageError`` if both are given, or if the file can't be read or isn't UTF-8.
     """
@@ -194,7 +196,7 @@ def text_of(argument: str | None, file: str | None, *, name: str) -> str | None:
     except (OSError, ValueError) as error:  # a name with a null byte is a ValueError
         raise UsageError(f"--file: cannot read {source}: {getattr(error, 'strerror', error)}") from None
     try:
-        return data.decode()
+        return data.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise UsageError(
             f"--file: {source}: byte 0x{data[error.start]:02x} at offset {error.start} is not UTF-8"

@@ -15,7 +15,7 @@ from ..endpoint import DEFAULT_ENDPOINT
 from ..results import Delta, Event, Finished, FinishReason, Started
 from . import CommandError, ExitCode, calling
 from .arguments import Endpoint, File, GenerationArguments, Json, Text, text_of
-from .output import say, write, write_json
+from .output import say, write, write_json, write_text
 
 
 def generate(
@@ -82,7 +82,7 @@ class _Writer:
             case Delta():
                 self._first_after = self._first_after or time.perf_counter() - self._began
                 if not self._json:
-                    write(event.text)
+                    write_text(event.text)
                     self._last = event.text[-1:]
             case Finished():
                 self.finished = event

@@ -1,17 +1,24 @@
 """The output of the commands: results on standard output, complaints on standard error.
 
-On a pipe, output is plain UTF-8, whatever the locale, and a line of a table is neither wrapped nor cut.
+On a pipe, output is plain UTF-8, whatever the locale, and a line of a table is neither wrapped nor cut. Invariant: no
+character of a server steers the terminal; a generated text on a pipe is exactly as it came.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import math
 import shutil
 import sys
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
+from nextchar_cli.printable import one_line, printable
+
+_STEERING = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+"""Categories of Unicode that can steer a terminal: controls, formats (also of the reading order), line ends."""
 _WIDTH = 100_000  # columns of a table: wider than any, so that rich neither wraps nor cuts
 
 
@@ -21,9 +28,36 @@ def write(text: str) -> None:
     sys.stdout.buffer.flush()
 
 
+def write_text(text: str) -> None:
+    """Writes generated ``text``: exactly as it is, but on a terminal with escapes of the characters that steer it."""
+    if sys.stdout.isatty() and not text.isprintable():
+        text = "".join(printable(character) if _steers(character) else character for character in text)
+    write(text)
+
+
 def write_json(value: dict[str, Any]) -> None:
-    """Writes ``value`` as a line of JSON."""
-    write(json.dumps(value, ensure_ascii=False) + "\n")
+    """Writes ``value`` as a line of JSON. A number that JSON lacks, such as NaN, becomes null."""
+    line = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False)
+    if not line.isprintable():
+        line = "".join(json.dumps(character)[1:-1] if _steers(character) else character for character in line)
+    write(line + "\n")
+
+
+def _finite(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: _finite(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_finite(item) for item in value]
+        case float() if not math.isfinite(value):
+            return None
+    return value
+
+
+def _steers(character: str) -> bool:
+    return (
+        character not in "\n\t" and unicodedata.category(character) in _STEERING and printable(character) != character
+    )
 
 
 def write_table(rows: Sequence[Sequence[str]], *, headings: Sequence[str] = ()) -> None:
@@ -36,7 +70,7 @@ def write_table(rows: Sequence[Sequence[str]], *, headings: Sequence[str] = ()) 
     for heading in headings or rows[0]:
         table.add_column(heading if headings else "", no_wrap=True)
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     text = io.StringIO()
     console = Console(file=text, width=_WIDTH, force_terminal=sys.stdout.isatty(), markup=False, highlight=False)
     console.print(table)
@@ -47,7 +81,7 @@ def write_records(rows: Sequence[Sequence[str]], *, headings: Sequence[str]) -> 
     """Writes ``rows`` as a table or, on a terminal that is too narrow for it, one below the other, a cell per line."""
     from rich.cells import cell_len
 
-    widths = [max(map(cell_len, column)) for column in zip(headings, *rows, strict=True)]
+    widths = [max(cell_len(printable(cell)) for cell in column) for column in zip(headings, *rows, strict=True)]
     if not sys.stdout.isatty() or sum(widths) + 2 * (len(widths) - 1) <= shutil.get_terminal_size().columns:
         write_table(rows, headings=headings)
         return
@@ -58,7 +92,7 @@ def write_records(rows: Sequence[Sequence[str]], *, headings: Sequence[str]) -> 
 
 def say(message: str) -> None:
     """Writes a line to standard error."""
-    print(f"nextchar: {message}", file=sys.stderr, flush=True)
+    print(f"nextchar: {one_line(message)}", file=sys.stderr, flush=True)
 
 
 def complain(message: str) -> None:

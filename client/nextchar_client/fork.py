@@ -1,0 +1,43 @@
+"""Forked processes: a client belongs to the process that made it, and says so in another one.
+
+A fork copies memory and connections, but none of the threads that gRPC and a client's event loop run on. There a call
+would hang or crash, so each client checks first. Invariant: in a forked process nothing of gRPC is touched.
+"""
+
+from __future__ import annotations
+
+import os
+
+_grpc_process: int | None = None  # the process that opened the first channel
+
+
+class Origin:
+    """The process in which a client was made."""
+
+    def __init__(self) -> None:
+        self._process = os.getpid()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this is that process."""
+        return os.getpid() == self._process
+
+    def require_here(self) -> None:
+        """Raises ``RuntimeError`` in any other process."""
+        if not self.is_here:
+            raise RuntimeError(
+                f"this client was made in process {self._process} and can't be used in process {os.getpid()}, which "
+                "was forked from it; make a new client in the forked process"
+            )
+
+
+def claim_grpc() -> None:
+    """Declares that this process uses gRPC. Raises ``RuntimeError`` if it was forked from one that does."""
+    global _grpc_process
+    if _grpc_process is None:
+        _grpc_process = os.getpid()
+    elif _grpc_process != os.getpid():
+        raise RuntimeError(
+            f"gRPC already ran in process {_grpc_process}, from which this one was forked, and can't run in both; "
+            "start this process by 'spawn' or 'forkserver' instead of fork, or fork before the first client is made"
+        )

@@ -1,0 +1,83 @@
+"""The tries of one call: which failures are worth another try, and how long to pause before it.
+
+Only calls of which nothing has come are tried again; that is safe, because generating has no side effect. Our own and
+not gRPC's retries, because gRPC pauses for as long as a server asks, without a limit, and gives up after five tries.
+Invariant: no pause is longer than ``MOST_PAUSE``, and none ends after the timeout of the call or ``MOST_SECONDS`` after
+its start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+
+import grpc
+import grpc.aio
+
+MOST_SECONDS = 60.0
+"""How long after its start a call is still tried again."""
+MOST_PAUSE = 10.0
+"""Longest pause before a try, in seconds, even if the server asks for a longer one; up to a quarter is added."""
+MOST_TRIES_UNAVAILABLE = 5
+"""Tries of a call that no server takes. A call that a busy server turns away is tried until ``MOST_SECONDS``."""
+
+_FIRST_PAUSE = 0.1
+_LONGEST_GROWN_PAUSE = 2.0
+_PUSHBACK_KEY = "grpc-retry-pushback-ms"
+_SPREAD = 0.25  # callers that were turned away together come back apart
+
+_draw = random.Random()  # noqa: S311 - a pause is no secret
+
+
+class Retries:
+    """The tries of a call that starts now and may take ``timeout`` seconds in all; None means no limit."""
+
+    def __init__(self, timeout: float | None) -> None:
+        self._began = time.monotonic()
+        self._timeout = timeout
+        self._failures = 0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """The timeout of the next try, in seconds."""
+        return None if self._timeout is None else max(0.0, self._timeout - self._passed)
+
+    async def pause(self, failure: grpc.aio.AioRpcError) -> bool:
+        """Waits until it is time for another try after ``failure``. Returns False at once if there should be none."""
+        self._failures += 1
+        seconds = self._pause_after(failure)
+        limit = MOST_SECONDS if self._timeout is None else min(self._timeout, MOST_SECONDS)
+        if seconds is None or self._passed + seconds >= limit:
+            return False
+        await asyncio.sleep(seconds)
+        return True
+
+    @property
+    def _passed(self) -> float:
+        return time.monotonic() - self._began
+
+    def _pause_after(self, failure: grpc.aio.AioRpcError) -> float | None:
+        """Seconds to wait after ``failure``; None if another try is pointless or the server forbids it."""
+        if not self._is_worth_a_try(failure):
+            return None
+        asked = failure.trailing_metadata().get(_PUSHBACK_KEY)
+        if asked is None:
+            grown = min(_FIRST_PAUSE * 2 ** (self._failures - 1), _LONGEST_GROWN_PAUSE)
+            return grown * _draw.uniform(1 - _SPREAD, 1 + _SPREAD)
+        try:
+            seconds = int(asked) / 1000
+        except ValueError:
+            return None  # as gRPC has it: https://github.com/grpc/proposal/blob/master/A6-client-retries.md
+        return None if seconds < 0 else float(min(seconds, MOST_PAUSE) * _draw.uniform(1, 1 + _SPREAD))
+
+    def _is_worth_a_try(self, failure: grpc.aio.AioRpcError) -> bool:
+        match failure.code():
+            case grpc.StatusCode.UNAVAILABLE:
+                return self._failures < MOST_TRIES_UNAVAILABLE
+            case grpc.StatusCode.RESOURCE_EXHAUSTED:
+                return "message larger than max" not in (failure.details() or "")  # it stays as large
+            case grpc.StatusCode.CANCELLED:
+                # By gRPC in the server, which dropped the call before any code of ours saw it.
+                return "request-id" not in failure.trailing_metadata()
+        return False
