@@ -11,12 +11,13 @@ import gzip
 import os
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
 import grpc.aio
 
-from benchmarks.http2 import Connection
+from benchmarks.http2 import MAX_WINDOW, Connection
 from nextchar.v1 import generation_pb2 as pb
 
 _SERVICE = "/nextchar.v1.GenerationService/"
@@ -30,7 +31,16 @@ Attack = Callable[[int, int, int], Coroutine[Any, Any, None]]
 
 async def alternatives(callers: int, port: int, _: int) -> None:
     """Reads endless streams with 20 alternatives per character."""
-    await _repeat(callers, port, "GenerateStream", _long(20), streams=True)
+    message = _long(20)
+
+    async def read() -> None:
+        connection = await Connection.open(port, window=MAX_WINDOW)
+        serving = asyncio.create_task(connection.serve())
+        while not serving.done():
+            connection.call(_SERVICE + "GenerateStream", message)
+            await asyncio.wait([serving, asyncio.create_task(connection.ended())], return_when="FIRST_COMPLETED")
+
+    await _all(callers, read)
 
 
 async def texts(callers: int, port: int, _: int) -> None:
@@ -156,23 +166,16 @@ def _biased(keys: int) -> bytes:
     return pb.GenerateRequest(parameters=parameters).SerializeToString()
 
 
-async def _repeat(callers: int, port: int, method: str, message: bytes, *, streams: bool = False) -> None:
+async def _repeat(callers: int, port: int, method: str, message: bytes) -> None:
     """Repeats one call, each caller on a connection of its own, whatever becomes of it."""
 
     async def call() -> None:
         options = [*_OPTIONS, ("grpc.use_local_subchannel_pool", 1)]
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
             unary: Any = channel.unary_unary(_SERVICE + method)
-            stream: Any = channel.unary_stream(_SERVICE + method)
             while True:
-                try:
-                    if streams:
-                        async for _ in stream(message):
-                            pass
-                    else:
-                        await unary(message)
-                except grpc.aio.AioRpcError:
-                    await asyncio.sleep(0)
+                with suppress(grpc.aio.AioRpcError):
+                    await unary(message)
 
     await _all(callers, call)
 

@@ -10,19 +10,24 @@ import struct
 from collections.abc import Mapping
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_DATA, _HEADERS, _RESET, _SETTINGS, _PING, _GOAWAY = 0, 1, 3, 4, 6, 7
+_DATA, _HEADERS, _RESET, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
 _END_STREAM, _END_HEADERS, _ACKNOWLEDGEMENT = 0x1, 0x4, 0x1
 _INITIAL_WINDOW = 4
 _CANCEL = 8
+_FIRST_WINDOW = 2**16 - 1  # of a connection
+
+MAX_WINDOW = 2**31 - 1
+"""Largest window, in bytes: with it a server may send as fast as it can."""
 
 
 class Connection:
-    """One connection of which nobody reads the answers. Stream windows are ``window`` bytes, and never grow."""
+    """One connection, whose answers are dropped unread. Windows of streams are ``window`` bytes, and never grow."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
         self._next_stream = 1
+        self._ended = asyncio.Semaphore(0)
 
     @classmethod
     async def open(cls, port: int, *, window: int) -> Connection:
@@ -30,6 +35,8 @@ class Connection:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         connection = cls(reader, writer)
         writer.write(_PREFACE + _frame(_SETTINGS, 0, 0, struct.pack(">HI", _INITIAL_WINDOW, window)))
+        if window > _FIRST_WINDOW:
+            writer.write(_frame(_WINDOW_UPDATE, 0, 0, struct.pack(">I", window - _FIRST_WINDOW)))
         await writer.drain()
         return connection
 
@@ -59,8 +66,12 @@ class Connection:
         """Waits until the operating system has taken what was sent. Raises ``OSError`` if the server hung up."""
         await self._writer.drain()
 
+    async def ended(self) -> None:
+        """Waits until one more call has ended. ``serve`` has to run meanwhile."""
+        await self._ended.acquire()
+
     async def serve(self) -> None:
-        """Acknowledges settings and pings, and ignores all else, until the server hangs up."""
+        """Acknowledges settings and pings, and drops all else, until the server hangs up."""
         while True:
             try:
                 head = await self._reader.readexactly(9)
@@ -70,6 +81,8 @@ class Connection:
                 return
             if kind in (_SETTINGS, _PING) and not flags & _ACKNOWLEDGEMENT:
                 self._writer.write(_frame(kind, _ACKNOWLEDGEMENT, 0, payload if kind == _PING else b""))
+            if kind == _RESET or (kind == _HEADERS and flags & _END_STREAM):
+                self._ended.release()
             if kind == _GOAWAY:
                 return
 
