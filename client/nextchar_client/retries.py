@@ -63,13 +63,13 @@ class Retries:
             return None
         asked = failure.trailing_metadata().get(_PUSHBACK_KEY)
         if asked is None:
-            grown = min(_FIRST_PAUSE * 2 ** (self._failures - 1), _LONGEST_GROWN_PAUSE)
+            grown = min(_FIRST_PAUSE * 2.0 ** (self._failures - 1), _LONGEST_GROWN_PAUSE)
             return grown * _draw.uniform(1 - _SPREAD, 1 + _SPREAD)
         try:
             seconds = int(asked) / 1000
         except ValueError:
             return None  # as gRPC has it: https://github.com/grpc/proposal/blob/master/A6-client-retries.md
-        return None if seconds < 0 else float(min(seconds, MOST_PAUSE) * _draw.uniform(1, 1 + _SPREAD))
+        return None if seconds < 0 else min(seconds, MOST_PAUSE) * _draw.uniform(1, 1 + _SPREAD)
 
     def _is_worth_a_try(self, failure: grpc.aio.AioRpcError) -> bool:
         match failure.code():
