@@ -76,7 +76,7 @@ def test_gzip_is_unpacked(tmp_path: Path) -> None:
     assert corpus_of(tmp_path, packed, suffix=".txt.gz").text == "한글\n" * 1000
 
 
-@pytest.mark.parametrize("content", [gzip.compress(b"text" * 100)[:-20], b"plain text"])
+@pytest.mark.parametrize("content", [gzip.compress(b"text" * 100)[:-20], b"plain text"], ids=["cut off", "plain"])
 def test_gzip_that_is_damaged_is_named(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(CorpusError, match=r"0\.txt\.gz: not gzip, damaged or cut off"):
         _ = corpus_of(tmp_path, content, suffix=".txt.gz").text
