@@ -6,7 +6,17 @@ from typing import Any, cast
 import pytest
 
 from nextchar.v1 import generation_pb2 as pb
-from nextchar_client import FinishReason, GenerationOptions, InvalidArgumentError, Model, Replay, conversion
+from nextchar_client import (
+    AlternativeCharacter,
+    CharacterLogprob,
+    FinishReason,
+    GenerationOptions,
+    InternalError,
+    InvalidArgumentError,
+    Model,
+    Replay,
+    conversion,
+)
 
 
 def parameters(**options: Any) -> pb.GenerationParameters:
@@ -131,3 +141,43 @@ def test_each_field_of_a_model_is_carried_over() -> None:
             setattr(message, name, type(getattr(message, name))(number))
     expected = {name: getattr(message, name) for name in names}
     assert dataclasses.asdict(conversion.model(message)) == expected | {"replay": "exact", "alphabet": ("a", "b")}
+
+
+def scored(text: str, **columns: Any) -> tuple[CharacterLogprob, ...]:
+    message = pb.ScoreResponse(text=text, character_logprobs=pb.CharacterLogprobs(**columns))
+    return conversion.score(message).characters
+
+
+def test_columns_of_log_probabilities_become_one_entry_per_character() -> None:
+    assert scored(
+        "ab",
+        logprobs=[-0.5, -1],
+        alternatives_per_character=2,
+        alternatives="xy\uffff\ufffe",
+        alternative_logprobs=[-2, -3, -4, 0],
+    ) == (
+        CharacterLogprob("a", -0.5, (AlternativeCharacter("x", -2), AlternativeCharacter("y", -3))),
+        CharacterLogprob("b", -1, (AlternativeCharacter("", -4),)),  # the end of the document, and none
+    )
+
+
+def test_log_probabilities_may_have_no_alternatives_and_may_be_absent() -> None:
+    assert scored("a", logprobs=[-0.5]) == (CharacterLogprob("a", -0.5, ()),)
+    assert scored("a") == ()
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"logprobs": [-1]},
+        {"logprobs": [-1, -1, -1]},
+        {"logprobs": [-1, -1], "alternatives_per_character": 2**32 - 1},
+        {"logprobs": [-1, -1], "alternatives_per_character": 1, "alternatives": "xy"},
+        {"logprobs": [-1, -1], "alternatives_per_character": 1, "alternative_logprobs": [-1, -1]},
+        {"logprobs": [-1, -1], "alternatives": "x", "alternative_logprobs": [-1]},
+        {"alternatives_per_character": 1, "alternatives": "xy", "alternative_logprobs": [-1, -1]},
+    ],
+)
+def test_columns_that_do_not_belong_to_the_text_are_an_error(columns: dict[str, Any]) -> None:
+    with pytest.raises(InternalError, match="for a text of 2 characters, the server sent"):
+        scored("ab", **columns)

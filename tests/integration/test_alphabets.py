@@ -113,7 +113,7 @@ async def test_the_stream_is_the_runners_text_in_whole_characters(models: Models
             assert [delta.offset for delta in deltas] == [
                 sum(len(before.text) for before in deltas[:n]) for n in range(len(deltas))
             ]
-            logprobs = [entry.logprob for delta in deltas for entry in delta.logprobs]
+            logprobs = [logprob for delta in deltas for logprob in delta.character_logprobs.logprobs]
             of_ids = iter(steps.logprob[read:, 0].tolist())
             assert logprobs == pytest.approx([sum(next(of_ids) for _ in range(n)) for n in lengths[:most]], abs=1e-5)
 
@@ -132,8 +132,9 @@ async def test_echo_score_and_stop_sequences_are_of_characters(models: Models, s
         end = plain.index(stop)
         assert await serving.text("서울", seed=seed, max_characters=60, stop_sequences=[stop]) == plain[:end]
         scored = await serving.stub.Score(pb.ScoreRequest(text="값 없는 Café"))
-        assert "".join(entry.character for entry in scored.characters) == "값 없는 Café"
-        assert sum(entry.logprob for entry in scored.characters) == pytest.approx(scored.total_logprob, abs=1e-4)
+        assert scored.text == "값 없는 Café"
+        assert len(scored.character_logprobs.logprobs) == len(scored.text)
+        assert sum(scored.character_logprobs.logprobs) == pytest.approx(scored.total_logprob, abs=1e-4)
         description = (await serving.stub.GetModel(pb.GetModelRequest())).model
         assert description.alphabet_kind == kind
 

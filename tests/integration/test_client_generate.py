@@ -105,10 +105,10 @@ def test_a_prompt_comes_from_standard_input(server: ScriptedServer, run: Run, mo
 
 
 def test_json_prints_one_object_per_event(server: ScriptedServer, run: Run) -> None:
-    place = pb.CharacterLogprob(
-        character="a", logprob=-0.5, alternatives=[pb.AlternativeCharacter(character="b", logprob=-1)]
+    columns = pb.CharacterLogprobs(
+        logprobs=[-0.5], alternatives_per_character=1, alternatives="b", alternative_logprobs=[-1]
     )
-    with_logprobs = pb.GenerateStreamResponse(delta=pb.Delta(text="a", logprobs=[place]))
+    with_logprobs = pb.GenerateStreamResponse(delta=pb.Delta(text="a", character_logprobs=columns))
     server.scripts = [[STARTED, with_logprobs, FINISHED]]
     code, output, _ = run("generate", "--json", "--newline", "--top-logprobs", "1")
     assert code == 0

@@ -66,10 +66,12 @@ def test_models_as_json_is_one_object_per_model(server: ScriptedServer, run: Run
 
 
 def score_response() -> pb.ScoreResponse:
-    place = pb.CharacterLogprob(
-        character="\n", logprob=-0.5, alternatives=[pb.AlternativeCharacter(character="b", logprob=-1)]
+    columns = pb.CharacterLogprobs(
+        logprobs=[-0.5], alternatives_per_character=1, alternatives="b", alternative_logprobs=[-1]
     )
-    return pb.ScoreResponse(model="tiny", characters=[place], total_logprob=-0.5, bits_per_character=0.7213)
+    return pb.ScoreResponse(
+        model="tiny", text="\n", character_logprobs=columns, total_logprob=-0.5, bits_per_character=0.7213
+    )
 
 
 def test_score_prints_total_and_bits(server: ScriptedServer, run: Run) -> None:

@@ -42,9 +42,17 @@ async def test_generate_returns_the_text_of_generate_stream(serving: Serving) ->
     parameters = pb.GenerationParameters(seed=3, max_characters=60, top_logprobs=2, echo=True)
     whole = await serving.stub.Generate(pb.GenerateRequest(prompt="the", parameters=parameters))
     stream = serving.stub.GenerateStream(pb.GenerateStreamRequest(prompt="the", parameters=parameters))
-    deltas = [event.delta async for event in stream]
+    deltas = [event.delta async for event in stream if event.HasField("delta")]
     assert whole.text == "".join(delta.text for delta in deltas)
-    assert list(whole.logprobs) == [entry for delta in deltas for entry in delta.logprobs]
+    joined = pb.CharacterLogprobs()
+    for delta in deltas:
+        columns = delta.character_logprobs
+        joined.alternatives_per_character = columns.alternatives_per_character
+        joined.logprobs.extend(columns.logprobs)
+        joined.alternatives += columns.alternatives
+        joined.alternative_logprobs.extend(columns.alternative_logprobs)
+    assert whole.character_logprobs == joined
+    assert len(joined.logprobs) == len(whole.text)
     assert whole.finished.finish_reason == pb.FINISH_REASON_MAX_CHARACTERS
 
 
@@ -188,20 +196,26 @@ async def test_a_bias_forbids_a_character(serving: Serving) -> None:
 
 async def test_logprobs_are_those_of_the_model_and_lead_with_the_likeliest(serving: Serving) -> None:
     stream = serving.stream("the", temperature=0.0, max_characters=30, top_logprobs=3)
-    entries = [entry async for event in stream for entry in event.delta.logprobs]
-    assert len(entries) == 30
-    for entry in entries:
-        assert [other.logprob for other in entry.alternatives] == sorted(
-            (other.logprob for other in entry.alternatives), reverse=True
-        )
-        assert entry.alternatives[0].character == entry.character  # greedy takes the likeliest
-        assert entry.alternatives[0].logprob == entry.logprob <= 0
+    text = ""
+    async for event in stream:
+        text += event.delta.text
+        columns = event.delta.character_logprobs
+        for n, (character, logprob) in enumerate(zip(event.delta.text, columns.logprobs, strict=True)):
+            place = slice(3 * n, 3 * n + 3)
+            others = list(columns.alternative_logprobs[place])
+            assert others == sorted(others, reverse=True)
+            assert columns.alternatives[place][0] == character  # greedy takes the likeliest
+            assert others[0] == logprob <= 0
+    assert len(text) == 30
 
 
 async def test_score_returns_the_log_probabilities_of_generation(serving: Serving) -> None:
     stream = serving.stream("", seed=4, max_characters=50, top_logprobs=0)
-    entries = [entry async for event in stream for entry in event.delta.logprobs]
-    score = await serving.stub.Score(pb.ScoreRequest(text="".join(entry.character for entry in entries)))
-    assert [entry.logprob for entry in score.characters] == [entry.logprob for entry in entries]
-    assert score.total_logprob == pytest.approx(sum(entry.logprob for entry in entries))
+    deltas = [event.delta async for event in stream]
+    text = "".join(delta.text for delta in deltas)
+    logprobs = [logprob for delta in deltas for logprob in delta.character_logprobs.logprobs]
+    score = await serving.stub.Score(pb.ScoreRequest(text=text))
+    assert score.text == text
+    assert list(score.character_logprobs.logprobs) == logprobs
+    assert score.total_logprob == pytest.approx(sum(logprobs))
     assert score.bits_per_character == pytest.approx(-score.total_logprob / 50 / 0.6931471805599453)

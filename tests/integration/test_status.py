@@ -79,7 +79,7 @@ async def test_a_long_unknown_name_fits_into_the_trailers(serving: Serving) -> N
 async def test_the_largest_answer_reaches_a_client_of_default_settings(tiny: TinyModel, serve: Serve) -> None:
     async with serve(tiny.int8) as serving:
         request = pb.ScoreRequest(text=(tiny.text * 20)[:11_900], top_logprobs=20)
-        assert len((await serving.stub.Score(request)).characters) == 11_900
+        assert len((await serving.stub.Score(request)).character_logprobs.logprobs) == 11_900
 
 
 async def test_features_that_this_version_does_not_serve_are_unimplemented(serving: Serving) -> None:

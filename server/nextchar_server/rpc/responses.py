@@ -20,6 +20,8 @@ from ..catalog import ServedModel
 from ..engine.stream import End
 from ..text import Logprobs, TextChunk
 
+_LENGTH_DELIMITED = 2  # a wire type of protobuf
+
 FINISH_REASONS = {
     End.COUNT: pb.FINISH_REASON_MAX_CHARACTERS,
     End.BOUNDARY: pb.FINISH_REASON_END_OF_DOCUMENT,
@@ -59,8 +61,9 @@ class StreamedText:
     def add(self, chunk: TextChunk) -> None:
         """Adds more text; nothing if ``chunk`` is empty."""
         if chunk.text:
-            delta = pb.Delta(text=chunk.text, offset=self._offset, character_logprobs=_columns(chunk.logprobs))
-            self._made.append(pb.GenerateStreamResponse(delta=delta))
+            message = pb.GenerateStreamResponse(delta=pb.Delta(text=chunk.text, offset=self._offset))
+            _fill(message.delta.character_logprobs, chunk.logprobs)
+            self._made.append(message)
             self._offset += len(chunk.text)
 
     def finish(self, event: pb.Finished) -> None:
@@ -100,12 +103,9 @@ class WholeText:
     def response(self) -> pb.GenerateResponse:
         """Returns the events, joined."""
         whole = TextChunk.join(self._parts)
-        return pb.GenerateResponse(
-            started=self._started,
-            text=whole.text,
-            finished=self._finished,
-            character_logprobs=_columns(whole.logprobs),
-        )
+        message = pb.GenerateResponse(started=self._started, text=whole.text, finished=self._finished)
+        _fill(message.character_logprobs, whole.logprobs)
+        return message
 
 
 def score(
@@ -113,16 +113,17 @@ def score(
 ) -> pb.ScoreResponse:
     """The score of the text of ``parts``; ``ids`` are the log-probabilities of its ids, in nats."""
     whole = TextChunk.join(parts)
-    total = math.fsum(np.concatenate(ids).tolist())
-    return pb.ScoreResponse(
+    total = float(np.concatenate(ids).sum(dtype=np.float64))
+    message = pb.ScoreResponse(
         request_id=request_id,
         model=served.name,
         model_digest=served.runner.digest,
         total_logprob=total,
         bits_per_character=-total / math.log(2) / len(whole.text),
         text=whole.text,
-        character_logprobs=_columns(whole.logprobs),
     )
+    _fill(message.character_logprobs, whole.logprobs)
+    return message
 
 
 def model(served: ServedModel, *, is_default: bool) -> pb.Model:
@@ -150,12 +151,25 @@ def model(served: ServedModel, *, is_default: bool) -> pb.Model:
     )
 
 
-def _columns(logprobs: Logprobs | None) -> pb.CharacterLogprobs | None:
+def _fill(message: pb.CharacterLogprobs, logprobs: Logprobs | None) -> None:
+    """Puts ``logprobs`` into the empty ``message``; nothing if there are none."""
     if logprobs is None:
-        return None
-    return pb.CharacterLogprobs(
-        logprobs=logprobs.own.tolist(),
-        alternatives_per_character=logprobs.alternatives.shape[1],
-        alternatives=logprobs.alternatives.tobytes().decode("utf-32-le"),
-        alternative_logprobs=logprobs.alternative_logprobs.ravel().tolist(),
+        return
+    message.MergeFromString(
+        _packed(message.LOGPROBS_FIELD_NUMBER, logprobs.own)
+        + _packed(message.ALTERNATIVE_LOGPROBS_FIELD_NUMBER, logprobs.alternative_logprobs)
     )
+    message.alternatives_per_character = logprobs.alternatives.shape[1]
+    message.alternatives = logprobs.alternatives.astype("<u4", copy=False).tobytes().decode("utf-32-le")
+
+
+def _packed(field: int, values: NDArray[np.float32]) -> bytes:
+    """Returns ``values`` as a packed field of a message (https://protobuf.dev/programming-guides/encoding/#packed).
+
+    Parsing this copies them at once, 15 to 30 times as fast as adding a list of Python's floats.
+    """
+    head, size = bytearray([field << 3 | _LENGTH_DELIMITED]), values.nbytes
+    while size > 0x7F:
+        head.append(size & 0x7F | 0x80)
+        size >>= 7
+    return bytes([*head, size]) + values.astype("<f4", copy=False).tobytes()
