@@ -50,6 +50,7 @@ class HttpPort:
         self._closing = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
         self._listeners: list[socket.socket] = []
+        self._transports: dict[web.RequestHandler, asyncio.Transport] = {}  # the oldest first
         self._worked = 0.0  # processor time of the thread at the end of the last pause
 
     async def open(self, host: str, port: int) -> int:
@@ -80,18 +81,17 @@ class HttpPort:
             max_field_size=_MAX_LINE,
             max_headers=_MAX_HEADERS,
         )
-        async with asyncio.TaskGroup() as accepting:
-            tasks = [accepting.create_task(self._accept(listener, server)) for listener in self._listeners]
-            await self._closing.wait()
-            for task in tasks:
-                task.cancel()
+        tasks = [asyncio.create_task(self._accept(listener, server)) for listener in self._listeners]
+        await self._closing.wait()
+        for task in tasks:
+            task.cancel()
         for listener in self._listeners:
             listener.close()
-        await server.shutdown(0)
+        for transport in self._transports.values():
+            transport.abort()
 
     async def _accept(self, listener: socket.socket, server: web.Server) -> None:
         loop = asyncio.get_running_loop()
-        transports: dict[web.RequestHandler, asyncio.Transport] = {}  # the oldest first
         while True:
             try:
                 connection, _ = await loop.sock_accept(listener)
@@ -100,10 +100,11 @@ class HttpPort:
                 await asyncio.sleep(_RETRY)
                 continue
             loop.call_later(LIFETIME, transport.abort)
-            transports = {each: transports[each] for each in server.connections if each in transports}
-            if len(transports) >= MAX_CONNECTIONS:
-                next(iter(transports.values())).abort()
-            transports[handler] = transport
+            open_ones = server.connections
+            self._transports = {each: self._transports[each] for each in open_ones if each in self._transports}
+            if len(self._transports) >= MAX_CONNECTIONS:
+                next(iter(self._transports.values())).abort()
+            self._transports[handler] = transport
             used, self._worked = time.thread_time() - self._worked, time.thread_time()
             await asyncio.sleep(_PAUSE * used)
 
