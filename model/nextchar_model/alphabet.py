@@ -205,9 +205,9 @@ class Alphabet:
             return Spelling(text, ids, lengths), missing
         parts, lengths = (codes, np.ones(len(codes), np.int64)) if self.kind == "characters" else decomposed(codes)
         ids = self._table[np.minimum(parts, len(self._table) - 1)].astype(np.int64)
-        if not len(codes):
-            return Spelling(text, ids, lengths), np.zeros(0, np.bool_)
-        missing = np.logical_or.reduceat(ids == _NONE, np.cumsum(lengths) - lengths)
+        missing = np.zeros(len(codes), np.bool_)
+        if len(ids) and ids.min() == _NONE:
+            missing = np.logical_or.reduceat(ids == _NONE, np.cumsum(lengths) - lengths)
         return Spelling(text, ids, lengths), missing
 
     @cached_property

@@ -45,7 +45,7 @@ def reference(alphabet: Alphabet, text: str, filler: str) -> tuple[str, list[lis
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("unknown", ["skip", "replace"])
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(symbols=ALPHABETS, text=TEXTS, data=st.data())
 def test_spelling_is_that_of_the_reference(
     kind: Kind, unknown: Unknown, symbols: str, text: str, data: st.DataObject
@@ -79,7 +79,7 @@ def test_every_text_has_its_normal_forms(text: str) -> None:
     assert decompose(text) == unicodedata.normalize("NFD", text)
 
 
-@settings(max_examples=200)
+@settings(max_examples=60)
 @given(text=st.text(st.sampled_from("e\u0301\u0323\u0344\u0f73\u0f72\u0f71\u1100\u1161ạ\u0345"), min_size=32))
 def test_long_runs_of_marks_have_their_normal_forms(text: str) -> None:
     text = f"a{text}" + "\u0301\u0323" * 20
