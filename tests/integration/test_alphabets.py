@@ -139,11 +139,12 @@ async def test_echo_score_and_stop_sequences_are_of_characters(models: Models, s
         assert description.alphabet_kind == kind
 
 
-async def test_bits_per_character_count_the_characters_of_the_request(models: Models, serve: Serve) -> None:
-    vowels = "\u1161" * 100  # all of them may join, so the decoder splits them by characters of its own
+async def test_a_score_has_the_characters_of_the_request(models: Models, serve: Serve) -> None:
+    vowels = "\u1161" * 100  # all of them may join, so a decoder would split them by characters of its own
     async with serve(models("bytes")) as serving:
         scored = await serving.stub.Score(pb.ScoreRequest(text=vowels))
-    assert len(scored.characters) > len(vowels)
+    assert scored.text == vowels
+    assert len(scored.character_logprobs.logprobs) == len(vowels)
     assert scored.bits_per_character == pytest.approx(-scored.total_logprob / math.log(2) / len(vowels))
 
 
