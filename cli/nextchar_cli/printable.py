@@ -13,9 +13,9 @@ _JOINERS = "\u200c\u200d"  # invisible, and part of ordinary Persian and of emoj
 
 
 def printable(text: str) -> str:
-    """Returns ``text`` with an escape in place of each character that can't be seen, such as ``\\n`` or ``\\x1b``.
+    r"""Returns ``text`` with an escape in place of each character that can't be seen, such as ``\n`` or ``\x1b``.
 
-    A byte that isn't UTF-8, which Python passes on as half of a surrogate pair, becomes ``\\xff``.
+    A byte that isn't UTF-8, which Python passes on as half of a surrogate pair, becomes ``\xff``.
     """
     return text if text.isprintable() else "".join(map(_shown, text))
 

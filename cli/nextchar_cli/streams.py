@@ -64,7 +64,7 @@ def unfailing_output(warn: Callable[[str], None]) -> Iterator[None]:
         io.BufferedWriter(_Unfailing(raw, warn)),
         encoding=before.encoding,
         errors="backslashreplace",
-        line_buffering=before.line_buffering,
+        line_buffering=bool(before.line_buffering),
     )
     try:
         yield

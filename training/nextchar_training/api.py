@@ -26,8 +26,9 @@ from nextchar_model.cell import Precision
 from nextchar_model.description import ModelDescription
 
 from .data.cache import default_cache
-from .data.corpus import CorpusError
 from .data.dataset import prepare
+from .data.reading import plain
+from .data.rereading import prepare_again
 from .data.respelling import respelled
 from .data.rules import Rules
 from .data.sources import find_corpus
@@ -83,6 +84,7 @@ def fit(
     start = None if initial is None else _checkpoint(initial)
     rules = rules or (Rules() if start is None else start.record.rules)
     folder = RunFolder(Path(out), overwrite=overwrite)
+    folder.check_writable()
     found = find_corpus(sources, skip_undecodable=rules.skip_undecodable)
     dataset = prepare(found, rules, default_cache())
     if start is None:
@@ -110,16 +112,10 @@ def resume(run: AnyPath) -> Checkpoint:
     if not folder.stopped.exists():
         raise RunFolderError(f"{folder.path}: holds no stopped run ({folder.stopped.name})")
     snapshot = load_snapshot(folder.stopped)
-    if "-" in snapshot.sources:
-        raise CorpusError("the corpus was standard input, which can't be read again: start anew")
     if snapshot.processes > 1:
         raise RunFolderError(f"{folder.path}: has {snapshot.processes} processes; nextchar-train resume continues it")
-    corpus = find_corpus(snapshot.sources, skip_undecodable=snapshot.rules.skip_undecodable)
-    dataset = prepare(corpus, snapshot.rules, default_cache())
-    if snapshot.alphabet is not None:
-        dataset = respelled(dataset, snapshot.alphabet)
-    if dataset.facts.sha256 != snapshot.corpus_sha256:
-        raise CorpusError(f"{corpus.name} is no longer the text of the run: start anew")
+    folder.check_writable()
+    dataset = prepare_again(snapshot, snapshot.alphabet, default_cache())
     torch.set_num_threads(snapshot.threads)
     job = runs.Job(
         dataset=dataset,
@@ -166,7 +162,7 @@ def evaluate(model: Checkpoint | AnyPath, text: str, *, unknown: Unknown = "erro
         loaded = load_model(Path(model))
         origin = origin_of(loaded, Path(model))
         alphabet, rules, scorer = origin.alphabet, origin.rules, scorer_of(loaded)
-    document = alphabet.spell(text, unknown=unknown, replacement=rules.replacement)
+    document = alphabet.spell(plain(text, rules), unknown=unknown, replacement=rules.replacement)
     if not document.text:
         raise ValueError("the text holds no character that the model can spell")
     return evaluation.evaluate(scorer, [document])
@@ -183,7 +179,7 @@ def export_model(
     checkpoint = _checkpoint(model)
     documents: list[Spelling]
     if text is not None:
-        documents = [checkpoint.alphabet.spell(text)]
+        documents = [checkpoint.alphabet.spell(plain(text, checkpoint.record.rules))]
     elif isinstance(model, Checkpoint):
         raise RunFolderError("a checkpoint in memory has no held-out text: give text, or the path of the run folder")
     else:

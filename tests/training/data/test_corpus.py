@@ -90,7 +90,7 @@ def test_gzip_that_is_damaged_is_named(tmp_path: Path, content: bytes) -> None:
     ],
 )
 def test_the_byte_that_is_not_utf8_is_named(tmp_path: Path, content: bytes, message: str) -> None:
-    with pytest.raises(CorpusError, match=rf"0\.txt: {message}$"):
+    with pytest.raises(CorpusError, match=rf"0\.txt: {message}; .* iconv -f"):
         _ = corpus_of(tmp_path, content).text
 
 

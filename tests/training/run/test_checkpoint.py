@@ -193,7 +193,7 @@ def test_snapshot_is_told_from_a_checkpoint() -> None:
 def test_checkpoint_of_the_release_before_is_read() -> None:
     checkpoint = load_checkpoint(BEFORE / "best.pt")
     assert checkpoint.architecture == Architecture(alphabet_size=21, hidden_size=8, embedding_size=4)
-    assert checkpoint.record.rules == Rules(documents="line")
+    assert checkpoint.record.rules == Rules(documents="line", verbatim=True)
     assert checkpoint.record.stateful_loss == pytest.approx(1.188778, abs=1e-6)
     assert checkpoint.record.recipe is None
 

@@ -43,7 +43,8 @@ def test_snapshot_is_written_as_the_release_before_wrote_it(tmp_path: Path) -> N
     save_snapshot(load_snapshot(BEFORE / "stopped.pt"), tmp_path / "stopped.pt")
     old, new = (torch.load(folder / "stopped.pt", weights_only=True) for folder in (BEFORE, tmp_path))
     assert old.keys() == new.keys()
-    for key in ("format", "version", "settings", "rules", "architecture", "training_losses", "processes"):
+    assert new["rules"] == {**old["rules"], "verbatim": True}  # the rule that it followed without stating it
+    for key in ("format", "version", "settings", "architecture", "training_losses", "processes"):
         assert old[key] == new[key]
     assert old["position"].keys() == new["position"].keys()
 

@@ -11,11 +11,14 @@ import signal
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from contextvars import ContextVar
 from types import FrameType
 
 from nextchar_cli.command_line import make_app
 from nextchar_cli.command_line import run as run_app
+from nextchar_cli.printable import one_line
+from nextchar_cli.streams import OUTPUT_CLOSED, unfailing_output
 
 # Threads that spin while they wait for each other starve one another as soon as anything else runs: training with
 # two threads on two cores fell to a tenth. OpenMP reads this when torch is imported.
@@ -52,6 +55,9 @@ _VERBS = {
 }
 """The help of each verb. The list of commands shows the first line; the rest is on the verb's own page."""
 
+_WORKING = {("fit",), ("resume",), ("export",), ("gates",), ("gradients",)}
+"""The verbs whose work is in files. It continues if standard output, which only tells of it, has lost its reader."""
+
 command_line: ContextVar[tuple[str, ...]] = ContextVar("command_line", default=())
 """The arguments of the running command: recorded in the checkpoint, and passed on to the workers."""
 
@@ -85,7 +91,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(tokens: tuple[str, ...]) -> int:
     try:
         command_line.set(tokens)
-        return run_app(app, tokens)
+        with unfailing_output(_warn) if tokens[:1] in _WORKING else nullcontext():
+            code = run_app(app, tokens)
+        return 0 if code == OUTPUT_CLOSED else code  # the reader has seen enough, as in sample | head
     except ImportError as error:
         missing = (
             error.__cause__ if isinstance(error.__cause__, ImportError) else error
@@ -93,11 +101,6 @@ def _run(tokens: tuple[str, ...]) -> int:
         if missing.name is None or missing.name.startswith("nextchar_"):
             raise
         _say(f"{missing.name} is not installed: pip install 'nextchar[training]'")
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if tokens[:1] == ("sample",):  # the reader has seen enough, as in sample | head
-            return 0
-        _say(f"standard output was closed before {' '.join(tokens[:1])} was done")
     except Exception as error:
         message = _explained(error)
         if message is None:
@@ -110,17 +113,26 @@ def _run(tokens: tuple[str, ...]) -> int:
 def _explained(error: Exception) -> str | None:
     """Returns what to tell the user, or None if the error is a bug."""
     if isinstance(error, OSError):
-        return f"{error.filename}: {error.strerror}" if error.filename is not None else str(error)
+        reason = error.strerror or str(error)
+        return reason if error.filename is None else f"{os.fsdecode(error.filename)}: {reason}"
     if type(error).__module__.startswith("nextchar_"):
         return str(error)
     is_torchs = isinstance(error, RuntimeError) and any(word in str(error) for word in ("memory", "verflow"))
     if is_torchs or isinstance(error, MemoryError):
-        return "out of memory: smaller --hidden-size, --layers or --batch-size need less"
+        return (
+            "out of memory: smaller --hidden-size, --layers or --batch-size need less, and so does a smaller alphabet "
+            "(--minimum-count leaves rare characters out)"
+        )
     return None
 
 
 def _say(message: str) -> None:
-    print(f"nextchar-train: error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"nextchar-train: error: {one_line(message)}", file=sys.stderr)
+
+
+def _warn(message: str) -> None:
+    with suppress(OSError):  # standard error may be lost as well
+        print(f"nextchar-train: warning: {one_line(message)}", file=sys.stderr)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

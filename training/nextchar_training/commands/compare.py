@@ -6,6 +6,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from nextchar_cli.printable import printable
+
 from .options import PathArgument, check_file
 
 
@@ -18,18 +20,18 @@ def compare(
     """Puts runs side by side."""
     if out is not None:
         check_file(out)
-    from rich.console import Console
-
     from ..run.comparison import losses_table, read_best, read_runs, settings_table
     from ..run.curves import draw_losses
+    from ..run.terminal import plain_console
 
     losses = read_runs(runs)
     best = read_best(runs)
-    console = Console(highlight=False)
+    if out is not None:
+        draw_losses(losses, out, "Loss curves")
+    console = plain_console()
     console.print(losses_table(losses, best))
     if (settings := settings_table(losses, best)) is not None:
         console.print("", settings)
     if out is not None:
-        draw_losses(losses, out, "Loss curves")
-        print(out)
+        print(printable(str(out)))
     return 0

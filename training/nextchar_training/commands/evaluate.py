@@ -23,7 +23,9 @@ class Evaluated:
     """Evaluate all of the text, or the part that fit would hold out of it."""
     characters: Annotated[int, Ge(1)] = 2**17
     """Evaluate this many characters at most, from the beginning."""
-    unknown_characters: Literal["error", "skip", "replace"] | None = None
+    unknown: Annotated[
+        Literal["error", "skip", "replace"] | None, Parameter(name=["--unknown", "--unknown-characters"])
+    ] = None
     """How to treat characters outside the model's alphabet; by default, like those that were rare in training."""
 
 
@@ -40,16 +42,16 @@ def evaluate(
     from ..learning import evaluation
     from ..run.models import load_model, origin_of, scorer_of
     from ..run.terminal import preparing
-    from .texts import documents_for, read_dataset_for
+    from .texts import SKIPPING, documents_for, read_dataset_for
     from .training import print_losses
 
     part = part or Evaluated()
-    rare: dict[str, Any] = {"rare": "replace"} if part.unknown_characters == "replace" else {}
+    rare: dict[str, Any] = {"rare": "replace"} if part.unknown == "replace" else {}
     loaded = load_model(model)
     origin = origin_of(loaded, model)
     chosen = options.rules(rules, replace(origin.rules, **rare))
     dataset, unknown = read_dataset_for(text, chosen, trained_on_sha256=origin.sha256, cache=cache)
-    unknown = part.unknown_characters or unknown
+    unknown = part.unknown or unknown
     if unknown != "error":
         treated = "left out" if unknown == "skip" else f"replaced by {chosen.replacement!r}"
         print(f"characters outside the model's alphabet are {treated}")
@@ -60,7 +62,7 @@ def evaluate(
         origin.alphabet,
         part.characters,
         unknown,
-        remedy="; --unknown-characters skip leaves such characters out",
+        remedy=SKIPPING,
     )
     with preparing() as show:
         result = evaluation.evaluate(

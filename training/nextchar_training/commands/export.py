@@ -6,7 +6,10 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from .options import Cache, PathArgument, TextOption, TrainedModel, check_file
+from nextchar_cli.command_line import UsageError
+from nextchar_cli.printable import printable
+
+from .options import Cache, PathArgument, TextOption, TrainedModel, UnknownOption, check_file
 
 
 def export(
@@ -16,10 +19,13 @@ def export(
     out: Annotated[PathArgument, Parameter(help="The model file to write (.onnx).")],
     precision: Annotated[Literal["int8", "fp32"], Parameter(help="Precision of the weights.")] = "int8",
     text: TextOption | None = None,
+    unknown: UnknownOption | None = None,
     cache: Cache | None = None,
 ) -> int:
     """Turns a checkpoint into a model file."""
     check_file(out)
+    if unknown is not None and text is None:
+        raise UsageError("--unknown goes with --text")
     from ..data.split import EVALUATED_CHARACTERS
     from ..export.exporter import MAX_CHARACTERS
     from ..export.exporter import export as export_network
@@ -32,7 +38,9 @@ def export(
     path = find_checkpoint(checkpoint)
     loaded = load_checkpoint(path)
     network, record = loaded.network(), loaded.record
-    documents = read_held_out(loaded, path) if text is None else spelled(text, loaded, cache, EVALUATED_CHARACTERS)
+    documents = (
+        read_held_out(loaded, path) if text is None else spelled(text, loaded, cache, EVALUATED_CHARACTERS, unknown)
+    )
     loss = record.stateful_loss
     if loss is None:  # the training was stopped
         loss = stateful_loss(NetworkScorer(network), documents)
@@ -45,5 +53,5 @@ def export(
         text=first_characters(documents, MAX_CHARACTERS),
         say=print,
     )
-    print(out)
+    print(printable(str(out)))
     return 0

@@ -71,6 +71,7 @@ def fit(
     from .training import command, device_of, set_threads, train
 
     folder = RunFolder(out, overwrite=overwrite or rank() > 0)
+    folder.check_writable()
     device = device_of(machine.device, machine.processes)
     if start is None:
         initial, alphabet = None, None

@@ -8,6 +8,7 @@ from annotated_types import Ge, Le
 from cyclopts import Parameter
 from pydantic.dataclasses import dataclass
 
+from nextchar_cli.printable import printable
 from nextchar_model.cell import ROW_BLOCKS, Cell
 
 from ..data.rules import Rules
@@ -49,12 +50,12 @@ def gradients(
     recipe = options.recipe(budget, training, **options.GRADIENTS)
     chosen = options.rules(rules)
     import torch
-    from rich.console import Console
 
     from ..data.split import Split
     from ..insight import gradients as insight
     from ..learning.allocator import keep_freed_memory
     from ..run.folder import RunFolderError
+    from ..run.terminal import plain_console
     from .texts import read_dataset
 
     table, picture = out / "gradients.csv", out / "gradients.png"
@@ -74,6 +75,6 @@ def gradients(
     insight.draw(
         rows, picture, f"{dataset.corpus.name}, {networks.hidden_size} units, {recipe.budget} of training each"
     )
-    Console(highlight=False).print(insight.table(rows))
-    print(table, picture, sep="\n")
+    plain_console().print(insight.table(rows))
+    print(*(printable(str(path)) for path in (table, picture)), sep="\n")
     return 0

@@ -23,6 +23,7 @@ from nextchar_cli.command_line import UsageError
 from nextchar_cli.wording import explain
 
 from ..data.rules import Rules, changed
+from ..files import obstacle
 from ..learning.recipe import Recipe, Sizes
 from . import app, command_line
 
@@ -132,9 +133,9 @@ def check_file(out: Path) -> None:
 
 
 def check_folder(out: Path) -> None:
-    """Raises ``UsageError`` if the folder that --out names is a file."""
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"--out: {out} is not a folder")
+    """Raises ``UsageError`` if no file can be written into the folder that --out names."""
+    if (reason := obstacle(out)) is not None:
+        raise UsageError(f"--out: {reason}")
 
 
 def is_pipe(source: str) -> bool:
@@ -201,6 +202,16 @@ Sources = Annotated[
     ),
 ]
 
+MovedCorpus = Annotated[
+    list[Annotated[str, Parameter(converter=_source, n_tokens=1)]],
+    Parameter(
+        help="The text of the run, if it isn't in its old place any more, named as fit takes it.",
+        group=CORPUS_GROUP,
+        consume_multiple=1,
+        metavar="CORPUS",
+    ),
+]
+
 TextOption = Annotated[
     list[Annotated[str, Parameter(converter=_source, n_tokens=1)]],
     Parameter(
@@ -209,6 +220,11 @@ TextOption = Annotated[
         consume_multiple=1,
         metavar="TEXT",
     ),
+]
+
+UnknownOption = Annotated[
+    Literal["error", "skip"],
+    Parameter(help="How to treat characters of that text outside the model's alphabet.", group=CORPUS_GROUP),
 ]
 
 Model = Annotated[

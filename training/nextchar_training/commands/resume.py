@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from cyclopts import Parameter
 
 from nextchar_cli.command_line import UsageError
 
 from . import options, rank
-from .options import BudgetOptions, Cache, Machine, PathArgument
+from .options import BudgetOptions, Cache, Machine, MovedCorpus, PathArgument
 
 if TYPE_CHECKING:
     from ..run.folder import RunFolder
+
+
+class Texts(NamedTuple):
+    """The places of the texts of a run."""
+
+    corpus: list[str] | None
+    """The sources that hold its text now, if they are others."""
+    cache: Path | None
 
 
 def resume(
@@ -23,6 +31,7 @@ def resume(
     *,
     budget: BudgetOptions | None = None,
     machine: Machine | None = None,
+    corpus: MovedCorpus | None = None,
     cache: Cache | None = None,
 ) -> int:
     """Continues a run."""
@@ -30,18 +39,19 @@ def resume(
     from ..run.folder import RunFolder, RunFolderError
 
     folder = RunFolder(run, overwrite=True)
+    texts = Texts(corpus, cache)
     if folder.stopped.exists():
         if options.given(budget) or machine is not None:
-            raise UsageError(f"{run} was interrupted: resume it first, without other options than --cache")
-        return _continue(folder, cache)
+            raise UsageError(f"{run} was interrupted: resume it first, without other options than --corpus and --cache")
+        return _continue(folder, texts)
     if not folder.last.exists():
         raise RunFolderError(f"{run}: holds no run to resume ({folder.stopped.name} or {folder.last.name})")
     if not {"minutes", "epochs"} & options.given(budget).keys():
         raise RunFolderError(f"{run}: the run is complete; --minutes or --epochs train it for longer")
-    return _extend(folder, options.given(budget), machine or Machine(), cache)
+    return _extend(folder, options.given(budget), machine or Machine(), texts)
 
 
-def _continue(folder: RunFolder, cache: Path | None) -> int:
+def _continue(folder: RunFolder, texts: Texts) -> int:
     """Continues an interrupted run as it was started."""
     from ..run.fit import Job
     from ..run.snapshot import load_snapshot
@@ -49,7 +59,8 @@ def _continue(folder: RunFolder, cache: Path | None) -> int:
     from .training import device_of, set_threads, train
 
     snapshot = load_snapshot(folder.stopped)
-    dataset = read_dataset_again(snapshot.sources, snapshot.rules, snapshot.corpus_sha256, snapshot.alphabet, cache)
+    folder.check_writable()
+    dataset = read_dataset_again(snapshot, snapshot.alphabet, texts.cache, moved_to=texts.corpus)
     set_threads(snapshot.threads, snapshot.processes)
     job = Job(
         dataset=dataset,
@@ -63,7 +74,7 @@ def _continue(folder: RunFolder, cache: Path | None) -> int:
     return train(job, folder, snapshot.processes)
 
 
-def _extend(folder: RunFolder, budget: dict[str, Any], machine: Machine, cache: Path | None) -> int:
+def _extend(folder: RunFolder, budget: dict[str, Any], machine: Machine, texts: Texts) -> int:
     """Trains a finished run for longer."""
     from ..run.checkpoint import THEN, CheckpointError, load_checkpoint
     from ..run.fit import Job
@@ -75,7 +86,8 @@ def _extend(folder: RunFolder, budget: dict[str, Any], machine: Machine, cache: 
     record = last.record
     if record.recipe is None:
         raise CheckpointError(f"{folder.last}: an earlier release wrote it, without its recipe: use fit --from")
-    dataset = read_dataset_again(record.sources, record.rules, record.corpus_sha256, last.alphabet, cache)
+    folder.check_writable()
+    dataset = read_dataset_again(record, last.alphabet, texts.cache, moved_to=texts.corpus)
     set_threads(machine.threads, machine.processes)
     if rank() == 0:
         show_summary(dataset)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
-from annotated_types import Ge, Lt
+from annotated_types import Ge, Le, Lt
 from cyclopts import Parameter
-from pydantic import AllowInfNan
 from pydantic.dataclasses import dataclass
+
+from nextchar_cli.command_line import utf8
 
 from .options import Model
 
@@ -24,7 +27,7 @@ _STEPS = 32  # ids per call of the runner
 class Writing:
     """The text to write."""
 
-    prompt: Annotated[str, Parameter(show_default=False, allow_leading_hyphen=True)] = ""
+    prompt: Annotated[str, Parameter(converter=utf8, n_tokens=1, show_default=False, allow_leading_hyphen=True)] = ""
     """Text to continue. It is not printed."""
     characters: Annotated[int, Ge(1)] = 500
     """Most characters of a text. Its document may end before."""
@@ -32,7 +35,7 @@ class Writing:
     """Texts to write; each has the next seed. By default 20 if the model learned from lines, else 1."""
     seed: Annotated[int, Ge(0), Lt(2**64)] = 1
     """Seed of the random numbers. From the same model file and seed, a server writes the same text."""
-    temperature: Annotated[float, Ge(0), AllowInfNan(False)] = 1.0
+    temperature: Annotated[float, Ge(0), Le(100)] = 1.0
     """Randomness; 0 always takes the likeliest character."""
 
 
@@ -44,6 +47,8 @@ def sample(model: Model, /, *, writing: Writing | None = None) -> int:
     from ..run.models import load_model, origin_of
 
     writing = writing or Writing()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")  # the text as it is, whatever the locale
     loaded = load_model(model)
     is_lines = origin_of(loaded, model).rules.documents == "line"
     network = None if isinstance(loaded, Runner) else loaded.network()

@@ -11,11 +11,16 @@ from ..data.cache import default_cache
 from ..data.corpus import Corpus, CorpusError
 from ..data.dataset import Dataset, prepare, prepare_for
 from ..data.ids import IdFile
+from ..data.reading import plain
+from ..data.rereading import Recorded, prepare_again
 from ..data.respelling import respelled
 from ..data.rules import DatasetError, Rules
 from ..data.sources import find_corpus
 from ..run.checkpoint import Checkpoint
 from ..run.terminal import preparing
+
+SKIPPING = "; --unknown skip leaves such characters out"
+"""The remedy for a character that a model can't spell."""
 
 
 def read_dataset(
@@ -42,32 +47,41 @@ def read_dataset_for(
 
 
 def read_dataset_again(
-    sources: Sequence[str], rules: Rules, sha256: str, alphabet: Alphabet | None, cache: Path | None
+    recorded: Recorded, alphabet: Alphabet | None, cache: Path | None, *, moved_to: Sequence[str] | None
 ) -> Dataset:
-    """Returns the dataset of an earlier training. Raises ``CorpusError``, with the remedy, if its text is not the same.
-
-    ``sha256`` is that of the text in the training.
-    """
-    remedy = "train on another text with fit --from"
-    if "-" in sources:
-        raise CorpusError(f"the model was trained on standard input, which can't be read again; {remedy}")
-    try:
-        dataset = read_dataset(sources, rules, cache)
-    except (CorpusError, DatasetError) as error:
-        raise CorpusError(f"the corpus of the training can't be read again: {error}; {remedy}") from error
-    if dataset.facts.sha256 != sha256:
-        raise CorpusError(f"{dataset.corpus.name} is no longer the text that the model was trained on; {remedy}")
-    return dataset if alphabet is None else respelled(dataset, alphabet)
+    """Returns the dataset of an earlier training. Raises ``CorpusError``, with the remedy, if its text isn't there."""
+    with preparing() as show:
+        return prepare_again(recorded, alphabet, cache or default_cache(), moved_to=moved_to or (), show=show)
 
 
-def spelled(sources: Sequence[str], model: Checkpoint, cache: Path | None, characters: int) -> list[Spelling]:
+def spelled(
+    sources: Sequence[str], model: Checkpoint, cache: Path | None, characters: int, unknown: Unknown | None
+) -> list[Spelling]:
     """Returns the first ``characters`` of a text as the alphabet of ``model`` spells them.
 
-    Raises ``CorpusError`` if the alphabet lacks a character that was not rare in training.
+    ``unknown`` says how to treat others; None: like those that were rare in training. Raises ``CorpusError`` if it
+    makes them an error.
     """
     record = model.record
-    dataset, unknown = read_dataset_for(sources, record.rules, trained_on_sha256=record.corpus_sha256, cache=cache)
-    return documents_for(dataset, dataset.ids, model.alphabet, characters, unknown)
+    dataset, usual = read_dataset_for(sources, record.rules, trained_on_sha256=record.corpus_sha256, cache=cache)
+    return documents_for(dataset, dataset.ids, model.alphabet, characters, unknown or usual, remedy=SKIPPING)
+
+
+def head_for(sources: Sequence[str], model: Checkpoint, characters: int, unknown: Unknown) -> tuple[str, Spelling]:
+    """Returns the name of a text, and its first ``characters`` as the alphabet of ``model`` spells them.
+
+    Raises ``CorpusError`` if the alphabet lacks one of them and ``unknown`` makes that an error, ``DatasetError`` if no
+    characters are left.
+    """
+    corpus = find_corpus(sources)
+    text = plain(corpus.head(characters), model.record.rules)
+    try:
+        spelling = model.alphabet.spell(text, unknown=unknown)
+    except UnknownCharacterError as error:
+        raise CorpusError(f"{corpus.name}: {error}{SKIPPING}") from error
+    if not spelling.text:
+        raise DatasetError(_without_characters(corpus))
+    return corpus.name, spelling
 
 
 def documents_for(
@@ -90,8 +104,12 @@ def documents_for(
             f"{_located(error.character, dataset.corpus)} is not in the model's alphabet{remedy}"
         ) from error
     if not documents:
-        raise DatasetError(f"{dataset.corpus.name}: holds no character that the model can spell")
+        raise DatasetError(_without_characters(dataset.corpus))
     return documents
+
+
+def _without_characters(corpus: Corpus) -> str:
+    return f"{corpus.name}: holds no character that the model can spell"
 
 
 def _without_replacement(replacement: str) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import shlex
 
 import torch
+
+from nextchar_cli.printable import printable, shell_path, shell_word
 
 from ..learning.allocator import keep_freed_memory
 from ..learning.evaluation import bits
@@ -29,9 +30,9 @@ def train(job: Job, folder: RunFolder, processes: int) -> int:
             follow(job, workers)
             return 0
         record = fit(job, folder, workers).record
-    print(folder.report)
+    print(printable(str(folder.report)))
     if record.stateful_loss is None or record.windows_loss is None:
-        print(f"stopped before the end; nextchar-train resume {shlex.quote(str(folder.path))} continues it")
+        print(f"stopped before the end; nextchar-train resume {shell_path(folder.path)} continues it")
         return INTERRUPTED
     print_losses(record.stateful_loss, record.windows_loss)
     return 0
@@ -65,4 +66,4 @@ def device_of(kind: str, processes: int) -> torch.device:
 
 def command() -> str:
     """Returns the command line, for the checkpoint and the report."""
-    return shlex.join(["nextchar-train", *command_line.get()])
+    return " ".join(map(shell_word, ["nextchar-train", *command_line.get()]))

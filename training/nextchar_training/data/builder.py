@@ -57,6 +57,8 @@ def build(corpus: Corpus, rules: Rules, folder: Path, show: Show) -> None:
         rare=_listed(counts, rare[np.argsort(-counts.characters[rare], kind="stable")]),
         seconds=time.perf_counter() - started,
         alphabet=encoder.alphabet,
+        line_ends=counts.line_ends,
+        marks=counts.marks,
     )
     with (folder / FACTS).open("wb") as file:
         file.write(to_json(facts))

@@ -3,9 +3,11 @@
 The second stage of the flow. The text is in Unicode normalization form C, in the order of the sources. It may be larger
 than memory, so it is read in pieces of about 1 MiB, and read again each time it is needed.
 
-A file whose name ends with ``.gz`` stands for its unpacked content. Every file must be UTF-8; one that isn't is an
-error, or is left out as a whole if the rules say so. Empty files are left out. If a file doesn't end with a newline,
+A file whose name ends with ``.gz`` stands for its unpacked content. Every file must be text in UTF-8; one that isn't is
+an error, or is left out as a whole if the rules say so. Empty files are left out. If a file doesn't end with a newline,
 one is put between it and the next.
+
+Names of files are data: those in messages and reports are printable (see ``nextchar_cli.printable``).
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from typing import BinaryIO
 
 from nextchar_model.composition import joins, normalize
 
+from .encodings import hint, is_text
+
 BLOCK_BYTES = 2**20  # bytes read at a time
 
 
@@ -30,7 +34,7 @@ class CorpusError(ValueError):
 
 
 class NotUtf8Error(CorpusError):
-    """A file is not UTF-8. The message has the offset of the first invalid byte."""
+    """A file is not text in UTF-8. The message has the offset of the first invalid byte, and a remedy."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class TextFile:
     """A file of a corpus."""
 
     name: str
-    """The name in messages."""
+    """The name in messages, printable."""
     size: int
     """Bytes, before unpacking."""
     identity: tuple[str | int, ...]
@@ -62,14 +66,18 @@ class TextFile:
     def _decoded(self) -> Iterator[str]:
         decoder = codecs.getincrementaldecoder("utf-8")()
         offset = 0  # of the block
+        head = b""
+        problem = "its text is not UTF-8" if self._zipped else "not UTF-8"
         try:
             for block in self._blocks():
+                if not offset and not is_text(head := block):
+                    raise NotUtf8Error(f"{self.name}: {problem}: control characters throughout; {hint(head)}")
                 yield decoder.decode(block, final=not block)
                 offset += len(block)
         except UnicodeDecodeError as error:  # its object: the bytes that the decoder kept, at most three, and the block
             byte, offset = error.object[error.start], offset - (len(error.object) - len(block)) + error.start
-            problem = "its text is not UTF-8" if self._zipped else "not UTF-8"
-            raise NotUtf8Error(f"{self.name}: {problem}: byte 0x{byte:02x} at offset {offset}") from error
+            place = f"byte 0x{byte:02x} at offset {offset}"
+            raise NotUtf8Error(f"{self.name}: {problem}: {place}; {hint(head)}") from error
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise CorpusError(f"{self.name}: not gzip, damaged or cut off: {error}") from error
         except OSError as error:
@@ -95,12 +103,14 @@ class Corpus:
     """The files of a training or an evaluation, in their order."""
 
     name: str
-    """The name in reports."""
+    """The name in reports, printable."""
     sources: tuple[str, ...]
     """The sources as they were given on the command line."""
     files: tuple[TextFile, ...]
     left_out: tuple[str, ...] = ()
     """Names of the files that were left out, each with the reason."""
+    folder: str = ""
+    """The folder in which relative sources were found; empty: unknown."""
 
     @property
     def size(self) -> int:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .corpus import Corpus
 from .encoder import CODE_POINTS, LINE_END, code_points
+from .reading import Reading
 from .rules import Rules
 
 Show = Callable[[str, float], None]
@@ -31,6 +32,10 @@ class Counts:
     """Characters of each file, [files]."""
     lines: int
     """Lines that aren't empty, if lines are documents; else 0."""
+    line_ends: int
+    """Line ends that became newlines."""
+    marks: int
+    """Byte order marks that were left out."""
 
 
 def count(corpus: Corpus, rules: Rules, show: Show) -> Counts:
@@ -40,13 +45,14 @@ def count(corpus: Corpus, rules: Rules, show: Show) -> Counts:
     sizes = np.zeros(len(corpus.files), dtype=np.int64)
     lines = 0
     after_end = True  # whether the piece before ended a line
-    for number, text in corpus.pieces():
-        content = text.encode()
+    reading = Reading(corpus, rules)
+    for number, raw, text in reading.pieces():
+        content = raw.encode()
         digest.update(content)
         size += len(content)
-        if number is None and rules.documents == "file":
+        if not text or (number is None and rules.documents == "file"):
             continue  # the newline between two files belongs to no document
-        codes = code_points(with_plain_line_ends(text, rules))
+        codes = code_points(text)
         counts = np.bincount(codes)
         characters[: len(counts)] += counts
         if number is not None:
@@ -58,12 +64,7 @@ def count(corpus: Corpus, rules: Rules, show: Show) -> Counts:
         show("counting characters", min(size / max(corpus.size, 1), 1.0))
     if rules.documents == "line":
         characters[LINE_END] = 0  # it becomes the boundary, which is no character
-    return Counts(digest.hexdigest(), size, characters, sizes, lines)
-
-
-def with_plain_line_ends(text: str, rules: Rules) -> str:
-    """``text`` with CR LF as LF if lines are documents, so that no document ends with CR."""
-    return text.replace("\r\n", "\n") if rules.documents == "line" else text
+    return Counts(digest.hexdigest(), size, characters, sizes, lines, reading.line_ends, reading.marks)
 
 
 def shifted(ends: NDArray[np.bool_], first: bool) -> NDArray[np.bool_]:

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from nextchar_model.alphabet import BOUNDARY, Ids
 
 from .corpus import Corpus
-from .counts import Counts, Show, shifted, with_plain_line_ends
+from .counts import Counts, Show, shifted
 from .encoder import Encoder
 from .ids import IdWriter
+from .reading import Reading
 from .rules import DatasetError, Rules
 
 _SEED = 1  # of the order of documents and of the choice of those that are held out
@@ -144,8 +145,9 @@ class DocumentWriter:
     def _encoded(self, order: list[int] | None = None) -> Iterator[tuple[int | None, NDArray[Any], Ids | None]]:
         """Reads the corpus again: the number of the file of each piece, its ids, and how many spell each character."""
         done = 0
-        for number, text in self._corpus.pieces(order):
-            text = with_plain_line_ends(text, self._rules)
+        for number, _, text in Reading(self._corpus, self._rules).pieces(order):
+            if not text:
+                continue
             done += len(text)
             yield number, *self._encoder.encode(text)
             self._show("writing ids", min(done / max(int(self._counts.sizes.sum()), 1), 1.0))

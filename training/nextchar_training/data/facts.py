@@ -39,6 +39,10 @@ class Facts:
     seconds: float
     """The time it took to make the dataset."""
     alphabet: Alphabet
+    line_ends: int = 0
+    """Line ends, CR LF or CR, that became newlines."""
+    marks: int = 0
+    """Files whose byte order mark was left out."""
 
 
 _FACTS = TypeAdapter(Facts)

@@ -7,7 +7,8 @@ in the same way.
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from annotated_types import Ge
@@ -30,7 +31,7 @@ class DatasetError(ValueError):
 
 
 def _one_character(text: str) -> str:
-    if len(text) != 1 or unicodedata.normalize("NFC", text) != text:
+    if len(text) != 1 or unicodedata.normalize("NFC", text) != text or "\ud800" <= text <= "\udfff":
         raise ValueError(f"{text!r} is not one character")
     return text
 
@@ -55,6 +56,8 @@ class Rules:
     """The character that stands for rare ones with --rare replace (usually U+FFFD)."""
     skip_undecodable: Annotated[bool, Parameter(show_default=False)] = False
     """Leave out files that are not UTF-8."""
+    verbatim: Annotated[bool, Parameter(show_default=False)] = False
+    """Keep CR LF, CR and a byte order mark as characters; otherwise every line ends with a newline, without a mark."""
 
     _given: ClassVar[frozenset[str]] = frozenset()
     # An instance has its own: the fields that were passed to the constructor. See ``changed``.
@@ -76,6 +79,15 @@ class Rules:
     def held_out(self) -> HoldOut:
         """``hold_out``, or the usual choice if it is None."""
         return self.hold_out or ("tail" if self.documents == "corpus" else "documents")
+
+
+UNSTATED = Rules(verbatim=True)
+"""The meaning of rules that a file doesn't state: those of releases that did not have them yet."""
+
+
+def stated(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the rules that a file states, completed by ``UNSTATED``."""
+    return {**asdict(UNSTATED), **content}
 
 
 def changed(usual: Rules, given: Rules | None) -> Rules:

@@ -29,6 +29,8 @@ from typing import BinaryIO, NamedTuple
 
 import pooch
 
+from nextchar_cli.printable import printable
+
 from .cache import default_cache
 from .corpus import BLOCK_BYTES, Corpus, CorpusError, NotUtf8Error, TextFile, identity_of
 
@@ -45,26 +47,48 @@ class _Source(NamedTuple):
     files: list[TextFile]
 
 
-def find_corpus(sources: Sequence[str], *, skip_undecodable: bool = False, scratch: Path | None = None) -> Corpus:
-    """Finds the files of the sources.
+def find_corpus(
+    sources: Sequence[str], *, folder: str = "", skip_undecodable: bool = False, scratch: Path | None = None
+) -> Corpus:
+    """Finds the files of the sources; relative paths start from ``folder``, if one is given, or the current one.
 
     Reads no text, except from pipes, and except to find the files that are not UTF-8 if ``skip_undecodable`` is set.
     Text from pipes is kept in a temporary file in the folder ``scratch``, and a download there, too, or in the default
-    cache. Raises ``CorpusError``, which names the
-    source, if one can't be found or read, or if no text is left.
+    cache. Raises ``CorpusError``, which names the source, if one can't be found or read, or if no text is left.
     """
     if not sources:
         raise CorpusError("no source is given: name a file, a folder or a corpus")
-    found = [_find(source, scratch) for source in sources]
+    found = [_find(source, folder, scratch) for source in sources]
     files = [file for source in found for file in source.files]
-    name = found[0].name if len(found) == 1 else " ".join(sources)
-    left_out = {file.name: "empty" for file in files if file.size == 0}
+    name = printable(found[0].name if len(found) == 1 else " ".join(sources))
+    faults = {number: "empty" for number, file in enumerate(files) if file.size == 0}
     if skip_undecodable:
-        left_out |= {file.name: "not UTF-8" for file in files if not _is_utf8(file)}
-    kept = tuple(file for file in files if file.name not in left_out)
+        faults |= {number: "not UTF-8" for number, file in enumerate(files) if not _is_utf8(file)}
+    kept = tuple(file for number, file in enumerate(files) if number not in faults)
     if not kept:
-        raise CorpusError(f"{name}: {', '.join(sorted(set(left_out.values())))}")
-    return Corpus(name, tuple(sources), kept, tuple(f"{file} ({reason})" for file, reason in left_out.items()))
+        raise CorpusError(f"{name}: {', '.join(sorted(set(faults.values())))}")
+    left_out = tuple(f"{files[number].name} ({reason})" for number, reason in faults.items())
+    return Corpus(name, tuple(sources), kept, left_out, folder or current_folder())
+
+
+def stored(name: str) -> str | bytes:
+    """Returns the name of a source or a folder as a checkpoint keeps it: one that isn't UTF-8 by its bytes.
+
+    ``os.fsdecode`` returns the name again.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(name)
+    return name
+
+
+def current_folder() -> str:
+    """Returns the current folder, or an empty string if it was removed."""
+    try:
+        return os.getcwd()  # noqa: PTH109 - Path.cwd is the same
+    except OSError:
+        return ""
 
 
 def _is_utf8(file: TextFile) -> bool:
@@ -76,19 +100,25 @@ def _is_utf8(file: TextFile) -> bool:
     return True
 
 
-def _find(source: str, scratch: Path | None) -> _Source:
+def _find(source: str, folder: str, scratch: Path | None) -> _Source:
     if not source:
         raise CorpusError("a source is empty: name a file, a folder or a corpus")
     try:
         if source == "-":
+            if sys.stdin is None:
+                raise CorpusError("standard input: closed")
             return _Source("standard input", [_spooled("standard input", sys.stdin.buffer, scratch)])
-        return _NAMED[source](scratch) if source in _NAMED else _find_path(source, scratch)
+        return _NAMED[source](scratch) if source in _NAMED else _find_path(source, folder, scratch)
     except OSError as error:
         raise CorpusError(f"{error.filename or source}: {error.strerror}") from error
+    except ValueError as error:
+        if isinstance(error, CorpusError):
+            raise
+        raise CorpusError(f"{source!r}: no name of a file: {error}") from error  # it holds a zero byte
 
 
-def _find_path(source: str, scratch: Path | None) -> _Source:
-    path = Path(source)
+def _find_path(source: str, folder: str, scratch: Path | None) -> _Source:
+    path = Path(folder, source)
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.is_file() and not _hidden(file.relative_to(path)))
         if not files:
@@ -99,8 +129,8 @@ def _find_path(source: str, scratch: Path | None) -> _Source:
                 return _Source(source, [_spooled(source, pipe, scratch)])
         files = [path]
     elif glob.has_magic(source):
-        matches = map(Path, glob.iglob(source, recursive=True))  # noqa: PTH207 - the pattern may begin at the root
-        files = sorted(file for file in matches if file.is_file())
+        matches = glob.iglob(source, root_dir=folder or None, recursive=True)  # noqa: PTH207 - may begin at the root
+        files = sorted(file for match in matches if (file := Path(folder, match)).is_file())
         if not files:
             raise CorpusError(f"{source}: matches no file")
     else:
@@ -115,7 +145,7 @@ def _hidden(path: Path) -> bool:
 
 def _file(path: Path) -> TextFile:
     identity = identity_of(path)
-    return TextFile(str(path), int(identity[1]), identity, path)
+    return TextFile(printable(str(path)), int(identity[1]), identity, path)
 
 
 def _spooled(name: str, pipe: BinaryIO, scratch: Path | None) -> TextFile:
@@ -126,7 +156,7 @@ def _spooled(name: str, pipe: BinaryIO, scratch: Path | None) -> TextFile:
     for block in iter(functools.partial(pipe.read, BLOCK_BYTES), b""):
         digest.update(block)
         size += spool.write(block)
-    file = TextFile(name, size, (digest.hexdigest(),), spool=spool)
+    file = TextFile(printable(name), size, (digest.hexdigest(),), spool=spool)
     weakref.finalize(file, spool.close)
     return file
 

@@ -2,42 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from .dataset import Dataset
 from .facts import Count
 
 _SHOWN = 8  # items of a list at most
 
 
-def summarized(dataset: Dataset) -> list[tuple[str, str]]:
+Mark = Callable[[str], str]
+"""Marks a name or a character as data, in the form of the page that it stands on."""
+
+
+def summarized(dataset: Dataset, mark: Mark = str) -> list[tuple[str, str]]:
     """The names and the texts of the lines."""
     facts, rules, corpus = dataset.facts, dataset.rules, dataset.corpus
     lines = [
         (
             "corpus",
-            f"{corpus.name}: {_number(len(corpus.files), 'file')}, {facts.bytes:,} bytes, "
+            f"{mark(corpus.name)}: {_number(len(corpus.files), 'file')}, {facts.bytes:,} bytes, "
             f"{facts.characters:,} characters",
         ),
         ("documents", _documents(dataset)),
         (
             "alphabet",
             f"{len(dataset.alphabet.symbols)} symbols ({rules.alphabet}); "
-            f"the least frequent characters: {_listed(facts.rarest)}",
+            f"the least frequent characters: {_listed(facts.rarest, mark)}",
         ),
         ("held out", _held_out(dataset)),
     ]
     if dataset.characters_per_id != 1:
         lines.append(("ids", f"{facts.ids:,}, {1 / dataset.characters_per_id:.2f} per character"))
     if facts.rare:
-        treatment = "left out" if rules.rare == "drop" else f"replaced by {rules.replacement!r}"
+        treatment = "left out" if rules.rare == "drop" else f"replaced by {mark(repr(rules.replacement))}"
         lines.append(
             (
                 "rare characters",
                 f"{dataset.rare_characters:,} {treatment}; {_rare(len(facts.rare))} fewer than "
-                f"{rules.minimum_count} times: {_listed(facts.rare)}",
+                f"{rules.minimum_count} times: {_listed(facts.rare, mark)}",
             )
         )
+    if facts.line_ends:
+        count = _number(facts.line_ends, "line end")
+        lines.append(("line ends", f"{count} written as CR LF or CR read as newlines; --verbatim keeps them"))
+    if facts.marks:
+        count = _number(facts.marks, "file")
+        lines.append(("byte order mark", f"left out at the start of {count}; --verbatim keeps it as a character"))
     if corpus.left_out:
-        lines.append(("files left out", f"{len(corpus.left_out)}: {_shortened(corpus.left_out)}"))
+        names = [mark(name) for name in corpus.left_out]
+        lines.append(("files left out", f"{len(corpus.left_out)}: {_shortened(names)}"))
     return lines
 
 
@@ -64,11 +77,11 @@ def _rare(characters: int) -> str:
     return "1 character occurs" if characters == 1 else f"{characters} characters occur"
 
 
-def _listed(counts: tuple[Count, ...]) -> str:
+def _listed(counts: tuple[Count, ...], mark: Mark) -> str:
     """Some characters and how often each occurs."""
-    return _shortened([f"{character!r} ({_number(count, 'time')})" for character, count in counts])
+    return _shortened([f"{mark(repr(character))} ({_number(count, 'time')})" for character, count in counts])
 
 
-def _shortened(items: list[str] | tuple[str, ...]) -> str:
+def _shortened(items: list[str]) -> str:
     more = f" and {len(items) - _SHOWN:,} more" if len(items) > _SHOWN else ""
     return ", ".join(items[:_SHOWN]) + more

@@ -12,20 +12,21 @@ from __future__ import annotations
 
 import csv
 import html
+import io
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from matplotlib import colormaps
-from matplotlib.colors import Normalize, to_hex
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from nextchar_model.alphabet import BOUNDARY, Ids
 
+from ..files import write_text as write_file
 from ..learning.network import Network
+from ..picture import new_figure, save
 from .unrolled import Step, step
 
 GATES = ("input", "forget", "candidate", "output")
@@ -34,9 +35,10 @@ GATES = ("input", "forget", "candidate", "output")
 SATURATED = 0.1
 """A gate is saturated within this part of its range from either end."""
 
+_LINES = 1000  # of a picture of a text
 _COLUMNS = 100  # characters of a line of coloured text
 _COLOURS = "RdBu_r"
-_NORM = Normalize(-4 / 3, 4 / 3)  # wider than the values, so that black letters stay legible on every colour
+_WIDEST = 4 / 3  # the colours' range is wider than the values, so that black letters stay legible on every one
 
 
 class GatesError(ValueError):
@@ -106,21 +108,20 @@ def ends(gate: str) -> tuple[str, str]:
 def write_saturation(trace: Trace, path: Path) -> None:
     """Writes a CSV with a row per gate and unit: the fractions of the text in which it is shut and open."""
     shut, open_ = trace.saturation()
-    with path.open("w", encoding="utf-8", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(["layer", "gate", "unit", "shut", "open"])
-        for layer in range(shut.shape[1]):
-            for gate, name in enumerate(GATES):
-                for unit in range(shut.shape[2]):
-                    rows.writerow(
-                        [layer, name, unit, f"{shut[gate, layer, unit]:.4f}", f"{open_[gate, layer, unit]:.4f}"]
-                    )
+    table = io.StringIO(newline="")
+    rows = csv.writer(table)
+    rows.writerow(["layer", "gate", "unit", "shut", "open"])
+    for layer in range(shut.shape[1]):
+        for gate, name in enumerate(GATES):
+            for unit in range(shut.shape[2]):
+                rows.writerow([layer, name, unit, f"{shut[gate, layer, unit]:.4f}", f"{open_[gate, layer, unit]:.4f}"])
+    write_file(path, table.getvalue(), kind="table")
 
 
 def draw_saturation(trace: Trace, path: Path, title: str) -> None:
     """Draws how often each unit's gates are shut and open, a point per unit, as a PNG."""
     shut, open_ = trace.saturation()
-    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    figure = new_figure(12, 3.6)
     for gate, (name, axes) in enumerate(zip(GATES, figure.subplots(1, len(GATES), sharey=True), strict=True)):
         for layer in range(shut.shape[1]):
             axes.scatter(shut[gate, layer], open_[gate, layer], s=8, alpha=0.5, label=f"layer {layer}", linewidths=0)
@@ -133,14 +134,19 @@ def draw_saturation(trace: Trace, path: Path, title: str) -> None:
     if shut.shape[1] > 1:
         axes.legend()
     figure.suptitle(title)
-    figure.savefig(path, dpi=120)
+    save(figure, path)
 
 
 def draw_text(text: str, values: NDArray[np.float32], path: Path, title: str) -> None:
-    """Draws ``text`` as a PNG, each character on the colour of its value [T] in (-1, 1)."""
+    """Draws ``text`` as a PNG, each character on the colour of its value [T] in (-1, 1).
+
+    A picture is no higher than ``_LINES`` lines.
+    """
     lines = _lines(text)
+    if len(lines) > _LINES:
+        lines, title = lines[:_LINES], f"{title}, its first {_LINES:,} lines"
     columns = max(map(len, lines))
-    figure = Figure(figsize=(0.115 * columns + 0.6, 0.21 * len(lines) + 1.1), layout="constrained")
+    figure = new_figure(0.115 * columns + 0.6, 0.21 * len(lines) + 1.1)
     axes = figure.add_subplot()
     grid = np.full((len(lines), columns), np.nan)
     for row, places in enumerate(lines):
@@ -148,14 +154,14 @@ def draw_text(text: str, values: NDArray[np.float32], path: Path, title: str) ->
             grid[row, column] = values[place]
             letter = _shown(text[place])
             axes.text(column + 0.5, row + 0.5, letter, ha="center", va="center", family="monospace", size=8)
-    mesh = axes.pcolormesh(grid, cmap=_COLOURS, norm=_NORM)
+    mesh = axes.pcolormesh(grid, cmap=_COLOURS, vmin=-_WIDEST, vmax=_WIDEST)
     axes.invert_yaxis()
     axes.axis("off")
     bar = figure.colorbar(mesh, ax=axes, orientation="horizontal", shrink=0.5, aspect=30, pad=0.01, label="tanh(c)")
     bar.ax.set_xlim(-1, 1)
     bar.set_ticks([-1, 0, 1])
     axes.set_title(title)
-    figure.savefig(path, dpi=120)
+    save(figure, path)
 
 
 def write_text(text: str, values: NDArray[np.float32], path: Path, title: str) -> None:
@@ -163,14 +169,21 @@ def write_text(text: str, values: NDArray[np.float32], path: Path, title: str) -
 
     The pointer over a character shows its value as a number.
     """
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    def colour(value: float) -> str:
+        return to_hex(colormaps[_COLOURS]((value / _WIDEST + 1) / 2))
+
     spans = []
     for character, value in zip(text, values.tolist(), strict=True):
         shown = html.escape(_shown(character)) + ("\n" if character == "\n" else "")
-        spans.append(f'<span style="background:{_colour(value)}" title="{value:.2f}">{shown}</span>')
+        spans.append(f'<span style="background:{colour(value)}" title="{value:.2f}">{shown}</span>')
     key = "".join(
-        f'<span style="background:{_colour(value)}"> {value:+.1f} </span>' for value in (-1.0, -0.5, 0.0, 0.5, 1.0)
+        f'<span style="background:{colour(value)}"> {value:+.1f} </span>' for value in (-1.0, -0.5, 0.0, 0.5, 1.0)
     )
-    path.write_text(
+    write_file(
+        path,
         f"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -185,12 +198,8 @@ pre {{ font-size: 1rem; line-height: 1.45; white-space: pre-wrap; overflow-wrap:
 <pre>{"".join(spans)}</pre>
 </html>
 """,
-        encoding="utf-8",
+        kind="page",
     )
-
-
-def _colour(value: float) -> str:
-    return to_hex(colormaps[_COLOURS](_NORM(value)))
 
 
 def _lines(text: str) -> list[list[int]]:
@@ -206,8 +215,10 @@ def _lines(text: str) -> list[list[int]]:
 
 
 def _shown(character: str) -> str:
-    """Returns a visible character in place of a line end or a tab."""
-    return {"\n": "↵", "\t": "→"}.get(character, character)
+    """Returns a visible character in place of a line end, a tab or another control character."""
+    if unicodedata.category(character) in ("Cc", "Cf", "Cs"):  # neither a font nor a page shows them
+        return {"\n": "↵", "\t": "→"}.get(character, "\ufffd")
+    return character
 
 
 def unit_of(trace: Trace, layer: int, unit: int | None) -> int:

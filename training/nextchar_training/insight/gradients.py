@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import csv
+import io
 import threading
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
@@ -20,8 +21,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator
 from numpy.typing import NDArray
 from rich.table import Table
 from torch import Tensor
@@ -32,10 +31,12 @@ from nextchar_model.cell import Cell
 
 from ..data.batches import TextTooShortError
 from ..data.split import Split
+from ..files import write_text
 from ..learning.network import Network
 from ..learning.recipe import Architecture, Recipe
 from ..learning.trainer import Trainer
 from ..palette import BLUE, GREEN, VERMILION
+from ..picture import new_figure, save
 from ..run.ledger import Ledger
 from ..run.terminal import TerminalReporter
 from .unrolled import step
@@ -132,9 +133,10 @@ def gradient_norms(network: Network, inputs: Tensor, targets: Tensor, reach: int
 
 def write(rows: Sequence[GradientRow], path: Path) -> None:
     """Writes ``rows`` as CSV."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerow(field.name for field in fields(GradientRow))
-        csv.writer(file).writerows(map(astuple, rows))
+    table = io.StringIO(newline="")
+    csv.writer(table).writerow(field.name for field in fields(GradientRow))
+    csv.writer(table).writerows(map(astuple, rows))
+    write_text(path, table.getvalue(), kind="table")
 
 
 Curve = tuple[Cell, Weights, Part]
@@ -174,11 +176,14 @@ _LINES: dict[tuple[Cell, Part], tuple[str, str, str]] = {
 }
 _PLACE = 40  # characters back at which the legend says how much is left: about a line of text
 _LEAST = 1e-10  # smallest share that is drawn
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def draw(rows: Sequence[GradientRow], path: Path, setting: str) -> None:
     """Draws the shares as a PNG: before the training and after it, side by side. ``setting`` is the subtitle."""
-    figure = Figure(figsize=(12, 5.5), layout="constrained")
+    figure = new_figure(12, 5.5)
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     panels = figure.subplots(1, 2, sharey=True)
     curves = shares(rows)
     headings: dict[Weights, str] = {"initial": "Before training", "trained": "After training"}
@@ -193,12 +198,13 @@ def draw(rows: Sequence[GradientRow], path: Path, setting: str) -> None:
         axes.set_xlabel("k, characters back from the error", fontsize=11)
         axes.yaxis.set_major_locator(LogLocator(numticks=20))
         axes.yaxis.set_major_formatter(FuncFormatter(_fraction))
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.grid(alpha=0.3)
         axes.legend(title=f"left {_PLACE} characters back", fontsize=10, framealpha=1)
     panels[0].set_ylim(_LEAST, 2 * max(left.max() for left in curves.values()))
     panels[0].set_ylabel("share of the gradient that is left", fontsize=11)
     figure.suptitle(f"How far back the error at one character reaches\n{setting}", fontsize=14)
-    figure.savefig(path, dpi=120)
+    save(figure, path)
 
 
 def _in_words(share: float) -> str:
@@ -206,9 +212,14 @@ def _in_words(share: float) -> str:
         return "none"
     if share > 0.5:
         return f"{share:.0%}"
-    return f"1 in {float(f'{1 / share:.1g}'):,.0f}" if share > 1e-6 else f"1 in $10^{{{-np.log10(share):.0f}}}$"
+    return f"1 in {float(f'{1 / share:.1g}'):,.0f}" if share > 1e-6 else f"1 in {_power(round(-np.log10(share)))}"
 
 
 def _fraction(share: float, place: int) -> str:
     power = round(-np.log10(share))
-    return f"1/{10**power:,}" if 0 < power <= 3 else "1" if power == 0 else f"$10^{{{-power}}}$"
+    return f"1/{10**power:,}" if 0 < power <= 3 else "1" if power == 0 else _power(-power)
+
+
+def _power(exponent: int) -> str:
+    """Returns a power of ten in plain characters: pictures hold no formulas."""
+    return f"10{str(exponent).translate(_SUPERSCRIPTS)}"

@@ -37,6 +37,7 @@ WINDOW = 256
 
 _CHUNK = 1024  # ids scored at a time, to bound memory
 _BATCH = 64  # passages scored at a time
+_LOGITS = 2**25  # that a network makes at a time, 128 MiB in float32: those of a whole chunk of up to 512 ids
 
 S = TypeVar("S")
 
@@ -85,11 +86,16 @@ class NetworkScorer:
         inputs = torch.cat([torch.from_numpy(last_id).to(device)[None], targets[:-1]])
         training = self.network.training
         self.network.eval()
+        losses: list[Tensor] = []
         with torch.autocast(device.type, torch.bfloat16, enabled=self._bf16):
-            logits, state = self.network(inputs, state)  # (T, B, V)
+            outputs, state = self.network.read(inputs, state)  # (T, B, H)
+            rows = max(1, _LOGITS // self.network.architecture.alphabet_size)
+            pieces = zip(torch.split(outputs.flatten(0, 1), rows), torch.split(targets.flatten(), rows), strict=True)
+            for of_outputs, of_targets in pieces:
+                logits = self.network.readout(of_outputs).float()  # (rows, V)
+                losses.append(functional.cross_entropy(logits, of_targets, reduction="none"))
         self.network.train(training)
-        loss: Tensor = functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none")
-        return -loss.view(targets.shape).cpu().numpy(), state
+        return -torch.cat(losses).view(targets.shape).cpu().numpy(), state
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,14 @@ class Network(nn.Module):
 
         ``ids`` is int64 (T, B); the logits are float (T, B, V).
         """
+        x, after = self.read(ids, state)
+        return self.readout(x), after
+
+    def read(self, ids: Tensor, state: NetworkState) -> tuple[Tensor, NetworkState]:
+        """Returns the outputs of the last layer for ``ids`` (T, B), float (T, B, H), and the state after the last.
+
+        ``readout`` makes logits of any part of them, so that nobody has to hold V floats for each id.
+        """
         x = _locked_dropout(self.embedding(ids), self.input_dropout, self.training)  # (T, B, E)
         after: list[tuple[Tensor, ...]] = []
         for layer, before in zip(self.layers, state, strict=True):
@@ -57,7 +65,7 @@ class Network(nn.Module):
             x, state_after = layer(x, before if len(before) == 2 else before[0])  # (T, B, H)
             x = _locked_dropout(x, self.dropout, self.training)
             after.append(state_after if len(before) == 2 else (state_after,))
-        return self.readout(x), tuple(after)
+        return x, tuple(after)
 
 
 def restarted(state: NetworkState, begins: Tensor) -> NetworkState:

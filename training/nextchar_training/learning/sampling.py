@@ -8,7 +8,6 @@ Shapes: B documents side by side, V ids in the alphabet.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -21,6 +20,10 @@ from nextchar_model.draws import draw_order, uniform
 
 from .network import Network
 
+MAX_TEMPERATURE = 100.0
+"""The highest temperature, as on a server."""
+
+_COLDEST = np.float32(1e-30)  # lower temperatures count as this one, as in the graph: a division by them overflows
 _DRAWS = 1024  # random numbers made at a time
 
 
@@ -42,16 +45,17 @@ def sample(
     device = next(network.parameters()).device
     read = torch.from_numpy(np.concatenate([[BOUNDARY], alphabet.encode(prompt)])).to(device)[:, None]  # (T, 1)
     network.eval()
-    logits, state = network(read, network.initial_state(1))
+    outputs, state = network.read(read, network.initial_state(1))  # (T, 1, H)
     document = _Document(alphabet, characters)
     forbidden = _forbidden(alphabet)
     for number in _draws(seed, max_ids(alphabet, characters)):
-        chosen = choose(logits[-1, 0].cpu().numpy() + forbidden, number, temperature)
+        logits = network.readout(outputs[-1:])[0, 0]  # (V,)
+        chosen = choose(logits.cpu().numpy() + forbidden, number, temperature)
         forbidden[:] = 0
         yield from document.take(chosen)
         if document.ended:
             return
-        logits, state = network(torch.tensor([[chosen]], device=device), state)
+        outputs, state = network.read(torch.tensor([[chosen]], device=device), state)
 
 
 @torch.no_grad()
@@ -111,8 +115,8 @@ def _check(characters: int, seed: int, temperature: float) -> None:
         raise SamplingError(f"characters is {characters}; it must be at least 0")
     if not 0 <= seed < 2**64:
         raise SamplingError(f"seed is {seed}; it must be 0 to 2**64 - 1")
-    if not 0 <= temperature < math.inf:
-        raise SamplingError(f"temperature is {temperature}; it must be at least 0")
+    if not 0 <= temperature <= MAX_TEMPERATURE:
+        raise SamplingError(f"temperature is {temperature}; it must be 0 to {MAX_TEMPERATURE:g}")
 
 
 def _draws(seed: int, count: int) -> Iterator[np.float32]:
@@ -132,9 +136,9 @@ def choose(logits: NDArray[np.float32], number: np.float32, temperature: float) 
     ``logits`` is [V]. With the cumulative sum c of the probabilities in the order of ``draw_order``, it is the
     first id with c > number * c[V - 1].
     """
-    if temperature == 0:
+    if np.float32(temperature) == 0:
         return int(logits.argmax())
-    scaled = logits / np.float32(temperature)
+    scaled = logits / np.maximum(np.float32(temperature), _COLDEST)
     order = draw_order(len(logits))
     cumulative = np.cumsum(np.exp(scaled - scaled.max())[order], dtype=np.float32)
     return int(order[np.argmax(cumulative > number * cumulative[-1])])

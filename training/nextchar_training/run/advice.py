@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..learning.recipe import Sizes, suggested_hidden_size
+from ..learning.memory import training_bytes
+from ..learning.recipe import Architecture, Recipe, Sizes, suggested_hidden_size
 from .folder import LossRow
 
+CHECKED_CHARACTERS = 256
+"""Shortest text that an export is checked on (``export.exporter.MIN_CHARACTERS``)."""
+
+_MUCH_MEMORY = 1e9  # bytes
 _MUCH = 2  # times the suggested size
 _LONG = 0.25  # of a run
 
@@ -19,6 +24,29 @@ def about_size(characters: int, hidden_size: int) -> str | None:
     return (
         f"{characters:,} characters are few for a hidden size of {hidden_size:,}, which will learn them by heart: "
         f"try --hidden-size {suggested}, or more text"
+    )
+
+
+def about_held_out(characters: int) -> str | None:
+    """Returns advice if the held-out text, of ``characters``, is too short to check an exported file on."""
+    if characters >= CHECKED_CHARACTERS:
+        return None
+    return (
+        f"the held-out text has {characters} characters, and export checks a model file on at least "
+        f"{CHECKED_CHARACTERS}: train on more text, or name a text with export --text"
+    )
+
+
+def about_memory(architecture: Architecture, recipe: Recipe) -> str | None:
+    """Returns advice if a training takes much memory."""
+    needed = training_bytes(architecture, recipe)
+    if needed < _MUCH_MEMORY:
+        return None
+    return (
+        f"the training takes about {needed / 1e9:.1f} GB of memory in each process, for an alphabet of "
+        f"{architecture.alphabet_size:,} ids, batches of {recipe.batch_size} × {recipe.sequence_length} ids and "
+        f"{architecture.layers} × {architecture.hidden_size} units: a smaller --batch-size, --sequence-length or "
+        "--hidden-size takes less, and so does a --minimum-count that leaves rare characters out"
     )
 
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from nextchar_cli.wording import explain
 from nextchar_model.alphabet import Alphabet, Spelling
 
-from ..data.rules import Rules
+from ..data.rules import Rules, stated
 from ..files import write_whole
 from ..learning.network import Network
 from ..learning.recipe import Architecture, Recipe
@@ -47,7 +47,8 @@ class CheckpointError(ValueError):
 class TrainingRecord:
     """How a network came to be.
 
-    ``sources`` are the corpus as it was given, so that it can be read again, and ``rules`` turned it into a dataset;
+    ``sources`` are the corpus as it was given, so that it can be read again, a name that isn't UTF-8 by its bytes;
+    relative ones were found in ``folder``, None in files of earlier releases. ``rules`` turned it into a dataset, and
     ``corpus_sha256`` tells whether it is still the same text. Losses are in nats per character. ``training_loss`` is
     with dropout, the mean since the evaluation before; ``validation_loss`` is the one watched during training (see
     ``learning.trainer.Progress``). ``stateful_loss`` and ``windows_loss`` are those of the held-out text (see
@@ -56,7 +57,7 @@ class TrainingRecord:
     """
 
     corpus: str
-    sources: tuple[str, ...]
+    sources: tuple[str | bytes, ...]
     corpus_sha256: str
     rules: Rules
     characters: int
@@ -70,6 +71,7 @@ class TrainingRecord:
     stateful_loss: float | None = None
     windows_loss: float | None = None
     recipe: Recipe | None = None
+    folder: str | bytes | None = None
 
 
 @dataclass(frozen=True, config=ConfigDict(arbitrary_types_allowed=True))
@@ -130,6 +132,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises ``CheckpointError`` if the file isn't a valid checkpoint, ``OSError`` if it can't be opened.
     """
     content = load_tensors(path, form=_FORMAT, version=_VERSION, kind="checkpoint")
+    if isinstance(record := content.get("record"), dict):
+        complete_rules(record)
     checkpoint = validated(Checkpoint, content, path)
     try:
         checkpoint.network()
@@ -190,6 +194,12 @@ def load_tensors(path: Path, *, form: str, version: int, kind: str) -> dict[str,
 def alphabet_content(alphabet: Alphabet) -> dict[str, Any]:
     """Returns an alphabet as plain values."""
     return {"kind": alphabet.kind, "symbols": list(alphabet.symbols)}
+
+
+def complete_rules(content: dict[str, Any]) -> None:
+    """Completes the rules in ``content``, which an earlier release may have written, by those that it didn't know."""
+    if isinstance(rules := content.get("rules"), dict):
+        content["rules"] = stated(rules)
 
 
 def validated(cls: type[T], content: Mapping[str, Any], path: Path) -> T:

@@ -11,6 +11,8 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from nextchar_cli.printable import printable
+
 from .checkpoint import Checkpoint, load_checkpoint
 from .folder import LossRow, RunFolder, RunFolderError
 
@@ -31,7 +33,7 @@ def read_runs(paths: Sequence[Path]) -> dict[str, list[LossRow]]:
         rows = RunFolder(path, overwrite=True).read_losses()
         if not rows:
             raise RunFolderError(f"{path}: the run was not evaluated yet")
-        runs[str(whole.relative_to(above))] = rows
+        runs[printable(str(whole.relative_to(above)))] = rows
     return runs
 
 

@@ -8,15 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from ..palette import SERIES
+from ..picture import new_figure, save
 from .folder import LossRow
 
 
 def draw_losses(runs: Mapping[str, Sequence[LossRow]], path: Path, title: str) -> None:
     """Draws the losses of ``runs``, each with at least one row, against characters read and against time, as a PNG."""
-    figure = Figure(figsize=(11, 5), layout="constrained")
+    figure = new_figure(11, 5)
     by_characters, by_time = figure.subplots(1, 2, sharey=True)
     for n, (name, rows) in enumerate(runs.items()):
         colour = SERIES[n % len(SERIES)]
@@ -28,14 +27,14 @@ def draw_losses(runs: Mapping[str, Sequence[LossRow]], path: Path, title: str) -
                 [row.validation_loss for row in rows],
                 color=colour,
                 marker=".",
-                label=f"{name}: validation, best {best:.4f}",
+                label=f"validation of {name}, best {best:.4f}",  # Matplotlib hides labels that start with _
             )
             axes.plot(
                 x,
                 [row.training_loss for row in rows],
                 color=colour,
                 linestyle=":",
-                label=f"{name}: training, with dropout",
+                label=f"training of {name}, with dropout",
             )
     by_characters.set_xlabel("characters read (millions)")
     by_characters.set_ylabel("loss (nats per character)")
@@ -48,7 +47,7 @@ def draw_losses(runs: Mapping[str, Sequence[LossRow]], path: Path, title: str) -
     lowest = min(loss for rows in runs.values() for row in rows for loss in _losses(row))
     by_characters.set_ylim(lowest - 0.05 * (max(late) - lowest) - 1e-3, max(late) + 0.02)
     figure.suptitle(title)
-    figure.savefig(path, dpi=120)
+    save(figure, path)
 
 
 def _losses(row: LossRow) -> tuple[float, float]:

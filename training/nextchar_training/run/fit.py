@@ -1,126 +1,39 @@
 """Fit: one training run, from a dataset to a full run folder.
 
 Joins the trainer, which knows no files, with those who want to hear of it: the run folder, TensorBoard, the terminal.
-
-A training starts in one of four ways:
-
-- from random weights;
-- from the weights of a checkpoint (``Job.initial``): fine-tuning, on any text that the checkpoint's alphabet spells;
-- from a snapshot (``Job.snapshot``): a run that was interrupted continues, bit for bit as if it had not been;
-- from the last weights of a finished run (``Job.initial`` and ``Job.earlier``): it trains for longer. Its learning rate
-  has fallen to zero, so the schedule starts anew over the added budget, with a new optimizer: a warm restart
-  (Loshchilov & Hutter 2017). Steps, epochs and losses count on, and ``best.pt`` stays until it is beaten.
+Invariant: a run that has trained keeps its checkpoints and its exit code, whatever happens to a picture or a report.
 """
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from dataclasses import replace
+from functools import partial
 from types import FrameType
 
 import torch
 
-from nextchar_model.alphabet import Alphabet
+from nextchar_cli.printable import printable
 
-from ..data.dataset import Dataset
-from ..data.split import Split
+from ..data.sources import stored
 from ..learning.evaluation import NetworkScorer, evaluate
 from ..learning.network import Network
-from ..learning.recipe import Architecture, Recipe
 from ..learning.trainer import Trainer
 from ..learning.workers import Workers
-from .advice import about_best, about_size
-from .checkpoint import Checkpoint, CheckpointError, TrainingRecord, load_checkpoint, save_checkpoint
+from .advice import about_best
+from .checkpoint import Checkpoint, TrainingRecord, load_checkpoint, save_checkpoint
 from .curves import draw_losses
+from .extras import ExtraReporter, extra
 from .folder import LossRow, RunFolder
+from .job import Job as Job
 from .ledger import Ledger, Reporter, Update
 from .report import evaluated_part, written_report
 from .samples import written_sample, written_samples
 from .snapshot import Snapshot, save_snapshot
 from .terminal import TerminalReporter, evaluating, tell
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """The training to do: dataset, network, recipe, device, and where it starts (see the module).
-
-    Raises ``CheckpointError`` if ``initial`` has another architecture, or another alphabet than the dataset.
-    """
-
-    dataset: Dataset
-    architecture: Architecture
-    recipe: Recipe
-    command: str
-    """The command line, for the checkpoint and the report; of a run that trained for longer, all of them."""
-    device: torch.device
-    tensorboard: bool = False
-    initial: Checkpoint | None = None
-    """The weights to start from."""
-    earlier: Sequence[LossRow] = ()
-    """The losses of the finished run that this one continues in the same folder."""
-    snapshot: Snapshot | None = None
-    """The interrupted run that this one continues in the same folder."""
-
-    def __post_init__(self) -> None:
-        if self.initial is not None:
-            if self.initial.architecture != self.architecture:
-                raise CheckpointError("the network's sizes are not those of the checkpoint to start from")
-            if self.initial.alphabet != self.dataset.alphabet:
-                raise CheckpointError("the text is not spelled in the alphabet of the checkpoint to start from")
-
-    @property
-    def title(self) -> str:
-        """The corpus and the network in a few words."""
-        architecture = self.architecture
-        return f"{self.dataset.corpus.name}, {architecture.cell} {architecture.layers} × {architecture.hidden_size}"
-
-    @property
-    def is_new(self) -> bool:
-        """Whether the run starts here, so that its folder starts empty."""
-        return self.snapshot is None and not self.earlier
-
-    @property
-    def given_alphabet(self) -> Alphabet | None:
-        """The alphabet of the checkpoint from whose weights the run started, if it did."""
-        if self.snapshot is not None:
-            return self.snapshot.alphabet
-        return None if self.initial is None else self.initial.alphabet
-
-    @property
-    def size_advice(self) -> str | None:
-        """Advice if the network is far too large for the corpus. None if it started as another run's network."""
-        if self.given_alphabet is not None:
-            return None
-        return about_size(self.dataset.facts.characters, self.architecture.hidden_size)
-
-    @cached_property
-    def split(self) -> Split:
-        """The text to train on, and the one to evaluate on."""
-        return Split.of(self.dataset)
-
-    def trainer(self, workers: Workers) -> tuple[Network, Trainer]:
-        """Returns the network, with the weights that it starts from, and its trainer."""
-        recipe = self.recipe
-        torch.manual_seed(recipe.seed)  # of random weights
-        network = Network(self.architecture, dropout=recipe.dropout, input_dropout=recipe.input_dropout)
-        start = self.snapshot or self.initial
-        if start is not None:
-            network.load_state_dict(start.weights)
-        network.to(self.device)
-        position = None if self.snapshot is None else self.snapshot.position
-        return network, Trainer(network, self.split, recipe, position=position, workers=workers)
-
-    def ledger(self) -> Ledger:
-        """Returns the losses so far."""
-        if self.snapshot is None:
-            return Ledger(earlier=self.earlier)
-        return Ledger(
-            earlier=self.snapshot.earlier, rows=self.snapshot.losses, training_losses=self.snapshot.training_losses
-        )
 
 
 def follow(job: Job, workers: Workers) -> None:
@@ -134,26 +47,21 @@ def follow(job: Job, workers: Workers) -> None:
 def fit(job: Job, folder: RunFolder, workers: Workers) -> Checkpoint:
     """Trains as rank 0, fills ``folder``, and returns the best checkpoint.
 
-    SIGINT and SIGTERM stop the training. A stopped run keeps its checkpoints and gets samples and a report. It can be
+    Pictures, samples, the report, TensorBoard and the terminal are extras: one that fails is a warning. SIGINT and
+    SIGTERM stop the training. A stopped run keeps its checkpoints and gets samples and a report. It can be
     resumed, so it is not evaluated on the held-out text, and the record of the checkpoint returned has no such losses.
     """
+    folder.check_writable()
     network, trainer = job.trainer(workers)
     ledger = job.ledger()
-    if job.is_new and job.size_advice is not None:
-        tell(job.size_advice)
+    if job.is_new:
+        for advice in job.advice:
+            tell(advice)
     with ExitStack() as stack:
         stop = stack.enter_context(_stop_on_signals())
         # The folder comes first: TensorBoard's file is in it, and the terminal tells what is safely written.
         reporters: list[Reporter] = [FolderReporter(folder, job, ledger, trainer, network, workers)]
-        if job.tensorboard:
-            from .tensorboard import TensorBoardReporter  # takes seconds to import
-
-            reporters.append(stack.enter_context(TensorBoardReporter(folder.path)))
-        lines = job.dataset.rules.documents == "line"
-        threads = torch.get_num_threads() if job.device.type == "cpu" else 1
-        reporters.append(
-            stack.enter_context(TerminalReporter(threads=threads, lines=lines, minutes=job.recipe.minutes))
-        )
+        reporters += [stack.enter_context(reporter) for reporter in _extra_reporters(job, folder)]
         for progress in trainer.steps(stop):
             update = ledger.add(progress, partial(written_sample, network, job.dataset))
             for reporter in reporters:
@@ -166,13 +74,29 @@ def fit(job: Job, folder: RunFolder, workers: Workers) -> Checkpoint:
     is_complete = best.record.stateful_loss is not None
     if is_complete:
         save_checkpoint(best, folder.best)
-    draw_losses({folder.path.name: ledger.all_rows}, folder.curve, job.title)
-    folder.samples.write_text(written_samples(best, job.dataset.rules), encoding="utf-8")
-    folder.report.write_text(written_report(job, best, ledger, workers), encoding="utf-8")
+    with extra(folder.curve.name):
+        draw_losses({printable(folder.path.name): ledger.all_rows}, folder.curve, job.title)
+    with extra(folder.samples.name):
+        folder.write_samples(written_samples(best, job.dataset.rules))
+    with extra(folder.report.name):
+        folder.write_report(written_report(job, best, ledger, workers))
     if is_complete:
         folder.stopped.unlink(missing_ok=True)
-        tell(about_best(ledger.all_rows, job.recipe.patience))
+        with extra("the terminal"):
+            tell(about_best(ledger.all_rows, job.recipe.patience))
     return best
+
+
+def _extra_reporters(job: Job, folder: RunFolder) -> Iterator[ExtraReporter]:
+    """Returns the reporters that the training doesn't depend on."""
+    if job.tensorboard:
+        with extra("TensorBoard's file"):
+            from .tensorboard import TensorBoardReporter  # takes seconds to import
+
+            yield ExtraReporter("TensorBoard's file", TensorBoardReporter(folder.path))
+    lines = job.dataset.rules.documents == "line"
+    threads = torch.get_num_threads() if job.device.type == "cpu" else 1
+    yield ExtraReporter("the terminal", TerminalReporter(threads=threads, lines=lines, minutes=job.recipe.minutes))
 
 
 class FolderReporter:
@@ -211,7 +135,8 @@ class FolderReporter:
         job, dataset = self._job, self._job.dataset
         record = TrainingRecord(
             corpus=dataset.corpus.name,
-            sources=dataset.corpus.sources,
+            sources=tuple(map(stored, dataset.corpus.sources)),
+            folder=stored(dataset.corpus.folder),
             corpus_sha256=dataset.facts.sha256,
             rules=dataset.rules,
             characters=dataset.facts.characters,
@@ -230,7 +155,8 @@ class FolderReporter:
         job, dataset = self._job, self._job.dataset
         return Snapshot(
             command=job.command,
-            sources=dataset.corpus.sources,
+            sources=tuple(map(stored, dataset.corpus.sources)),
+            folder=stored(dataset.corpus.folder),
             corpus_sha256=dataset.facts.sha256,
             rules=dataset.rules,
             device=job.device.type,

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import csv
 import io
-import shlex
 from collections.abc import Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
@@ -26,10 +25,11 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from nextchar_cli.printable import shell_path
 from nextchar_cli.wording import explain
 from nextchar_model.alphabet import Spelling
 
-from ..files import write_whole
+from ..files import obstacle, write_text, write_whole
 from .held_out import load_held_out, save_held_out
 
 BEST = "best.pt"
@@ -73,11 +73,15 @@ class RunFolder:
         if path.exists() and not path.is_dir():
             raise RunFolderError(f"{path}: not a folder")
         if not overwrite and (held := [file.name for file in self._files() if file.exists()]):
-            hint = f", nextchar-train resume {shlex.quote(str(path))} continues it" if self.stopped.exists() else ""
-            raise RunFolderError(
-                f"{path}: already holds a run ({', '.join(held)}); "
-                f"--overwrite (in Python: overwrite=True) replaces it{hint}"
-            )
+            remedy = "--overwrite (in Python: overwrite=True) replaces it"
+            if self.stopped.exists():
+                remedy = f"nextchar-train resume {shell_path(path)} continues it; another --out starts a new one"
+            raise RunFolderError(f"{path}: already holds a run ({', '.join(held)}); {remedy}")
+
+    def check_writable(self) -> None:
+        """Raises ``RunFolderError`` if no file can be written into the folder, or if it can't be made."""
+        if (reason := obstacle(self.path)) is not None:
+            raise RunFolderError(f"{self.path}: can't take a run: {reason}")
 
     @property
     def event_files(self) -> tuple[Path, ...]:
@@ -103,9 +107,10 @@ class RunFolder:
         write_whole(self.losses, table.getvalue().encode(), kind="loss table")
 
     def add_losses(self, row: LossRow) -> None:
-        """Appends a line to ``loss.csv``."""
-        with self.losses.open("a", encoding="utf-8", newline="") as losses:
-            csv.writer(losses).writerow(astuple(row))
+        """Adds a line to ``loss.csv``, whole or not at all."""
+        line = io.StringIO(newline="")
+        csv.writer(line).writerow(astuple(row))
+        write_whole(self.losses, self.losses.read_bytes() + line.getvalue().encode(), kind="loss table")
 
     def read_losses(self) -> list[LossRow]:
         """Returns the rows of ``loss.csv``. Raises ``RunFolderError`` if the folder holds no run or it is damaged."""
@@ -119,6 +124,14 @@ class RunFolder:
             raise RunFolderError(f"{self.losses}: damaged: {field}: {reason}") from error
         except (csv.Error, ValueError) as error:
             raise RunFolderError(f"{self.losses}: damaged: {error}") from error
+
+    def write_samples(self, text: str) -> None:
+        """Writes ``samples.txt``, whole or not at all."""
+        write_text(self.samples, text, kind="samples")
+
+    def write_report(self, text: str) -> None:
+        """Writes ``report.md``, whole or not at all."""
+        write_text(self.report, text, kind="report")
 
     def write_held_out(self, documents: Sequence[Spelling]) -> None:
         """Writes the held-out documents, whole or not at all."""

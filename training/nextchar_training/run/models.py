@@ -10,7 +10,7 @@ from nextchar_model.alphabet import Alphabet
 from nextchar_model.description import ModelFileError
 from nextchar_model.runner import Runner
 
-from ..data.rules import Rules
+from ..data.rules import Rules, stated
 from ..learning.evaluation import NetworkScorer, Scorer
 from .checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 
@@ -51,6 +51,6 @@ def origin_of(model: Checkpoint | Runner, path: Path) -> Origin:
         return Origin(model.alphabet, model.record.rules, model.record.corpus_sha256)
     training = model.description.training
     try:
-        return Origin(model.description.alphabet, Rules(**training.rules), training.corpus_sha256)
+        return Origin(model.description.alphabet, Rules(**stated(training.rules)), training.corpus_sha256)
     except (TypeError, ValueError) as error:
         raise ModelFileError(f"{path}: this version doesn't know its rules: {error}") from error

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import torch
+
+from nextchar_cli.printable import one_line, printable
 
 from ..data.split import EVALUATED_CHARACTERS
 from ..data.summary import summarized
@@ -20,12 +23,12 @@ from .ledger import Ledger
 from .machine import processor
 
 if TYPE_CHECKING:
-    from .fit import Job
+    from .job import Job
 
 _TEMPLATE = """\
 # Training run
 
-    {command}
+{command}
 
 ## Loss of the best checkpoint on {evaluated_part}
 
@@ -77,7 +80,7 @@ def written_report(job: Job, best: Checkpoint, ledger: Ledger, workers: Workers)
     architecture, record, last = best.architecture, best.record, ledger.all_rows[-1]
     sizes = f"{architecture.cell}, {architecture.layers} × {architecture.hidden_size}"
     return _TEMPLATE.format(
-        command=job.command.replace(THEN, f"{THEN.rstrip()}\n    "),
+        command="\n".join(f"    {line}" for line in _commands(job)),
         evaluated_part=evaluated_part(job),
         losses=_losses(best),
         best_loss=record.validation_loss,
@@ -85,7 +88,7 @@ def written_report(job: Job, best: Checkpoint, ledger: Ledger, workers: Workers)
         last_loss=last.validation_loss,
         last_step=last.step,
         advice=_advice(job, ledger),
-        corpus="\n".join(f"- {name}: {value}" for name, value in summarized(job.dataset)),
+        corpus="\n".join(f"- {name}: {value}" for name, value in summarized(job.dataset, code)),
         sha256=record.corpus_sha256,
         architecture=f"{sizes}, embedding {architecture.embedding_size}",
         parameters=sum(weight.numel() for weight in best.weights.values()),
@@ -107,12 +110,35 @@ def written_report(job: Job, best: Checkpoint, ledger: Ledger, workers: Workers)
     )
 
 
+def code(text: str) -> str:
+    """Returns ``text`` as Markdown's code, in which no character has a meaning: it is longer fenced than it holds."""
+    fence = "`" * (1 + _longest_fence(text))
+    space = " " if text.startswith("`") or text.endswith("`") or text != text.strip() else ""
+    return f"{fence}{space}{text}{space}{fence}"
+
+
+def fenced(text: str) -> str:
+    """Returns ``text`` as a block of Markdown's code."""
+    fence = "`" * max(3, 1 + _longest_fence(text))
+    return f"{fence}\n{text}\n{fence}"
+
+
+def _longest_fence(text: str) -> int:
+    return max(map(len, re.findall("`+", text)), default=0)
+
+
 def evaluated_part(job: Job) -> str:
     """Returns which text the final losses are of, in words."""
     characters = round(len(job.dataset.validation) * job.dataset.characters_per_id)
     if characters <= EVALUATED_CHARACTERS:
         return "all held-out text"
     return f"the first {EVALUATED_CHARACTERS:,} held-out characters"
+
+
+def _commands(job: Job) -> list[str]:
+    """Returns the command of each training of the run, all but the last one joined to the next."""
+    *earlier, last = map(printable, job.command.split(THEN))
+    return [*(f"{command}{THEN.rstrip()}" for command in earlier), last]
 
 
 def _losses(best: Checkpoint) -> str:
@@ -131,7 +157,8 @@ def _start(job: Job, ledger: Ledger) -> str:
     if ledger.earlier:
         return f"continues a finished run from its step {ledger.earlier[-1].step:,}, with a new schedule"
     if job.initial is not None:
-        return f"starts from the weights of step {job.initial.record.step:,} of: {job.initial.record.command}"
+        record = job.initial.record
+        return f"starts from the weights of step {record.step:,} of: {code(one_line(record.command))}"
     if job.given_alphabet is not None:
         return "starts from the weights of another run"
     return "starts from random weights"

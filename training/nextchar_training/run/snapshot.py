@@ -18,7 +18,7 @@ from nextchar_model.alphabet import Alphabet
 from ..data.rules import Rules
 from ..learning.recipe import Architecture, Recipe
 from ..learning.trainer import Position
-from .checkpoint import alphabet_content, load_tensors, save_tensors, validated
+from .checkpoint import alphabet_content, complete_rules, load_tensors, save_tensors, validated
 from .folder import LossRow
 
 _FORMAT = "nextchar stopped run"
@@ -33,11 +33,12 @@ class Snapshot:
     ``losses`` are the scheduled evaluations so far; ``training_losses`` those of the steps since the last of them.
     ``earlier`` are those of the finished run that this one continues. ``alphabet`` is that of the checkpoint from whose
     weights the run started; None: the corpus has its own.
+    ``sources`` and ``folder`` are those of ``TrainingRecord``.
     ``processes``, and ``threads`` of each, have to be the same again: others would add in another order.
     """
 
     command: str
-    sources: tuple[str, ...]
+    sources: tuple[str | bytes, ...]
     corpus_sha256: str
     rules: Rules
     device: str
@@ -51,6 +52,7 @@ class Snapshot:
     training_losses: list[float]
     earlier: list[LossRow] = field(default_factory=list)
     alphabet: Alphabet | None = None
+    folder: str | bytes | None = None
 
 
 def save_snapshot(snapshot: Snapshot, path: Path) -> None:
@@ -63,11 +65,13 @@ def save_snapshot(snapshot: Snapshot, path: Path) -> None:
         "position": vars(snapshot.position),
         "losses": [asdict(row) for row in snapshot.losses],
     }
-    del content["recipe"], content["earlier"], content["alphabet"]
+    del content["recipe"], content["earlier"], content["alphabet"], content["folder"]
     if snapshot.earlier:
         content["earlier"] = [asdict(row) for row in snapshot.earlier]
     if snapshot.alphabet is not None:
         content["alphabet"] = alphabet_content(snapshot.alphabet)
+    if snapshot.folder is not None:
+        content["folder"] = snapshot.folder
     save_tensors(path, content, form=_FORMAT, version=_VERSION, kind=_KIND)
 
 
@@ -78,4 +82,5 @@ def load_snapshot(path: Path) -> Snapshot:
     """
     content = load_tensors(path, form=_FORMAT, version=_VERSION, kind=_KIND)
     content["recipe"] = content.pop("settings", None)
+    complete_rules(content)
     return validated(Snapshot, content, path)

@@ -9,6 +9,7 @@ from typing import Self
 from torch.utils.tensorboard import SummaryWriter
 
 from .ledger import Update
+from .report import fenced
 
 _PERIOD = 20  # steps at least between two points of a training curve
 
@@ -49,4 +50,4 @@ class TensorBoardReporter:
         if update.row is not None:
             self._writer.add_scalar("loss/validation", update.row.validation_loss, update.step)
             if update.sample is not None:
-                self._writer.add_text("sample", f"```\n{update.sample}\n```", update.step)
+                self._writer.add_text("sample", fenced(update.sample), update.step)

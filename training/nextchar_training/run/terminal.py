@@ -46,7 +46,7 @@ class TerminalReporter:
         self._threads = threads
         self._lines = lines
         self._minutes = minutes
-        self._console = console or Console(highlight=False)
+        self._console = console or plain_console()
         self._live = Live(console=self._console, auto_refresh=False, transient=False)
         self._validation_loss: float | None = None
         self._sample: str | None = None
@@ -150,9 +150,14 @@ class TerminalReporter:
         return Group(bar, figures, panel, end)
 
 
+def plain_console(*, stderr: bool = False) -> Console:
+    """Returns a console that shows names as they are: square brackets and colons in them have no meaning."""
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+
 def tell(text: str, console: Console | None = None) -> None:
     """Prints a sentence, on a terminal without a line break inside a word."""
-    console = console or Console(highlight=False)
+    console = console or plain_console()
     if console.is_terminal:
         console.print(Text(text))
     else:
@@ -161,7 +166,7 @@ def tell(text: str, console: Console | None = None) -> None:
 
 def show_summary(dataset: Dataset, console: Console | None = None) -> None:
     """Shows the dataset that a training is about to read."""
-    console = console or Console(highlight=False)
+    console = console or plain_console()
     if not console.is_terminal:
         print("\n".join(f"{name}: {value}" for name, value in summarized(dataset)), flush=True)
         return
@@ -189,7 +194,7 @@ def evaluating(text: str) -> Iterator[Callable[[float], None]]:
 @contextmanager
 def _bar(task: str) -> Iterator[Callable[[str, float], None]]:
     """A progress bar that disappears at the end. Yields a function of the current task and the fraction done."""
-    console = Console(stderr=True, highlight=False)
+    console = plain_console(stderr=True)
     with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
         number = bar.add_task(task, total=1.0)
         yield lambda name, fraction: bar.update(number, description=name, completed=fraction)

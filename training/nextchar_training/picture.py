@@ -1,0 +1,50 @@
+"""The picture: how a figure becomes a file.
+
+Every picture is made here. Invariants: a name in a picture is shown as it is, never read as a formula; the file is
+written whole or not at all; and Matplotlib is imported when the first picture is drawn, because its import needs a
+folder for its cache, which a training must not depend on.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import tempfile
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .files import write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_DOTS_PER_INCH = 120
+_FOLDER = "MPLCONFIGDIR"
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Returns an empty figure, ``width`` by ``height`` inches. Raises ``OSError`` if there is no folder for a cache."""
+    logger = logging.getLogger("matplotlib")
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.ERROR)  # it warns of a home that can't be written, and of fonts
+    if _FOLDER not in os.environ and os.path.expanduser("~") == "~":  # noqa: PTH111 - without a home, Path raises
+        os.environ[_FOLDER] = tempfile.mkdtemp(prefix="nextchar-")  # else the import fails
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes ``figure`` as a PNG. Raises ``OSError`` if that fails; the file that was at ``path`` before then stays."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        text.set_parse_math(False)
+    content = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a box stands for it
+        figure.savefig(content, dpi=_DOTS_PER_INCH, format="png")
+    write_whole(path, content.getbuffer(), kind="picture")
