@@ -28,11 +28,13 @@ from .catalog import Catalog, Limits, ServedModel
 from .config import Config
 from .engine.engine import Engine
 from .listening import bracketed, cannot_listen, require_free
+from .memory import Budget
 from .metrics import Metrics
 from .pacing import Pacer
 from .ports import make_server
 from .probes import HttpPort
 from .rpc import requests
+from .rpc.calls import Calls
 from .rpc.health import HealthService
 from .rpc.incoming import Incoming
 from .rpc.interceptor import CallInterceptor
@@ -77,6 +79,9 @@ class Server:
         self._limits = Limits(config.max_characters, config.max_prompt_characters)
         self._metrics = Metrics(registry or CollectorRegistry())
         self._metrics.watch_log(logs.dropped)
+        self._budget = Budget(config.memory_budget * 2**20)
+        self._metrics.memory_bytes.set_function(lambda: self._budget.used)
+        self._metrics.memory_budget_bytes.set(self._budget.size)
         self._parts: _Parts | None = None  # None before ``start`` and after ``stop``
         self._ready = False
         self._texts_end_by = 0.0  # of the loop's time, once it stops
@@ -148,6 +153,7 @@ class Server:
             max_batch=config.max_batch,
             queue_size=config.queue_size,
             turn_budget=config.turn_budget,
+            stall_timeout=config.stall_timeout,
             observe=observe,
         )
         admission = engine.admission
@@ -178,7 +184,7 @@ class Server:
         symbols = max(len(model.alphabet.symbols) for model in catalog)
         incoming = Incoming(pacer, requests.most_fields(symbols))
         grpc_server = make_server(
-            [CallInterceptor(self._metrics, incoming)],
+            CallInterceptor(self._metrics, incoming, Calls(self._budget, stall_timeout=self._config.stall_timeout)),
             max_request=requests.most_bytes(self._limits, symbols),
         )
         generation_pb2_grpc.add_GenerationServiceServicer_to_server(service, grpc_server)  # type: ignore[no-untyped-call]

@@ -1,5 +1,7 @@
 """The memory budget: what calls hold, and how connections share it."""
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,7 +47,7 @@ def test_one_connection_gets_three_quarters_of_the_budget() -> None:
 def test_a_connection_that_takes_all_it_can_leaves_room_for_the_next_ones() -> None:
     budget = Budget(1600)
     for connection in ("a", "b", "c", "d", "e"):
-        with pytest.raises(MemoryFullError):  # until it gets no more
+        with suppress(MemoryFullError):
             while True:
                 budget.hold(connection, 1)
     assert budget.used < budget.size

@@ -15,6 +15,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from nextchar.v1 import generation_pb2 as pb
 from nextchar_model.decoder import is_one_to_one, max_ids
 
+from .. import memory
 from ..catalog import ServedModel
 from ..engine.stream import OUTBOX_IDS, End, IdChunk, Stream
 from ..metrics import Metrics
@@ -56,6 +57,7 @@ class RunningText:
             alternatives=self._request.top_logprobs,
             reports_reading=self._request.echo,
             most_taken=OUTBOX_IDS if is_one_to_one(model.alphabet) else _COMPOSED_IDS,
+            caller=memory.current.get().connection,
         )
         """The stream of its ids. The caller submits it before ``run``, and releases it afterwards."""
         self._builder = TextBuilder(
@@ -73,8 +75,8 @@ class RunningText:
 
     async def run(self) -> None:
         """Sends all events of the text."""
+        # Sent with the first characters: until then, a call that loses its place has no headers and is tried again.
         self._out.start(responses.started(request_id(), self._model, self._request.seed))
-        await self._out.flush()
         end: End | None = None
         while end is None and not self._builder.is_complete:
             await self.stream.ready()
@@ -85,9 +87,9 @@ class RunningText:
                     self._add(self._builder.end(broken_off=end is End.DRAINED))
                 else:
                     self._feed(taken)
-            await self._out.flush()
+            await self._model.engine.deliver(self.stream, self._out.flush())
         self._finish(end or End.COUNT)
-        await self._out.flush()
+        await self._model.engine.deliver(self.stream, self._out.flush())
 
     def _piece(self) -> AbstractAsyncContextManager[None]:
         return self._pacer.piece() if self.is_heavy else nullcontext()

@@ -9,6 +9,7 @@ of an unexpected error, a caller learns the request id and nothing else.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -25,20 +26,26 @@ from grpc_status import rpc_status
 
 from ..metrics import Metrics
 from .call_log import LineLimit
-from .errors import NoMessageError, NotServedError, RequestError, UnknownMethodError, request_error, shown
+from .calls import Calls
+from .errors import NoMessageError, NotServedError, RequestError, UnknownMethodError, request_error
 from .incoming import Incoming
 
 REQUEST_ID_KEY = "request-id"
 """Key of the request id in the trailing metadata of every call."""
 
 _PUSHBACK_KEY = "grpc-retry-pushback-ms"
-_UNKNOWN = "unknown"  # the labels of all methods that the server doesn't have: callers choose their names
+_UNKNOWN = "unknown"
+_UNKNOWN_METHOD = f"/{_UNKNOWN}/{_UNKNOWN}"  # stands for all that the server doesn't have: callers choose their names
 _TYPES = {
     (False, False): "unary",
     (False, True): "server_stream",
     (True, False): "client_stream",
     (True, True): "bidi_stream",
 }
+
+_UNREADABLE = (grpc.StatusCode.RESOURCE_EXHAUSTED, "unreadable_message")
+"""Of a message that gRPC itself refuses: too large, as it is or unpacked, or damaged. It says no more to a handler than
+that no message came."""
 
 # A caller cancels when its deadline passes, which is just before the server's own clock says so.
 _DEADLINE_SLACK = 0.02
@@ -59,11 +66,13 @@ def request_id() -> str:
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps the handler of every call."""
 
-    def __init__(self, metrics: Metrics, incoming: Incoming) -> None:
+    def __init__(self, metrics: Metrics, incoming: Incoming, calls: Calls) -> None:
         self._metrics = metrics
+        self._calls = calls
         self._incoming = incoming
         self._lines = LineLimit()
         self._handlers: dict[str, Handler] = {}  # wrapped, by method
+        self._unknown = _Call(metrics, self._lines, calls, _UNKNOWN_METHOD, _UNKNOWN)
 
     async def intercept_service(
         self,
@@ -75,10 +84,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if method in self._handlers:
             return self._handlers[method]
         handler = await continuation(handler_call_details)
-        if handler is None:
-            return self._refusing(method)
-        self._handlers[method] = self._wrapped(method, handler)
-        return self._handlers[method]
+        if handler is not None:
+            handler = self._handlers[method] = self._wrapped(method, handler)
+        return handler
+
+    async def refuse(self, context: Context) -> None:
+        """Handles a call of a method that the server doesn't have."""
+        async with self._unknown.handled(context):
+            raise UnknownMethodError
 
     def _wrapped(self, method: str, handler: Handler) -> Handler:
         """Returns the handler that gRPC gets: it takes a stream of bytes, whatever the method takes.
@@ -86,7 +99,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         gRPC lets a call hang that should bring one message and ends without any, and answers a message that can't be
         parsed before it calls the handler.
         """
-        call = _Call(self._metrics, self._lines, method, handler)
+        kind = _TYPES[handler.request_streaming, handler.response_streaming]
+        call = _Call(self._metrics, self._lines, self._calls, method, kind)
         incoming, deserialize = self._incoming, handler.request_deserializer
 
         if handler.request_streaming:
@@ -118,27 +132,17 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         wrapped: Handler = wrap(handled, None, handler.response_serializer)
         return wrapped
 
-    def _refusing(self, method: str) -> Handler:
-        """Returns the handler of a method that the server doesn't have."""
-        call = _Call(self._metrics, self._lines, method, None)
-
-        async def handled(_: object, context: Context) -> None:
-            async with call.handled(context):
-                raise UnknownMethodError(method)
-
-        return grpc.stream_stream_rpc_method_handler(handled, None, None)
-
 
 class _Call:
     """Surrounds the calls of one method."""
 
-    def __init__(self, metrics: Metrics, lines: LineLimit, method: str, handler: Handler | None) -> None:
-        """``handler`` is None for a method that the server doesn't have."""
+    def __init__(self, metrics: Metrics, lines: LineLimit, calls: Calls, method: str, kind: str) -> None:
+        """``kind`` is the label of its type."""
         self._metrics = metrics
+        self._calls = calls
         self._lines = lines
-        self._method = method if handler else shown(method)
-        service, name = method.removeprefix("/").rsplit("/", 1) if handler else (_UNKNOWN, _UNKNOWN)
-        kind = _TYPES[handler.request_streaming, handler.response_streaming] if handler else _UNKNOWN
+        self._method = method
+        service, name = method.removeprefix("/").rsplit("/", 1)
         self._labels = (kind, service, name)
         # Health probes come every few seconds for ever.
         self._log = _log.debug if service.startswith("grpc.health.") else _log.info
@@ -156,7 +160,8 @@ class _Call:
         deadline = context.time_remaining()
         code = grpc.StatusCode.CANCELLED  # by its caller, or by its deadline: both arrive as CancelledError
         try:
-            yield
+            with self._calls.handling(context.peer()):
+                yield
             code = grpc.StatusCode.OK
         except grpc.aio.AbortError:  # the handler of health, which isn't ours, set its own status
             code = context.code()
@@ -167,9 +172,15 @@ class _Call:
         except Exception as error:
             refusal = self._refusal(error, context)
             if refusal is not None:
-                code = refusal.code
-                metrics.rejected.labels(refusal.reason).inc()
-                await _abort(context, identifier, refusal)
+                code, reason = refusal.code, refusal.reason
+                try:
+                    await _abort(context, identifier, refusal)
+                except grpc.aio.InternalError:
+                    if isinstance(refusal, NoMessageError):  # gRPC itself refused the message, and ended the call
+                        code, reason = _UNREADABLE
+                    raise
+                finally:
+                    metrics.rejected.labels(reason).inc()
             code = grpc.StatusCode.INTERNAL
             if (left_out := self._lines.left_out(("call_failed", labels))) is not None:
                 _log.exception("call_failed", method=self._method, left_out=left_out)
@@ -208,4 +219,7 @@ async def _abort(context: Context, identifier: str, error: RequestError) -> NoRe
         if isinstance(detail, RetryInfo):  # the same delay for gRPC's own retries, which don't read the details
             trailers.append((_PUSHBACK_KEY, str(detail.retry_delay.ToMilliseconds())))
     status = rpc_status.to_status(Status(code=error.code.value[0], message=error.message, details=details))
-    await context.abort(status.code, status.details, (*trailers, *status.trailing_metadata))
+    try:
+        await context.abort(status.code, status.details, (*trailers, *status.trailing_metadata))
+    except grpc.aio.InternalError:  # the caller left before it read so far
+        raise asyncio.CancelledError from None

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from nextchar.v1 import generation_pb2 as pb
 from nextchar.v1 import generation_pb2_grpc
 
+from .. import memory
 from ..catalog import Catalog, ServedModel
 from ..engine.stream import End, Stream
 from ..metrics import Metrics
@@ -103,7 +104,13 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
 
     async def _score(self, model: ServedModel, scoring: requests.Scoring) -> pb.ScoreResponse:
         text, top_logprobs = scoring.text, scoring.top_logprobs
-        stream = Stream(read=text.ids, count=0, alternatives=top_logprobs, reports_reading=True)
+        stream = Stream(
+            read=text.ids,
+            count=0,
+            alternatives=top_logprobs,
+            reports_reading=True,
+            caller=memory.current.get().connection,
+        )
         read = ReadText(model.alphabet, text)
         parts: list[TextChunk] = []
         ids: list[NDArray[np.float32]] = []

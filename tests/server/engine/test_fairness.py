@@ -6,7 +6,7 @@ from unittest.mock import patch
 import pytest
 
 from nextchar_server.engine import admission as module
-from nextchar_server.engine.admission import Admission, PushedOutError, QueueFullError, StalledError
+from nextchar_server.engine.admission import PushedOutError, QueueFullError, StalledError
 from nextchar_server.engine.stream import Stream
 from tests.support.callers import Pushed, admission_of, submitted
 
