@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Sequence
 from contextlib import suppress
 
 import grpc
 import structlog
+
+from .rpc.core import make_core
+from .rpc.interceptor import CallInterceptor
 
 MAX_CONNECTIONS = 2048
 """Most connections to the gRPC port at once; one more is closed at once."""
@@ -25,13 +27,13 @@ _OTHER_FILES = 160
 _log = structlog.get_logger()
 
 
-def make_server(interceptors: Sequence[grpc.aio.ServerInterceptor], *, max_request: int) -> grpc.aio.Server:
+def make_server(interceptor: CallInterceptor, *, max_request: int) -> grpc.aio.Server:
     """Returns a server without services and ports, which reads requests of at most ``max_request`` bytes.
 
     Raises the process's limit of open files as far as it may, because every connection is one.
     """
     _start_poller()
-    return grpc.aio.server(interceptors=interceptors, options=_options(_connections(), max_request))
+    return make_core([interceptor], _options(_connections(), max_request), interceptor.refuse)
 
 
 def _options(connections: int, max_request: int) -> list[tuple[str, int]]:

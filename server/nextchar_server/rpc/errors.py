@@ -162,8 +162,8 @@ class UnknownMethodError(RequestError):
     code = grpc.StatusCode.UNIMPLEMENTED
     reason = "unknown_method"
 
-    def __init__(self, method: str) -> None:
-        super().__init__(f"there is no method {shown(method)}")
+    def __init__(self) -> None:
+        super().__init__("this server has no such method")
 
 
 def request_error(error: Exception) -> RequestError | None:
