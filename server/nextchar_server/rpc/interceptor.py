@@ -10,6 +10,7 @@ of an unexpected error, a caller learns the request id and nothing else.
 from __future__ import annotations
 
 import asyncio
+import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -175,7 +176,7 @@ class _Call:
                 code, reason = refusal.code, refusal.reason
                 try:
                     await _abort(context, identifier, refusal)
-                except grpc.aio.InternalError:
+                except (grpc.aio.InternalError, asyncio.CancelledError):
                     if isinstance(refusal, NoMessageError):  # gRPC itself refused the message, and ended the call
                         code, reason = _UNREADABLE
                     raise
