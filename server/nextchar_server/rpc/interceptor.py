@@ -10,7 +10,6 @@ of an unexpected error, a caller learns the request id and nothing else.
 from __future__ import annotations
 
 import asyncio
-import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
