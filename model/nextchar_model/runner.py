@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from .alphabet import BOUNDARY, Ids
 from .batch import SAMPLE, Batch, RecurrentState, SamplingSettings, Steps
 from .cell import Precision
+from .composition import second_halves
 from .decoder import continuing
 from .description import ModelDescription, ModelFileError
 from .draws import uniform
@@ -59,6 +60,8 @@ class Runner:
     description: ModelDescription
     digest: str
     """SHA-256 of the file, in hexadecimal."""
+    is_sealed: bool
+    """Whether the file vouches for itself. Files of the format before don't."""
     provider: Provider
     provider_reason: str
     """Why the model runs on ``provider``, for people to read."""
@@ -67,30 +70,28 @@ class Runner:
         """Opens the model file at ``path``; ``threads`` of the CPU share the work of one step.
 
         ``"auto"`` means CUDA if this machine has it and the model is fp32, and otherwise the CPU.
-        Raises ``ModelFileError`` if the file is missing, cut off, of another kind or of another format version,
+        Raises ``ModelFileError`` if the file is missing, damaged, of another kind or of another format version,
         ``ProviderError`` if ``"cuda"`` was asked for and isn't available.
         """
         self._path = path
-        content = read_model_file(path)
-        self.digest = hashlib.sha256(content).hexdigest()
+        file = read_model_file(path)
+        self.description, self.digest, self.is_sealed = file.description, file.digest, file.is_sealed
         try:
-            self._session = open_cpu(content, threads)
+            self._session = open_cpu(file.content, threads)
         except Exception as error:  # onnxruntime's errors have no common class
-            raise ModelFileError(
-                f"{path}: not a readable ONNX file, cut off or of another kind: {reason(error)}"
-            ) from error
-        self.description = ModelDescription.from_metadata(self._session.get_modelmeta().custom_metadata_map, path)
+            raise ModelFileError(f"{path}: onnxruntime can't open it: {reason(error)}") from error
         self._check_graph()
         self.provider, self.provider_reason = "cpu", "asked for"
         if provider != "cpu":
             try:
-                self._session = open_cuda(content, self.description.precision, threads)
+                self._session = open_cuda(file.content, self.description.precision, threads)
                 self.provider, self.provider_reason = "cuda", "asked for" if provider == "cuda" else "available"
             except ProviderError as error:
                 if provider == "cuda":
                     raise ProviderError(f"{path}: {error}") from error
                 self.provider_reason = str(error)
         self._hidden_zero = np.uint8(128) if self.description.precision == "int8" else np.float32(0)
+        second_halves()  # reads Unicode's properties now, and not during the first request
         # State 0 of the automaton allows every id. State 1, before the first sampled one, allows those that begin a
         # character.
         begins = np.where(continuing(self.description.alphabet), -1, 0)
@@ -201,19 +202,31 @@ class Runner:
 
     def generate(self, text: str, seed: int, count: int) -> Steps:
         """Reads ``text`` from the start of a document, then samples ``count`` ids at temperature 1, in one call."""
+        return self._generate(self.start([SamplingSettings()]), text, seed, count)
+
+    def _generate(self, batch: Batch, text: str, seed: int, count: int) -> Steps:
         read = self.description.alphabet.encode(text)
         forced = np.concatenate([read, np.full(count, SAMPLE)])[:, None]
         draws = np.concatenate([np.zeros(len(read), np.float32), uniform(seed, 0, count)])[:, None]
-        return self.advance(self.start([SamplingSettings()]), forced, draws)
+        return self.advance(batch, forced, draws)
 
     def replay(self) -> Replay:
         """Repeats the model file's replay sample. Raises ``ModelFileError`` if this machine's results are off."""
         sample = self.description.replay_sample
         expected = np.array(sample.logprobs, np.float32)
+        batch = self.start([SamplingSettings()])
+        forms = _forms(batch)
         try:
-            steps = self.generate(sample.text, sample.seed, len(sample.ids))
+            steps = self._generate(batch, sample.text, sample.seed, len(sample.ids))
         except Exception as error:  # onnxruntime's errors have no common class
             raise ModelFileError(f"{self._path}: its replay sample can't be run: {reason(error)}") from error
+        K = len(expected)
+        alternatives = {"top_ids": ((K, 1, 0), "int64"), "top_logprobs": ((K, 1, 0), "float32")}
+        if (_forms(batch), _forms(steps)) != (
+            forms,
+            {"ids": ((K, 1), "int64"), "logprob": ((K, 1), "float32"), **alternatives},
+        ) or not ((steps.ids >= 0) & (steps.ids < self.description.alphabet.size)).all():
+            raise ModelFileError(f"{self._path}: its graph returns something else than ids and their log-probabilities")
         ids, logprobs = steps.ids[:, 0], steps.logprob[:, 0]
         read = len(ids) - len(sample.ids)
         exact = np.array_equal(ids[read:], sample.ids) and np.array_equal(logprobs, expected)
@@ -225,6 +238,11 @@ class Runner:
             )
         bits = hashlib.sha256(ids.tobytes() + logprobs.tobytes()).hexdigest()
         return Replay(exact, f"{self.description.precision}-{self.provider}-{bits[:8]}")
+
+
+def _forms(arrays: Batch | Steps) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Returns the shape and the type of each array."""
+    return {name: (array.shape, str(array.dtype)) for name, array in vars(arrays).items()}
 
 
 def _inputs(description: ModelDescription) -> dict[str, tuple[str, list[int | str]]]:

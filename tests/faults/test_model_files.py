@@ -1,6 +1,6 @@
 """Bad model files: each is refused in one readable line that names the file, and no other error is raised."""
 
-import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,33 +11,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from nextchar_model.description import METADATA_KEY, ModelFileError
 from nextchar_model.runner import Runner
+from tests.support.model_files import edited, refusal, save_sealed, with_description, with_graph
 from tests.support.tiny_model import TinyModel
 
 COMPATIBILITY = Path(__file__).parents[1] / "compatibility"
-
-
-def refusal(path: Path) -> str:
-    """Opens the file at ``path`` and returns the error's message without the path in front."""
-    with pytest.raises(ModelFileError) as caught:
-        Runner(path).replay()
-    message = str(caught.value)
-    assert message.startswith(str(path))
-    assert "\n" not in message
-    assert "ONNXRuntimeError" not in message
-    return message.removeprefix(str(path)).lstrip(": ")
-
-
-def edited(source: Path, target: Path, edit: Callable[[dict[str, Any]], object]) -> Path:
-    """Writes the model file ``source`` to ``target``, its description changed by ``edit``."""
-    model = onnx.load(source)
-    (entry,) = [entry for entry in model.metadata_props if entry.key == METADATA_KEY]
-    document = json.loads(entry.value)
-    edit(document)
-    entry.value = json.dumps(document)
-    onnx.save(model, target)
-    return target
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
@@ -94,20 +72,28 @@ def test_a_text_file_is_refused(text: str, tmp_path: Path) -> None:
     assert refusal(path) == "is a text file, not a model file: name the .onnx file that nextchar-train export wrote"
 
 
-@pytest.mark.parametrize("precision", ["int8", "fp32"])
-def test_a_truncated_file_is_refused_wherever_it_ends(tiny: TinyModel, precision: str, tmp_path: Path) -> None:
-    content = getattr(tiny, precision).read_bytes()
-    path = tmp_path / "truncated.onnx"
-    for length in [1, 7, 64, *range(999, len(content), 9973), len(content) - 1000, len(content) - 1]:
-        path.write_bytes(content[:length])
-        assert refusal(path).startswith("not a readable ONNX file, cut off or of another kind: ")
-
-
 @pytest.mark.parametrize("content", [b"\x89PNG\r\n\x1a\n" + bytes(100), b"PK\x03\x04" + bytes(100), bytes(1000)])
 def test_a_file_of_another_kind_is_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "other.onnx"
     path.write_bytes(content)
-    assert refusal(path).startswith("not a readable ONNX file, cut off or of another kind: ")
+    assert refusal(path).startswith("not a readable ONNX file, damaged, cut off or of another kind: ")
+
+
+def test_a_pipe_without_a_writer_is_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "pipe.onnx"
+    os.mkfifo(path)
+    assert refusal(path) == "is a device or a pipe, not a model file"
+
+
+def test_a_device_without_an_end_is_refused() -> None:
+    assert refusal(Path("/dev/zero")) == "is a device or a pipe, not a model file"
+
+
+def test_a_file_larger_than_any_model_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "large.onnx"
+    with path.open("wb") as file:
+        file.truncate(2**40)
+    assert refusal(path) == "1099511627776 bytes; a model file has at most 2147483647"
 
 
 def foreign(path: Path, metadata: dict[str, str]) -> Path:
@@ -117,8 +103,7 @@ def foreign(path: Path, metadata: dict[str, str]) -> Path:
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "relu", [x], [y])
     model = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 20)])
     helper.set_model_props(model, metadata)
-    onnx.save(model, path)
-    return path
+    return save_sealed(model, path)
 
 
 def test_somebody_elses_model_is_refused(tmp_path: Path) -> None:
@@ -127,21 +112,19 @@ def test_somebody_elses_model_is_refused(tmp_path: Path) -> None:
 
 
 def test_somebody_elses_graph_with_our_description_is_refused(tiny: TinyModel, tmp_path: Path) -> None:
-    (entry,) = onnx.load(tiny.fp32).metadata_props
+    entry, _ = onnx.load(tiny.fp32).metadata_props
     path = foreign(tmp_path / "relu.onnx", {entry.key: entry.value})
-    assert refusal(path).startswith("the graph's outputs are y; they must be ids, ")
+    assert refusal(path) == "not a nextchar model, or damaged: it has an operator 'Relu', which no model file has"
 
 
 def test_another_format_version_is_refused(tiny: TinyModel, tmp_path: Path) -> None:
     path = edited(tiny.int8, tmp_path / "new.onnx", lambda document: document.update(format_version=99))
-    assert refusal(path).startswith("model file format 99; this version of nextchar reads format 2")
+    assert refusal(path).startswith("model file format 99; this version of nextchar reads formats 2 and 3")
 
 
-def test_a_damaged_description_is_refused(tiny: TinyModel, tmp_path: Path) -> None:
-    model = onnx.load(tiny.int8)
-    model.metadata_props[0].value = model.metadata_props[0].value[:-20]
-    onnx.save(model, tmp_path / "damaged.onnx")
-    assert refusal(tmp_path / "damaged.onnx") == "the model's description is damaged"
+def test_a_description_that_is_cut_off_is_refused(tiny: TinyModel, tmp_path: Path) -> None:
+    path = with_description(tiny.int8, tmp_path / "cut.onnx", lambda text: text[:-20])
+    assert refusal(path) == "the model's description is damaged"
 
 
 def test_a_description_with_a_missing_field_is_refused(tiny: TinyModel, tmp_path: Path) -> None:
@@ -150,21 +133,27 @@ def test_a_description_with_a_missing_field_is_refused(tiny: TinyModel, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("edit", "named"),
+    ("edit", "problem"),
     [
-        (lambda document: document.update(hidden_size=49), "hidden"),
-        (lambda document: document.update(layers=1), "hidden"),
-        (lambda document: document.update(precision="fp32"), "hidden"),
-        (lambda document: document["alphabet"]["symbols"].append("가"), "bias"),
-        (lambda document: document["alphabet"]["symbols"].remove("R"), "bias"),
+        (lambda document: document.update(hidden_size=49), "weights; its description says"),
+        (lambda document: document.update(layers=1), "weights; its description says"),
+        (lambda document: document.update(cell="gru"), "weights; its description says"),
+        (lambda document: document["alphabet"]["symbols"].append("가"), "weights; its description says"),
+        (lambda document: document["alphabet"]["symbols"].remove("R"), "the last one is 24"),
+        (lambda document: document.update(embedding_size=17), "parameters; its sizes make"),
+        (lambda document: document.update(parameters=33035), "33035 parameters; its sizes make"),
     ],
-    ids=["hidden_size", "layers", "precision", "a symbol more", "a symbol less"],
+    ids=["hidden_size", "layers", "cell", "a symbol more", "a symbol less", "embedding_size", "parameters"],
 )
-def test_a_description_of_another_graph_is_refused(
-    tiny: TinyModel, tmp_path: Path, edit: Callable[[dict[str, Any]], object], named: str
+def test_a_description_of_other_sizes_than_the_graphs_is_refused(
+    tiny: TinyModel, tmp_path: Path, edit: Callable[[dict[str, Any]], object], problem: str
 ) -> None:
-    path = edited(tiny.int8, tmp_path / "mixed.onnx", edit)
-    assert refusal(path).startswith(f"the graph's input {named} is ")
+    assert problem in refusal(edited(tiny.int8, tmp_path / "mixed.onnx", edit))
+
+
+def test_a_description_of_another_precision_than_the_graphs_is_refused(tiny: TinyModel, tmp_path: Path) -> None:
+    path = edited(tiny.int8, tmp_path / "mixed.onnx", lambda document: document.update(precision="fp32"))
+    assert refusal(path).startswith("the graph's input hidden is ")
 
 
 def test_an_empty_replay_sample_is_refused(tiny: TinyModel, tmp_path: Path) -> None:
@@ -172,7 +161,7 @@ def test_an_empty_replay_sample_is_refused(tiny: TinyModel, tmp_path: Path) -> N
         document["test_vector"].update(text="", ids=[], logprobs=[])
 
     path = edited(tiny.int8, tmp_path / "empty.onnx", empty)
-    assert refusal(path).startswith("its replay sample can't be run: ")
+    assert refusal(path) == "the model's description is invalid: test_vector.text: '' is invalid; it must not be empty"
 
 
 @pytest.mark.parametrize(
@@ -193,29 +182,33 @@ def test_an_invalid_replay_sample_is_refused(
 
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
 def test_a_changed_weight_is_refused_by_the_replay(tiny: TinyModel, precision: str, tmp_path: Path) -> None:
-    model = onnx.load(getattr(tiny, precision))
-    (weight,) = [tensor for tensor in model.graph.initializer if tensor.name == "gates_0_weight"]
-    values = numpy_helper.to_array(weight).copy()
-    values[:, ::3] = np.negative(values[:, ::3])
-    weight.CopyFrom(numpy_helper.from_array(values, weight.name))
-    onnx.save(model, tmp_path / "changed.onnx")
-    assert refusal(tmp_path / "changed.onnx").startswith(
-        "this machine computes the file's replay sample wrongly (off by "
-    )
+    def change(model: onnx.ModelProto) -> None:
+        (weight,) = [tensor for tensor in model.graph.initializer if tensor.name == "gates_0_weight"]
+        values = numpy_helper.to_array(weight).copy()
+        values[:, ::3] = np.negative(values[:, ::3])
+        weight.CopyFrom(numpy_helper.from_array(values, weight.name))
+
+    path = with_graph(getattr(tiny, precision), tmp_path / "changed.onnx", change)
+    assert refusal(path).startswith("this machine computes the file's replay sample wrongly (off by ")
 
 
 def test_a_weight_that_is_not_a_number_is_refused_by_the_replay(tiny: TinyModel, tmp_path: Path) -> None:
-    model = onnx.load(tiny.fp32)
-    (weight,) = [tensor for tensor in model.graph.initializer if tensor.name == "logits_weight"]
-    values = numpy_helper.to_array(weight).copy()
-    values[0, 0] = np.nan
-    weight.CopyFrom(numpy_helper.from_array(values, weight.name))
-    onnx.save(model, tmp_path / "nan.onnx")
-    assert refusal(tmp_path / "nan.onnx").startswith(
-        "this machine computes the file's replay sample wrongly (off by nan nats)"
-    )
+    def change(model: onnx.ModelProto) -> None:
+        (weight,) = [tensor for tensor in model.graph.initializer if tensor.name == "logits_weight"]
+        values = numpy_helper.to_array(weight).copy()
+        values[0, 0] = np.nan
+        weight.CopyFrom(numpy_helper.from_array(values, weight.name))
+
+    path = with_graph(tiny.fp32, tmp_path / "nan.onnx", change)
+    assert refusal(path).startswith("this machine computes the file's replay sample wrongly (off by nan nats)")
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
 def test_the_undamaged_files_are_accepted(tiny: TinyModel, precision: str) -> None:
     assert Runner(getattr(tiny, precision)).replay().exact
+
+
+def test_a_file_of_the_format_before_there_were_seals_is_accepted() -> None:
+    runner = Runner(COMPATIBILITY / "model.onnx")
+    assert not runner.is_sealed
+    runner.replay()  # raises if this machine is off

@@ -17,11 +17,13 @@ from typing import get_args
 import numpy as np
 import torch
 
-from nextchar_model.alphabet import Alphabet, Ids, Spelling
+from nextchar_model.alphabet import BOUNDARY, Alphabet, Ids, Spelling
 from nextchar_model.batch import SamplingSettings
 from nextchar_model.cell import Precision
 from nextchar_model.description import ExportChecks, ModelDescription, ReplaySample, TrainingSummary
 from nextchar_model.runner import Runner
+from nextchar_model.screen import PRODUCER
+from nextchar_model.seal import sealed
 
 from ..files import write_whole
 from ..learning.evaluation import stateful_loss
@@ -76,12 +78,12 @@ def export(
     if not path.parent.is_dir():
         raise ExportError(f"{path.parent} is not a folder")
     with tempfile.TemporaryDirectory(prefix="nextchar-export-") as folder:
-        draft = _Draft(network, alphabet, training, characters, "fp32", Path(folder))
+        draft = _Draft(network, alphabet, training, documents, "fp32", Path(folder))
         runner = draft.open()
         difference = _check_against_pytorch(network, runner, documents, say)
         loss = fp32_loss = stateful_loss(runner, documents)
         if precision == "int8":
-            draft = _Draft(network, alphabet, training, characters, "int8", Path(folder))
+            draft = _Draft(network, alphabet, training, documents, "int8", Path(folder))
             runner = draft.open()
             loss = stateful_loss(runner, documents)
             say(f"int8 loss {loss:.4f}, fp32 loss {fp32_loss:.4f} nats per character, on {characters:,} characters")
@@ -94,7 +96,7 @@ def export(
         draft.description = replace(
             draft.description,
             checks=ExportChecks(difference, loss, loss - fp32_loss, characters),
-            replay_sample=_replay_sample(runner, documents[0].text[:_SAMPLE_CHARACTERS]),
+            replay_sample=_replay_sample(runner, draft.description.replay_sample.text),
         )
         replay = draft.open().replay()
         if not replay.exact:
@@ -112,15 +114,17 @@ class _Draft:
         network: Network,
         alphabet: Alphabet,
         training: TrainingSummary,
-        characters: int,
+        documents: Sequence[Spelling],
         precision: Precision,
         folder: Path,
     ) -> None:
         architecture = network.architecture
         weights = {name: value.detach().cpu().float().numpy() for name, value in network.state_dict().items()}
         self._graph = build_advance(weights, cell=architecture.cell, layers=architecture.layers, precision=precision)
-        self._graph.producer_name = "nextchar"
+        self._graph.producer_name = PRODUCER.decode()
         self._file = folder / f"{precision}.onnx"
+        sample = documents[0].text[:_SAMPLE_CHARACTERS]
+        read = len(alphabet.encode(sample))
         self.description = ModelDescription(
             alphabet=alphabet,
             cell=architecture.cell,
@@ -130,8 +134,9 @@ class _Draft:
             precision=precision,
             parameters=sum(value.size for value in weights.values()),
             training=training,
-            checks=ExportChecks(0.0, 0.0, 0.0, characters),
-            replay_sample=ReplaySample("", 0, (), ()),
+            # The two are measured on the draft.
+            checks=ExportChecks(0.0, 0.0, 0.0, sum(len(document.text) for document in documents)),
+            replay_sample=ReplaySample(sample, _SAMPLE_SEED, (BOUNDARY,), (0.0,) * (read + 1)),
         )
 
     def content(self) -> bytes:
@@ -140,7 +145,7 @@ class _Draft:
         for key, value in self.description.to_metadata().items():
             self._graph.metadata_props.add(key=key, value=value)
         content: bytes = self._graph.SerializeToString(deterministic=True)
-        return content
+        return sealed(content)
 
     def open(self) -> Runner:
         """Opens the model file as a server would, from a temporary folder."""
