@@ -72,15 +72,16 @@ class Holding:
         self._budget._take(self.connection, size)
         self._size += size
 
-    def shrink(self, size: int) -> None:
-        """Gives back all but ``size`` bytes, which are no more than it holds."""
-        if size < self._size:
-            self._budget._give_back(self.connection, self._size - size)
-            self._size = size
+    def require(self, size: int) -> None:
+        """Grows to ``size`` bytes, if it holds fewer. Raises ``MemoryFullError``."""
+        if size > self._size:
+            self.grow(size - self._size)
 
     def release(self) -> None:
         """Gives everything back."""
-        self.shrink(0)
+        if self._size:
+            self._budget._give_back(self.connection, self._size)
+            self._size = 0
 
 
 current: ContextVar[Holding] = ContextVar("holding")

@@ -182,11 +182,10 @@ class Server:
         service = GenerationService(catalog, self._metrics, pacer)
         health_service = HealthService(SERVICE)
         symbols = max(len(model.alphabet.symbols) for model in catalog)
-        incoming = Incoming(pacer, requests.most_fields(symbols))
-        grpc_server = make_server(
-            CallInterceptor(self._metrics, incoming, Calls(self._budget, stall_timeout=self._config.stall_timeout)),
-            max_request=requests.most_bytes(self._limits, symbols),
-        )
+        most_bytes = requests.most_bytes(self._limits, symbols)
+        incoming = Incoming(pacer, requests.most_fields(symbols), most_bytes)
+        calls = Calls(self._budget, stall_timeout=self._config.stall_timeout)
+        grpc_server = make_server(CallInterceptor(self._metrics, incoming, calls), max_request=most_bytes)
         generation_pb2_grpc.add_GenerationServiceServicer_to_server(service, grpc_server)  # type: ignore[no-untyped-call]
         health_pb2_grpc.add_HealthServicer_to_server(health_service, grpc_server)
         reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), grpc_server)

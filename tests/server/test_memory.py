@@ -14,9 +14,8 @@ def test_what_calls_hold_is_counted_until_they_give_it_back() -> None:
     one, two = budget.hold("a", 100), budget.hold("b", 50)
     one.grow(20)
     assert budget.used == 170
-    one.shrink(10)
-    assert budget.used == 60
     one.release()
+    assert budget.used == 50
     two.release()
     assert budget.used == 0
 
@@ -31,10 +30,12 @@ def test_giving_back_twice_is_giving_back_once() -> None:
     assert budget.used == 0
 
 
-def test_shrinking_to_more_than_it_holds_takes_nothing() -> None:
+def test_a_call_grows_to_what_it_requires_and_not_beyond() -> None:
     budget = Budget(1000)
-    budget.hold("a", 100).shrink(200)
-    assert budget.used == 100
+    holding = budget.hold("a", 100)
+    holding.require(300)
+    holding.require(200)
+    assert budget.used == 300
 
 
 def test_one_connection_gets_three_quarters_of_the_budget() -> None:

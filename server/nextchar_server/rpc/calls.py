@@ -18,10 +18,9 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from .. import memory
+from ..heap import Heap
 from ..memory import Budget
-
-CALL_BYTES = 48 * 2**10
-"""Memory of a call beside its messages and its text: gRPC's own, the tasks, the objects of its handler."""
+from . import footprint
 
 _CHECKS = 8  # within a stall time-out
 
@@ -34,6 +33,7 @@ class Calls:
     def __init__(self, budget: Budget, *, stall_timeout: float) -> None:
         """``stall_timeout`` is in seconds."""
         self._budget = budget
+        self._heap = Heap()
         self._stall_timeout = stall_timeout
         self._loop = asyncio.get_running_loop()
         self._leaving: OrderedDict[_Task, float] = OrderedDict()  # handled, with the loop's time since, oldest first
@@ -49,12 +49,14 @@ class Calls:
         """
         task = asyncio.current_task()
         assert task is not None
-        holding = self._budget.hold(connection, CALL_BYTES)
+        holding = self._budget.hold(connection, footprint.CALL)
+        self._heap.hold(self._budget.used)
         token = memory.current.set(holding)
 
         def forget(task: _Task) -> None:
             self._leaving.pop(task, None)
             holding.release()
+            self._heap.hold(self._budget.used)
 
         task.add_done_callback(forget)
         try:

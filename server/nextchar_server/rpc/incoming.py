@@ -16,7 +16,10 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
+from .. import memory
+from ..memory import MemoryFullError
 from ..pacing import Pacer
+from . import footprint
 from .errors import MalformedMessageError, NoMessageError
 from .wire import check_fields
 
@@ -27,25 +30,47 @@ MESSAGE_PATIENCE = 20.0
 """Seconds in which a message must arrive: the largest one over a line of 50 KB a second."""
 
 
+SLOW = 0.25
+"""Seconds after which a message that isn't complete counts as one of the largest size: gRPC may hold most of it."""
+
+
 class Incoming:
     """Receives and parses the messages of all calls."""
 
-    def __init__(self, pacer: Pacer, most_fields: int) -> None:
-        """``most_fields`` is the number of fields that the largest valid request has."""
+    def __init__(self, pacer: Pacer, most_fields: int, most_bytes: int) -> None:
+        """``most_fields`` is the number of fields that the largest valid request has, ``most_bytes`` its size."""
         self._pacer = pacer
+        self._most_held = footprint.CALL + most_bytes
         self._most_fields = most_fields
 
     async def received(self, context: grpc.aio.ServicerContext[Any, Any]) -> bytes | None:
         """Returns the next message of a call in bytes, or None after the last one.
 
-        Raises ``NoMessageError`` if none came in time.
+        Raises ``NoMessageError`` if none came in time, and ``MemoryFullError`` if there is no memory for it.
         """
+        loop, holding = asyncio.get_running_loop(), memory.current.get()
+        refusal: MemoryFullError | None = None
+
+        def hold_the_largest() -> None:
+            nonlocal refusal
+            try:
+                holding.require(self._most_held)
+            except MemoryFullError as error:
+                refusal = error
+                patience.reschedule(loop.time())
+
+        slow = loop.call_later(SLOW, hold_the_largest)
         try:
-            async with asyncio.timeout(MESSAGE_PATIENCE):
+            async with asyncio.timeout(MESSAGE_PATIENCE) as patience:
                 data = await context.read()
         except TimeoutError:
-            raise NoMessageError(f"no request message came within {MESSAGE_PATIENCE:g} s") from None
-        return None if data is grpc.aio.EOF else data
+            raise refusal or NoMessageError(f"no request message came within {MESSAGE_PATIENCE:g} s") from None
+        finally:
+            slow.cancel()
+        if data is grpc.aio.EOF:
+            return None
+        holding.require(footprint.CALL + footprint.PER_MESSAGE_BYTE * len(data))
+        return data
 
     async def parsed(self, data: bytes, deserialize: Any) -> Any:
         """Returns ``data`` as a message. ``deserialize`` is the ``FromString`` of its class.

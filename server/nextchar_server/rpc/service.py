@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext, suppress
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +25,15 @@ from ..engine.stream import End, Stream
 from ..metrics import Metrics
 from ..pacing import Pacer
 from ..text import ReadText, TextChunk
-from . import requests, responses
+from . import footprint, requests, responses
 from .errors import DrainingError
 from .generation import RunningText
 from .interceptor import Context, request_id
 
 _LIGHT_ANSWER = 4096
 """Log-probabilities up to which the answer of a ``Score`` is an ordinary message."""
+
+_Description = TypeVar("_Description", pb.GetModelResponse, pb.ListModelsResponse)
 
 LAST_WORDS = 0.8
 """Seconds that drained streams get to send their last event."""
@@ -68,11 +71,11 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:
         """Describes one model."""
-        return pb.GetModelResponse(model=self._describe(self._catalog.get(request.name)))
+        return _held(pb.GetModelResponse(model=self._describe(self._catalog.get(request.name))))
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
         """Describes every model."""
-        return pb.ListModelsResponse(models=map(self._describe, self._catalog))
+        return _held(pb.ListModelsResponse(models=map(self._describe, self._catalog)))
 
     async def drain(self, patience: float) -> None:
         """Refuses new texts, and ends the running ones after ``patience`` seconds if they haven't finished."""
@@ -98,12 +101,16 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
     ) -> None:
         model = self._catalog.get(request.model)
         generation = await self._pacer.run(requests.generation(request, model.alphabet, model.limits))
+        memory.current.get().grow(_footprint(generation, model, is_whole=isinstance(request, pb.GenerateRequest)))
         text = RunningText(generation, model, self._metrics, self._pacer, out)
         with self._submitted(model, text.stream):
             await text.run()
 
     async def _score(self, model: ServedModel, scoring: requests.Scoring) -> pb.ScoreResponse:
         text, top_logprobs = scoring.text, scoring.top_logprobs
+        memory.current.get().grow(
+            footprint.row(model.runner.description) + footprint.answer(len(text.text), top_logprobs)
+        )
         stream = Stream(
             read=text.ids,
             count=0,
@@ -151,3 +158,21 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
             self._calls -= 1
             if self._calls == 0:
                 self._idle.set()
+
+
+def _footprint(generation: requests.Generation, model: ServedModel, *, is_whole: bool) -> int:
+    """Returns the most memory, in bytes, that a text takes beside its request."""
+    top_logprobs = generation.top_logprobs
+    echoed = len(generation.prompt.text) if generation.echo else 0
+    text = (
+        footprint.answer(echoed + generation.max_characters, top_logprobs)
+        if is_whole
+        else footprint.stream(top_logprobs)
+    )
+    return footprint.row(model.runner.description) + text
+
+
+def _held(answer: _Description) -> _Description:
+    """Takes the memory of a description, which is about to be sent."""
+    memory.current.get().grow(footprint.description(answer.ByteSize()))
+    return answer
