@@ -40,6 +40,7 @@ class Turn:
     lane: str
     rows: int
     steps: int
+    alternatives: int
 
 
 def counting(place: int) -> int:
@@ -122,7 +123,7 @@ class ScriptedRunner:
         assert (read >= 0).all()
         assert draws.shape == (K, B)
         assert len(batch) == B
-        self.turns.append(Turn(threading.current_thread().name, B, len(read) + K))
+        self.turns.append(Turn(threading.current_thread().name, B, len(read) + K, alternatives))
         self._begun.release()
         if self._gated:
             assert self._permits.acquire(timeout=PATIENCE), "a turn was never let go"

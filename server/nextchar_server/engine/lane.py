@@ -2,11 +2,13 @@
 
 The engine has one lane per core. In each turn a lane admits streams, advances those that await their first id, then
 all others, and after each of the two delivers the new ids and retires the streams that ended. The two batches are
-separate because a step of few rows is short, so a first id doesn't wait for all running streams. The graph is exact,
-so a text doesn't depend on its lane or batch.
+separate because a step of few rows is short, so a first id doesn't wait for all running streams. Streams that want
+alternatives form a group of their own, because the graph looks for the alternatives of all rows of a batch or of none.
+The graph is exact, so a text doesn't depend on its lane or batch.
 
 Invariant: only the lane's own thread touches its rows. An error in a turn ends the lane's streams, and the
-lane continues with the next ones.
+lane continues with the next ones. Rows with alternatives take no more steps than the other ones, and no more of the
+lane's time than their part of the rows, or a quarter if that is more.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from nextchar_model.batch import SAMPLE, Steps
 from nextchar_model.runner import Runner
 
 from .admission import Admission
-from .rows import Rows
+from .rows import Group, Rows
 from .stream import End, IdChunk, LaneError, Stream, wake
 
 MIN_STEPS = 16
@@ -42,6 +44,10 @@ MESSAGE_PACE = 600e-6
 """Mean seconds between two messages of a lane's streams. A message costs the event loop 30 to 70 µs, so messages take
 about a tenth of a core whatever the number of streams; with more streams, each message carries more characters.
 """
+
+_RICH_SHARE = 1 / 3
+"""Time that rows with alternatives may take, however few they are, as a part of that of the other rows: their batch is
+small, so each of its rows takes longer."""
 
 _NICENESS = 5
 """Niceness of a lane's thread relative to the event loop's. If both want the same core, the lane gets a quarter of it
@@ -79,10 +85,9 @@ class Lane:
         # On a CPU, measure the thread's own time: waiting for the interpreter's lock doesn't get shorter with fewer
         # steps. On a GPU the work itself is a wait of this thread.
         self._clock = time.thread_time if runner.provider == "cpu" else time.perf_counter
-        # Streams that await their first id, and all others.
-        self._reading, self._running = self._no_rows(), self._no_rows()
-        self._wake_at = 0.0  # `time.monotonic()` from which running streams' readers are woken again
-        self._step_seconds: dict[int, float] = {}  # mean seconds per step, by the bit length of the number of rows
+        # Streams without and with alternatives.
+        self._plain, self._rich = Group(self._no_rows), Group(self._no_rows)
+        self._credit = 0.0  # seconds that the rows with alternatives may take; below 0 if they took too many
         self._thread = threading.Thread(target=self._run, name=f"lane-{number}", daemon=True)
 
     def start(self) -> None:
@@ -97,44 +102,74 @@ class Lane:
         if sys.platform == "linux":  # elsewhere niceness belongs to the whole process, not to a thread
             with suppress(OSError):  # not permitted: under load, first characters come later
                 os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0) + _NICENESS)
-        while (admitted := self._admission.admit(self._number, len(self._reading) + len(self._running))) is not None:
+        while (admitted := self._admission.admit(self._number, len(self._plain) + len(self._rich))) is not None:
             try:
                 self._admit(admitted)
-                if self._reading:
-                    self._advance(self._reading, max(stream.left_to_read + 1 for stream in self._reading.streams))
-                    self._running.join(self._reading.take(lambda stream: not stream.awaits_first))
-                if self._running:
-                    self._advance(self._running, max(stream.left for stream in self._running.streams))
+                self._turn()
             except Exception as error:
                 # The error concerns every row of the lane: end them all, and keep the lane.
-                failed = list({*self._reading.streams, *self._running.streams, *admitted})
+                failed = list({*self._plain.streams, *self._rich.streams, *admitted})
                 _log.exception("lane_turn_failed", lane=self._number, streams=len(failed))
                 for stream in failed:
                     # One exception each: a shared one would collect the tracebacks of all readers.
                     stream.end(LaneError(f"{type(error).__name__}: {error}"))
                 self._wake(failed)
-                self._reading, self._running = self._no_rows(), self._no_rows()
+                self._plain, self._rich = Group(self._no_rows), Group(self._no_rows)
 
     def _admit(self, admitted: list[Stream]) -> None:
-        # Drop the rows of cancelled and drained streams before they cost another turn.
-        for rows in (self._reading, self._running):
-            rows.take(lambda stream: stream.is_over)
-        new = [stream for stream in admitted if stream.row is None]
-        now = time.monotonic()
-        for stream in new:
-            stream.admitted_at = now
-        if new:
-            self._reading.join(Rows(new, self._runner.start([stream.settings for stream in new])))
-        for stream in admitted:
-            if stream.row is not None:  # back from a pause
-                self._reading.join(Rows([stream], stream.row))
-                stream.row = None
-        self._running.join(self._reading.take(lambda stream: not stream.awaits_first))
+        for group, streams in (
+            (self._plain, [stream for stream in admitted if not stream.alternatives]),
+            (self._rich, [stream for stream in admitted if stream.alternatives]),
+        ):
+            group.drop_ended()
+            new = [stream for stream in streams if stream.row is None]
+            now = time.monotonic()
+            for stream in new:
+                stream.admitted_at = now
+            if new:
+                group.join(Rows(new, self._runner.start([stream.settings for stream in new])))
+            for stream in streams:
+                if stream.row is not None:  # back from a pause
+                    group.join(Rows([stream], stream.row))
+                    stream.row = None
 
-    def _advance(self, rows: Rows, wanted: int) -> None:
-        """Advances ``rows`` by ``wanted`` steps, or by as many as fit into the turn budget."""
-        seconds = self._step_seconds.get(len(rows).bit_length(), math.inf)
-        steps = max(1, min(wanted, max(int(self._turn_budget / seconds), MIN_STEPS), MAX_STEPS))
+    def _turn(self) -> None:
+        plain, rich = self._plain, self._rich
+        rows = len(plain)
+        if not rows:
+            self._advance_group(rich, MAX_STEPS)
+            self._credit = 0.0
+            return
+        steps, seconds = self._advance_group(plain, MAX_STEPS)
+        allowed = max(_RICH_SHARE, len(rich) / rows) * seconds
+        self._credit = min(self._credit + allowed, allowed)  # time that they didn't take is not kept
+        if rich and self._credit >= 0:
+            self._credit -= self._advance_group(rich, steps)[1]
+
+    def _advance_group(self, group: Group, most: int) -> tuple[int, float]:
+        """Advances all rows of ``group`` by ``most`` steps at most.
+
+        Returns the most steps that a row took, and the seconds that all took together.
+        """
+        steps, seconds = 0, 0.0
+        if group.reading:
+            wanted = max(stream.left_to_read + 1 for stream in group.reading.streams)
+            steps, seconds = self._advance(group, group.reading, min(wanted, most))
+            group.settle()
+        if group.running:
+            wanted = max(stream.left for stream in group.running.streams)
+            taken, spent = self._advance(group, group.running, min(wanted, most))
+            steps, seconds = max(steps, taken), seconds + spent
+        return steps, seconds
+
+    def _advance(self, group: Group, rows: Rows, wanted: int) -> tuple[int, float]:
+        """Advances ``rows`` of ``group`` by ``wanted`` steps, or by as many as fit into the turn budget.
+
+        Returns the number of steps, and the seconds that they took.
+        """
+        size = len(rows).bit_length()
+        known = group.step_seconds.get(size, math.inf)
+        taken = steps = max(1, min(wanted, max(int(self._turn_budget / known), MIN_STEPS), MAX_STEPS))
         read = self._read(rows, steps - 1)
         steps -= len(read)
         forced = np.full((len(rows), steps), SAMPLE, np.int64)
@@ -155,10 +190,12 @@ class Lane:
             read=read,
             alternatives=alternatives,
         )
-        seconds = max((self._clock() - started) / (len(read) + steps), _LEAST_SECONDS)
-        self._learn(len(rows), seconds)
+        seconds = max((self._clock() - started) / taken, _LEAST_SECONDS)
+        known = group.step_seconds.get(size, seconds)
+        group.step_seconds[size] = known + (seconds - known) / 8  # a running mean
         self._observe(len(rows), seconds)
-        self._deliver(rows, result, steps)
+        self._deliver(group, rows, result, steps)
+        return taken, seconds * taken
 
     def _read(self, rows: Rows, most: int) -> NDArray[np.int64]:
         """Returns the ids that all rows read before any row has an output, [R, B], with R at most ``most``."""
@@ -172,20 +209,14 @@ class Lane:
                 stream.read_count += reads
         return read
 
-    def _learn(self, rows: int, seconds: float) -> None:
-        """Updates the mean of the seconds per step of batches of about ``rows`` rows."""
-        size = rows.bit_length()
-        known = self._step_seconds.get(size, seconds)
-        self._step_seconds[size] = known + (seconds - known) / 8
-
-    def _deliver(self, rows: Rows, result: Steps, steps: int) -> None:
+    def _deliver(self, group: Group, rows: Rows, result: Steps, steps: int) -> None:
         ids = np.ascontiguousarray(result.ids.T, np.int32)
         has_boundary = (result.ids == BOUNDARY).any(axis=0).tolist()
         woken: list[Stream] = []
         now = time.monotonic()
-        is_due = now >= self._wake_at
-        if is_due and rows is self._running:
-            self._wake_at = now + MESSAGE_PACE * len(rows)
+        is_due = now >= group.wake_at
+        if is_due and rows is group.running:
+            group.wake_at = now + MESSAGE_PACE * len(rows)
         for row, stream in enumerate(rows.streams):
             reads = min(stream.left_to_read, steps)
             until = min(steps, reads + stream.count - stream.sampled_count)

@@ -1,6 +1,6 @@
-"""Rows: the streams of a batch, each beside its row.
+"""Rows: the streams of a batch, each beside its row; and groups of them, whose steps cost alike.
 
-A lane keeps two of these, and moves streams between them as their work changes.
+A lane keeps two groups, and a group two batches. Streams move between its batches as their work changes.
 """
 
 from __future__ import annotations
@@ -39,3 +39,40 @@ class Rows:
         others = Rows([self.streams[row] for row in rows], self.batch.take(rows))
         self.streams, self.batch = [self.streams[row] for row in kept], self.batch.take(kept)
         return others
+
+
+class Group:
+    """Rows of a lane whose steps cost alike."""
+
+    def __init__(self, make_rows: Callable[[], Rows]) -> None:
+        """``make_rows`` returns no rows."""
+        self.reading = make_rows()
+        """Streams that await their first id."""
+        self.running = make_rows()
+        """All others."""
+        self.step_seconds: dict[int, float] = {}
+        """Mean seconds per step, by the bit length of the number of rows."""
+        self.wake_at = 0.0
+        """``time.monotonic()`` from which running streams' readers are woken again."""
+
+    def __len__(self) -> int:
+        return len(self.reading) + len(self.running)
+
+    @property
+    def streams(self) -> list[Stream]:
+        """All streams of the group."""
+        return self.reading.streams + self.running.streams
+
+    def join(self, rows: Rows) -> None:
+        """Adds ``rows``."""
+        self.reading.join(rows)
+        self.settle()
+
+    def settle(self) -> None:
+        """Moves the streams that no longer await their first id."""
+        self.running.join(self.reading.take(lambda stream: not stream.awaits_first))
+
+    def drop_ended(self) -> None:
+        """Drops the rows of streams that ended or were cancelled, before they cost another turn."""
+        for rows in (self.reading, self.running):
+            rows.take(lambda stream: stream.is_over)
