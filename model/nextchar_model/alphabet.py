@@ -46,6 +46,7 @@ Unknown = Literal["error", "skip", "replace"]
 """How to treat characters that the alphabet can't spell."""
 
 _BYTES = tuple(map(chr, range(256)))
+_MORE_BYTES = np.array([0x80, 0x800, 0x10000], np.uint32)  # the first code points of two, three and four bytes
 _NONE = -1  # in place of the id of a code point that is no symbol
 
 
@@ -200,7 +201,7 @@ class Alphabet:
         codes = code_points(text)
         if self.kind == "bytes":
             missing = (codes >= 0xD800) & (codes < 0xE000)  # half of a surrogate pair
-            lengths = 1 + sum((codes >= least).astype(np.int64) for least in (0x80, 0x800, 0x10000))
+            lengths = 1 + np.searchsorted(_MORE_BYTES, codes, side="right")
             ids = np.frombuffer(text.encode(errors="surrogatepass"), np.uint8).astype(np.int64) + 1
             return Spelling(text, ids, lengths), missing
         parts, lengths = (codes, np.ones(len(codes), np.int64)) if self.kind == "characters" else decomposed(codes)

@@ -97,7 +97,8 @@ def metadata(content: memoryview) -> tuple[dict[str, str], bool]:
         if key in entries:
             raise WireError("its metadata has an entry twice")
         entries[key] = text
-    return entries, (_PRODUCER_FIELD, PRODUCER) in values
+    producers = [bytes(value) for number, value in values if number == _PRODUCER_FIELD and not isinstance(value, int)]
+    return entries, producers == [PRODUCER]
 
 
 def screen(content: memoryview, description: ModelDescription) -> None:

@@ -1,6 +1,7 @@
 """Spelling: the same as a plain reference, in time in proportion to the text, whatever is left out of it."""
 
 import unicodedata
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -134,7 +135,7 @@ def test_a_text_is_looked_up_three_times_at_most_and_composed_twice(
         def __getattr__(self, name: str) -> object:
             return getattr(unicodedata, name)
 
-        def normalize(self, form: str, one: str) -> str:
+        def normalize(self, form: Literal["NFC", "NFD"], one: str) -> str:
             passes["compose"] += len(one) > 1
             return nfc(form, one)
 
