@@ -17,6 +17,7 @@ import structlog
 
 from .rpc.core import make_core
 from .rpc.interceptor import CallInterceptor
+from .rpc.resets import MAX_CALLS, Resets
 
 MAX_CONNECTIONS = 2048
 """Most connections to the gRPC port at once; one more is closed at once."""
@@ -27,13 +28,13 @@ _OTHER_FILES = 160
 _log = structlog.get_logger()
 
 
-def make_server(interceptor: CallInterceptor, *, max_request: int) -> grpc.aio.Server:
+def make_server(interceptor: CallInterceptor, resets: Resets, *, max_request: int) -> grpc.aio.Server:
     """Returns a server without services and ports, which reads requests of at most ``max_request`` bytes.
 
     Raises the process's limit of open files as far as it may, because every connection is one.
     """
     _start_poller()
-    return make_core([interceptor], _options(_connections(), max_request), interceptor.refuse)
+    return make_core([interceptor], _options(_connections(), max_request), interceptor.refuse, resets.shuns)
 
 
 def _options(connections: int, max_request: int) -> list[tuple[str, int]]:
@@ -46,6 +47,7 @@ def _options(connections: int, max_request: int) -> list[tuple[str, int]]:
         # counts, so there is room for a burst of 5,000; each takes 10 to 15 KB.
         ("grpc.server.max_pending_requests", 6_000),
         ("grpc.server.max_pending_requests_hard_limit", 8_000),
+        ("grpc.max_concurrent_streams", MAX_CALLS),
         # Connections.
         ("grpc.max_allowed_incoming_connections", connections),
         ("grpc.server_handshake_timeout_ms", 10_000),

@@ -38,6 +38,7 @@ from .rpc.calls import Calls
 from .rpc.health import HealthService
 from .rpc.incoming import Incoming
 from .rpc.interceptor import CallInterceptor
+from .rpc.resets import Resets
 from .rpc.service import LAST_WORDS, GenerationService
 
 SERVICE = generation_pb2.DESCRIPTOR.services_by_name["GenerationService"].full_name
@@ -185,7 +186,9 @@ class Server:
         most_bytes = requests.most_bytes(self._limits, symbols)
         incoming = Incoming(pacer, requests.most_fields(symbols), most_bytes)
         calls = Calls(self._budget, stall_timeout=self._config.stall_timeout)
-        grpc_server = make_server(CallInterceptor(self._metrics, incoming, calls), max_request=most_bytes)
+        resets = Resets(self._budget, self._metrics.rejected)
+        interceptor = CallInterceptor(self._metrics, incoming, calls, resets)
+        grpc_server = make_server(interceptor, resets, max_request=most_bytes)
         generation_pb2_grpc.add_GenerationServiceServicer_to_server(service, grpc_server)  # type: ignore[no-untyped-call]
         health_pb2_grpc.add_HealthServicer_to_server(health_service, grpc_server)
         reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), grpc_server)

@@ -23,19 +23,34 @@ from .call_log import LineLimit
 Refuse = Callable[[Any], Awaitable[None]]
 """Handles the call of a context."""
 
+Shuns = Callable[[str, Any], bool]
+"""Tells of a connection and a call whether the call must not be handled."""
+
 
 def make_core(
-    interceptors: Sequence[grpc.aio.ServerInterceptor], options: Sequence[tuple[str, Any]], refuse: Refuse
+    interceptors: Sequence[grpc.aio.ServerInterceptor], options: Sequence[tuple[str, Any]], refuse: Refuse, shuns: Shuns
 ) -> grpc.aio.Server:
-    """Returns a gRPC server that lets ``refuse`` handle the calls of all methods that it doesn't have."""
+    """Returns a gRPC server that lets ``refuse`` handle the calls of all methods that it doesn't have.
+
+    It drops the calls that ``shuns`` names, before they cost more than that.
+    """
 
     class Core(cygrpc.AioServer):  # type: ignore[misc]
+        async def _request_registered_call(self, method: bytes) -> Any:
+            """Accepts the next call of ``method``."""
+            while True:
+                state = await super()._request_registered_call(method)
+                if not shuns(_context(state).peer(), state):
+                    return state
+
         async def _request_call(self) -> Any:
             """Accepts calls of unknown methods, one after another, until the server stops."""
             loop = asyncio.get_running_loop()
             refused = set()  # the loop itself keeps no task alive
             while True:
                 state = await super()._request_call()
+                if shuns(_context(state).peer(), state):
+                    continue
                 task = loop.create_task(_refuse(state, refuse, loop))
                 refused.add(task)
                 task.add_done_callback(refused.discard)
@@ -66,5 +81,8 @@ class _Lines:
 
 
 async def _refuse(state: Any, refuse: Refuse, loop: asyncio.AbstractEventLoop) -> None:
-    context = cygrpc._ServicerContext(state, None, None, loop)
-    await cygrpc._schedule_rpc_coro(refuse(context), state, loop, "unknown")
+    await cygrpc._schedule_rpc_coro(refuse(_context(state)), state, loop, "unknown")
+
+
+def _context(state: Any) -> Any:
+    return cygrpc._ServicerContext(state, None, None, asyncio.get_running_loop())

@@ -29,6 +29,7 @@ from .call_log import LineLimit
 from .calls import Calls
 from .errors import NoMessageError, NotServedError, RequestError, UnknownMethodError, request_error
 from .incoming import Incoming
+from .resets import Resets
 
 REQUEST_ID_KEY = "request-id"
 """Key of the request id in the trailing metadata of every call."""
@@ -66,13 +67,14 @@ def request_id() -> str:
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps the handler of every call."""
 
-    def __init__(self, metrics: Metrics, incoming: Incoming, calls: Calls) -> None:
+    def __init__(self, metrics: Metrics, incoming: Incoming, calls: Calls, resets: Resets) -> None:
         self._metrics = metrics
         self._calls = calls
+        self._resets = resets
         self._incoming = incoming
         self._lines = LineLimit()
         self._handlers: dict[str, Handler] = {}  # wrapped, by method
-        self._unknown = _Call(metrics, self._lines, calls, _UNKNOWN_METHOD, _UNKNOWN)
+        self._unknown = _Call(metrics, self._lines, calls, resets, _UNKNOWN_METHOD, _UNKNOWN)
 
     async def intercept_service(
         self,
@@ -100,7 +102,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         parsed before it calls the handler.
         """
         kind = _TYPES[handler.request_streaming, handler.response_streaming]
-        call = _Call(self._metrics, self._lines, self._calls, method, kind)
+        call = _Call(self._metrics, self._lines, self._calls, self._resets, method, kind)
         incoming, deserialize = self._incoming, handler.request_deserializer
 
         if handler.request_streaming:
@@ -136,10 +138,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 class _Call:
     """Surrounds the calls of one method."""
 
-    def __init__(self, metrics: Metrics, lines: LineLimit, calls: Calls, method: str, kind: str) -> None:
+    def __init__(
+        self, metrics: Metrics, lines: LineLimit, calls: Calls, resets: Resets, method: str, kind: str
+    ) -> None:
         """``kind`` is the label of its type."""
         self._metrics = metrics
         self._calls = calls
+        self._resets = resets
         self._lines = lines
         self._method = method
         service, name = method.removeprefix("/").rsplit("/", 1)
@@ -191,6 +196,8 @@ class _Call:
                 slack = max(_DEADLINE_SLACK, _DEADLINE_SLACK_SHARE * deadline)
                 if deadline - seconds <= slack:
                     code = grpc.StatusCode.DEADLINE_EXCEEDED
+            if code is grpc.StatusCode.CANCELLED:
+                self._resets.count(context.peer(), seconds)
             metrics.calls_handled.labels(*labels, code.name).inc()
             metrics.call_seconds.labels(*labels).observe(seconds)
             if (left_out := self._lines.left_out((labels, code))) is not None:
