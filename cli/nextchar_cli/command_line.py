@@ -75,6 +75,8 @@ def run(app: App, arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         discard_output()
         return OUTPUT_CLOSED
+    except SystemExit:  # rich's, when the reader of the help closes it
+        return OUTPUT_CLOSED
     return code
 
 

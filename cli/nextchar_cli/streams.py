@@ -1,7 +1,7 @@
 """The standard streams of a command: they may be closed, full, without a reader, or of an encoding of any kind.
 
 Invariant: no character ends a command because a stream can't spell it, and no file that a command opens takes the
-place of a stream that the shell closed.
+place of a stream that the shell closed. Standard error only tells of the work, so it never fails it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer  # in collections.abc from Python 3.12 on
@@ -30,6 +30,12 @@ def prepare() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    # If there is no stream, ``print`` writes to standard output.
+    errors = _file(sys.stderr) if sys.stderr is not None else io.FileIO(2, "w", closefd=False)
+    if errors is not None and errors.fileno() == 2:
+        sys.stderr = _unfailing(sys.stderr, errors, lambda _: None)
+    if os.environ.get("COLUMNS", "").strip() == "0":  # as some terminals of containers say: the width is unknown
+        del os.environ["COLUMNS"]
 
 
 def discard_output() -> None:
@@ -56,21 +62,33 @@ def unfailing_output(warn: Callable[[str], None]) -> Iterator[None]:
     ``warn`` hears once why output is lost, unless its reader closed it.
     """
     before = sys.stdout
-    raw = getattr(getattr(before, "buffer", None), "raw", None)
-    if not isinstance(raw, io.FileIO):  # closed, or captured in memory
+    output = _file(before)
+    if output is None:
         yield
         return
-    sys.stdout = io.TextIOWrapper(
-        io.BufferedWriter(_Unfailing(raw, warn)),
-        encoding=before.encoding,
-        errors="backslashreplace",
-        line_buffering=bool(before.line_buffering),
-    )
+    sys.stdout = _unfailing(before, output, warn)
     try:
         yield
     finally:
         sys.stdout.flush()
         sys.stdout = before
+
+
+def _file(stream: TextIO | None) -> io.FileIO | None:
+    """Returns the file that ``stream`` writes to; None if it is closed or captured in memory."""
+    buffer = getattr(stream, "buffer", None)
+    file = getattr(buffer, "raw", buffer)  # without a buffer of bytes: standard error, and PYTHONUNBUFFERED
+    return file if isinstance(file, io.FileIO) else None
+
+
+def _unfailing(stream: TextIO | None, file: io.FileIO, warn: Callable[[str], None]) -> io.TextIOWrapper:
+    """Returns ``stream``, which writes to ``file``, as one that discards what it can't write."""
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Unfailing(file, warn)),
+        encoding=stream.encoding if stream is not None else "utf-8",
+        errors="backslashreplace",
+        line_buffering=stream is None or bool(stream.line_buffering),
+    )
 
 
 class _Unfailing(io.RawIOBase):
