@@ -56,14 +56,14 @@ class Pacer:
                 self._free_at = max(self._free_at, loop.time()) + self._pause * spent
 
     async def run(self, steps: Steps[Result]) -> Result:
-        """Returns the result of ``steps``. The first one, which is small, is taken at once, each later one as a piece."""
+        """Returns the result of ``steps``. The first one is small and taken at once, each later one is a piece."""
         try:
             next(steps)
         except StopIteration as end:
-            return cast(Result, end.value)
+            return cast("Result", end.value)
         while True:
             async with self.piece():
                 try:
                     next(steps)
                 except StopIteration as end:
-                    return cast(Result, end.value)
+                    return cast("Result", end.value)

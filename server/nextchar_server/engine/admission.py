@@ -102,6 +102,16 @@ class Admission:
         """Number of streams in the queue."""
         return self._waiting
 
+    @property
+    def held(self) -> int:
+        """Number of places that are taken."""
+        return len(self._streams)
+
+    @property
+    def free(self) -> int:
+        """Number of places that are free."""
+        return self._places - len(self._streams)
+
     def submit(self, stream: Stream) -> None:
         """Puts ``stream`` into the queue. Runs on the event loop.
 

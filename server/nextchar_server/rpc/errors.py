@@ -7,8 +7,8 @@
     ├── MalformedMessageError    INVALID_ARGUMENT    the bytes are not the message of the method
     ├── NoMessageError           INVALID_ARGUMENT    the call ended, or time passed, without a message
     ├── ModelNotFoundError       NOT_FOUND           from the catalog's UnknownModelError
-    ├── OverloadedError          RESOURCE_EXHAUSTED  from the engine's QueueFullError; RetryInfo
-    │   ├── LostPlaceError       RESOURCE_EXHAUSTED  from the engine's PushedOutError
+    ├── OverloadedError          RESOURCE_EXHAUSTED  the engine's QueueFullError; RetryInfo
+    │   ├── LostPlaceError       RESOURCE_EXHAUSTED  the engine's PushedOutError
     │   └── NoMemoryError        RESOURCE_EXHAUSTED  from the budget's MemoryFullError
     ├── StalledReaderError       RESOURCE_EXHAUSTED  from the engine's StalledError
     ├── TooManyWatchesError      RESOURCE_EXHAUSTED  of one connection, on its health
@@ -21,17 +21,18 @@ Any other exception is a bug: the caller gets INTERNAL and the request id, and t
 
 from __future__ import annotations
 
+import random
+
 import grpc
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 
 from ..catalog import UnknownModelError
-from ..engine.admission import PushedOutError, QueueFullError, StalledError
+from ..engine.admission import StalledError
 from ..memory import MemoryFullError
 
-RETRY_DELAY = Duration(nanos=500_000_000)
-"""When a caller should try again if the server is full: longer than a turn, shorter than a person's patience."""
+_MEMORY_DELAY = 0.5, 1.5  # seconds: how soon calls end is unknown, so callers come back at different times
 
 
 _SHOWN = 32
@@ -102,8 +103,11 @@ class OverloadedError(RequestError):
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
     reason = "queue_full"
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message, error_details_pb2.RetryInfo(retry_delay=RETRY_DELAY))
+    def __init__(self, message: str, delay: float) -> None:
+        """``delay`` is the number of seconds after which the caller should try again."""
+        pause = Duration()
+        pause.FromMilliseconds(round(1000 * delay))
+        super().__init__(message, error_details_pb2.RetryInfo(retry_delay=pause))
 
 
 class LostPlaceError(OverloadedError):
@@ -171,12 +175,8 @@ def request_error(error: Exception) -> RequestError | None:
     match error:
         case RequestError():
             return error
-        case QueueFullError():
-            return OverloadedError(str(error))
-        case PushedOutError():
-            return LostPlaceError(str(error))
         case MemoryFullError():
-            return NoMemoryError(str(error))
+            return NoMemoryError(str(error), random.uniform(*_MEMORY_DELAY))  # noqa: S311 - no secret
         case StalledError():
             return StalledReaderError(str(error))
         case UnknownModelError():

@@ -21,14 +21,16 @@ from nextchar.v1 import generation_pb2_grpc
 
 from .. import memory
 from ..catalog import Catalog, ServedModel
+from ..engine.admission import PushedOutError, QueueFullError
 from ..engine.stream import End, Stream
 from ..metrics import Metrics
 from ..pacing import Pacer
 from ..text import ReadText, TextChunk
 from . import footprint, requests, responses
-from .errors import DrainingError
+from .errors import DrainingError, LostPlaceError, OverloadedError
 from .generation import RunningText
 from .interceptor import Context, request_id
+from .returns import Returns
 
 _LIGHT_ANSWER = 4096
 """Log-probabilities up to which the answer of a ``Score`` is an ordinary message."""
@@ -44,6 +46,7 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
 
     def __init__(self, catalog: Catalog, metrics: Metrics, pacer: Pacer) -> None:
         self._catalog = catalog
+        self._returns = {model.name: Returns() for model in catalog}
         self._metrics = metrics
         self._pacer = pacer
         self._calls = 0
@@ -148,13 +151,23 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
         """Submits ``stream`` on entry and releases it on exit."""
         if self._draining:
             raise DrainingError
-        model.engine.submit(stream)
+        returns = self._returns[model.name]
+        admission = model.engine.admission
+        try:
+            if returns.keeps(admission.free):
+                raise QueueFullError(admission.held)
+            model.engine.submit(stream)
+        except QueueFullError as error:
+            raise OverloadedError(str(error), returns.delay()) from None
         self._calls += 1
         self._idle.clear()
         try:
             yield
+        except PushedOutError as error:
+            raise LostPlaceError(str(error), returns.delay()) from None
         finally:
             model.engine.release(stream)
+            returns.freed()
             self._calls -= 1
             if self._calls == 0:
                 self._idle.set()

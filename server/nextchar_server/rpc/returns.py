@@ -1,0 +1,90 @@
+"""Returns: when callers that found a model's queue full should come back, and for whom a free place is kept.
+
+Stands between the service and the admission. A caller that is refused is told how long to wait: as long as a fair share
+of the places takes to become free at the speed at which they do, but a few tries in that time, and never at the same
+moment as others. A place that has just become free is kept for some milliseconds while refused callers are expected:
+otherwise whoever had it calls again at once and keeps it for good.
+
+Invariant: refused callers come back ``MOST_PER_SECOND`` times per second at most, all together, if they obey.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import deque
+from collections.abc import Callable
+from heapq import heappop, heappush
+
+SHORTEST, LONGEST = 0.25, 5.0
+"""Seconds that a caller is asked to wait, up to half more or less."""
+
+MOST_PER_SECOND = 500
+"""A refusal costs about as much as a short text, so many that come back soon would leave no time for the others."""
+
+_TRIES = 4  # within the time of a fair share
+_KEPT = 0.01  # seconds; a caller whose text has ended calls again sooner than that
+_MEASURED = 1024  # places that become free, over which the speed is measured
+_WINDOW = 10.0  # seconds after which what was measured is forgotten
+
+
+class Returns:
+    """The refused callers of one model."""
+
+    def __init__(
+        self, *, clock: Callable[[], float] = time.monotonic, draw: Callable[[], float] = random.random
+    ) -> None:
+        """``clock`` returns the time in seconds, ``draw`` a random number in [0, 1)."""
+        self._clock = clock
+        self._draw = draw
+        self._expected: list[float] = []  # heap of the times at which refused callers come back
+        self._freed: deque[float] = deque(maxlen=_MEASURED)  # times at which a place became free since ``_since``
+        self._since = -_WINDOW  # when the queue was first found full, this time
+        self._last = -_WINDOW  # when it was last found full
+
+    def freed(self) -> None:
+        """Notes that a place has become free."""
+        if (now := self._clock()) - self._last <= _WINDOW:
+            self._freed.append(now)
+
+    def keeps(self, free: int) -> bool:
+        """Whether the ``free`` places are kept for callers that were refused."""
+        now = self._forget()
+        if not self._expected:
+            return False
+        kept_since = now - min(_KEPT, 2 * self._interval(now))
+        kept = 0
+        for freed in reversed(self._freed):
+            if freed < kept_since or kept >= free:
+                break
+            kept += 1
+        return kept >= free
+
+    def delay(self) -> float:
+        """Returns how many seconds a caller that is refused now should wait."""
+        now = self._forget()
+        if now - self._last > _WINDOW:
+            self._since = now
+            self._freed.clear()
+        self._last = now
+        callers = len(self._expected) + 1
+        shortest = max(SHORTEST, callers / MOST_PER_SECOND)
+        wanted = min(max(callers * self._interval(now) / _TRIES, shortest), max(LONGEST, shortest))
+        seconds = wanted * (0.5 + self._draw())
+        heappush(self._expected, now + seconds)
+        return seconds
+
+    def _interval(self, now: float) -> float:
+        """Returns the seconds between two places that become free."""
+        since = self._freed[0] if len(self._freed) == _MEASURED else self._since
+        return (now - since) / (1 + len(self._freed))
+
+    def _forget(self) -> float:
+        """Forgets what is past, and returns the time."""
+        now = self._clock()
+        while self._expected and self._expected[0] <= now:
+            heappop(self._expected)
+        while self._freed and self._freed[0] < now - _WINDOW:
+            self._freed.popleft()
+            self._since = now - _WINDOW
+        return now
