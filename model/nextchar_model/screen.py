@@ -42,6 +42,7 @@ _PRODUCER_FIELD, _GRAPH_FIELD, _METADATA_FIELD = 2, 7, 14  # of a file
 _ENTRY = Schema("an entry of the metadata", {1: ("key", bytes), 2: ("value", bytes)})
 _OPSET = Schema("an operator set", {1: ("domain", bytes), 2: ("version", int)})
 _TENSOR = Schema("a tensor", {1: ("dims*", int), 2: ("type", int), 8: ("name", bytes), 9: ("data", bytes)})
+_TENSOR.fields |= {13: ("external data", None), 14: ("external data", None)}
 _ATTRIBUTE = Schema("an attribute", {1: ("name", bytes), 2: ("f", bytes), 3: ("i", int), 8: ("ints*", int)})
 _NODE = Schema(
     "a node",
@@ -58,7 +59,8 @@ _BODY = Schema(
     "a graph",
     {1: ("node*", _NODE), 2: ("name", bytes), 11: ("input*", bytes), 12: ("output*", bytes), 13: ("value*", bytes)},
 )
-_ATTRIBUTE.fields |= {6: ("graph", _BODY), 20: ("type", int)}
+_BODY.fields |= {5: ("tensors of its own", None), 15: ("sparse tensors", None)}
+_ATTRIBUTE.fields |= {5: ("a tensor", None), 6: ("graph", _BODY), 20: ("type", int), 22: ("a sparse tensor", None)}
 _GRAPH = Schema("the graph", {**_BODY.fields, 5: ("tensor*", _TENSOR)})
 _MODEL = Schema(
     "the file",
@@ -68,6 +70,8 @@ _MODEL = Schema(
         _GRAPH_FIELD: ("graph", _GRAPH),
         8: ("operators*", _OPSET),
         _METADATA_FIELD: ("metadata*", _ENTRY),
+        20: ("a training graph", None),
+        25: ("functions", None),
     },
 )
 

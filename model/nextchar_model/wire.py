@@ -25,12 +25,13 @@ class WireError(ValueError):
 class Schema:
     """The fields that a message may have: their names and kinds, by their number in the encoding.
 
-    A field whose name ends with ``*`` may occur several times. Its kind is ``int``, ``bytes`` or a message's schema.
+    A field whose name ends with ``*`` may occur several times. Its kind is ``int``, ``bytes`` or a message's schema, or
+    None if it must not occur and its name is there for the message only.
     """
 
     name: str
     """The message in error messages, e.g. "a node"."""
-    fields: dict[int, tuple[str, type[int] | type[bytes] | Schema]] = field(default_factory=dict)
+    fields: dict[int, tuple[str, type[int] | type[bytes] | Schema | None]] = field(default_factory=dict)
 
 
 Message = dict[str, list[Any]]
@@ -56,9 +57,9 @@ def read(content: memoryview, schema: Schema, allowance: Allowance) -> Message:
     allowance.depth -= 1
     message: Message = {}
     for number, value in fields(content, allowance):
-        if number not in schema.fields:
-            raise WireError(f"{schema.name} has a field {number}, which no model file has")
-        name, kind = schema.fields[number]
+        name, kind = schema.fields.get(number, (f"a field {number}", None))
+        if kind is None:
+            raise WireError(f"{schema.name} has {name}, which no model file has")
         values = message.setdefault(name.rstrip("*"), [])
         if values and not name.endswith("*"):
             raise WireError(f"{schema.name} has its field {name} twice")

@@ -133,23 +133,29 @@ def rename(operator: str, other: str, domain: str = "") -> Callable[[ModelProto]
 
 
 HOSTILE: dict[str, tuple[Callable[[ModelProto], object], str]] = {
-    "external weights": (lambda model: make_external(tensor(model, "logits_weight")), "a tensor has a field 1"),
-    "external data in a loop": (lambda model: add_initializer(body(model, "Loop")), "a graph has a field 5"),
-    "external data in a scan": (lambda model: add_initializer(body(model, "Scan")), "a graph has a field 5"),
-    "external data in a branch": (lambda model: add_initializer(body(model, "If")), "a graph has a field 5"),
-    "a constant": (lambda model: add_constant(model.graph), "an attribute has a field 5"),
+    "external weights": (
+        lambda model: make_external(tensor(model, "logits_weight")),
+        "a tensor has external data, which no model file has",
+    ),
+    "external data in a loop": (lambda model: add_initializer(body(model, "Loop")), "a graph has tensors of its own"),
+    "external data in a scan": (lambda model: add_initializer(body(model, "Scan")), "a graph has tensors of its own"),
+    "external data in a branch": (lambda model: add_initializer(body(model, "If")), "a graph has tensors of its own"),
+    "a constant": (lambda model: add_constant(model.graph), "an attribute has a tensor"),
     "an external constant": (
         lambda model: add_constant(body(model, "If"), external=True),
-        "an attribute has a field 5",
+        "an attribute has a tensor",
     ),
-    "a sparse constant": (lambda model: add_constant(body(model, "If"), sparse=True), "an attribute has a field 22"),
-    "a sparse tensor": (lambda model: model.graph.sparse_initializer.add(dims=[3]), "the graph has a field 15"),
-    "a function": (lambda model: add_function(model, "", "Tanh"), "the file has a field 25"),
+    "a sparse constant": (
+        lambda model: add_constant(body(model, "If"), sparse=True),
+        "an attribute has a sparse tensor",
+    ),
+    "a sparse tensor": (lambda model: model.graph.sparse_initializer.add(dims=[3]), "the graph has sparse tensors"),
+    "a function": (lambda model: add_function(model, "", "Tanh"), "the file has functions"),
     "a function of another domain": (
         lambda model: add_function(model, "com.microsoft", "Tanh"),
-        "the file has a field 25",
+        "the file has functions",
     ),
-    "a training": (lambda model: model.training_info.add(), "the file has a field 20"),
+    "a training": (lambda model: model.training_info.add(), "the file has a training graph"),
     "another domain": (lambda model: model.opset_import.add(domain="ai.onnx.contrib", version=1), "'ai.onnx.contrib'"),
     "an operator of a library": (rename("Tanh", "PyOp", "ai.onnx.contrib"), "an operator 'PyOp'"),
     "an operator of onnxruntime": (rename("Tanh", "QMoE", "com.microsoft"), "an operator 'QMoE'"),
