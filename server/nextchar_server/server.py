@@ -170,6 +170,7 @@ class Server:
             "model_loaded",
             model=name,
             digest=runner.digest,
+            sealed=runner.is_sealed,
             precision=precision,
             provider=runner.provider,
             provider_reason=runner.provider_reason,

@@ -61,9 +61,14 @@ def spelled(text: str, field: str, alphabet: Alphabet, unknown: Unknown, replace
     if len(text) > _PIECE:
         yield
     try:
-        return alphabet.spell(text, unknown=unknown, replacement=replacement)
+        spelling = alphabet.spell(text, unknown=unknown, replacement=replacement)
     except UnknownCharacterError as error:
         raise InvalidArgumentError(field, str(error)) from error
+    if unknown != "error" and longest_marks(spelling.text) > MAX_MARKS:
+        raise InvalidArgumentError(
+            field, f"more than {MAX_MARKS} combining marks in a row once unknown characters are gone"
+        )
+    return spelling
 
 
 def stop_sequences(parameters: pb.GenerationParameters, alphabet: Alphabet) -> Steps[tuple[str, ...]]:
