@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from nextchar.v1 import generation_pb2 as pb
+from nextchar_model.alphabet import Alphabet
 from nextchar_server.catalog import Limits
 from nextchar_server.rpc import requests
 from tests.support.asking import ALPHABET, finished, generation, refusal, scoring
@@ -54,6 +55,16 @@ def test_unknown_characters_are_left_out_if_asked_for() -> None:
 def test_unknown_characters_are_replaced_if_asked_for() -> None:
     asked = generation("azbz", unknown_characters=pb.UNKNOWN_CHARACTERS_REPLACE, replacement_character="?")
     assert asked.prompt.ids.tolist() == ALPHABET.encode("a?b?").tolist()
+
+
+def test_a_long_run_of_marks_is_refused_if_it_arises_from_skipping() -> None:
+    marked = Alphabet.of("b\u0301", "jamo")
+    parameters = pb.GenerationParameters(unknown_characters=pb.UNKNOWN_CHARACTERS_SKIP)
+    prompt = "b" + "\u0301" * 20 + "z" + "\u0301" * 20
+    request = pb.GenerateRequest(prompt=prompt, parameters=parameters)
+    field, description = refusal(lambda: finished(requests.generation(request, marked, Limits(10, 50))))
+    assert field == "prompt"
+    assert description == "more than 30 combining marks in a row once unknown characters are gone"
 
 
 @pytest.mark.parametrize("unknown", [pb.UNKNOWN_CHARACTERS_UNSPECIFIED, pb.UNKNOWN_CHARACTERS_ERROR])
