@@ -25,6 +25,7 @@ MOST_TRIES_UNAVAILABLE = 5
 _FIRST_PAUSE = 0.1
 _LONGEST_GROWN_PAUSE = 2.0
 _PUSHBACK_KEY = "grpc-retry-pushback-ms"
+_TRIES_KEY = "nextchar-tries"
 _SPREAD = 0.25  # callers that were turned away together come back apart
 
 _draw = random.Random()  # noqa: S311 - a pause is no secret
@@ -42,6 +43,11 @@ class Retries:
     def seconds_left(self) -> float | None:
         """The timeout of the next try, in seconds."""
         return None if self._timeout is None else max(0.0, self._timeout - self._passed)
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """The metadata of the next try: a busy server prefers calls that it has turned away more often."""
+        return ((_TRIES_KEY, str(self._failures)),) if self._failures else ()
 
     async def pause(self, failure: grpc.aio.AioRpcError) -> bool:
         """Waits until it is time for another try after ``failure``. Returns False at once if there should be none."""

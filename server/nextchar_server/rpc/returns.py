@@ -2,8 +2,8 @@
 
 Stands between the service and the admission. A caller that is refused is told how long to wait: as long as a fair share
 of the places takes to become free at the speed at which they do, but a few tries in that time, and never at the same
-moment as others. A place that has just become free is kept for some milliseconds while refused callers are expected:
-otherwise whoever had it calls again at once and keeps it for good.
+moment as others. While refused callers are expected, a place that becomes free is kept for some milliseconds, the less
+the more often a caller has come: otherwise whoever had it calls again at once and keeps it for good.
 
 Invariant: refused callers come back ``MOST_PER_SECOND`` times per second at most, all together, if they obey.
 """
@@ -15,6 +15,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 from heapq import heappop, heappush
+from typing import Any
+
+import grpc
 
 SHORTEST, LONGEST = 0.25, 5.0
 """Seconds that a caller is asked to wait, up to half more or less."""
@@ -22,10 +25,21 @@ SHORTEST, LONGEST = 0.25, 5.0
 MOST_PER_SECOND = 500
 """A refusal costs about as much as a short text, so many that come back soon would leave no time for the others."""
 
+TRIES_KEY = "nextchar-tries"
+"""Key of the metadata in which a caller may say how often it was refused. gRPC's own one doesn't reach a server."""
+
 _TRIES = 4  # within the time of a fair share
-_KEPT = 0.01  # seconds; a caller whose text has ended calls again sooner than that
+_KEPT_PLACES = 6  # that a place is kept while so many more become free, but
+_KEPT = 0.03  # seconds at most; half of it for a caller that was refused once, and so on
 _MEASURED = 1024  # places that become free, over which the speed is measured
 _WINDOW = 10.0  # seconds after which what was measured is forgotten
+
+
+def tries(context: grpc.aio.ServicerContext[Any, Any]) -> int:
+    """Returns how often the caller of ``context`` says that it was refused, 10 at most."""
+    metadata = context.invocation_metadata() or ()
+    said = next((value for key, value in metadata if key == TRIES_KEY), "0")
+    return min(int(said), 10) if said in map(str, range(100)) else 0
 
 
 class Returns:
@@ -42,17 +56,20 @@ class Returns:
         self._since = -_WINDOW  # when the queue was first found full, this time
         self._last = -_WINDOW  # when it was last found full
 
+    def are_expected(self) -> bool:
+        """Whether callers that were refused should come back."""
+        self._forget()
+        return bool(self._expected)
+
     def freed(self) -> None:
         """Notes that a place has become free."""
         if (now := self._clock()) - self._last <= _WINDOW:
             self._freed.append(now)
 
-    def keeps(self, free: int) -> bool:
-        """Whether the ``free`` places are kept for callers that were refused."""
+    def keeps(self, free: int, tries: int) -> bool:
+        """Whether the ``free`` places are kept from a caller that was refused ``tries`` times."""
         now = self._forget()
-        if not self._expected:
-            return False
-        kept_since = now - min(_KEPT, 2 * self._interval(now))
+        kept_since = now - min(_KEPT, _KEPT_PLACES * self._interval(now)) / 2**tries
         kept = 0
         for freed in reversed(self._freed):
             if freed < kept_since or kept >= free:

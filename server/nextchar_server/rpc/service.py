@@ -30,7 +30,7 @@ from . import footprint, requests, responses
 from .errors import DrainingError, LostPlaceError, OverloadedError
 from .generation import RunningText
 from .interceptor import Context, request_id
-from .returns import Returns
+from .returns import Returns, tries
 
 _LIGHT_ANSWER = 4096
 """Log-probabilities up to which the answer of a ``Score`` is an ordinary message."""
@@ -58,19 +58,19 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
     async def Generate(self, request: pb.GenerateRequest, context: Context) -> pb.GenerateResponse:
         """Returns a whole text."""
         whole = responses.WholeText()
-        await self._generate(request, whole)
+        await self._generate(request, context, whole)
         async with self._piece(request.parameters.HasField("top_logprobs")):
             return whole.response()
 
     async def GenerateStream(self, request: pb.GenerateStreamRequest, context: Context) -> None:
         """Streams a text as it is generated."""
-        await self._generate(request, responses.StreamedText(context.write))
+        await self._generate(request, context, responses.StreamedText(context.write))
 
     async def Score(self, request: pb.ScoreRequest, context: Context) -> pb.ScoreResponse:
         """Scores a text."""
         model = self._catalog.get(request.model)
         scoring = await self._pacer.run(requests.scoring(request, model.alphabet, model.limits))
-        return await self._score(model, scoring)
+        return await self._score(model, scoring, context)
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:
         """Describes one model."""
@@ -100,16 +100,17 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
     async def _generate(
         self,
         request: pb.GenerateRequest | pb.GenerateStreamRequest,
+        context: Context,
         out: responses.StreamedText | responses.WholeText,
     ) -> None:
         model = self._catalog.get(request.model)
         generation = await self._pacer.run(requests.generation(request, model.alphabet, model.limits))
         memory.current.get().grow(_footprint(generation, model, is_whole=isinstance(request, pb.GenerateRequest)))
         text = RunningText(generation, model, self._metrics, self._pacer, out)
-        with self._submitted(model, text.stream):
+        with self._submitted(model, text.stream, context):
             await text.run()
 
-    async def _score(self, model: ServedModel, scoring: requests.Scoring) -> pb.ScoreResponse:
+    async def _score(self, model: ServedModel, scoring: requests.Scoring, context: Context) -> pb.ScoreResponse:
         text, top_logprobs = scoring.text, scoring.top_logprobs
         memory.current.get().grow(
             footprint.row(model.runner.description) + footprint.answer(len(text.text), top_logprobs)
@@ -124,7 +125,7 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
         read = ReadText(model.alphabet, text)
         parts: list[TextChunk] = []
         ids: list[NDArray[np.float32]] = []
-        with self._submitted(model, stream):
+        with self._submitted(model, stream, context):
             while True:
                 await stream.ready()
                 async with self._piece(top_logprobs > 0):
@@ -147,14 +148,14 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
         return responses.model(model, is_default=model is self._catalog.default)
 
     @contextmanager
-    def _submitted(self, model: ServedModel, stream: Stream) -> Iterator[None]:
+    def _submitted(self, model: ServedModel, stream: Stream, context: Context) -> Iterator[None]:
         """Submits ``stream`` on entry and releases it on exit."""
         if self._draining:
             raise DrainingError
         returns = self._returns[model.name]
         admission = model.engine.admission
         try:
-            if returns.keeps(admission.free):
+            if returns.are_expected() and returns.keeps(admission.free, tries(context)):
                 raise QueueFullError(admission.held)
             model.engine.submit(stream)
         except QueueFullError as error:
