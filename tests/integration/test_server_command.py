@@ -1,24 +1,12 @@
-"""The command as a process: its messages and exit codes, how it starts and stops."""
+"""The command as a process: its messages and exit codes, and how it starts. How it ends: ``test_shutdown``."""
 
-import json
 import os
-import signal
 import socket
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import grpc
-import pytest
-
-from nextchar.v1 import generation_pb2 as pb
-from nextchar.v1 import generation_pb2_grpc
+from tests.support.server_process import COMMAND, started
 from tests.support.tiny_model import TinyModel
-
-COMMAND = [sys.executable, "-m", "nextchar_server"]
 
 
 def run(*options: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -31,32 +19,6 @@ def run(*options: str | Path, **environment: str) -> subprocess.CompletedProcess
         env={**os.environ, "NEXTCHAR_GRPC_PORT": "0", "NEXTCHAR_HTTP_PORT": "0", **environment},
         check=False,
     )
-
-
-@contextmanager
-def started(
-    *options: str | Path, **environment: str
-) -> Iterator[tuple[subprocess.Popen[str], dict[str, dict[str, Any]]]]:
-    """Starts the command. Returns its process, and the events that it logged until it was serving, by name."""
-    process = subprocess.Popen(
-        [*COMMAND, "--grpc-port", "0", "--http-port", "0", *map(str, options)],
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **environment},
-    )
-    assert process.stderr is not None
-    events: dict[str, dict[str, Any]] = {}
-    try:
-        for line in process.stderr:
-            event = json.loads(line)  # every line of the log is JSON
-            events[event["event"]] = event
-            if event["event"] == "serving":
-                break
-        yield process, events
-    finally:
-        process.kill()
-        process.wait()
-        process.stderr.close()
 
 
 def complaint(completed: subprocess.CompletedProcess[str]) -> str:
@@ -139,48 +101,13 @@ def test_a_wrong_option_and_a_wrong_variable_are_named() -> None:
 
 
 def test_a_variable_that_nothing_reads_is_logged(tiny: TinyModel) -> None:
-    with started("--model", tiny.int8, NEXTCHAR_COLOUR="red") as (_, events):
-        assert events["unknown_variable"]["level"] == "warning"
-        assert events["unknown_variable"]["variable"] == "NEXTCHAR_COLOUR"
+    with started("--model", tiny.int8, NEXTCHAR_COLOUR="red") as server:
+        assert server.events["unknown_variable"]["level"] == "warning"
+        assert server.events["unknown_variable"]["variable"] == "NEXTCHAR_COLOUR"
 
 
 def test_a_path_with_a_comma_is_served_by_the_option(tiny: TinyModel, tmp_path: Path) -> None:
     path = tmp_path / "a,b.onnx"
     path.write_bytes(tiny.int8.read_bytes())
-    with started("--model", path) as (_, events):
-        assert events["model_loaded"]["model"] == "a,b"
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_drains_and_ends_with_0(tiny: TinyModel, number: signal.Signals) -> None:
-    with started("--model", tiny.int8) as (process, logged):
-        with grpc.insecure_channel(f"127.0.0.1:{logged['serving']['grpc_port']}") as channel:
-            stub = generation_pb2_grpc.GenerationServiceStub(channel)  # type: ignore[no-untyped-call]
-            parameters = pb.GenerationParameters(max_characters=20_000)
-            call = stub.GenerateStream(pb.GenerateStreamRequest(parameters=parameters))
-            events = [next(call)]
-            process.send_signal(number)
-            events += call
-        assert sum(len(event.delta.text) for event in events) == 20_000
-        assert process.wait(timeout=30) == 0
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_second_signal_ends_running_streams_at_once_and_in_order(tiny: TinyModel, number: signal.Signals) -> None:
-    endless = 2**31 - 1
-    with started("--model", tiny.int8, "--max-characters", str(endless), "--drain-timeout", "600") as running:
-        process, logged = running
-        with grpc.insecure_channel(f"127.0.0.1:{logged['serving']['grpc_port']}") as channel:
-            stub = generation_pb2_grpc.GenerationServiceStub(channel)  # type: ignore[no-untyped-call]
-            parameters = pb.GenerationParameters(max_characters=endless)
-            call = stub.GenerateStream(pb.GenerateStreamRequest(parameters=parameters))
-            next(call)
-            process.send_signal(number)
-            assert process.stderr is not None
-            for line in process.stderr:
-                if json.loads(line)["event"] == "draining":
-                    break
-            process.send_signal(number)
-            *_, last = call
-        assert last.finished.finish_reason == pb.FINISH_REASON_DRAINING
-        assert process.wait(timeout=30) == 0
+    with started("--model", path) as server:
+        assert server.events["model_loaded"]["model"] == "a,b"
