@@ -87,7 +87,8 @@ class Engine:
             stalled = self._stalled.get(stream)
             if stalled is None or task.uncancel():  # cancelled by the stream's caller, too
                 raise
-            raise stalled from None
+            # One of its own: the stream keeps the other, which must not keep the frames, and gRPC's call, in turn.
+            raise StalledError(*stalled.args) from None
         finally:
             self.admission.end_message(stream)
             del self._messages[stream]

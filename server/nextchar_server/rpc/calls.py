@@ -77,17 +77,22 @@ class Calls:
             unread.append(task)
         for task in unread:
             del self._leaving[task]
-            self._reset(task)
+            self.reset(task)
         again = self._stall_timeout / _CHECKS
         self._check = self._loop.call_later(again, self._reset_unread) if self._leaving else None
 
-    def _reset(self, task: _Task) -> None:
-        """Ends a call without a status. Its caller gets CANCELLED, and gRPC forgets what it was sending.
+    def reset(self, task: _Task | None = None) -> None:
+        """Ends a call without a status, by default the one that is being handled, whose handler has to end too.
 
-        gRPC has no method for that. It resets a call when nobody refers to it any more, and those who do are two tasks:
-        that of the handler, and the one that made it and waits until the caller leaves.
+        Its caller gets CANCELLED, and gRPC forgets what it was sending. gRPC has no method for that. It resets a call
+        when nobody refers to it any more, and those who do are two tasks: that of the handler, and the one that made
+        it and waits until the caller leaves.
         """
-        task.cancel()
+        if task is None:
+            task = asyncio.current_task()
+            assert task is not None
+        else:
+            task.cancel()
         if (parent := self._parents.pop(task, None)) is not None:
             parent.cancel()
 

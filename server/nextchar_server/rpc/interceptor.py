@@ -180,9 +180,13 @@ class _Call:
                 code, reason = refusal.code, refusal.reason
                 try:
                     await _abort(context, identifier, refusal)
-                except (grpc.aio.InternalError, asyncio.CancelledError):
+                except (grpc.aio.InternalError, asyncio.CancelledError) as failure:
                     if isinstance(refusal, NoMessageError):  # gRPC itself refused the message, and ended the call
                         code, reason = _UNREADABLE
+                    if isinstance(failure, grpc.aio.InternalError):
+                        # The caller left, or its first message is still unsent, behind which gRPC takes no status.
+                        self._calls.reset()
+                        raise asyncio.CancelledError from None
                     raise
                 finally:
                     metrics.rejected.labels(reason).inc()
@@ -226,7 +230,4 @@ async def _abort(context: Context, identifier: str, error: RequestError) -> NoRe
         if isinstance(detail, RetryInfo):  # the same delay for gRPC's own retries, which don't read the details
             trailers.append((_PUSHBACK_KEY, str(detail.retry_delay.ToMilliseconds())))
     status = rpc_status.to_status(Status(code=error.code.value[0], message=error.message, details=details))
-    try:
-        await context.abort(status.code, status.details, (*trailers, *status.trailing_metadata))
-    except grpc.aio.InternalError:  # the caller left before it read so far
-        raise asyncio.CancelledError from None
+    await context.abort(status.code, status.details, (*trailers, *status.trailing_metadata))
