@@ -79,6 +79,38 @@ class TextChunk:
 _NOTHING = TextChunk()
 
 
+class Collected:
+    """The log-probabilities of a whole text, as its parts come.
+
+    Each part is copied once, to its place: a list of parts would take several times the memory.
+    """
+
+    def __init__(self, most: int) -> None:
+        """For ``most`` characters at most."""
+        self._most = most
+        self._all: Logprobs | None = None
+        self._length = 0
+
+    def add(self, part: Logprobs | None) -> None:
+        """Adds the next characters."""
+        if part is None:
+            return
+        if self._all is None:
+            shape = self._most, part.alternatives.shape[1]
+            self._all = Logprobs(
+                np.empty(self._most, np.float32), np.empty(shape, np.uint32), np.empty(shape, np.float32)
+            )
+        place = slice(self._length, self._length + len(part.own))
+        self._all.own[place] = part.own
+        self._all.alternatives[place] = part.alternatives
+        self._all.alternative_logprobs[place] = part.alternative_logprobs
+        self._length = place.stop
+
+    def all(self) -> Logprobs | None:
+        """Returns the columns so far; None if there are none."""
+        return None if self._all is None else self._all[: self._length]
+
+
 class _Beside:
     """The log-probabilities of a stream's ids, on the way to those of its characters."""
 
@@ -226,8 +258,9 @@ def _possible_prefix(text: str, stop_sequences: Sequence[str]) -> int:
     """Returns the length of the longest suffix of ``text`` that is a prefix of a stop sequence."""
     longest = 0
     for stop in stop_sequences:
-        for length in range(min(len(stop) - 1, len(text)), longest, -1):
-            if text.endswith(stop[:length]):
-                longest = length
-                break
+        start = max(0, len(text) - len(stop) + 1)
+        while (start := text.find(stop[0], start, len(text) - longest)) >= 0:
+            if stop.startswith(text[start:]):
+                longest = len(text) - start
+            start += 1
     return longest

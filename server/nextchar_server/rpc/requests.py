@@ -50,6 +50,11 @@ class Generation:
     echo: bool
     top_logprobs: int | None
 
+    @property
+    def most_characters(self) -> int:
+        """Most characters of the text, an echoed prompt included."""
+        return self.max_characters + (len(self.prompt.text) if self.echo else 0)
+
 
 @dataclass(frozen=True)
 class Scoring:

@@ -3,13 +3,13 @@
 The counterpart of ``requests``. Every message that the server sends is made here.
 
 Invariant: a message costs a bounded number of Python objects, however many log-probabilities it holds; parts of a whole
-answer are collected and joined once.
+answer are collected and joined once, in steps of bounded cost.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,14 @@ from nextchar.v1 import generation_pb2 as pb
 
 from ..catalog import ServedModel
 from ..engine.stream import End
-from ..text import Logprobs, TextChunk
+from ..pacing import Steps
+from ..text import Collected, Logprobs, TextChunk
+from .requests import Generation
 
 _LENGTH_DELIMITED = 2  # a wire type of protobuf
+
+_LIGHT = 8192
+"""Log-probabilities up to which a message is made in one step."""
 
 FINISH_REASONS = {
     End.COUNT: pb.FINISH_REASON_MAX_CHARACTERS,
@@ -62,7 +67,8 @@ class StreamedText:
         """Adds more text; nothing if ``chunk`` is empty."""
         if chunk.text:
             message = pb.GenerateStreamResponse(delta=pb.Delta(text=chunk.text, offset=self._offset))
-            _fill(message.delta.character_logprobs, chunk.logprobs)
+            for _ in _filled(message.delta.character_logprobs, chunk.logprobs):
+                pass  # a chunk is bounded, so these steps are short
             self._made.append(message)
             self._offset += len(chunk.text)
 
@@ -80,9 +86,11 @@ class StreamedText:
 class WholeText:
     """Collects the events of a text for one response."""
 
-    def __init__(self) -> None:
+    def __init__(self, generation: Generation) -> None:
+        """For the text of ``generation``."""
         self._started = pb.Started()
-        self._parts: list[TextChunk] = []
+        self._text: list[str] = []
+        self._logprobs = Collected(generation.most_characters)
         self._finished = pb.Finished()
 
     def start(self, event: pb.Started) -> None:
@@ -91,7 +99,8 @@ class WholeText:
 
     def add(self, chunk: TextChunk) -> None:
         """Adds more text."""
-        self._parts.append(chunk)
+        self._text.append(chunk.text)
+        self._logprobs.add(chunk.logprobs)
 
     def finish(self, event: pb.Finished) -> None:
         """Adds the last event."""
@@ -100,29 +109,28 @@ class WholeText:
     async def flush(self) -> None:
         """Does nothing: all is sent at once."""
 
-    def response(self) -> pb.GenerateResponse:
-        """Returns the events, joined."""
-        whole = TextChunk.join(self._parts)
-        message = pb.GenerateResponse(started=self._started, text=whole.text, finished=self._finished)
-        _fill(message.character_logprobs, whole.logprobs)
+    def response(self) -> Steps[pb.GenerateResponse]:
+        """Makes the response of all events, in steps."""
+        text = "".join(self._text)
+        message = pb.GenerateResponse(started=self._started, text=text, finished=self._finished)
+        yield from _filled(message.character_logprobs, self._logprobs.all())
         return message
 
 
 def score(
-    request_id: str, served: ServedModel, parts: Sequence[TextChunk], ids: Sequence[NDArray[np.float32]]
-) -> pb.ScoreResponse:
-    """The score of the text of ``parts``; ``ids`` are the log-probabilities of its ids, in nats."""
-    whole = TextChunk.join(parts)
-    total = float(np.concatenate(ids).sum(dtype=np.float64))
+    request_id: str, served: ServedModel, text: str, logprobs: Collected, ids: NDArray[np.float32]
+) -> Steps[pb.ScoreResponse]:
+    """Makes the score of ``text`` in steps; ``ids`` are the log-probabilities of its ids, in nats."""
+    total = float(ids.sum(dtype=np.float64))
     message = pb.ScoreResponse(
         request_id=request_id,
         model=served.name,
         model_digest=served.runner.digest,
         total_logprob=total,
-        bits_per_character=-total / math.log(2) / len(whole.text),
-        text=whole.text,
+        bits_per_character=-total / math.log(2) / len(text),
+        text=text,
     )
-    _fill(message.character_logprobs, whole.logprobs)
+    yield from _filled(message.character_logprobs, logprobs.all())
     return message
 
 
@@ -151,16 +159,21 @@ def model(served: ServedModel, *, is_default: bool) -> pb.Model:
     )
 
 
-def _fill(message: pb.CharacterLogprobs, logprobs: Logprobs | None) -> None:
-    """Puts ``logprobs`` into the empty ``message``; nothing if there are none."""
+def _filled(message: pb.CharacterLogprobs, logprobs: Logprobs | None) -> Steps[None]:
+    """Puts ``logprobs`` into the empty ``message``, nothing if there are none; in steps if they are many."""
     if logprobs is None:
         return
-    message.MergeFromString(
-        _packed(message.LOGPROBS_FIELD_NUMBER, logprobs.own)
-        + _packed(message.ALTERNATIVE_LOGPROBS_FIELD_NUMBER, logprobs.alternative_logprobs)
-    )
+    is_heavy = logprobs.own.size + logprobs.alternatives.size > _LIGHT
+    if is_heavy:
+        yield
+    message.MergeFromString(_packed(message.LOGPROBS_FIELD_NUMBER, logprobs.own))
     message.alternatives_per_character = logprobs.alternatives.shape[1]
     message.alternatives = logprobs.alternatives.astype("<u4", copy=False).tobytes().decode("utf-32-le")
+    if is_heavy:
+        yield
+    message.MergeFromString(_packed(message.ALTERNATIVE_LOGPROBS_FIELD_NUMBER, logprobs.alternative_logprobs))
+    if is_heavy:
+        yield  # before gRPC serializes the message
 
 
 def _packed(field: int, values: NDArray[np.float32]) -> bytes:

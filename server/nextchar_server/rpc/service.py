@@ -9,12 +9,11 @@ ends; ``Generate`` returns the events of ``GenerateStream``, joined.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext, suppress
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nextchar.v1 import generation_pb2 as pb
 from nextchar.v1 import generation_pb2_grpc
@@ -25,16 +24,14 @@ from ..engine.admission import PushedOutError, QueueFullError
 from ..engine.stream import End, Stream
 from ..metrics import Metrics
 from ..pacing import Pacer
-from ..text import ReadText, TextChunk
+from ..text import Collected, ReadText
 from . import footprint, requests, responses
 from .errors import DrainingError, LostPlaceError, OverloadedError
 from .generation import RunningText
 from .interceptor import Context, request_id
 from .returns import Returns, tries
 
-_LIGHT_ANSWER = 4096
-"""Log-probabilities up to which the answer of a ``Score`` is an ordinary message."""
-
+_Out = TypeVar("_Out", responses.StreamedText, responses.WholeText)
 _Description = TypeVar("_Description", pb.GetModelResponse, pb.ListModelsResponse)
 
 LAST_WORDS = 0.8
@@ -57,14 +54,12 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
 
     async def Generate(self, request: pb.GenerateRequest, context: Context) -> pb.GenerateResponse:
         """Returns a whole text."""
-        whole = responses.WholeText()
-        await self._generate(request, context, whole)
-        async with self._piece(request.parameters.HasField("top_logprobs")):
-            return whole.response()
+        whole = await self._generate(request, context, responses.WholeText)
+        return await self._pacer.run(whole.response())
 
     async def GenerateStream(self, request: pb.GenerateStreamRequest, context: Context) -> None:
         """Streams a text as it is generated."""
-        await self._generate(request, context, responses.StreamedText(context.write))
+        await self._generate(request, context, lambda _: responses.StreamedText(context.write))
 
     async def Score(self, request: pb.ScoreRequest, context: Context) -> pb.ScoreResponse:
         """Scores a text."""
@@ -101,14 +96,16 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
         self,
         request: pb.GenerateRequest | pb.GenerateStreamRequest,
         context: Context,
-        out: responses.StreamedText | responses.WholeText,
-    ) -> None:
+        make_out: Callable[[requests.Generation], _Out],
+    ) -> _Out:
         model = self._catalog.get(request.model)
         generation = await self._pacer.run(requests.generation(request, model.alphabet, model.limits))
         memory.current.get().grow(_footprint(generation, model, is_whole=isinstance(request, pb.GenerateRequest)))
+        out = make_out(generation)
         text = RunningText(generation, model, self._metrics, self._pacer, out)
         with self._submitted(model, text.stream, context):
             await text.run()
+        return out
 
     async def _score(self, model: ServedModel, scoring: requests.Scoring, context: Context) -> pb.ScoreResponse:
         text, top_logprobs = scoring.text, scoring.top_logprobs
@@ -123,8 +120,9 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
             caller=memory.current.get().connection,
         )
         read = ReadText(model.alphabet, text)
-        parts: list[TextChunk] = []
-        ids: list[NDArray[np.float32]] = []
+        logprobs = Collected(len(text.text))
+        ids = np.empty(len(text.ids), np.float32)  # their log-probabilities
+        count = 0  # of those that came
         with self._submitted(model, stream, context):
             while True:
                 await stream.ready()
@@ -133,13 +131,13 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
                     if isinstance(taken, End):
                         break
                     assert taken.logprobs is not None
-                    ids.append(taken.logprobs)
-                    parts.append(read.feed(taken))
+                    ids[count : count + len(taken)] = taken.logprobs
+                    count += len(taken)
+                    logprobs.add(read.feed(taken).logprobs)
         if taken is End.DRAINED:
             raise DrainingError
         self._metrics.prompt_characters.labels(model.name).inc(len(text.text))
-        async with self._piece(len(text.text) * (1 + top_logprobs) > _LIGHT_ANSWER):
-            return responses.score(request_id(), model, parts, ids)
+        return await self._pacer.run(responses.score(request_id(), model, text.text, logprobs, ids))
 
     def _piece(self, is_heavy: bool) -> AbstractAsyncContextManager[None]:
         return self._pacer.piece() if is_heavy else nullcontext()
@@ -177,12 +175,7 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
 def _footprint(generation: requests.Generation, model: ServedModel, *, is_whole: bool) -> int:
     """Returns the most memory, in bytes, that a text takes beside its request."""
     top_logprobs = generation.top_logprobs
-    echoed = len(generation.prompt.text) if generation.echo else 0
-    text = (
-        footprint.answer(echoed + generation.max_characters, top_logprobs)
-        if is_whole
-        else footprint.stream(top_logprobs)
-    )
+    text = footprint.answer(generation.most_characters, top_logprobs) if is_whole else footprint.stream(top_logprobs)
     return footprint.row(model.runner.description) + text
 
 
