@@ -31,6 +31,8 @@ FAMILIES = {
     "nextchar_log_dropped": ("counter", set()),
     "nextchar_finished": ("counter", {"model", "reason"}),
     "nextchar_rejected": ("counter", {"reason"}),
+    "nextchar_memory_bytes": ("gauge", set()),
+    "nextchar_memory_budget_bytes": ("gauge", set()),
     "nextchar_model_info": ("gauge", {"model", "digest", "precision", "provider", "numeric_class"}),
 }
 
@@ -56,6 +58,8 @@ def used() -> CollectorRegistry:
         histogram.labels("m").observe(0.001)
     metrics.finished.labels("m", "FINISH_REASON_MAX_CHARACTERS").inc()
     metrics.rejected.labels("queue_full").inc()
+    metrics.memory_bytes.set(1)
+    metrics.memory_budget_bytes.set(2)
     metrics.model_info.labels("m", "0a1b", "int8", "cpu", "int8-cpu-1").set(1)
     return registry
 
