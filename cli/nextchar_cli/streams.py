@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 OUTPUT_CLOSED = 141
 """Exit code of a command whose reader closed standard output, as in ``… | head``: that of SIGPIPE in a shell."""
 
+_NARROWEST = 20  # columns in which help can be laid out; with fewer, the width counts as unknown
+
 
 def prepare() -> None:
     """Makes the standard streams safe to use; calling it again changes nothing."""
@@ -34,7 +36,8 @@ def prepare() -> None:
     errors = _file(sys.stderr) if sys.stderr is not None else io.FileIO(2, "w", closefd=False)
     if errors is not None and errors.fileno() == 2:
         sys.stderr = _unfailing(sys.stderr, errors, lambda _: None)
-    if os.environ.get("COLUMNS", "").strip() == "0":  # as some terminals of containers say: the width is unknown
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns[:9]) < _NARROWEST:  # 0 is what some terminals of containers say
         del os.environ["COLUMNS"]
 
 
@@ -87,7 +90,7 @@ def _unfailing(stream: TextIO | None, file: io.FileIO, warn: Callable[[str], Non
         io.BufferedWriter(_Unfailing(file, warn)),
         encoding=stream.encoding if stream is not None else "utf-8",
         errors="backslashreplace",
-        line_buffering=stream is None or bool(stream.line_buffering),
+        line_buffering=not isinstance(stream, io.TextIOWrapper) or stream.line_buffering or stream.write_through,
     )
 
 
