@@ -12,7 +12,8 @@ def main() -> None:
     """Runs the command. If the server extra isn't installed, says so in one line."""
     signals.install()
     prepare()  # before anything is opened that could take the place of a closed stream
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC's C++ would write plain text between the lines of the log
+    if os.environ.get("GRPC_VERBOSITY", "").lower() not in ("debug", "info", "error"):
+        os.environ["GRPC_VERBOSITY"] = "NONE"  # gRPC's C++ would write plain text between the lines of the log
     try:
         from . import cli
     except ModuleNotFoundError as error:

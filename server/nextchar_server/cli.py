@@ -38,7 +38,7 @@ _OTHERS = re.compile(
 )
 _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")  # value of Kubernetes' others, such as NEXTCHAR_PORT
 
-_LAST_LINES = 1.0
+_LAST_LINES = 0.5
 """Seconds in which the last lines of the log are written at the exit."""
 
 _log = structlog.get_logger()
