@@ -1,7 +1,6 @@
 """Faults around a training: bad input, a full disk, a signal, a lost process."""
 
 import hashlib
-import os
 import resource
 import signal
 import subprocess
@@ -130,21 +129,6 @@ def test_full_disk_during_training_is_one_line_of_error_and_leaves_the_last_good
     assert load_checkpoint(run / "best.pt").record.step > 0
     assert load_checkpoint(run / "last.pt").record.step > 0
     assert not list(run.glob("*.partial"))
-
-
-@pytest.mark.slow
-def test_only_a_sample_may_lose_its_reader(text: Path, tmp_path: Path) -> None:
-    """As in ``nextchar-train sample RUN | head``."""
-    run = tmp_path / "run"
-    assert main(fit(text, out=run)) == 0
-    for arguments, code in ((["sample", str(run)], 0), (["export", str(run), "--out", str(tmp_path / "m.onnx")], 2)):
-        reader, writer = os.pipe()
-        os.close(reader)
-        with subprocess.Popen([COMMAND, *arguments], stdout=writer, stderr=subprocess.PIPE, text=True) as process:
-            os.close(writer)
-            _, errors = process.communicate()
-        assert process.returncode == code, errors
-        assert ("standard output was closed before export was done" in errors) == (code != 0)
 
 
 # Resuming.

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _DOTS_PER_INCH = 120
+_LONGEST = 60  # characters of a line: a longer name would press the curves out of the picture
 _FOLDER = "MPLCONFIGDIR"
 
 
@@ -43,8 +44,13 @@ def save(figure: Figure, path: Path) -> None:
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
         text.set_parse_math(False)
+        text.set_text("\n".join(map(_shortened, text.get_text().split("\n"))))
     content = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a box stands for it
+        warnings.simplefilter("ignore", UserWarning)  # of characters that the font lacks: a box stands for each
         figure.savefig(content, dpi=_DOTS_PER_INCH, format="png")
     write_whole(path, content.getbuffer(), kind="picture")
+
+
+def _shortened(line: str) -> str:
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]}…{line[-_LONGEST // 2 :]}"
