@@ -97,6 +97,6 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 
 def _text(value: str) -> bytes:
     """Returns a string literal without Huffman code."""
-    raw = value.encode()
+    raw = value.encode(errors="surrogateescape")  # a header field may be any bytes
     assert len(raw) < 127  # a longer one needs a second byte of length
     return bytes([len(raw)]) + raw

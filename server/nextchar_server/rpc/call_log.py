@@ -1,7 +1,7 @@
 """The lines that calls leave in the log.
 
-Invariant: of each kind of line, at most ``LINES`` are written per second, however many calls there are; the next line
-of the kind says how many were left out. The metrics count every call.
+Invariant: of each kind of line, a bounded number is written per second, however many calls there are; the next line of
+the kind says how many were left out. The metrics count every call.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from collections.abc import Callable, Hashable
 LINES = 100
 """Most lines of one kind per second."""
 
+LINES_OF_SERVED_CALLS = 1000
+"""Most lines per second about calls that ended well: these cost more to make than a refused one."""
+
 
 class LineLimit:
     """Bounds the rate of each kind of line."""
@@ -21,8 +24,8 @@ class LineLimit:
         self._clock = clock
         self._seconds: dict[Hashable, _Second] = {}
 
-    def left_out(self, kind: Hashable) -> int | None:
-        """Returns None if a line of ``kind`` must be left out now.
+    def left_out(self, kind: Hashable, most: int = LINES) -> int | None:
+        """Returns None if a line of ``kind``, of which ``most`` are written per second, must be left out now.
 
         Otherwise the caller writes the line; the number is that of the lines left out since the one before.
         """
@@ -30,7 +33,7 @@ class LineLimit:
         second = self._seconds.setdefault(kind, _Second(now))
         if second.number != now:
             second.number, second.lines = now, 0
-        if second.lines >= LINES:
+        if second.lines >= most:
             second.left_out += 1
             return None
         second.lines += 1

@@ -25,7 +25,7 @@ from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
 from ..metrics import Metrics
-from .call_log import LineLimit
+from .call_log import LINES, LINES_OF_SERVED_CALLS, LineLimit
 from .calls import Calls
 from .errors import NoMessageError, NotServedError, RequestError, UnknownMethodError, request_error
 from .incoming import Incoming
@@ -204,7 +204,8 @@ class _Call:
                 self._resets.count(context.peer(), seconds)
             metrics.calls_handled.labels(*labels, code.name).inc()
             metrics.call_seconds.labels(*labels).observe(seconds)
-            if (left_out := self._lines.left_out((labels, code))) is not None:
+            most = LINES_OF_SERVED_CALLS if code is grpc.StatusCode.OK else LINES
+            if (left_out := self._lines.left_out((labels, code), most)) is not None:
                 self._write_line(code, seconds, context.peer(), left_out)
             structlog.contextvars.unbind_contextvars("request_id")
             _request_id.reset(token)
