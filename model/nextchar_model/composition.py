@@ -46,7 +46,7 @@ def occurs(code_point: str, kind: Kind) -> bool:
 
 def joins(code_point: str) -> bool:
     """Whether NFC may join ``code_point`` to the code points before it, or sort it among them."""
-    return code_point >= "\u0300" and bool(joining(code_points(code_point))[0])
+    return code_point >= "\u0300" and code_point in _facts().joiners
 
 
 def joining(codes: Codes) -> NDArray[np.bool_]:
@@ -103,6 +103,8 @@ class _Facts(NamedTuple):
     lengths: NDArray[np.int64]
     """Their lengths, [rows]; 1 for row 0."""
     second_halves: frozenset[str]
+    joiners: frozenset[str]
+    """The code points that are ``joining``."""
 
 
 @cache
@@ -131,7 +133,8 @@ def _facts() -> _Facts:
     joining = classes > 0
     joining[code_points("".join(halves))] = True
     joining[codes] |= joining[parts[1:, 0]]
-    return _Facts(classes, joining, rows, parts, lengths, frozenset(halves))
+    joiners = frozenset(map(chr, np.flatnonzero(joining).tolist()))
+    return _Facts(classes, joining, rows, parts, lengths, frozenset(halves), joiners)
 
 
 def _sorted(text: str) -> str:

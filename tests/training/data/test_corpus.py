@@ -66,6 +66,20 @@ def test_pieces_are_normalized_like_the_whole_and_no_line_end_is_cut(text: str, 
         assert not any(piece.endswith("\r") and after.startswith("\n") for piece, after in pairwise(pieces))
 
 
+def test_a_place_to_cut_at_is_looked_for_once_in_each_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    separable, looks = corpus_module._separable, []
+
+    def counted(before: str, after: str) -> bool:
+        looks.append(after)
+        return separable(before, after)
+
+    monkeypatch.setattr(corpus_module, "_separable", counted)
+    monkeypatch.setattr(corpus_module, "BLOCK_BYTES", 16)
+    text = "e" + "\u0301" * 3000 + "\u0323" * 3000
+    assert corpus_of(tmp_path, text.encode()).text == unicodedata.normalize("NFC", text)
+    assert len(looks) <= len(text)
+
+
 def test_the_head_is_the_first_characters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(corpus_module, "BLOCK_BYTES", 3)
     assert corpus_of(tmp_path, b"abcdefgh").head(5) == "abcde"

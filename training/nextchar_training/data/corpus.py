@@ -170,15 +170,17 @@ def identity_of(path: Path) -> tuple[str | int, ...]:
 
 def _normalized(pieces: Iterable[str]) -> Iterator[str]:
     """``pieces`` of text in normalization form C, none of them empty, and none ending between CR and LF."""
-    pending = ""
-    for piece in pieces:
-        text = pending + piece
+    pending: list[str] = []  # none of them with a place to cut at
+    for piece in filter(None, pieces):
+        last = pending[-1][-1] if pending else ""
+        text = last + piece
         cut = next((n for n in range(len(text) - 1, 0, -1) if _separable(text[n - 1], text[n])), 0)
         if cut:
-            yield normalize(text[:cut])
-        pending = text[cut:]
+            yield normalize("".join([*pending, text[len(last) : cut]]))
+            pending, piece = [], text[cut:]
+        pending.append(piece)
     if pending:
-        yield normalize(pending)
+        yield normalize("".join(pending))
 
 
 def _separable(before: str, after: str) -> bool:
