@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterable, Awaitable, Callable
 from contextlib import AsyncExitStack
+from typing import Any
 
 import grpc
 import pytest
@@ -33,7 +34,7 @@ LIST = "/nextchar.v1.GenerationService/ListModels"
 TEXT = pb.GenerateStreamRequest(parameters=pb.GenerationParameters(max_characters=100_000)).SerializeToString()
 
 
-def stub_of(channel: grpc.Channel) -> generation_pb2_grpc.GenerationServiceStub:
+def stub_of(channel: grpc.Channel | grpc.aio.Channel) -> Any:
     return generation_pb2_grpc.GenerationServiceStub(channel)  # type: ignore[no-untyped-call]
 
 

@@ -138,7 +138,7 @@ async def test_it_listens_on_every_address_of_a_name() -> None:
     port = await http.open("localhost", 0)
     found = await asyncio.get_running_loop().getaddrinfo("localhost", port, type=socket.SOCK_STREAM)
     for *_, address in found:
-        reader, writer = await asyncio.open_connection(address[0], port)
+        reader, writer = await asyncio.open_connection(str(address[0]), port)
         writer.write(request("/readyz"))
         assert b"ready" in await reader.read()
         writer.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from typing import TypeAlias
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -19,7 +20,7 @@ from .interceptor import Context
 MAX_WATCHES = 8
 """Most calls of ``Watch`` of one connection. Clients need one for each service that they watch."""
 
-_Status = health_pb2.HealthCheckResponse
+_Status: TypeAlias = health_pb2.HealthCheckResponse
 
 
 class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
