@@ -24,6 +24,7 @@ from .wire import WireError
 MAX_FILE_BYTES = 2**31 - 1
 """The largest message in the encoding of protocol buffers."""
 
+_DONT_WAIT = getattr(os, "O_NONBLOCK", 0)  # Windows has no named pipes in folders
 _HEAD = 4096  # bytes that show the kind of a file
 _ZIP = b"PK\x03\x04"
 
@@ -79,7 +80,7 @@ def _content(path: Path) -> bytes:
     """Returns the bytes of the file at ``path``."""
     try:
         # A pipe without a writer would keep its reader waiting.
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | _DONT_WAIT)) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise ModelFileError(f"{path} is a device or a pipe, not a model file")
