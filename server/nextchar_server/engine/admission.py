@@ -50,13 +50,13 @@ class _Caller:
     waiting: OrderedDict[Stream, None] = field(default_factory=OrderedDict)
     returning: OrderedDict[Stream, None] = field(default_factory=OrderedDict)
     """Streams that were paused and whose readers have caught up."""
-    unread: OrderedDict[Stream, float] = field(default_factory=OrderedDict)
-    """Streams whose reader has a message to take, with ``time.monotonic()`` since when; the longest first."""
+    unread: OrderedDict[Stream, None] = field(default_factory=OrderedDict)
+    """Streams whose reader has a message to take, the one for longest first."""
 
     def unread_since(self, latest: float) -> Stream | None:
         """Returns the stream that is unread for longest, if it is since ``latest`` or before."""
-        stream, since = next(iter(self.unread.items()), (None, 0.0))
-        return stream if since <= latest else None
+        stream = next(iter(self.unread), None)
+        return stream if stream and stream.unread_since is not None and stream.unread_since <= latest else None
 
 
 class Admission:
@@ -172,14 +172,14 @@ class Admission:
 
     def begin_message(self, stream: Stream) -> None:
         """Notes that the stream's reader has a message to take. Runs on the event loop."""
-        caller = self._streams.get(stream)
-        if caller is not None:
-            caller.unread[stream] = time.monotonic()
+        stream.unread_since = time.monotonic()
+        if (caller := self._streams.get(stream)) is not None:
+            caller.unread[stream] = None
 
     def end_message(self, stream: Stream) -> None:
         """Notes that the reader took the message. Runs on the event loop."""
-        caller = self._streams.get(stream)
-        if caller is not None:
+        stream.unread_since = None
+        if (caller := self._streams.get(stream)) is not None:
             caller.unread.pop(stream, None)
 
     def push_stalled(self, seconds: float) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ OUTBOX_IDS = 1024
 OUTBOX_BYTES = 64 * 2**10
 """Size of the untaken ids and log-probabilities, in bytes, at which a stream leaves its batch likewise. An id takes 4
 bytes, or 168 with 20 alternatives."""
+
+LATE = 0.25
+"""Seconds after which a stream leaves its batch likewise, because its reader hasn't taken a message."""
 
 _DRAWS = 1024  # random numbers made at a time, so that one call serves many turns
 
@@ -132,6 +136,8 @@ class Stream:
         self._outbox: deque[IdChunk] = deque()
         self._put = self._taken = 0  # ids
         self._put_bytes = self._taken_bytes = 0
+        self.unread_since: float | None = None
+        """``time.monotonic()`` since which the reader has had a message to take; None if it has none."""
         self.came = asyncio.Event()
         self._draws: NDArray[np.float32] = np.empty(0, np.float32)
         self._draws_start = 0
@@ -166,7 +172,10 @@ class Stream:
     @property
     def is_full(self) -> bool:
         """Whether the reader is so far behind that the row must leave the batch."""
-        return self._put - self._taken >= OUTBOX_IDS or self._put_bytes - self._taken_bytes >= OUTBOX_BYTES
+        if self._put - self._taken >= OUTBOX_IDS or self._put_bytes - self._taken_bytes >= OUTBOX_BYTES:
+            return True
+        since = self.unread_since  # once, because the event loop changes it meanwhile
+        return since is not None and self._put > self._taken and time.monotonic() - since > LATE
 
     def draws(self, count: int) -> NDArray[np.float32]:
         """Returns the random numbers for the next ``count`` ids to sample."""
