@@ -74,7 +74,10 @@ def export(
     documents = [alphabet.spell(text[:MAX_CHARACTERS])] if isinstance(text, str) else text
     characters = sum(len(document.text) for document in documents)
     if characters < MIN_CHARACTERS:
-        raise ExportError(f"the text to check on has {characters} characters; it needs at least {MIN_CHARACTERS}")
+        raise ExportError(
+            f"the text to check on has {characters} characters; it needs at least {MIN_CHARACTERS}: "
+            "name a longer one with --text (in Python: text=...)"
+        )
     if not path.parent.is_dir():
         raise ExportError(f"{path.parent} is not a folder")
     with tempfile.TemporaryDirectory(prefix="nextchar-export-") as folder:
