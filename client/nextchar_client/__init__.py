@@ -13,8 +13,13 @@ The public names are those in ``__all__``; none of their types contains protobuf
 used, so that the help of the command needs no gRPC.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+# Read when gRPC is imported. Without it, gRPC starts some of its threads again in a forked process, in which they crash
+# on calls of the parent; it can't continue those anyway while an event loop uses it.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 if TYPE_CHECKING:
     from .async_client import AsyncClient

@@ -24,7 +24,7 @@ from .channel import open_channel
 from .deadline import seconds_of
 from .endpoint import DEFAULT_ENDPOINT
 from .errors import IncompleteStreamError, InvalidArgumentError, NotFoundError, error_of_call
-from .fork import Origin
+from .fork import Origin, keep_at_fork
 from .options import GenerationOptions, UnknownCharacters
 from .results import Event, Generation, Health, Model, Score
 from .retries import Retries
@@ -81,7 +81,9 @@ class AsyncClient:
         retries = Retries(self._seconds(options.get("timeout")))
         transcript = Transcript(with_logprobs=options.get("top_logprobs") is not None)
         while True:
-            call = self._generation.GenerateStream(request, timeout=retries.seconds_left)
+            call = keep_at_fork(
+                self._generation.GenerateStream(request, timeout=retries.seconds_left, metadata=retries.metadata)
+            )
             try:
                 async for message in call:
                     event = conversion.event(message)
@@ -156,7 +158,7 @@ class AsyncClient:
             self._health_channel = open_channel(self._endpoint, health_checked=False)
         check = health_pb2_grpc.HealthStub(self._health_channel).Check
         try:
-            return conversion.health(await check(request, timeout=self._seconds(timeout)))
+            return conversion.health(await keep_at_fork(check(request, timeout=self._seconds(timeout))))
         except grpc.aio.AioRpcError as failure:
             error = error_of_call(failure)
             if isinstance(error, NotFoundError):  # gRPC's own health service sends no details
@@ -171,7 +173,7 @@ class AsyncClient:
         retries = Retries(self._seconds(timeout))
         while True:
             try:
-                return await method(request, timeout=retries.seconds_left)
+                return await keep_at_fork(method(request, timeout=retries.seconds_left, metadata=retries.metadata))
             except grpc.aio.AioRpcError as failure:
                 if not await retries.pause(failure):
                     raise error_of_call(failure) from failure

@@ -15,7 +15,7 @@ import grpc.aio
 
 from .endpoint import endpoint_complaint, is_local
 from .errors import InvalidArgumentError
-from .fork import claim_grpc
+from .fork import claim_grpc, keep_at_fork
 
 # Calls take turns over all addresses of the endpoint, and skip an address that doesn't answer.
 _BALANCING: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
@@ -51,7 +51,5 @@ def open_channel(endpoint: str, *options: tuple[str, Any], health_checked: bool 
     claim_grpc()
     config = json.dumps(_HEALTH_CHECKED if health_checked else _BALANCING)
     proxied = 0 if is_local(endpoint) else 1
-    return grpc.aio.insecure_channel(
-        endpoint,
-        options=[("grpc.service_config", config), ("grpc.enable_http_proxy", proxied), *_OPTIONS, *options],
-    )
+    options = (("grpc.service_config", config), ("grpc.enable_http_proxy", proxied), *_OPTIONS, *options)
+    return keep_at_fork(grpc.aio.insecure_channel(endpoint, options=options))

@@ -1,13 +1,20 @@
 """Forked processes: a client belongs to the process that made it, and says so in another one.
 
 A fork copies memory and connections, but none of the threads that gRPC and a client's event loop run on. There a call
-would hang or crash, so each client checks first. Invariant: in a forked process nothing of gRPC is touched.
+would hang or crash, so each client checks first. Invariant: in a forked process nothing of gRPC is touched, not even to
+free it.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
+from typing import TypeVar
+from weakref import WeakSet
 
+T = TypeVar("T")
+
+_alive: WeakSet[object] = WeakSet()  # channels and calls
 _grpc_process: int | None = None  # the process that opened the first channel
 
 
@@ -41,3 +48,18 @@ def claim_grpc() -> None:
             f"gRPC already ran in process {_grpc_process}, from which this one was forked, and can't run in both; "
             "start this process by 'spawn' or 'forkserver' instead of fork, or fork before the first client is made"
         )
+
+
+def keep_at_fork(resource: T) -> T:
+    """Returns ``resource``, a channel or a call, and makes sure that a forked process never frees its copy of it."""
+    _alive.add(resource)
+    return resource
+
+
+def _keep_for_ever() -> None:
+    for resource in _alive:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(resource))
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=_keep_for_ever)

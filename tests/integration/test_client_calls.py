@@ -88,11 +88,11 @@ async def test_events_of_a_newer_contract_are_skipped(client: AsyncClient, serve
 
 
 async def test_generate_returns_the_whole_text(client: AsyncClient, server: ScriptedServer) -> None:
-    place = pb.CharacterLogprob(
-        character="a", logprob=-0.5, alternatives=[pb.AlternativeCharacter(character="b", logprob=-1.5)]
+    columns = pb.CharacterLogprobs(
+        logprobs=[-0.5], alternatives_per_character=1, alternatives="b", alternative_logprobs=[-1.5]
     )
     server.scripts = [
-        [pb.GenerateResponse(started=STARTED.started, text="a", logprobs=[place], finished=FINISHED.finished)]
+        [pb.GenerateResponse(started=STARTED.started, text="a", character_logprobs=columns, finished=FINISHED.finished)]
     ]
     assert await client.generate("ROMEO:", top_logprobs=1) == Generation(
         Started("request-1", "tiny", "0123456789abcdef", 2**64 - 1),
@@ -110,7 +110,8 @@ async def test_score_returns_every_character(client: AsyncClient, server: Script
                 request_id="request-2",
                 model="tiny",
                 model_digest="00ff",
-                characters=[pb.CharacterLogprob(character="a", logprob=-0.5)],
+                text="a",
+                character_logprobs=pb.CharacterLogprobs(logprobs=[-0.5]),
                 total_logprob=-0.5,
                 bits_per_character=0.72,
             )
