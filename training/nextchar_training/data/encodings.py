@@ -27,7 +27,8 @@ _MARKS = {  # UTF-32's begins with UTF-16's
 
 _CONTROLS = bytes({*range(0x20)} - set(b"\t\n\v\f\r\x1b") | {0x7F})
 _MANY = 1 / 20  # control characters per byte that no text has
-_LOPSIDED = 0.9  # of the zeros, at one place of two or four
+_LOPSIDED = 0.7  # of the zeros, at one place of two
+_ZEROS = 1 / 50  # of the bytes, at least: those of spaces and line ends
 
 
 def is_text(content: bytes) -> bool:
@@ -59,6 +60,6 @@ def _wide(content: bytes) -> str | None:
     if quarter and sum(zeros) > 2 * quarter:  # of UTF-32, more than half
         return "UTF-32LE" if zeros[3] >= zeros[0] else "UTF-32BE"
     even, odd = zeros[0] + zeros[2], zeros[1] + zeros[3]
-    if even + odd > 1 and max(even, odd) >= _LOPSIDED * (even + odd):
+    if even + odd > _ZEROS * len(content) and max(even, odd) >= _LOPSIDED * (even + odd):
         return "UTF-16LE" if odd > even else "UTF-16BE"
     return None
