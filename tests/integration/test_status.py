@@ -10,6 +10,7 @@ import pytest
 from google.rpc.error_details_pb2 import BadRequest, RetryInfo
 
 from nextchar.v1 import generation_pb2 as pb
+from nextchar_server.rpc.returns import LONGEST, SHORTEST
 from tests.support.serving import Serve, Serving, details, failure
 from tests.support.tiny_model import TinyModel
 
@@ -58,10 +59,10 @@ async def test_unknown_characters_are_skipped_or_replaced_if_the_request_says_so
     assert replaced == known
 
 
-async def test_a_prompt_of_ten_megabytes_is_refused_with_the_limit(serving: Serving) -> None:
-    error = await failure(serving.stream("a" * 10_000_000))
+async def test_a_prompt_of_a_megabyte_is_refused_with_the_limit(serving: Serving) -> None:
+    error = await failure(serving.stream("a" * 1_000_000))
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert error.details() == "prompt: 10000000 characters; this server accepts at most 1000"
+    assert error.details() == "prompt: 1000000 code points; this server accepts at most 1000 characters"
 
 
 async def test_an_unknown_model_is_not_found_and_the_known_ones_are_named(serving: Serving) -> None:
@@ -108,8 +109,9 @@ async def test_a_full_queue_is_resource_exhausted_before_any_header(tiny: TinyMo
         refused = serving.stream("the")
         error = await failure(refused)
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert details(error, RetryInfo).retry_delay.ToMilliseconds() == 500
-        assert dict(error.trailing_metadata())["grpc-retry-pushback-ms"] == "500"
+        milliseconds = details(error, RetryInfo).retry_delay.ToMilliseconds()
+        assert 1000 * SHORTEST / 2 <= milliseconds <= 1000 * LONGEST * 1.5
+        assert dict(error.trailing_metadata())["grpc-retry-pushback-ms"] == str(milliseconds)
         running.cancel()
         waiting.cancel()
 

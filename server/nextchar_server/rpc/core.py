@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
 from collections.abc import Awaitable, Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -56,6 +58,8 @@ def make_core(
                 task.add_done_callback(refused.discard)
 
     logging.getLogger(cygrpc.__name__).addFilter(_Lines().filter)
+    # gRPC also prints tracebacks of such calls, past every log.
+    cygrpc.traceback = SimpleNamespace(format_exception=traceback.format_exception, print_exc=lambda: None)
     original = cygrpc.AioServer
     cygrpc.AioServer = Core
     try:
@@ -73,8 +77,8 @@ class _Lines:
     def filter(self, record: logging.LogRecord) -> bool:
         """Returns whether ``record`` is written: at most some per second, and none that quotes a caller."""
         error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, UnicodeDecodeError):  # a header field that isn't text
-            return False
+        if isinstance(error, UnicodeDecodeError | asyncio.CancelledError):
+            return False  # a header field that isn't text; a call that was over before its handler began
         if isinstance(error, grpc.aio.InternalError):  # the caller left meanwhile: the traceback tells nothing more
             record.exc_info = None
         return self._limit.left_out(record.levelno) is not None
