@@ -29,6 +29,7 @@ _OPTIONS = (
     # often.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),  # the limit that counts with gRPC 1.85: a minute if left out
     ("grpc.http2.max_pings_without_data", 0),  # otherwise the third ping of a waiting call comes after a minute
     ("grpc.min_reconnect_backoff_ms", 10_000),  # how long connecting may take: 20 s if left out
     ("grpc.initial_reconnect_backoff_ms", 200),

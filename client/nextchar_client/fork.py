@@ -14,6 +14,8 @@ from weakref import WeakSet
 
 T = TypeVar("T")
 
+_REMEDY = "make the first client after the fork, or start processes by 'spawn' or 'forkserver' instead"
+
 _alive: WeakSet[object] = WeakSet()  # channels and calls
 _grpc_process: int | None = None  # the process that opened the first channel
 
@@ -34,7 +36,7 @@ class Origin:
         if not self.is_here:
             raise RuntimeError(
                 f"this client was made in process {self._process} and can't be used in process {os.getpid()}, which "
-                "was forked from it; make a new client in the forked process"
+                f"was forked from it; {_REMEDY}"
             )
 
 
@@ -45,8 +47,8 @@ def claim_grpc() -> None:
         _grpc_process = os.getpid()
     elif _grpc_process != os.getpid():
         raise RuntimeError(
-            f"gRPC already ran in process {_grpc_process}, from which this one was forked, and can't run in both; "
-            "start this process by 'spawn' or 'forkserver' instead of fork, or fork before the first client is made"
+            f"a client was made in process {_grpc_process}, from which process {os.getpid()} was forked, and gRPC "
+            f"can't run in both; {_REMEDY}"
         )
 
 

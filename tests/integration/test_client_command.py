@@ -84,7 +84,10 @@ def test_a_field_that_the_server_refuses_is_named_by_its_option(
         (["generate", "--bias", "a"], "--bias: 'a' is invalid; it must be CHAR=VALUE"),
         (["generate", "--bias", "a=much"], "--bias: 'much' is invalid; it must be a finite number"),
         (["generate", "--unknown", "ignore"], "--unknown: 'ignore' is invalid; it must be error or skip or replace"),
-        (["generate", "--timeout", "0"], "--timeout: 0.0 is invalid; it must be a number of seconds above 0"),
+        (
+            ["generate", "--timeout", "0"],
+            "--timeout: 0.0 is invalid; it must be above 0 and at most 31,536,000 seconds",
+        ),
         (["generate", "--top-logprobs", "3"], "--top-logprobs needs --json"),
         (["generate", "--stop"], "--stop needs a value"),
         (["generate", "caf\udce9"], "PROMPT: byte 0xe9 at offset 3 is not UTF-8"),
@@ -100,7 +103,12 @@ def test_a_field_that_the_server_refuses_is_named_by_its_option(
         (["score", "a", "--file", "b"], "TEXT, --file: give one of them, not both"),
         (["score", "a", "--top-logprobs", "3"], "--top-logprobs needs --json or --characters"),
         (["score", "caf\udce9"], "TEXT: byte 0xe9 at offset 3 is not UTF-8"),
-        (["models", "--timeout", "-1"], "--timeout: -1.0 is invalid; it must be a number of seconds above 0"),
+        (["health", "--timeout", "1e300"], "--timeout: 1e+300 is invalid; it must be above 0 and at most 31,536,000"),
+        (["bench", "--timeout", "9223372036"], "--timeout: 9223372036.0 is invalid; it must be above 0 and at most"),
+        (
+            ["models", "--timeout", "-1"],
+            "--timeout: -1.0 is invalid; it must be above 0 and at most 31,536,000 seconds",
+        ),
         (["bench", "--model", "\udce9"], "--model: byte 0xe9 at offset 0 is not UTF-8"),
         (["bench", "--requests", "2.5"], "--requests: '2.5' is invalid; it must be a whole number"),
         (["health", "--service", "\udce9"], "--service: byte 0xe9 at offset 0 is not UTF-8"),
@@ -143,7 +151,7 @@ def test_without_a_command_the_line_names_the_commands(run: Run, arguments: list
 @pytest.mark.parametrize(
     ("endpoint", "complaint"),
     [
-        ("", "it is empty; it must be HOST:PORT, such as 127.0.0.1:50051"),
+        ("tcp://10.0.0.1:1", "'tcp://10.0.0.1:1' is a web address; it must be HOST:PORT, such as 10.0.0.1:1"),
         ("localhost", "'localhost' has no port; it must be HOST:PORT, such as localhost:50051"),
         (
             "http://localhost:8080/x",
@@ -163,8 +171,16 @@ def test_a_malformed_endpoint_is_a_mistake_of_its_flag_or_its_variable(
 
 
 def test_the_flag_wins_over_the_variable(server: ScriptedServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NEXTCHAR_ENDPOINT", "")
+    monkeypatch.setenv("NEXTCHAR_ENDPOINT", "127.0.0.1:1")
     assert run("health", "--endpoint", server.endpoint)[0] == 0
+
+
+def test_an_empty_variable_counts_as_absent_and_an_empty_flag_does_not(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEXTCHAR_ENDPOINT", "")
+    assert "NEXTCHAR_ENDPOINT" not in run("health", "--timeout", "1e-9")[2]
+    assert "--endpoint: it is empty; it must be HOST:PORT" in run("health", "--endpoint", "")[2]
 
 
 def test_an_undecodable_file_is_named_with_the_offset(server: ScriptedServer, run: Run, tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ def test_every_option_reaches_the_server(server: ScriptedServer, run: Run) -> No
         "--min-p 0.25 --stop a --include-stop-sequence --echo --top-logprobs 3 --json --bias ==2 --bias e=-100 "
         "--regex [a-z]+ --unknown replace --replacement ?"
     )
+    server.scripts = [[STARTED, FINISHED]]
     code, _, errors = run("generate", "ROMEO:", *options.split(), "--stop", "\n\n")
     parameters = pb.GenerationParameters(
         max_characters=400,
@@ -96,6 +97,13 @@ def test_a_file_is_taken_exactly_as_it_is(server: ScriptedServer, run: Run, tmp_
     file.write_bytes("한\r\n\n".encode())
     run("generate", option, str(file))
     assert server.requests[0].prompt == "한\r\n\n"
+
+
+def test_a_byte_order_mark_of_a_file_is_no_part_of_the_text(server: ScriptedServer, run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "prompt.txt"
+    file.write_bytes(b"\xef\xbb\xbfa\xef\xbb\xbf")
+    run("generate", "--file", str(file))
+    assert server.requests[0].prompt == "a\ufeff"
 
 
 def test_a_prompt_comes_from_standard_input(server: ScriptedServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,7 +206,7 @@ def test_an_interrupt_before_the_first_event_cancels_the_call_too(server: Script
 
 
 def test_a_closed_pipe_cancels_the_call_and_ends_quietly(server: ScriptedServer) -> None:
-    server.scripts = [[STARTED, *[delta("text " * 10_000)] * 100, HANG]]
+    server.scripts = [[STARTED, *[delta("text " * 10_000, 50_000 * n) for n in range(100)], HANG]]
     with subprocess.Popen(GENERATE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None

@@ -18,6 +18,7 @@ from cyclopts import Parameter, Token, ValidationError
 from nextchar.v1 import generation_pb2 as pb
 from nextchar_cli.command_line import utf8
 
+from ..deadline import seconds_of
 from ..errors import InvalidArgumentError
 
 _SPARE_CHARACTERS = 10_000  # by which the random text exceeds the longest prompt, so that prompts differ
@@ -84,7 +85,11 @@ class Load:
             object.__setattr__(self, "streams", 1)
         if self.requests is None and self.seconds is None:
             object.__setattr__(self, "seconds", 10.0)
-        for name in ("streams", "rate", "requests", "seconds", "timeout"):
+        try:
+            seconds_of(self.timeout)
+        except ValueError as error:
+            raise InvalidArgumentError(str(error)) from None
+        for name in ("streams", "rate", "requests", "seconds"):
             value = getattr(self, name)
             check(value is None or 0 < value < math.inf, f"{name}: {value!r} is invalid; it must be above 0")
         for name in ("warm_up", "ramp"):

@@ -48,6 +48,7 @@ COMMANDS = {
 
 # How gRPC begins its own messages about a server that it doesn't reach, or whose name has no address.
 _NO_CONNECTION = ("connections to all backends failing", "failed to connect to all addresses", "errors resolving")
+_UNHEALTHY = "backend unhealthy"  # how it ends one about a server whose health service says that it takes no calls
 
 
 class ExitCode(IntEnum):
@@ -143,6 +144,8 @@ def _description(error: NextcharError, endpoint: str) -> str:
     message = " ".join(str(error).splitlines())
     if error.status is None:
         return message
+    if isinstance(error, UnavailableError) and message.endswith(_UNHEALTHY):
+        return f"the server at {endpoint} takes no calls now: it is loading or shutting down ({error.status.name})"
     if isinstance(error, UnavailableError) and message.startswith(_NO_CONNECTION):
         return f"no server answers at {endpoint}: is nextchar-server running? ({error.status.name}: {message})"
     if isinstance(error, InvalidArgumentError):
