@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextchar_model.alphabet import Alphabet, Spelling
-from nextchar_model.decoder import Decoder, Finished
+from nextchar_model.composition import text_of
+from nextchar_model.decoder import Decoder, Finished, is_one_to_one
 
 from .engine.stream import IdChunk
 
@@ -54,7 +55,7 @@ class Logprobs:
         )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class TextChunk:
     """Consecutive characters of a stream."""
 
@@ -123,25 +124,32 @@ class _Beside:
         if chunk.logprobs is not None:
             self._waiting = IdChunk.join([self._waiting, chunk]) if self._waiting else chunk
 
-    def take(self, lengths: NDArray[np.int64]) -> Logprobs | None:
-        """Returns the columns of the next characters, made by ``lengths`` [characters] ids each."""
-        if self._waiting is None or not len(lengths):
+    def take(self, lengths: list[int] | NDArray[np.int64] | None) -> Logprobs | None:
+        """Returns the columns of the next characters, made by ``lengths`` [characters] ids each.
+
+        None means that each waiting id made one.
+        """
+        ids = self._waiting
+        if ids is None:
             return None
-        used = int(lengths.sum())
-        ids, self._waiting = self._waiting[:used], self._waiting[used:]
+        counts = np.ones(len(ids), np.int64) if lengths is None else np.asarray(lengths, np.int64)
+        if not len(counts):
+            return None
+        used = int(counts.sum())
+        ids, self._waiting = ids[:used], ids[used:]
         assert ids.logprobs is not None
         assert ids.top_ids is not None
         assert ids.top_logprobs is not None
         alternatives = self._code_points[ids.top_ids]
-        if (lengths == 1).all():
+        one = counts == 1
+        if one.all():
             return Logprobs(ids.logprobs, alternatives, ids.top_logprobs)
-        starts = np.cumsum(lengths) - lengths
-        own = np.zeros(len(lengths))
-        some = lengths > 0  # a character that the decoder inserts has no ids
+        starts = np.cumsum(counts) - counts
+        own = np.zeros(len(counts))
+        some = counts > 0  # a character that the decoder inserts has no ids
         own[some] = np.add.reduceat(ids.logprobs, starts[some], dtype=np.float64)
-        places = np.full((len(lengths), alternatives.shape[1]), ord(NO_ALTERNATIVE), np.uint32)
+        places = np.full((len(counts), alternatives.shape[1]), ord(NO_ALTERNATIVE), np.uint32)
         values = np.zeros(places.shape, np.float32)
-        one = lengths == 1
         places[one], values[one] = alternatives[starts[one]], ids.top_logprobs[starts[one]]
         return Logprobs(own.astype(np.float32), places, values)
 
@@ -152,10 +160,14 @@ class Characters:
     def __init__(self, alphabet: Alphabet) -> None:
         self._decoder = Decoder(alphabet)
         self._beside = _Beside(alphabet)
+        # The decoder would go through the ids one by one.
+        self._looked_up = alphabet.code_points if is_one_to_one(alphabet) else None
 
     def feed(self, chunk: IdChunk) -> TextChunk:
         """Returns the characters that ``chunk`` finishes."""
         self._beside.add(chunk)
+        if self._looked_up is not None:
+            return TextChunk(text_of(self._looked_up[chunk.ids]), self._beside.take(None))
         return self._chunk(self._decoder.feed(chunk.ids.tolist()))
 
     def flush(self, *, broken_off: bool = False) -> TextChunk:
@@ -167,7 +179,7 @@ class Characters:
 
     def _chunk(self, finished: Finished) -> TextChunk:
         text, lengths = finished
-        return TextChunk(text, self._beside.take(np.array(lengths, np.int64)))
+        return TextChunk(text, self._beside.take(lengths))
 
 
 class ReadText:
@@ -235,7 +247,7 @@ class TextBuilder:
         left = self._max_characters - self.generated
         if len(new.text) > left:
             new = new[:left]
-        chunk, self._held = TextChunk.join([self._held, new]), _NOTHING
+        chunk, self._held = (TextChunk.join([self._held, new]) if self._held.text else new), _NOTHING
         self.generated += len(new.text)
         length = len(chunk.text)
         found = _first_stop(chunk.text, self._stop_sequences)

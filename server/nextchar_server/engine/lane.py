@@ -259,9 +259,9 @@ class Lane:
 
 def _chunk(stream: Stream, result: Steps, row: int, ids: NDArray[np.int32], start: int, until: int) -> IdChunk:
     """Returns copies, because a view would hold the results of all rows for as long as a reader is slow."""
-    part = slice(start, until)
     if stream.alternatives is None:
-        return IdChunk(ids[part].copy())
+        return IdChunk(ids[start:until].copy())
+    part = slice(start, until)
     top_ids, top_logprobs = result.top_ids[part, row], result.top_logprobs[part, row]
     return IdChunk(
         ids[part].copy(),

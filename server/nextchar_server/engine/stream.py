@@ -4,7 +4,7 @@ The engine's unit of work. The event loop makes it, submits it and takes ids fro
 model the ids to read, samples more, and fills the outbox. Knows ids, never text.
 
 Invariant: each sampled id is taken exactly once, in order; the outbox holds less than ``OUTBOX_IDS`` ids and
-``OUTBOX_BYTES`` bytes, plus one turn; no take returns more than one of both bounds or one turn; a stream ends once, and
+``OUTBOX_BYTES`` bytes, plus one turn; no take returns more than these bounds or one turn; a stream ends once, and
 nothing follows its end.
 """
 
@@ -28,8 +28,10 @@ OUTBOX_IDS = 1024
 """Number of untaken ids at which a stream leaves its batch until its reader catches up."""
 
 OUTBOX_BYTES = 64 * 2**10
-"""Size of the untaken ids and log-probabilities, in bytes, at which a stream leaves its batch likewise. An id takes 4
-bytes, or 168 with 20 alternatives."""
+"""Size of the untaken ids and log-probabilities, in bytes, at which a stream leaves its batch likewise."""
+
+_ID_BYTES = 4
+_LOGPROB_BYTES = 4  # and 4 more for the id of an alternative
 
 LATE = 0.25
 """Seconds after which a stream leaves its batch likewise, because its reader hasn't taken a message."""
@@ -72,24 +74,20 @@ class IdChunk:
         return len(self.ids)
 
     def __getitem__(self, part: slice) -> IdChunk:
-        return IdChunk(*[None if column is None else column[part] for column in self._columns])  # type: ignore[arg-type]
-
-    @property
-    def nbytes(self) -> int:
-        """Size of the columns in bytes."""
-        return sum(column.nbytes for column in self._columns if column is not None)
+        if self.logprobs is None or self.top_ids is None or self.top_logprobs is None:
+            return IdChunk(self.ids[part])
+        return IdChunk(self.ids[part], self.logprobs[part], self.top_ids[part], self.top_logprobs[part])
 
     @staticmethod
     def join(chunks: Sequence[IdChunk]) -> IdChunk:
         """Returns one chunk of the ids of ``chunks``, of which there is at least one, in order."""
         if len(chunks) == 1:
             return chunks[0]
-        columns = zip(*[chunk._columns for chunk in chunks], strict=True)
-        return IdChunk(*[None if column[0] is None else np.concatenate(column) for column in columns])
-
-    @property
-    def _columns(self) -> tuple[NDArray[np.generic] | None, ...]:
-        return self.ids, self.logprobs, self.top_ids, self.top_logprobs
+        ids = np.concatenate([chunk.ids for chunk in chunks])
+        if chunks[0].logprobs is None:
+            return IdChunk(ids)
+        columns = zip(*[(chunk.logprobs, chunk.top_ids, chunk.top_logprobs) for chunk in chunks], strict=True)
+        return IdChunk(ids, *map(np.concatenate, columns))
 
 
 class Stream:
@@ -120,7 +118,10 @@ class Stream:
         self.seed = seed
         self.alternatives = alternatives
         self.reports_reading = reports_reading
-        self.most_taken = most_taken
+        size = _ID_BYTES if alternatives is None else _ID_BYTES + _LOGPROB_BYTES + 2 * _LOGPROB_BYTES * alternatives
+        self.most_untaken = min(OUTBOX_IDS, OUTBOX_BYTES // size)
+        """Number of ids in the outbox at which the stream leaves its batch."""
+        self.most_taken = min(most_taken, self.most_untaken)
         self.caller = caller
         # Only the lane's thread changes these.
         self.read_count = 0
@@ -135,7 +136,6 @@ class Stream:
         self._end: End | Exception | None = None
         self._outbox: deque[IdChunk] = deque()
         self._put = self._taken = 0  # ids
-        self._put_bytes = self._taken_bytes = 0
         self.unread_since: float | None = None
         """``time.monotonic()`` since which the reader has had a message to take; None if it has none."""
         self.came = asyncio.Event()
@@ -172,7 +172,7 @@ class Stream:
     @property
     def is_full(self) -> bool:
         """Whether the reader is so far behind that the row must leave the batch."""
-        if self._put - self._taken >= OUTBOX_IDS or self._put_bytes - self._taken_bytes >= OUTBOX_BYTES:
+        if self._put - self._taken >= self.most_untaken:
             return True
         since = self.unread_since  # once, because the event loop changes it meanwhile
         return since is not None and self._put > self._taken and time.monotonic() - since > LATE
@@ -187,8 +187,7 @@ class Stream:
 
     def put(self, chunk: IdChunk) -> None:
         """Adds to the outbox. The caller must call ``wake`` afterwards."""
-        self._put += len(chunk)
-        self._put_bytes += chunk.nbytes
+        self._put += len(chunk.ids)
         self._outbox.append(chunk)
 
     def end(self, end: End | Exception) -> None:
@@ -227,18 +226,13 @@ class Stream:
                 raise self._end
             assert self._end is not None
             return self._end
-        chunks = [self._outbox.popleft()]
-        ids, size = len(chunks[0]), chunks[0].nbytes
-        while self._outbox:
-            following = self._outbox[0]
-            ids, size = ids + len(following), size + following.nbytes
-            if ids > self.most_taken or size > OUTBOX_BYTES:
-                break
+        chunks: list[IdChunk] = []
+        count = 0
+        while self._outbox and (not chunks or count + len(self._outbox[0].ids) <= self.most_taken):
             chunks.append(self._outbox.popleft())
-        chunk = IdChunk.join(chunks)
-        self._taken += len(chunk)
-        self._taken_bytes += chunk.nbytes
-        return chunk
+            count += len(chunks[-1].ids)
+        self._taken += count
+        return IdChunk.join(chunks)
 
 
 def wake(streams: list[Stream]) -> None:
