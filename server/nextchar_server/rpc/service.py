@@ -153,7 +153,8 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
         returns = self._returns[model.name]
         admission = model.engine.admission
         try:
-            if returns.are_expected() and returns.keeps(admission.free, tries(context)):
+            # If none is free, the admission decides: it may take one from a connection that holds more.
+            if admission.free and returns.are_expected() and returns.keeps(admission.free, tries(context)):
                 raise QueueFullError(admission.held)
             model.engine.submit(stream)
         except QueueFullError as error:
