@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import ipaddress
 import re
 import socket
+from contextlib import suppress
 from typing import Literal
 
 _PRIVILEGED = 1024
@@ -18,7 +20,7 @@ _REASONS = {
     errno.EADDRNOTAVAIL: "this machine doesn't have that address; --host takes one of its own, such as 127.0.0.1 "
     "(callers on this machine) or 0.0.0.0 (callers from anywhere)",
     errno.EAFNOSUPPORT: "this machine has no addresses of that family, IPv4 or IPv6",
-    errno.EINVAL: "the address isn't complete; one that holds for one link needs its interface, such as fe80::1%eth0",
+    errno.EINVAL: "no interface has that address; one that starts with fe80 needs its interface, such as fe80::1%eth0",
     errno.EMFILE: "the process has too many files open; raise its limit (ulimit -n)",
     errno.ENFILE: "the machine has too many files open",
 }
@@ -46,9 +48,22 @@ def plain_host(host: str) -> str:
         raise ValueError(f"{host!r} has a port; give that with --grpc-port or --http-port")
     if host == "*":
         raise ValueError("'*' is invalid; 0.0.0.0 stands for every IPv4 address of this machine, and :: for all")
-    if not host.isprintable() or " " in host or host == "[]":
+    if not host.isprintable() or set(host) & set(" []"):
         raise ValueError(f"{host!r} holds a character that no name and no address has")
+    _check_address(host)
     return host
+
+
+def _check_address(host: str) -> None:
+    """Raises ``ValueError`` if ``host`` is an address to which nobody can connect, or in a form unknown to gRPC."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        with suppress(OSError):  # a name
+            raise ValueError(f"{host!r} is short for {socket.inet_ntoa(socket.inet_aton(host))}; write that") from None
+        return
+    if address.is_multicast or address == ipaddress.ip_address("255.255.255.255"):
+        raise ValueError(f"{host!r} stands for several machines; give an address of this one")
 
 
 async def require_free(host: str, port: int, protocol: Protocol) -> None:
