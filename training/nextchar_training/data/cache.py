@@ -30,13 +30,27 @@ from .rules import Rules
 CACHE_DIR = "NEXTCHAR_CACHE_DIR"
 """The environment variable that names another cache than the platform's own."""
 
+_HOMELESS = f"this user has no home folder to keep texts as ids in: name a folder with --cache or {CACHE_DIR}"
+
 _VERSION = 1  # of the datasets' format
 _PARTIAL, _LOCK = "partial.", "lock"
 
 
+class CacheError(ValueError):
+    """There is no place for a cache."""
+
+
 def default_cache() -> Path:
-    """The cache, unless an option names another."""
-    return Path(os.environ.get(CACHE_DIR) or pooch.os_cache("nextchar"))
+    """The cache, unless an option names another. Raises ``CacheError`` if the user has no home to keep it in."""
+    if named := os.environ.get(CACHE_DIR):
+        return Path(named)
+    try:
+        folder = Path(pooch.os_cache("nextchar"))
+    except RuntimeError as error:  # neither HOME nor an entry in the list of users
+        raise CacheError(_HOMELESS) from error
+    if not folder.is_absolute():  # of a home that is called ~ or is empty
+        raise CacheError(_HOMELESS)
+    return folder
 
 
 def dataset_folder(cache: Path, corpus: Corpus, rules: Rules) -> Path:
