@@ -23,7 +23,7 @@ from . import conversion
 from .channel import open_channel
 from .deadline import seconds_of
 from .endpoint import DEFAULT_ENDPOINT
-from .errors import IncompleteStreamError, InvalidArgumentError, NotFoundError, error_of_call
+from .errors import IncompleteStreamError, InternalError, InvalidArgumentError, NotFoundError, error_of_call
 from .fork import Origin, keep_at_fork
 from .options import GenerationOptions, UnknownCharacters
 from .results import Event, Generation, Health, Model, Score
@@ -86,7 +86,7 @@ class AsyncClient:
             )
             try:
                 async for message in call:
-                    event = conversion.event(message)
+                    event = conversion.event(_readable(message))
                     if event is not None:
                         transcript.add(event)
                         yield event
@@ -137,13 +137,18 @@ class AsyncClient:
         )
         answer = await self._answer(self._generation.Score, request, timeout)
         score = conversion.score(answer)
+        if not answer.text:
+            raise IncompleteStreamError("the answer holds no scored text")
         require_logprobs(answer.text, score.characters)
         return score
 
     async def model(self, name: str = "", *, timeout: float | None = None) -> Model:
         """Describes one model; an empty name means the server's default model."""
         request = conversion.request(pb.GetModelRequest, name=name)
-        return conversion.model((await self._answer(self._generation.GetModel, request, timeout)).model)
+        answer = await self._answer(self._generation.GetModel, request, timeout)
+        if not answer.HasField("model"):
+            raise InternalError("the answer describes no model")
+        return conversion.model(answer.model)
 
     async def models(self, *, timeout: float | None = None) -> tuple[Model, ...]:
         """Describes every model of the server, the default one first."""
@@ -158,7 +163,7 @@ class AsyncClient:
             self._health_channel = open_channel(self._endpoint, health_checked=False)
         check = health_pb2_grpc.HealthStub(self._health_channel).Check
         try:
-            return conversion.health(await keep_at_fork(check(request, timeout=self._seconds(timeout))))
+            return conversion.health(_readable(await keep_at_fork(check(request, timeout=self._seconds(timeout)))))
         except grpc.aio.AioRpcError as failure:
             error = error_of_call(failure)
             if isinstance(error, NotFoundError):  # gRPC's own health service sends no details
@@ -173,7 +178,8 @@ class AsyncClient:
         retries = Retries(self._seconds(timeout))
         while True:
             try:
-                return await keep_at_fork(method(request, timeout=retries.seconds_left, metadata=retries.metadata))
+                call = method(request, timeout=retries.seconds_left, metadata=retries.metadata)
+                return _readable(await keep_at_fork(call))
             except grpc.aio.AioRpcError as failure:
                 if not await retries.pause(failure):
                     raise error_of_call(failure) from failure
@@ -185,6 +191,13 @@ class AsyncClient:
         self._origin.require_here()
         if self._is_closed:
             raise RuntimeError("the client is closed")
+
+
+def _readable(message: Any) -> Any:
+    """``message``. Raises ``InternalError`` if it is None, which gRPC passes on in place of one that it can't parse."""
+    if message is None:
+        raise InternalError("a message of the server can't be parsed")
+    return message
 
 
 def _checked(timeout: float | None) -> float | None:

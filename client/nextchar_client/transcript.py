@@ -7,6 +7,7 @@ other without a gap or a repetition, and one ``Finished``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from .errors import IncompleteStreamError
@@ -63,6 +64,8 @@ class Transcript:
 
 
 def require_logprobs(text: str, logprobs: Sequence[CharacterLogprob]) -> None:
-    """Raises ``IncompleteStreamError`` unless there is one log-probability per character of ``text``."""
+    """Raises ``IncompleteStreamError`` unless each character of ``text`` has its log-probability."""
     if len(logprobs) != len(text):
         raise IncompleteStreamError(f"{len(logprobs)} log-probabilities came for {len(text)} characters")
+    if any(math.isnan(place.logprob) for place in logprobs):
+        raise IncompleteStreamError("a log-probability is not a number")

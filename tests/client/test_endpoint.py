@@ -2,7 +2,7 @@
 
 import pytest
 
-from nextchar_client.endpoint import DEFAULT_ENDPOINT, endpoint_complaint
+from nextchar_client.endpoint import DEFAULT_ENDPOINT, endpoint_complaint, is_local
 
 
 @pytest.mark.parametrize(
@@ -30,8 +30,53 @@ def test_a_likely_mistake_is_named_with_an_example_that_works(endpoint: str, com
     assert endpoint_complaint(complaint.rpartition(" ")[2]) is None
 
 
-@pytest.mark.parametrize("endpoint", ["localhost:", "localhost:http", "dns:///localhost", ":50051", " ", "a b:1/"])
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        *("localhost:", "localhost:http", "dns:///localhost", ":50051", " ", "a b:1/"),
+        *(" localhost:1", "localhost:1\n", "a b:1", "localhost:５０"),
+    ],
+)
 def test_any_other_endpoint_that_grpc_would_misread_is_refused(endpoint: str) -> None:
     complaint = endpoint_complaint(endpoint)
     assert complaint is not None
     assert complaint.endswith("is invalid; it must be HOST:PORT or another target of gRPC, such as dns:///HOST:PORT")
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "99999", "9" * 5000])
+def test_a_port_that_does_not_exist_is_refused(port: str) -> None:
+    assert "port outside 1 to 65535" in (endpoint_complaint(f"localhost:{port}") or "")
+    assert "port outside 1 to 65535" in (endpoint_complaint(f"ipv4:10.0.0.1:1,10.0.0.2:{port}") or "")
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        *(
+            DEFAULT_ENDPOINT,
+            "localhost:1",
+            "LOCALHOST.:1",
+            "a.localhost:1",
+            "ip6-localhost:1",
+            "127.9.9.9:1",
+            "127.1:1",
+        ),
+        *("[::1]:1", "ipv6:[::1]:1", "ipv6:%5B::1%5D:1", "[::ffff:127.0.0.1]:1", "0.0.0.0:1", "[::]:1"),
+        *(
+            "dns:///localhost:1",
+            "dns://8.8.8.8/localhost:1",
+            "ipv4:10.0.0.1:1,127.0.0.1:1",
+            "unix:/n",
+            "unix-abstract:n",
+        ),
+    ],
+)
+def test_an_endpoint_of_this_machine_is_local(endpoint: str) -> None:
+    assert is_local(endpoint)
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["10.0.0.1:1", "nextchar:1", "localhost.example.com:1", "dns:///nextchar:1", "[fd00::1]:1"]
+)
+def test_any_other_endpoint_is_not_local(endpoint: str) -> None:
+    assert not is_local(endpoint)

@@ -42,7 +42,7 @@ def test_stream_yields_each_event(client: Client) -> None:
 def test_other_calls_answer_too(client: Client, server: ScriptedServer) -> None:
     server.scripts = [
         [pb.GenerateResponse(started=STARTED.started, text="whole", finished=FINISHED.finished)],
-        [pb.ScoreResponse(bits_per_character=2)],
+        [pb.ScoreResponse(text="a", character_logprobs=pb.CharacterLogprobs(logprobs=[-1]), bits_per_character=2)],
         [pb.GetModelResponse(model=pb.Model(name="tiny"))],
         [pb.ListModelsResponse(models=[pb.Model(name="tiny")])],
     ]
