@@ -4,7 +4,7 @@ import asyncio
 import gzip
 import struct
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import grpc
@@ -40,10 +40,10 @@ async def serving(tiny: TinyModel, serve: Serve) -> AsyncIterator[Serving]:
 
 
 @pytest.fixture
-def lines(serving: Serving) -> AsyncIterator[list[Any]]:
+def lines(serving: Serving) -> Iterator[list[Any]]:
     """The events that the server logs."""
     with capture_logs() as events:
-        yield events  # type: ignore[misc]
+        yield events
 
 
 def counted(serving: Serving, code: Status, method: str) -> float:
@@ -72,7 +72,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def sent(serving: Serving, method: str, *messages: bytes, **options: Any) -> grpc.aio.AioRpcError:
     """Sends raw ``messages`` and nothing more. Returns the error with which the call ends."""
-    call = serving.channel.stream_stream(method)(**options)
+    call: Any = serving.channel.stream_stream(method)(**options)
     for message in messages:
         await call.write(message)
     await call.done_writing()
@@ -216,6 +216,13 @@ async def test_a_large_message_of_many_fields_is_refused_before_it_is_parsed(
     assert str(error.details()).startswith("parameters.stop_sequences: more than ")
 
 
+async def test_messages_to_the_services_beside_are_small(serving: Serving) -> None:
+    for method in ("Check", "Watch", "ServerReflectionInfo"):
+        error = await sent(serving, METHODS[method], b"\x0a\x80\x80\x01" + b"a" * 2**14)
+        assert error.code() is Status.INVALID_ARGUMENT
+        assert "it has 16388 bytes, more than 16384" in str(error.details())
+
+
 async def test_what_a_refusal_tells_fits_into_the_trailers(serving: Serving) -> None:
     long = "\U0001f3ad" * 250_000
     for request in (
@@ -223,7 +230,11 @@ async def test_what_a_refusal_tells_fits_into_the_trailers(serving: Serving) -> 
         pb.GenerateRequest(prompt=long),
         pb.GenerateRequest(parameters=pb.GenerationParameters(stop_sequences=[long])),
         pb.GenerateRequest(parameters=pb.GenerationParameters(character_bias={long: 1.0})),
-        pb.GenerateRequest(parameters=pb.GenerationParameters(replacement_character=long, unknown_characters=3)),
+        pb.GenerateRequest(
+            parameters=pb.GenerationParameters(
+                replacement_character=long, unknown_characters=pb.UNKNOWN_CHARACTERS_REPLACE
+            )
+        ),
     ):
         error = await failure(serving.stub.Generate(request))
         assert error.code() in (Status.INVALID_ARGUMENT, Status.NOT_FOUND)
@@ -259,7 +270,7 @@ async def test_a_caller_that_leaves_early_is_counted_as_cancelled(serving: Servi
 
 
 async def test_reflection_answers_and_is_counted(serving: Serving) -> None:
-    call = serving.channel.stream_stream(METHODS["ServerReflectionInfo"])()
+    call: Any = serving.channel.stream_stream(METHODS["ServerReflectionInfo"])()
     for _ in range(2):
         await call.write(b"\x3a\x00")  # list_services
         assert b"nextchar.v1.GenerationService" in await call.read()

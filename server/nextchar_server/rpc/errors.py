@@ -74,9 +74,8 @@ class MalformedMessageError(RequestError):
     code = grpc.StatusCode.INVALID_ARGUMENT
     reason = "malformed_message"
 
-    def __init__(self, kind: str, *, is_text: bool = False) -> None:
-        """``kind`` is the name of the message that was expected; ``is_text`` says that a text in it isn't UTF-8."""
-        trouble = "a text in it is not UTF-8" if is_text else "its bytes can't be parsed"
+    def __init__(self, kind: str, trouble: str) -> None:
+        """``kind`` is the name of the message that was expected."""
         super().__init__(f"the message is not a valid {kind}: {trouble}")
 
 

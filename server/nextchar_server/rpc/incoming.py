@@ -26,6 +26,8 @@ from .wire import check_fields
 HEAVY_BYTES = 16 * 1024
 """Size from which parsing a message is a heavy piece of work; below, it takes half a ms at most."""
 
+_PACKAGE = "nextchar.v1"  # of the requests that carry texts; those of health and reflection carry names
+
 MESSAGE_PATIENCE = 20.0
 """Seconds in which a message must arrive: the largest one over a line of 50 KB a second."""
 
@@ -79,8 +81,11 @@ class Incoming:
         """
         if len(data) <= HEAVY_BYTES:
             return _parsed(data, deserialize)
+        kind = deserialize.__self__.DESCRIPTOR
+        if kind.file.package != _PACKAGE:
+            raise MalformedMessageError(kind.name, f"it has {len(data)} bytes, more than {HEAVY_BYTES}")
         async with self._pacer.piece():
-            check_fields(data, deserialize.__self__.DESCRIPTOR, self._most_fields)
+            check_fields(data, kind, self._most_fields)
             return _parsed(data, deserialize)
 
     async def messages(
@@ -95,4 +100,5 @@ def _parsed(data: bytes, deserialize: Any) -> Any:
     try:
         return deserialize(data)
     except DecodeError as error:
-        raise MalformedMessageError(deserialize.__self__.DESCRIPTOR.name, is_text="UTF-8" in str(error)) from None
+        trouble = "a text in it is not UTF-8" if "UTF-8" in str(error) else "its bytes can't be parsed"
+        raise MalformedMessageError(deserialize.__self__.DESCRIPTOR.name, trouble) from None

@@ -17,6 +17,7 @@ from .errors import InvalidArgumentError, MalformedMessageError
 _VARINT, _FIXED64, _BYTES, _START_GROUP, _END_GROUP, _FIXED32 = range(6)
 _LENGTHS = {_START_GROUP: 0, _END_GROUP: 0, _FIXED32: 4, _FIXED64: 8}  # in bytes, after the tag
 _LONGEST_VARINT = 10
+_TROUBLE = "its bytes can't be parsed"
 
 
 def check_fields(data: bytes, kind: Descriptor, most: int) -> None:
@@ -34,9 +35,9 @@ def check_fields(data: bytes, kind: Descriptor, most: int) -> None:
                 tag, place = _varint(data, place)
                 start, place = _value(data, place, tag & 7)
             except ValueError:
-                raise MalformedMessageError(kind.name) from None
+                raise MalformedMessageError(kind.name, _TROUBLE) from None
             if place > end:
-                raise MalformedMessageError(kind.name)
+                raise MalformedMessageError(kind.name, _TROUBLE)
             field = message.fields_by_number.get(tag >> 3)
             left -= 1
             if left < 0:
