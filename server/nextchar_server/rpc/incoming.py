@@ -69,7 +69,7 @@ class Incoming:
             raise refusal or NoMessageError(f"no request message came within {MESSAGE_PATIENCE:g} s") from None
         finally:
             slow.cancel()
-        if data is grpc.aio.EOF:
+        if not isinstance(data, bytes):  # the end
             return None
         holding.require(footprint.CALL + footprint.PER_MESSAGE_BYTE * len(data))
         return data

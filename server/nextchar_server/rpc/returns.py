@@ -28,6 +28,7 @@ MOST_PER_SECOND = 500
 TRIES_KEY = "nextchar-tries"
 """Key of the metadata in which a caller may say how often it was refused. gRPC's own one doesn't reach a server."""
 
+_TOLD = [str(number) for number in range(100)]
 _TRIES = 4  # within the time of a fair share
 _KEPT_PLACES = 6  # that a place is kept while so many more become free, but
 _KEPT = 0.03  # seconds at most; half of it for a caller that was refused once, and so on
@@ -36,10 +37,10 @@ _WINDOW = 10.0  # seconds after which what was measured is forgotten
 
 
 def tries(context: grpc.aio.ServicerContext[Any, Any]) -> int:
-    """Returns how often the caller of ``context`` says that it was refused, 10 at most."""
+    """Returns how often the caller of ``context`` says that it was refused; 0 if it says something else."""
     metadata = context.invocation_metadata() or ()
-    said = next((value for key, value in metadata if key == TRIES_KEY), "0")
-    return min(int(said), 10) if said in map(str, range(100)) else 0
+    said = next((str(value) for key, value in metadata if key == TRIES_KEY), "")
+    return int(said) if said in _TOLD else 0
 
 
 class Returns:

@@ -2,7 +2,6 @@
 
 import functools
 import unicodedata
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nextchar.v1 import generation_pb2 as pb
+from nextchar_model import composition
 from nextchar_model.alphabet import Alphabet
 from nextchar_server.catalog import Limits
 from nextchar_server.rpc import requests, texts
@@ -39,7 +39,7 @@ def test_pieces_compose_to_the_composed_text(text: str) -> None:
 )
 def test_a_long_text_is_composed_in_pieces(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     longest = 0
-    normalize: Callable[[str], str] = texts.normalize
+    normalize = composition.normalize
 
     def observed(piece: str) -> str:
         nonlocal longest

@@ -12,7 +12,7 @@ from nextchar_server.rpc import wire
 from nextchar_server.rpc.errors import InvalidArgumentError, MalformedMessageError
 from nextchar_server.rpc.wire import check_fields
 
-KIND = pb.GenerateRequest.DESCRIPTOR
+KIND: Any = pb.GenerateRequest.DESCRIPTOR
 MANY = 100_000
 
 
