@@ -51,6 +51,7 @@ Refusal = Callable[..., str]
         ("--drain-timeout", "-1", "it must be at least 0"),
         ("--drain-timeout", "nan", "it must be a finite number"),
         ("--drain-timeout", "inf", "it must be a finite number"),
+        ("--drain-timeout", "1e9", "it must be at most 86400"),
         ("--max-characters", "0", "it must be at least 1"),
         ("--max-prompt-characters", "0", "it must be at least 1"),
         ("--log-level", "loud", "it must be 'debug', 'info', 'warning' or 'error'"),
@@ -89,6 +90,16 @@ def test_two_models_of_one_name_are_refused(second: str, refusal: Refusal, varia
 @pytest.mark.parametrize("value", ["", "=", "=path.onnx"])
 def test_a_model_without_a_name_is_refused(value: str, refusal: Refusal) -> None:
     assert refusal("--model", value) == f"--model: {value!r} has no name; write NAME=PATH or PATH"
+
+
+@pytest.mark.parametrize("name", ["a\x1b[2Jb", "a\nb", "x" * 300])
+def test_a_name_that_no_model_can_have_is_refused(name: str, refusal: Refusal) -> None:
+    assert "can't be the name of a model" in refusal("--model", f"{name}=m.onnx")
+
+
+def test_one_port_for_both_is_refused_before_a_model_is_loaded(refusal: Refusal) -> None:
+    expected = "--grpc-port and --http-port are both 5000; choose another one for HTTP"
+    assert refusal("--grpc-port", "5000", "--http-port", "5000") == expected
 
 
 # Variables that are no settings.

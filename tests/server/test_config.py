@@ -98,6 +98,24 @@ def test_a_path_may_hold_an_equals_sign_after_a_name() -> None:
     assert config("--model", "name=a=b.onnx").models == {"name": Path("a=b.onnx")}
 
 
+def test_a_path_that_exists_is_not_taken_apart(tmp_path: Path, variables: Variables) -> None:
+    path = tmp_path / "lr=0.006" / "a,b=c.onnx"
+    path.parent.mkdir()
+    path.touch()
+    assert config("--model", str(path)).models == {"a,b=c": path}
+    variables(MODEL=f"{path},verse={path}")
+    assert config().models == {"a,b=c": path, "verse": path}
+
+
+def test_the_brackets_of_an_address_are_left_out() -> None:
+    assert config("--host", "[::1]").host == "::1"
+
+
+def test_two_ports_may_be_any_free_ones() -> None:
+    given = config("--grpc-port", "0", "--http-port", "0")
+    assert (given.grpc_port, given.http_port) == (0, 0)
+
+
 def test_a_configuration_without_a_model_is_refused() -> None:
     with pytest.raises(ValidationError, match="model"):
         Config(model=())
