@@ -50,8 +50,8 @@ def _options(connections: int, max_request: int) -> list[tuple[str, int]]:
         ("grpc.max_concurrent_streams", MAX_CALLS),
         # Connections.
         ("grpc.max_allowed_incoming_connections", connections),
-        ("grpc.server_handshake_timeout_ms", 10_000),
-        ("grpc.max_connection_idle_ms", 300_000),  # a connection without calls; its client connects again by itself
+        ("grpc.server_handshake_timeout_ms", 3_000),  # of a connection that says nothing
+        ("grpc.max_connection_idle_ms", 60_000),  # of one without calls; its client connects again when it has one
         # Callers that vanished are detected, so that their streams are freed.
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),

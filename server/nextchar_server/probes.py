@@ -31,7 +31,8 @@ MAX_CONNECTIONS = 64
 LIFETIME = 10.0
 """Seconds from the start of a connection to its end at the latest, whether or not it was answered."""
 
-_BACKLOG = 128  # connections that wait in the operating system
+_BACKLOG = 4096  # connections that wait in the operating system
+_SILENCE = 3  # seconds that one that says nothing waits there; only Linux holds it back so long
 _MAX_LINE = 4096  # bytes of the request's first line, and of a header
 _MAX_HEADERS = 64
 _PAUSE = 9  # pause after each connection, in processor times of this thread since the last pause
@@ -94,7 +95,11 @@ class HttpPort:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                connection, _ = await loop.sock_accept(listener)
+                await _readable(listener)
+                connection, _ = listener.accept()
+                if not _has_spoken(connection):
+                    connection.close()
+                    continue
                 transport, handler = await loop.connect_accepted_socket(server, connection)
             except OSError:  # such as too many open files
                 await asyncio.sleep(_RETRY)
@@ -124,6 +129,8 @@ async def _listen(host: str, port: int) -> list[socket.socket]:
                 unavailable = error
                 continue
             listener.setblocking(False)
+            if hasattr(socket, "TCP_DEFER_ACCEPT"):
+                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, _SILENCE)
             listeners.append(listener)
             port = listener.getsockname()[1]  # if any port will do, the same one for all addresses
         if not listeners:
@@ -133,6 +140,27 @@ async def _listen(host: str, port: int) -> list[socket.socket]:
             listener.close()
         raise
     return listeners
+
+
+async def _readable(listener: socket.socket) -> None:
+    """Waits until a connection can be accepted. (``sock_accept`` loses one that it accepted when it is cancelled.)"""
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(listener, lambda: ready.done() or ready.set_result(None))
+    try:
+        await ready
+    finally:
+        loop.remove_reader(listener)
+
+
+def _has_spoken(connection: socket.socket) -> bool:
+    """Returns whether the caller has sent something, or may still do so in time."""
+    if not hasattr(socket, "TCP_DEFER_ACCEPT"):
+        return True
+    try:
+        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
+    except BlockingIOError:
+        return False
 
 
 class _Answers:

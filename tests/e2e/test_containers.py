@@ -189,6 +189,16 @@ def test_the_server_is_not_root(stack: Project) -> None:
     assert int(answer.stdout) != 0
 
 
+@pytest.mark.parametrize("service", ["server", "prometheus"])
+def test_memory_and_processes_are_limited(stack: Project, service: str) -> None:
+    limits = "{{.HostConfig.Memory}} {{.HostConfig.PidsLimit}}"
+    assert run("docker", "inspect", "--format", limits, stack.container(service)).split() == [str(2**30), "512"]
+
+
+def test_the_server_may_open_thousands_of_files(stack: Project) -> None:
+    assert int(stack.inside("server", "sh", "-c", "ulimit -n").stdout) >= 8192
+
+
 @pytest.mark.parametrize("path", ["/probe", "/models/probe"])
 def test_the_server_can_write_neither_its_root_file_system_nor_the_models(stack: Project, path: str) -> None:
     answer = stack.inside("server", "touch", path)

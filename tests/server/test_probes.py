@@ -117,7 +117,19 @@ async def test_a_scrape_is_encoded_after_it_came(port: int, encodings: Encodings
         assert f"encodings_total {float(count)}".encode() in await answer(port)
 
 
-@pytest.mark.parametrize("said", [b"", b"GET /metrics HTTP/1.1\r\nHo", SCRAPE * 100])
+async def test_a_caller_that_says_nothing_is_not_even_accepted(port: int) -> None:
+    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(2 * MAX_CONNECTIONS)]
+    said = await asyncio.open_connection("127.0.0.1", port)
+    said[1].write(b"GET ")  # it isn't closed, although there are more connections than may be
+    assert b"ok" in await answer(port, request("/healthz"))
+    said[1].write(b"/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert b"ok" in await said[0].read()
+    said[1].close()
+    for connection in silent:
+        connection.close()
+
+
+@pytest.mark.parametrize("said", [b"GET /metrics HTTP/1.1\r\nHo", SCRAPE * 100])
 async def test_connections_that_are_not_done_give_way_to_new_ones(port: int, said: bytes) -> None:
     silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(2 * MAX_CONNECTIONS)]
     for connection in silent:
