@@ -92,18 +92,18 @@ def test_a_timeout_reaches_the_server(server: ScriptedServer, run: Run) -> None:
 
 
 @pytest.mark.parametrize("option", ["--file", "--prompt-file", "--text-file"])
-def test_a_file_is_taken_exactly_as_it_is(server: ScriptedServer, run: Run, tmp_path: Path, option: str) -> None:
+@pytest.mark.parametrize(
+    ("how", "text"),
+    [((), "한\n\n\n\ufeff \t"), (("--verbatim",), "\ufeff한\r\n\n\r\ufeff \t")],
+    ids=["as trained", "as is"],
+)
+def test_lines_of_a_file_end_with_a_newline_unless_it_is_taken_verbatim(
+    server: ScriptedServer, run: Run, tmp_path: Path, option: str, how: tuple[str, ...], text: str
+) -> None:
     file = tmp_path / "prompt.txt"
-    file.write_bytes("한\r\n\n".encode())
-    run("generate", option, str(file))
-    assert server.requests[0].prompt == "한\r\n\n"
-
-
-def test_a_byte_order_mark_of_a_file_is_no_part_of_the_text(server: ScriptedServer, run: Run, tmp_path: Path) -> None:
-    file = tmp_path / "prompt.txt"
-    file.write_bytes(b"\xef\xbb\xbfa\xef\xbb\xbf")
-    run("generate", "--file", str(file))
-    assert server.requests[0].prompt == "a\ufeff"
+    file.write_bytes("\ufeff한\r\n\n\r\ufeff \t".encode())
+    run("generate", option, str(file), *how)
+    assert server.requests[0].prompt == text
 
 
 def test_a_prompt_comes_from_standard_input(server: ScriptedServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

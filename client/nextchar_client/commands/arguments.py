@@ -177,10 +177,20 @@ File = Annotated[
 ]
 
 
-def text_of(argument: str | None, file: str | None, *, name: str) -> str | None:
-    """Returns the text of the argument ``name``, or of the file; None if both are absent.
+Verbatim = Annotated[
+    bool,
+    Parameter(
+        show_default=False,
+        help="Keep CR LF, CR and a byte order mark of the file; otherwise each line ends with a newline, as in training.",
+    ),
+]
 
-    The file's text is exactly as it is, except for a byte order mark at its start, which belongs to the encoding.
+
+def text_of(argument: str | None, file: str | None, *, name: str, verbatim: bool = False) -> str | None:
+    """Returns the text of the argument ``name``, exactly as it is, or of the file; None if both are absent.
+
+    Unless ``verbatim``, CR LF and CR of the file become newlines and a byte order mark at its start is dropped, because
+    models are trained on such text.
 
     Raises ``UsageError`` if both are given, or if the file can't be read or isn't UTF-8.
     """
@@ -196,8 +206,9 @@ def text_of(argument: str | None, file: str | None, *, name: str) -> str | None:
     except (OSError, ValueError) as error:  # a name with a null byte is a ValueError
         raise UsageError(f"--file: cannot read {source}: {getattr(error, 'strerror', error)}") from None
     try:
-        return data.decode().removeprefix("\ufeff")
+        text = data.decode()
     except UnicodeDecodeError as error:
         raise UsageError(
             f"--file: {source}: byte 0x{data[error.start]:02x} at offset {error.start} is not UTF-8"
         ) from None
+    return text if verbatim else text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")

@@ -14,7 +14,7 @@ from nextchar_cli.command_line import UsageError
 from ..endpoint import DEFAULT_ENDPOINT
 from ..results import Delta, Event, Finished, FinishReason, Started
 from . import CommandError, ExitCode, calling
-from .arguments import Endpoint, File, GenerationArguments, Json, Text, text_of
+from .arguments import Endpoint, File, GenerationArguments, Json, Text, Verbatim, text_of
 from .output import say, write, write_json, write_text
 
 
@@ -23,6 +23,7 @@ def generate(
     /,
     *,
     file: File = None,
+    verbatim: Verbatim = False,
     newline: Annotated[bool, Parameter(show_default=False)] = False,
     verbose: Annotated[bool, Parameter(show_default=False)] = False,
     json: Json = False,
@@ -36,7 +37,7 @@ def generate(
     prompt:
         Text that the model reads first; put -- before one that starts with a dash.
     file:
-        Read the prompt from this file, exactly as it is; - is standard input.
+        Read the prompt from this file; - is standard input.
     newline:
         End with a newline, as on a terminal. Without this, a pipe or a file gets exactly the generated text.
     verbose:
@@ -47,7 +48,7 @@ def generate(
     if options.get("top_logprobs") is not None and not json:
         raise UsageError("--top-logprobs needs --json")
     writer = _Writer(json=json, newline=newline, verbose=verbose)
-    text = text_of(prompt, file, name="PROMPT") or ""
+    text = text_of(prompt, file, name="PROMPT", verbatim=verbatim) or ""
     with calling(endpoint), Client(endpoint) as client:
         try:
             for event in client.stream(text, **options):

@@ -23,6 +23,7 @@ from .arguments import (
     Timeout,
     TopLogprobs,
     Unknown,
+    Verbatim,
     text_of,
 )
 from .output import write, write_json, write_table
@@ -33,6 +34,7 @@ def score(
     /,
     *,
     file: File = None,
+    verbatim: Verbatim = False,
     characters: Annotated[bool, Parameter(show_default=False)] = False,
     json: Json = False,
     endpoint: Endpoint = DEFAULT_ENDPOINT,
@@ -49,7 +51,7 @@ def score(
     text:
         The text, from the start of a document; put -- before one that starts with a dash.
     file:
-        Read the text from this file, exactly as it is; - is standard input.
+        Read the text from this file; - is standard input.
     characters:
         Add a table with the log-probability of each character.
     """
@@ -57,7 +59,7 @@ def score(
 
     if top_logprobs is not None and not (json or characters):
         raise UsageError("--top-logprobs needs --json or --characters")
-    scored = text_of(text, file, name="TEXT")
+    scored = text_of(text, file, name="TEXT", verbatim=verbatim)
     if scored is None:
         raise UsageError("TEXT or --file is required")
     with calling(endpoint), Client(endpoint, timeout=timeout) as client:
