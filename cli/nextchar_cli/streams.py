@@ -85,7 +85,7 @@ def _file(stream: TextIO | None) -> io.FileIO | None:
 
 
 def _unfailing(stream: TextIO | None, file: io.FileIO, warn: Callable[[str], None]) -> io.TextIOWrapper:
-    """Returns ``stream``, which writes to ``file``, as one that discards what it can't write."""
+    """Returns ``stream``, which writes to ``file``, as one that never fails."""
     return io.TextIOWrapper(
         io.BufferedWriter(_Unfailing(file, warn)),
         encoding=stream.encoding if stream is not None else "utf-8",

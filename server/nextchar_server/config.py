@@ -39,7 +39,7 @@ class Config:
             show_default="the packaged shakespeare.onnx",
             env_var_split=_split_at_commas,
             help="Model file. Repeat the option to serve several; the first is the default model. NAME is the file's "
-            "name without .onnx unless given. A value that exists as a file is that file, with = or without. In "
+            "name without .onnx unless given. A value that exists as a file is that file, even with = in it. In "
             "NEXTCHAR_MODEL, commas separate several models.",
         ),
     ] = (str(PACKAGED_MODEL),)
