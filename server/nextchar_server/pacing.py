@@ -25,7 +25,7 @@ PAUSE = 3.0
 """Length of the pause after a piece, in processor times of the piece, unless a pacer has another one."""
 
 _GRACE = 1e-3
-"""Seconds of pause that may be owed, because a timer can't wait for less. What is owed counts for the next piece."""
+"""Longest pause, in seconds, that may stay owed, because a timer can't wait for less. The next piece owes it too."""
 
 
 class Pacer:

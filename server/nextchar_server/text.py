@@ -23,7 +23,7 @@ from nextchar_model.decoder import Decoder, Finished, is_one_to_one
 from .engine.stream import IdChunk
 
 NO_ALTERNATIVE, END_OF_DOCUMENT = "\ufffe", "\uffff"
-"""What stands among alternatives for none at all, and for the end of the document. Neither is a character."""
+"""These stand among alternatives for none at all, and for the end of the document. Neither is a character."""
 
 STAND_INS = frozenset({NO_ALTERNATIVE, END_OF_DOCUMENT})
 """Code points that an alphabet can't have if alternatives are to be told from them."""

@@ -4,7 +4,7 @@ The service makes one per call. The engine's ids come in, pass through the decod
 and go out as ``Started``, any number of text chunks, and ``Finished``.
 
 Invariant: the work between two waits is
-bounded, and where it is heavy it is paced.
+bounded, and paced if it is heavy.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ class StreamedText:
         self._made.append(pb.GenerateStreamResponse(finished=event))
 
     async def flush(self) -> None:
-        """Sends what was added since the last flush."""
+        """Sends the events that were added since the last flush."""
         made, self._made = self._made, []
         for message in made:
             await self._write(message)
