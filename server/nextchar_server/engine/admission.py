@@ -15,10 +15,10 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable
 
+from .caller import Caller, leaving_rows
 from .stream import Stream
 
 UNREAD = 1.0
@@ -42,23 +42,6 @@ class StalledError(Exception):
     """The stream ended because its reader didn't take its messages."""
 
 
-@dataclass(eq=False)
-class _Caller:
-    """The streams of one caller that have a place. The queues find and remove any stream in constant time."""
-
-    held: int = 0
-    waiting: OrderedDict[Stream, None] = field(default_factory=OrderedDict)
-    returning: OrderedDict[Stream, None] = field(default_factory=OrderedDict)
-    """Streams that were paused and whose readers have caught up."""
-    unread: OrderedDict[Stream, None] = field(default_factory=OrderedDict)
-    """Streams whose reader has a message to take, the one for longest first."""
-
-    def unread_since(self, latest: float) -> Stream | None:
-        """Returns the stream that is unread for longest, if it is since ``latest`` or before."""
-        stream = next(iter(self.unread), None)
-        return stream if stream and stream.unread_since is not None and stream.unread_since <= latest else None
-
-
 class Admission:
     """The queue in front of the lanes of one model. Thread-safe, but for what its methods say."""
 
@@ -79,9 +62,9 @@ class Admission:
         self._on_push = on_push
         self._condition = threading.Condition()  # guards everything below
         self._loads = [0] * lanes
-        self._callers: dict[str, _Caller] = {}  # that have a place
-        self._streams: dict[Stream, _Caller] = {}  # that have a place
-        self._ready: OrderedDict[str, _Caller] = OrderedDict()  # callers with streams that want a row, the next first
+        self._callers: dict[str, Caller] = {}  # that have a place
+        self._streams: dict[Stream, Caller] = {}  # that have a place
+        self._ready: OrderedDict[str, Caller] = OrderedDict()  # callers with streams that want a row, the next first
         self._waiting = 0
         self._returning = 0
         self._paused: set[Stream] = set()
@@ -119,7 +102,7 @@ class Admission:
         than its even share. Raises ``QueueFullError`` if there is no place for this caller.
         """
         with self._condition:
-            caller = self._callers.get(stream.caller) or _Caller()
+            caller = self._callers.get(stream.caller) or Caller()
             if len(self._streams) >= self._places:
                 self._make_place(caller)
             self._callers[stream.caller] = self._streams[stream] = caller
@@ -146,6 +129,35 @@ class Admission:
                     return admitted
                 self._condition.wait()
             return None
+
+    def is_crowded(self, load: int) -> bool:
+        """Whether a lane that runs ``load`` streams has no row for one that wants it."""
+        return load >= self._max_batch and bool(self._ready)
+
+    def surplus(self, running: list[Stream]) -> set[Stream]:
+        """Returns those of the streams of a lane without a free row that have to leave their rows for a while.
+
+        A caller that has more than its even share of the rows leaves as many as callers below that share want. The
+        streams that had to leave take turns with the others of their caller, some in each turn of the lane. Those that
+        have had their rows for longest come first in ``running``, and leave first.
+        """
+        with self._condition:
+            rows = Counter(stream.caller for stream in running)
+            share = max(1, self._max_batch // max(1, len(self._callers)))
+            quotas = leaving_rows(rows, share, self._callers)
+        leaving = set()
+        for stream in running:
+            if quotas[stream.caller]:
+                quotas[stream.caller] -= 1
+                leaving.add(stream)
+        return leaving
+
+    def park(self, streams: Iterable[Stream]) -> None:
+        """Takes back streams that left their rows to others. They return in turn."""
+        with self._condition:
+            for stream in streams:
+                if stream in self._streams:
+                    self._return(stream)
 
     def pause(self, streams: list[Stream]) -> None:
         """Keeps streams out of every batch until their readers have caught up."""
@@ -196,7 +208,7 @@ class Admission:
             self._closed = True
             self._condition.notify_all()
 
-    def _make_place(self, newcomer: _Caller) -> None:
+    def _make_place(self, newcomer: Caller) -> None:
         """Pushes out a stream of the caller that holds the most, if ``newcomer`` holds less than its even share.
 
         A waiting stream goes first, the newest: it has cost the least. Otherwise the stream that is unread for longest.
@@ -237,14 +249,14 @@ class Admission:
             del self._callers[stream.caller]
 
     def _return(self, stream: Stream) -> None:
-        self._paused.remove(stream)
+        self._paused.discard(stream)
         stream.paused = False
         caller = self._streams[stream]
         caller.returning[stream] = None
         self._returning += 1
         self._want_row(stream.caller, caller)
 
-    def _want_row(self, name: str, caller: _Caller) -> None:
+    def _want_row(self, name: str, caller: Caller) -> None:
         if name not in self._ready:
             self._ready[name] = caller
         self._condition.notify_all()

@@ -27,7 +27,7 @@ import structlog
 from numpy.typing import NDArray
 
 from nextchar_model.alphabet import BOUNDARY
-from nextchar_model.batch import SAMPLE, Steps
+from nextchar_model.batch import SAMPLE, Batch, Steps
 from nextchar_model.runner import Runner
 
 from .admission import Admission
@@ -102,7 +102,7 @@ class Lane:
         if sys.platform == "linux":  # elsewhere niceness belongs to the whole process, not to a thread
             with suppress(OSError):  # not permitted: under load, first characters come later
                 os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0) + _NICENESS)
-        while (admitted := self._admission.admit(self._number, len(self._plain) + len(self._rich))) is not None:
+        while (admitted := self._next()) is not None:
             try:
                 self._admit(admitted)
                 self._turn()
@@ -116,6 +116,19 @@ class Lane:
                 self._wake(failed)
                 self._plain, self._rich = Group(self._no_rows), Group(self._no_rows)
 
+    def _next(self) -> list[Stream] | None:
+        """Returns the streams to take in, after taking their rows from those that have to leave them to others."""
+        groups = self._plain, self._rich
+        load = len(self._plain) + len(self._rich)
+        if self._admission.is_crowded(load):
+            running = [stream for group in groups for stream in group.running.streams]
+            leaving = self._admission.surplus(running)
+            for group in groups:
+                _save(group.running.take(lambda stream: stream in leaving))
+            self._admission.park(leaving)
+            load -= len(leaving)
+        return self._admission.admit(self._number, load)
+
     def _admit(self, admitted: list[Stream]) -> None:
         for group, streams in (
             (self._plain, [stream for stream in admitted if not stream.alternatives]),
@@ -128,9 +141,10 @@ class Lane:
                 stream.admitted_at = now
             if new:
                 group.join(Rows(new, self._runner.start([stream.settings for stream in new])))
-            for stream in streams:
-                if stream.row is not None:  # back from a pause
-                    group.join(Rows([stream], stream.row))
+            back = {stream: stream.row for stream in streams if stream.row is not None}  # from a pause
+            if back:
+                group.join(Rows(list(back), Batch.join(list(back.values()))))
+                for stream in back:
                     stream.row = None
 
     def _turn(self) -> None:
@@ -243,8 +257,7 @@ class Lane:
         # Streams whose reader is too far behind leave with their state, and return when the reader has caught up.
         paused = rows.take(lambda stream: stream.is_full)
         if paused is not None:
-            for row, stream in enumerate(paused.streams):
-                stream.row = paused.batch.take([row])
+            _save(paused)
             self._admission.pause(paused.streams)
             woken += paused.streams
         if woken:
@@ -255,6 +268,13 @@ class Lane:
 
     def _wake(self, streams: list[Stream]) -> None:
         self._loop.call_soon_threadsafe(wake, streams)
+
+
+def _save(rows: Rows | None) -> None:
+    """Gives each stream of ``rows``, which left their batch, its own row to keep; None has none."""
+    if rows is not None:
+        for row, stream in enumerate(rows.streams):
+            stream.row = rows.batch.take([row])
 
 
 def _chunk(stream: Stream, result: Steps, row: int, ids: NDArray[np.int32], start: int, until: int) -> IdChunk:

@@ -1,0 +1,52 @@
+"""A caller: those of its streams that have a place, and the rows that it leaves to others.
+
+The admission keeps one for each caller that has a place, and guards it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .stream import Stream
+
+_TURNS = 8  # of a lane, for which a stream keeps its row while others of its caller take turns with it
+
+
+@dataclass(eq=False)
+class Caller:
+    """The streams of one caller that have a place. The queues find and remove any stream in constant time."""
+
+    held: int = 0
+    waiting: OrderedDict[Stream, None] = field(default_factory=OrderedDict)
+    returning: OrderedDict[Stream, None] = field(default_factory=OrderedDict)
+    """Streams that had a row and want one again: their readers have caught up, or they left it to others."""
+    unread: OrderedDict[Stream, None] = field(default_factory=OrderedDict)
+    """Streams whose reader has a message to take, the one for longest first."""
+
+    def unread_since(self, latest: float) -> Stream | None:
+        """Returns the stream that is unread for longest, if it is since ``latest`` or before."""
+        stream = next(iter(self.unread), None)
+        return stream if stream and stream.unread_since is not None and stream.unread_since <= latest else None
+
+    @property
+    def ready(self) -> int:
+        """Number of streams that want a row."""
+        return len(self.waiting) + len(self.returning)
+
+
+def leaving_rows(rows: Counter[str], share: int, callers: Mapping[str, Caller]) -> dict[str, int]:
+    """Returns how many of its ``rows`` of a full lane each caller has to leave for a while.
+
+    Those above ``share`` leave as many as ``callers`` below it want, and each some to its own streams that left theirs.
+    """
+    wanted = sum(min(caller.ready, max(0, share - rows[name])) for name, caller in callers.items())
+    leaving = {}
+    for name, count in rows.most_common():
+        given = min(wanted, max(0, count - share))
+        wanted -= given
+        taking_turns = len(callers[name].returning) if name in callers else 0
+        leaving[name] = given + min(taking_turns, math.ceil((count - given) / _TURNS))
+    return leaving
