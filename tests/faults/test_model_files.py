@@ -114,7 +114,7 @@ def test_somebody_elses_model_is_refused(tmp_path: Path) -> None:
 def test_somebody_elses_graph_with_our_description_is_refused(tiny: TinyModel, tmp_path: Path) -> None:
     entry, _ = onnx.load(tiny.fp32).metadata_props
     path = foreign(tmp_path / "relu.onnx", {entry.key: entry.value})
-    assert refusal(path) == "not a nextchar model, or damaged: it has an operator 'Relu', which no model file has"
+    assert refusal(path).startswith("not a nextchar model, or damaged: its program is not one that nextchar writes; ")
 
 
 def test_another_format_version_is_refused(tiny: TinyModel, tmp_path: Path) -> None:
@@ -135,10 +135,10 @@ def test_a_description_with_a_missing_field_is_refused(tiny: TinyModel, tmp_path
 @pytest.mark.parametrize(
     ("edit", "problem"),
     [
-        (lambda document: document.update(hidden_size=49), "weights; its description says"),
-        (lambda document: document.update(layers=1), "weights; its description says"),
-        (lambda document: document.update(cell="gru"), "weights; its description says"),
-        (lambda document: document["alphabet"]["symbols"].append("가"), "weights; its description says"),
+        (lambda document: document.update(hidden_size=49), "in tables; its description says"),
+        (lambda document: document.update(layers=1), "in tables; its description says"),
+        (lambda document: document.update(cell="gru"), "in tables; its description says"),
+        (lambda document: document["alphabet"]["symbols"].append("가"), "holds other numbers than its alphabet needs"),
         (lambda document: document["alphabet"]["symbols"].remove("R"), "the last one is 24"),
         (lambda document: document.update(embedding_size=17), "parameters; its sizes make"),
         (lambda document: document.update(parameters=33035), "33035 parameters; its sizes make"),
