@@ -39,10 +39,11 @@ class Pacer:
         self._free_at = 0.0  # loop time at which the pause of the latest piece ends
 
     @asynccontextmanager
-    async def piece(self) -> AsyncIterator[None]:
+    async def piece(self, *, spent: float = 0.0) -> AsyncIterator[None]:
         """Waits for a turn, then surrounds one piece.
 
-        A piece takes about 2 ms at most, awaits nothing, and holds no other piece.
+        A piece takes about 2 ms at most, awaits nothing, and holds no other piece. ``spent`` is the processor time that
+        it has cost elsewhere, in seconds; the pause counts it too.
         """
         loop = asyncio.get_running_loop()
         async with self._turn:
@@ -52,7 +53,7 @@ class Pacer:
             try:
                 yield
             finally:
-                spent = self._clock() - started
+                spent += self._clock() - started
                 self._free_at = max(self._free_at, loop.time()) + self._pause * spent
 
     async def run(self, steps: Steps[Result]) -> Result:

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from nextchar_server.pacing import PAUSE, Pacer
+from nextchar_server.pacing import PAUSE, Pacer, Steps
 
 
 class ScriptedClock:
@@ -63,6 +63,29 @@ async def test_a_pause_of_three_times_its_cost_follows_a_piece() -> None:
         ended = loop.time()
     async with pacer.piece():
         assert loop.time() >= ended + PAUSE * cost - 0.001
+
+
+async def test_the_pause_counts_what_a_piece_has_cost_elsewhere() -> None:
+    loop = asyncio.get_running_loop()
+    pacer = Pacer(clock=ScriptedClock(0.0))
+    began = loop.time()
+    for _ in range(2):
+        async with pacer.piece(spent=0.004):
+            pass
+    assert loop.time() - began >= PAUSE * 0.004
+
+
+async def test_the_steps_of_a_work_after_the_first_are_pieces() -> None:
+    pacer, paced = Pacer(), []
+
+    def steps() -> Steps[str]:
+        for _ in range(3):
+            paced.append(pacer._turn.locked())
+            yield
+        return "done"
+
+    assert await pacer.run(steps()) == "done"
+    assert paced == [False, True, True]
 
 
 async def test_pauses_too_short_for_a_timer_are_owed_until_they_are_not() -> None:
