@@ -44,7 +44,7 @@ def test_a_wide_table_on_a_pipe_is_plain_and_neither_wrapped_nor_cut(
 def test_models_on_a_narrow_terminal_are_listed_one_below_the_other(server: ScriptedServer) -> None:
     models = [pb.Model(name=name, precision="int8", provider="cpu", digest="0123456789abcdef") for name in "ab"]
     server.scripts = [[pb.ListModelsResponse(models=models)]]
-    code, output = on_a_terminal("models", columns=40)
+    code, output, _ = on_a_terminal("models", columns=40)
     lines = output.decode().splitlines()
     assert code == 0
     assert max(map(len, lines)) <= 40

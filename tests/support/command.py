@@ -19,8 +19,8 @@ Run = Callable[..., tuple[int, str, str]]
 """Runs the command with arguments and returns its exit code, standard output and standard error."""
 
 
-def on_a_terminal(*arguments: str, columns: int = 80) -> tuple[int, bytes]:
-    """Exit code and standard output of the command on a terminal ``columns`` wide."""
+def on_a_terminal(*arguments: str, columns: int = 80) -> tuple[int, bytes, bytes]:
+    """Exit code, standard output and standard error of the command; the output is a terminal ``columns`` wide."""
     ours, terminal = pty.openpty()
     environment = os.environ | {"COLUMNS": str(columns)}
     ended = subprocess.run([*COMMAND, *arguments], stdout=terminal, stderr=subprocess.PIPE, env=environment, timeout=30)
@@ -32,7 +32,7 @@ def on_a_terminal(*arguments: str, columns: int = 80) -> tuple[int, bytes]:
     except OSError:  # Linux: the terminal is closed, and all that was written has been read
         pass
     os.close(ours)
-    return ended.returncode, output
+    return ended.returncode, output, ended.stderr
 
 
 def runner(captured: pytest.CaptureFixture[bytes]) -> Run:

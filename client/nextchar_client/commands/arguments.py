@@ -181,7 +181,7 @@ Verbatim = Annotated[
     bool,
     Parameter(
         show_default=False,
-        help="Keep CR LF, CR and a byte order mark of the file; otherwise each line ends with a newline, as in training.",
+        help="Keep CR LF, CR and a byte order mark of the file; otherwise lines end with a newline, as in training.",
     ),
 ]
 
