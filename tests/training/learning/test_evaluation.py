@@ -161,3 +161,23 @@ def test_scoring_uses_no_dropout_and_leaves_a_network_in_training_mode() -> None
 
 def test_a_bit_is_ln_2_nats() -> None:
     assert bits(math.log(8)) == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize(("alphabet_size", "pieces"), [(65, 1), (257, 1), (20_926, 11)])
+def test_the_logits_in_memory_are_bounded_however_large_the_alphabet_is(alphabet_size: int, pieces: int) -> None:
+    network = Network(Architecture(alphabet_size=alphabet_size, hidden_size=2, embedding_size=2)).eval()
+    sizes: list[int] = []
+    network.readout.register_forward_hook(lambda module, given, logits: sizes.append(logits.numel()))
+    ids = np.ones((WINDOW, 64), np.int64)
+    logprob, _ = NetworkScorer(network).score(ids[0], ids, network.initial_state(64))
+    assert logprob.shape == ids.shape
+    assert sum(sizes) == ids.size * alphabet_size
+    assert len(sizes) == pieces
+    assert max(sizes) <= 2**25
+
+
+def test_a_loss_is_the_same_in_pieces(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = evaluate(NetworkScorer(network), [spelled(TEXT)])
+    monkeypatch.setattr("nextchar_training.learning.evaluation._LOGITS", 7 * V)
+    pieces = evaluate(NetworkScorer(network), [spelled(TEXT)])
+    assert (pieces.stateful, pieces.windows) == pytest.approx((whole.stateful, whole.windows), abs=1e-6)

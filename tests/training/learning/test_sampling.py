@@ -102,3 +102,29 @@ def test_a_number_of_documents_out_of_range_is_named(name: str, value: int) -> N
 
 def test_a_limit_far_beyond_the_end_of_a_text_costs_nothing() -> None:
     assert next(sample(make(), ALPHABET, "", characters=10**18, seed=1, temperature=1.0))
+
+
+@pytest.mark.parametrize("temperature", [0.0, -0.0, 1e-45, 1e-38, 1e-30, 1e-10])
+@pytest.mark.parametrize("number", [0.0, 0.5, 0.9999999])
+def test_the_lowest_temperatures_take_the_likeliest_id(temperature: float, number: float) -> None:
+    logits = np.array([-80.0, 3.0, 90.0, 89.0, -np.inf], np.float32)
+    assert choose(logits, np.float32(number), temperature) == 2
+
+
+def test_the_lowest_temperatures_write_the_greedy_text() -> None:
+    greedy = write(temperature=0.0)
+    assert len(greedy) == 40
+    assert [write(temperature=temperature) for temperature in (1e-300, 1e-45, 1e-38, 1e-20)] == [greedy] * 4
+
+
+@pytest.mark.parametrize("temperature", [100.5, math.inf, 1e39])
+def test_a_temperature_above_a_servers_is_refused(temperature: float) -> None:
+    with pytest.raises(SamplingError, match=r"it must be 0 to 100"):
+        write(temperature=temperature)
+
+
+def test_a_long_prompt_makes_the_logits_of_its_last_character_alone() -> None:
+    network, sizes = make(), []
+    network.readout.register_forward_hook(lambda module, given, logits: sizes.append(logits.numel()))
+    next(sample(network, ALPHABET, "abcd" * 1000, characters=5, seed=1, temperature=1.0))
+    assert sizes == [ALPHABET.size]
