@@ -1,4 +1,4 @@
-"""The gRPC port: how many connections it takes, how long they may be silent, and what a message may be.
+"""The gRPC port: how many connections it takes, how long they may be silent, and the sizes of messages.
 
 Made by ``server``. The HTTP port is ``probes``.
 

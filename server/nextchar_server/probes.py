@@ -208,7 +208,7 @@ class _Answers:
 
 
 class _CallersMistakes(logging.Filter):
-    """Drops what aiohttp logs about bad requests: a traceback that quotes the caller."""
+    """Drops the lines of aiohttp about bad requests: tracebacks that quote the caller."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
