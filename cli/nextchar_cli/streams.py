@@ -95,7 +95,7 @@ def _unfailing(stream: TextIO | None, file: io.FileIO, warn: Callable[[str], Non
 
 
 class _Unfailing(io.RawIOBase):
-    """A stream that discards what it can't write."""
+    """A stream that never fails: the rest of the output is discarded if it can't be written."""
 
     def __init__(self, raw: io.FileIO, warn: Callable[[str], None]) -> None:
         self._raw, self._warn, self._failed = raw, warn, False

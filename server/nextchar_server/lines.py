@@ -66,7 +66,7 @@ class LineWriter:
             self._queue.put(event)
 
     def close(self, timeout: float) -> bool:
-        """Writes what is in the queue, for at most ``timeout`` seconds; later events are dropped.
+        """Writes the lines that wait, for at most ``timeout`` seconds; later events are dropped.
 
         Returns whether everything was written. Else the thread still waits for the descriptor; it is a daemon, which
         doesn't keep the process alive.
