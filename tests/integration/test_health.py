@@ -10,12 +10,14 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from benchmarks.http2 import Connection
+from nextchar.v1 import generation_pb2 as pb
 from nextchar_server.rpc.health import MAX_WATCHES
 from nextchar_server.server import SERVICE
 from tests.support.server_process import started
 from tests.support.serving import Serve, Serving, failure
 from tests.support.tiny_model import TinyModel
 
+STREAM = "/nextchar.v1.GenerationService/GenerateStream"
 WATCH = "/grpc.health.v1.Health/Watch"
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -120,3 +122,20 @@ def test_few_files_are_logged_with_the_number_of_connections_that_they_allow(tin
     with started("--model", tiny.int8, files=256) as server:
         assert server.events["few_files"]["files"] == 256
         assert 0 < server.events["few_files"]["connections"] < 256
+
+
+# A connection that cancels call after call (CVE-2023-44487).
+
+
+async def test_a_rapid_reset_is_stopped_and_others_do_not_notice(serving: Serving) -> None:
+    hostile = await Connection.open(serving.grpc_port, window=0)
+    reading = asyncio.create_task(hostile.serve())
+    refused = serving.server._metrics.rejected.labels("resets")._value
+    async with asyncio.timeout(60):
+        while refused.get() < 1000:
+            for _ in range(100):
+                hostile.reset(hostile.call(STREAM, pb.GenerateStreamRequest().SerializeToString()))
+            await hostile.drain()
+            assert len(await serving.text("the", max_characters=20)) == 20
+    hostile.close()
+    await reading
