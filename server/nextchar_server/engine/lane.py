@@ -271,7 +271,7 @@ class Lane:
 
 
 def _save(rows: Rows | None) -> None:
-    """Gives each stream of ``rows``, which left their batch, its own row to keep; None has none."""
+    """Lets each stream of ``rows``, which left their batch, keep its own row; None has none."""
     if rows is not None:
         for row, stream in enumerate(rows.streams):
             stream.row = rows.batch.take([row])

@@ -199,7 +199,7 @@ class Stream:
             self._end = end
 
     def break_off(self, error: Exception) -> None:
-        """Ends the stream now, even if it has ended: the reader gets ``error`` instead of what it hasn't taken.
+        """Ends the stream now, even if it has ended: the reader gets ``error`` instead of the rest.
 
         The caller must call ``wake`` afterwards.
         """
