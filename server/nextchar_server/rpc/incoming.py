@@ -4,7 +4,7 @@ First stage of a call, inside the interceptor. gRPC hands over raw bytes, so tha
 refused like any other bad request.
 
 Invariant: a call waits for each message for a bounded time; parsing a large message is a piece of the pacer, and in
-proportion to what the largest valid request needs.
+proportion to the largest valid request.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _RECEIVING = 2e-9
 """Seconds of a processor that gRPC takes to receive a byte, in its own thread and then on the event loop."""
 
 MESSAGE_PATIENCE = 20.0
-"""Seconds in which a message must arrive: the largest one over a line of 50 KB a second."""
+"""Seconds in which a message must arrive: the largest one over a line of 50 KB per second."""
 
 
 SLOW = 0.25

@@ -1,6 +1,6 @@
 """The interceptor: surrounds every call, also those of methods that the server doesn't have.
 
-Adds a request id, the call metrics and a line in the log, and parses what the caller sent. The one place in which an
+Adds a request id, the call metrics and a line in the log, and parses the messages. The one place in which an
 exception becomes a status.
 
 Invariant: a call that reaches the event loop is counted when it starts and when it ends, and ends with its request id;

@@ -1,7 +1,7 @@
 """Requests: from the protocol's messages to the inputs of the engine and the text builder, or a clear error.
 
 Invariant: any ``Generation`` or ``Scoring`` can be served; an invalid request is refused before it is queued,
-with the name of the field. What is cheap to check is checked first, so that a refusal costs less than a service.
+with the name of the field. Cheap checks come first, so that a refusal costs less than a service.
 """
 
 from __future__ import annotations

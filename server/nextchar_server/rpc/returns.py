@@ -23,15 +23,15 @@ SHORTEST, LONGEST = 0.25, 5.0
 """Seconds that a caller is asked to wait, up to half more or less."""
 
 MOST_PER_SECOND = 500
-"""A refusal costs about as much as a short text, so many that come back soon would leave no time for the others."""
+"""A refusal costs about as much as a short text, so without this bound a crowd of them would leave no time for others."""
 
 TRIES_KEY = "nextchar-tries"
 """Key of the metadata in which a caller may say how often it was refused. gRPC's own one doesn't reach a server."""
 
 _TOLD = [str(number) for number in range(100)]
 _TRIES = 4  # within the time of a fair share
-_KEPT_PLACES = 6  # that a place is kept while so many more become free, but
-_KEPT = 0.03  # seconds at most; half of it for a caller that was refused once, and so on
+_KEPT_PLACES = 6  # a place is kept until this number of others has become free
+_KEPT = 0.03  # seconds at most; half of it for a caller that was refused once, a quarter after two times, and on
 _MEASURED = 1024  # places that become free, over which the speed is measured
 _WINDOW = 10.0  # seconds after which what was measured is forgotten
 
@@ -98,7 +98,7 @@ class Returns:
         return (now - since) / (1 + len(self._freed))
 
     def _forget(self) -> float:
-        """Forgets what is past, and returns the time."""
+        """Forgets past times, and returns the present one."""
         now = self._clock()
         while self._expected and self._expected[0] <= now:
             heappop(self._expected)

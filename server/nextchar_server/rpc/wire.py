@@ -62,7 +62,7 @@ def _value(data: bytes, place: int, wire_type: int) -> tuple[int, int]:
 
 
 def _varint(data: bytes, place: int) -> tuple[int, int]:
-    """Returns the number at ``place``, and the place after it. Raises ``ValueError`` if there is none."""
+    """Returns the number at ``place``, and the place after it. Raises ``ValueError`` if the bytes hold none."""
     number = 0
     for shift, byte in enumerate(data[place : place + _LONGEST_VARINT]):
         number |= (byte & 0x7F) << 7 * shift
