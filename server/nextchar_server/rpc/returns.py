@@ -23,7 +23,7 @@ SHORTEST, LONGEST = 0.25, 5.0
 """Seconds that a caller is asked to wait, up to half more or less."""
 
 MOST_PER_SECOND = 500
-"""A refusal costs about as much as a short text, so without this bound a crowd of them would leave no time for others."""
+"""A refusal costs about as much as a short text, so without this bound a crowd would leave no time for others."""
 
 TRIES_KEY = "nextchar-tries"
 """Key of the metadata in which a caller may say how often it was refused. gRPC's own one doesn't reach a server."""
