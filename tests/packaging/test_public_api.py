@@ -1,6 +1,7 @@
 """The public names of the client, and the marks of typed packages."""
 
 import dataclasses
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -67,7 +68,13 @@ def test_results_are_frozen() -> None:
         assert result.__dataclass_params__.frozen  # type: ignore[attr-defined]
 
 
+def descendants(kind: type[NextcharError]) -> Iterator[type[NextcharError]]:
+    for child in kind.__subclasses__():
+        yield child
+        yield from descendants(child)
+
+
 def test_the_drawn_tree_of_errors_is_the_tree() -> None:
     assert errors.__doc__ is not None
     drawn = [line.split()[1] for line in errors.__doc__.splitlines() if line.strip().startswith(("├──", "└──"))]
-    assert sorted(drawn) == sorted(kind.__name__ for kind in NextcharError.__subclasses__())
+    assert sorted(drawn) == sorted(kind.__name__ for kind in descendants(NextcharError))

@@ -93,6 +93,8 @@ for _name, _purpose in COMMANDS.items():
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command with ``arguments``, or those of the process, and returns its exit code."""
     tokens = list(sys.argv[1:] if arguments is None else arguments)
+    # Read when gRPC is imported: its own messages quote the server, and nobody made them fit for a terminal.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         if sys.stdout is None:  # closed by the shell: a connection could take its place
             raise CommandError("cannot write the output: standard output is closed", ExitCode.FAILED)
