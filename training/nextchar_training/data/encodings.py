@@ -1,4 +1,4 @@
-"""The encodings: what a file is that isn't UTF-8, judged by its first bytes, and the way to make a text of it.
+"""The encodings: the likely kind of a file that isn't UTF-8, judged by its first bytes, and how to make a text of it.
 
 Bytes can be valid UTF-8 and still no text: in UTF-16, Latin and Cyrillic letters are a letter's or a control
 character's byte beside a zero or a four. So a text that holds control characters throughout is refused too.

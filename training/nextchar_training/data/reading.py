@@ -27,7 +27,7 @@ class Piece(NamedTuple):
 
 
 class Reading:
-    """Reads a corpus by ``rules``, and counts what they change."""
+    """Reads a corpus by ``rules``, and counts the characters that they change."""
 
     def __init__(self, corpus: Corpus, rules: Rules) -> None:
         self._corpus, self._rules = corpus, rules
