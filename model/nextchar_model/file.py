@@ -86,7 +86,7 @@ def _content(path: Path) -> bytes:
                 raise ModelFileError(f"{path} is a device or a pipe, not a model file")
             if status.st_size > MAX_FILE_BYTES:
                 raise ModelFileError(f"{path}: {status.st_size} bytes; a model file has at most {MAX_FILE_BYTES}")
-            return file.read(MAX_FILE_BYTES)
+            return file.read(status.st_size)
     except IsADirectoryError as error:
         raise ModelFileError(_folder(path)) from error
     except OSError as error:
