@@ -43,6 +43,12 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
 
     def __init__(self, catalog: Catalog, metrics: Metrics, pacer: Pacer) -> None:
         self._catalog = catalog
+        # Made once: a large alphabet takes milliseconds.
+        self._descriptions = {
+            model.name: pb.GetModelResponse(model=responses.model(model, is_default=model is catalog.default))
+            for model in catalog
+        }
+        self._list = pb.ListModelsResponse(models=[answer.model for answer in self._descriptions.values()])
         self._returns = {model.name: Returns() for model in catalog}
         self._metrics = metrics
         self._pacer = pacer
@@ -69,11 +75,11 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:
         """Describes one model."""
-        return _held(pb.GetModelResponse(model=self._describe(self._catalog.get(request.name))))
+        return _held(self._descriptions[self._catalog.get(request.name).name])
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
         """Describes every model."""
-        return _held(pb.ListModelsResponse(models=map(self._describe, self._catalog)))
+        return _held(self._list)
 
     async def drain(self, patience: float) -> None:
         """Refuses new texts, and ends the running ones after ``patience`` seconds if they haven't finished."""
@@ -141,9 +147,6 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
 
     def _piece(self, is_heavy: bool) -> AbstractAsyncContextManager[None]:
         return self._pacer.piece() if is_heavy else nullcontext()
-
-    def _describe(self, model: ServedModel) -> pb.Model:
-        return responses.model(model, is_default=model is self._catalog.default)
 
     @contextmanager
     def _submitted(self, model: ServedModel, stream: Stream, context: Context) -> Iterator[None]:
