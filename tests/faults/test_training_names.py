@@ -90,5 +90,5 @@ def test_the_loss_curves_of_a_run_whose_name_begins_with_an_underscore_are_named
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(curves, "new_figure", kept)
         curves.draw_losses({"_run": [row]}, tmp_path / "loss.png", "title")
-    (legend,) = [axes.get_legend() for axes in drawn[0].axes if axes.get_legend()]
+    (legend,) = [legend for axes in drawn[0].axes if (legend := axes.get_legend()) is not None]
     assert len(legend.get_texts()) == 2

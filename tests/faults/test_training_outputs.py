@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import IO, NoReturn
 
 import pytest
 
@@ -71,28 +72,27 @@ def test_an_extra_that_fails_is_one_warning_and_the_run_is_complete(
 
 
 def command(
-    arguments: list[str], stdout: object = subprocess.PIPE, **environment: str
+    arguments: list[str], stdout: int | IO[bytes] = subprocess.PIPE, environment: Mapping[str, str] = os.environ
 ) -> subprocess.CompletedProcess[bytes]:
     """Runs ``nextchar-train`` as a process."""
-    return subprocess.run(
-        [COMMAND, *arguments], stdout=stdout, stderr=subprocess.PIPE, env={**os.environ, **environment}, timeout=120
-    )
+    everything = [str(COMMAND), *arguments]
+    return subprocess.run(everything, stdout=stdout, stderr=subprocess.PIPE, env=environment, timeout=120)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["cp1252"])
 def test_no_encoding_of_the_output_ends_a_training(text: Path, tmp_path: Path, encoding: str) -> None:
-    done = command(fit(text, out=tmp_path / "run"), PYTHONIOENCODING=encoding)
+    done = command(fit(text, out=tmp_path / "run"), environment={**os.environ, "PYTHONIOENCODING": encoding})
     assert (done.returncode, done.stderr) == (0, b"")
     assert load_checkpoint(tmp_path / "run" / "best.pt").record.stateful_loss is not None
 
 
 @pytest.mark.slow
 def test_a_locale_without_utf8_ends_no_training_and_a_sample_is_utf8(text: Path, tmp_path: Path) -> None:
-    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    done = command(fit(text, out=tmp_path / "run"), **plain)
+    plain = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = command(fit(text, out=tmp_path / "run"), environment=plain)
     assert (done.returncode, done.stderr) == (0, b"")
-    done = command(["sample", str(tmp_path / "run"), "--characters=300"], **plain)
+    done = command(["sample", str(tmp_path / "run"), "--characters=300"], environment=plain)
     assert (done.returncode, done.stderr) == (0, b"")
     assert "행" in done.stdout.decode()
 

@@ -164,7 +164,7 @@ def test_a_picture_finds_a_folder_for_its_cache_without_a_home(monkeypatch: pyte
 def test_a_folder_that_cannot_be_written_is_told_before_the_corpus_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(files.os, "access", lambda path, mode: Path(path) != tmp_path)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
     for out in (tmp_path, tmp_path / "new" / "run"):
         message = error_of(fit("missing.txt", out=out), capsys)
         assert f"{out}: can't take a run: {tmp_path} is not writable" in message
@@ -181,7 +181,7 @@ def test_a_file_above_the_folder_of_a_run_is_named(tmp_path: Path, capsys: pytes
 def test_a_run_folder_that_may_only_be_read_is_compared_and_sampled(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
     run = str(project / "runs" / "file")
     assert main(["compare", run]) == 0
     assert main(["sample", run, "--characters=5"]) == 0
@@ -205,7 +205,7 @@ def test_a_full_disk_leaves_each_file_of_the_run_whole(
 ) -> None:
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(files.os, "fsync", full(after))
+        patch.setattr(os, "fsync", full(after))
         message = error_of(fit(project / "data" / "a.txt", out=run), capsys)
     assert "was not written: No space left on device" in message
     assert not list(run.glob("*.partial"))
