@@ -8,6 +8,7 @@ from unittest.mock import patch
 
 import grpc
 import pytest
+from google.rpc.error_details_pb2 import RetryInfo
 
 from benchmarks.http2 import Connection
 from nextchar.v1 import generation_pb2 as pb
@@ -108,13 +109,13 @@ async def test_a_waiting_request_that_loses_its_place_is_refused_before_any_head
 
 
 async def test_a_newcomer_gets_a_row_before_the_rest_of_a_long_queue(tiny: TinyModel, serve: Serve) -> None:
-    settings = {**PLACES, "max_batch": 1, "queue_size": 40, "max_characters": 3000}
+    settings = {**PLACES, "max_batch": 1, "queue_size": 40, "max_characters": 600}
     async with serve(tiny.int8, **settings) as serving, another(serving) as stub:
         order: list[str] = []
 
         async def run(name: str, stub: Any) -> None:
             async for _ in stub.GenerateStream(
-                pb.GenerateStreamRequest(prompt="the", parameters=pb.GenerationParameters(max_characters=3000))
+                pb.GenerateStreamRequest(prompt="the", parameters=pb.GenerationParameters(max_characters=600))
             ):
                 pass
             order.append(name)
@@ -142,14 +143,14 @@ async def test_a_stream_whose_reader_takes_nothing_ends(tiny: TinyModel, serve: 
 
 
 async def test_a_reader_that_was_slow_too_long_learns_why_its_stream_ended(tiny: TinyModel, serve: Serve) -> None:
-    async with serve(tiny.int8, lanes=1, max_characters=ENDLESS, stall_timeout=2.0) as serving:
+    async with serve(tiny.int8, lanes=1, max_characters=ENDLESS, stall_timeout=1.0) as serving:
         call = serving.stream("the", max_characters=ENDLESS)
         await anext(aiter(call))
         await until(lambda: bool(serving.engine._streams))
         await until(lambda: not serving.engine._streams)
         error = await failure(call)
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert "took nothing for 2 seconds" in error.details()
+        assert "took nothing for 1 s" in (error.details() or "")
         await everything_is_back(serving)
 
 
@@ -205,7 +206,7 @@ async def test_calls_beyond_the_memory_budget_are_refused_and_others_served(tiny
             await until(lambda: budget(serving).used > 10 * 2**20)
             error = await failure(serving.stub.Generate(pb.GenerateRequest(**_whole(1_000_000))))
             assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-            assert "memory" in error.details()
+            assert "memory" in (error.details() or "")
             assert "grpc-retry-pushback-ms" in dict(error.trailing_metadata())
             assert len(await serving.text("the", max_characters=500)) == 500
             assert budget(serving).used <= 12 * 2**20 < room
@@ -229,7 +230,7 @@ async def test_every_kind_of_call_gives_its_memory_back(tiny: TinyModel, serve: 
 async def test_a_message_that_is_never_complete_counts_as_the_largest(tiny: TinyModel, serve: Serve) -> None:
     with patch.object(incoming, "SLOW", 0.05):
         async with serve(tiny.int8, lanes=1, memory_budget=16) as serving:
-            calls = [serving.channel.stream_unary(SERVICE + "Generate") for _ in range(20)]
+            calls: list[Any] = [serving.channel.stream_unary(SERVICE + "Generate") for _ in range(20)]
             opened = [call() for call in calls]
             await until(lambda: budget(serving).used > 11 * 2**20)
             await until(lambda: sum(call.done() for call in opened) >= 9)
@@ -250,8 +251,6 @@ def _whole(characters: int) -> dict[str, Any]:
 
 
 async def test_the_detail_of_a_refusal_for_memory_says_when_to_try_again(tiny: TinyModel, serve: Serve) -> None:
-    from google.rpc.error_details_pb2 import RetryInfo
-
     async with serve(tiny.int8, lanes=1, memory_budget=16, max_characters=ENDLESS) as serving:
         error = await failure(serving.stub.Generate(pb.GenerateRequest(**_whole(1_000_000))))
         assert details(error, RetryInfo).retry_delay.ToMilliseconds() > 0

@@ -200,7 +200,7 @@ class Admission:
         with self._condition:
             for caller in list(self._callers.values()):
                 while (stream := caller.unread_since(latest)) is not None:
-                    self._push(stream, StalledError(f"its reader took nothing for {seconds:g} seconds"))
+                    self._push(stream, StalledError(f"its reader took nothing for {seconds:g} s"))
 
     def close(self) -> None:
         """Ends every lane after its current turn."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -96,7 +96,7 @@ class Calls:
         if (parent := self._parents.pop(task, None)) is not None:
             parent.cancel()
 
-    def _make_task(self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], **options: Any) -> _Task:
+    def _make_task(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> _Task:
         task: _Task = asyncio.Task(coroutine, loop=loop, **options)
         if getattr(coroutine, "__name__", "") == "_handle_exceptions":  # of grpc.aio: the task of a handler
             parent = asyncio.current_task(loop)

@@ -1,11 +1,13 @@
 """Rows are shared among callers even if all of them are taken: streams leave theirs for a while, and return."""
 
 import asyncio
+from unittest.mock import patch
 
 import pytest
 
+from nextchar_server.engine import stream as stream_module
 from nextchar_server.engine.engine import Engine
-from nextchar_server.engine.stream import IdChunk, Stream
+from nextchar_server.engine.stream import OUTBOX_IDS, IdChunk, Stream
 from tests.support.scripted_runner import MANY_STEPS, ScriptedRunner, counted, running, stream_of, take
 
 COUNT = 600
@@ -69,3 +71,21 @@ async def test_one_caller_alone_keeps_its_rows_to_the_end() -> None:
         await first
         assert [stream.sampled_count for stream in streams[:2]] == [300, 300]
         assert await asyncio.gather(*reading[2:]) == [counted(300)] * 2
+
+
+async def test_a_row_leaves_its_batch_when_its_reader_is_late_and_returns_when_it_reads() -> None:
+    with patch.object(stream_module, "LATE", 0.0):
+        async with running(ScriptedRunner(), max_batch=4) as engine:
+            stream = stream_of(OUTBOX_IDS // 2)
+            engine.submit(stream)
+            taken = await take(engine, stream)
+            assert isinstance(taken, IdChunk)
+            is_read = asyncio.Event()
+            message = asyncio.create_task(engine.deliver(stream, is_read.wait()))
+            async with asyncio.timeout(20):
+                while not engine.admission.paused:
+                    await asyncio.sleep(0.001)
+            assert stream.sampled_count < stream.count
+            is_read.set()
+            await message
+            assert taken.ids.tolist() + await read(engine, stream) == counted(stream.count)
