@@ -18,9 +18,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import grpc
+import structlog
 from grpc._cython import cygrpc  # type: ignore[attr-defined]
 
 from .call_log import LineLimit
+
+_log = structlog.get_logger()
 
 Refuse = Callable[[Any], Awaitable[None]]
 """Handles the call of a context."""
@@ -42,7 +45,7 @@ def make_core(
             """Accepts the next call of ``method``."""
             while True:
                 state = await super()._request_registered_call(method)
-                if not shuns(_context(state).peer(), state):
+                if not _is_shunned(state, shuns):
                     return state
 
         async def _request_call(self) -> Any:
@@ -51,7 +54,7 @@ def make_core(
             refused = set()  # the loop itself keeps no task alive
             while True:
                 state = await super()._request_call()
-                if shuns(_context(state).peer(), state):
+                if _is_shunned(state, shuns):
                     continue
                 task = loop.create_task(_refuse(state, refuse, loop))
                 refused.add(task)
@@ -82,6 +85,14 @@ class _Lines:
         if isinstance(error, grpc.aio.InternalError):  # the caller left meanwhile: the traceback tells nothing more
             record.exc_info = None
         return self._limit.left_out(record.levelno) is not None
+
+
+def _is_shunned(state: Any, shuns: Shuns) -> bool:
+    try:
+        return shuns(_context(state).peer(), state)
+    except Exception:  # here, it would end the server
+        _log.exception("shun_failed")
+        return False
 
 
 async def _refuse(state: Any, refuse: Refuse, loop: asyncio.AbstractEventLoop) -> None:
