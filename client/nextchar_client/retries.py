@@ -1,9 +1,9 @@
 """The tries of one call: which failures are worth another try, and how long to pause before it.
 
 Only calls of which nothing has come are tried again; that is safe, because generating has no side effect. Our own and
-not gRPC's retries, because gRPC pauses for as long as a server asks, without a limit, and tries no more than five times.
-Invariant: no pause is longer than ``MOST_PAUSE``, and none ends after the timeout of the call or ``MOST_SECONDS`` after
-its start.
+not gRPC's retries, because gRPC pauses for as long as a server asks, without a limit, and tries at most five times.
+Invariant: no pause is longer than ``MOST_PAUSE`` and a quarter, and none ends after the timeout of the call or
+``MOST_SECONDS`` after its start.
 """
 
 from __future__ import annotations
