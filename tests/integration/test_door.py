@@ -277,3 +277,8 @@ async def test_reflection_answers_and_is_counted(serving: Serving) -> None:
     await call.done_writing()
     assert await call.code() is Status.OK
     await until(lambda: counted(serving, Status.OK, "ServerReflectionInfo") == 1)
+
+
+async def test_no_call_of_a_burst_is_lost(serving: Serving) -> None:
+    answers = await asyncio.gather(*[serving.stub.GetModel(pb.GetModelRequest()) for _ in range(3000)])
+    assert {answer.model.name for answer in answers} == {"int8"}
