@@ -1,5 +1,6 @@
 """Retries, balancing and endpoints of ``AsyncClient`` against real servers that play scripts."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -12,8 +13,9 @@ from nextchar_client import (
     ResourceExhaustedError,
     Started,
     UnavailableError,
+    retries,
 )
-from tests.support.scripted_server import STARTED, WHOLE, Abort, ScriptedServer, Status
+from tests.support.scripted_server import FINISHED, STARTED, WHOLE, Abort, ScriptedServer, Status
 
 NO_RETRY = (("grpc-retry-pushback-ms", "-1"),)
 
@@ -45,6 +47,35 @@ async def test_a_call_is_tried_five_times(client: AsyncClient, server: ScriptedS
     with pytest.raises(UnavailableError):
         await client.generate()
     assert len(server.requests) == 5
+
+
+@pytest.mark.parametrize("method", ["generate", "stream"])
+async def test_a_pause_of_an_hour_that_the_server_asks_for_is_cut(
+    client: AsyncClient, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    monkeypatch.setattr(retries, "MOST_PAUSE", 0.01)
+    refusal = Abort(Status.RESOURCE_EXHAUSTED, trailers=(("grpc-retry-pushback-ms", "3600000"),))
+    answer = pb.GenerateResponse(started=STARTED.started, text="a", finished=FINISHED.finished)
+    server.scripts = [[refusal], WHOLE if method == "stream" else [answer]]
+    async with asyncio.timeout(60):
+        await (client.generate() if method == "generate" else anext(client.stream()))
+    assert len(server.requests) == 2
+
+
+async def test_a_call_that_the_servers_grpc_dropped_is_retried(client: AsyncClient, server: ScriptedServer) -> None:
+    server.scripts = [[Abort(Status.CANCELLED)], WHOLE]
+    assert isinstance(await anext(client.stream()), Started)
+
+
+async def test_a_server_that_stays_full_ends_the_retries(
+    client: AsyncClient, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retries, "MOST_SECONDS", 0.5)
+    server.scripts = [[Abort(Status.RESOURCE_EXHAUSTED)]]
+    async with asyncio.timeout(60):
+        with pytest.raises(ResourceExhaustedError):
+            await client.generate()
+    assert len(server.requests) > 1
 
 
 async def test_the_server_can_forbid_a_retry(client: AsyncClient, server: ScriptedServer) -> None:
