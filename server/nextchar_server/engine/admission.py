@@ -95,6 +95,15 @@ class Admission:
         """Number of places that are free."""
         return self._places - len(self._streams)
 
+    def is_owed(self, name: str) -> bool:
+        """Whether a caller holds less than its even share of the places, and another one more.
+
+        Runs on the event loop.
+        """
+        caller = self._callers.get(name) or Caller()
+        share = self._share(caller)
+        return caller.held < share and any(other.held > share for other in self._callers.values())
+
     def submit(self, stream: Stream) -> None:
         """Puts ``stream`` into the queue. Runs on the event loop.
 
@@ -214,7 +223,7 @@ class Admission:
         A waiting stream goes first, the newest: it has cost the least. Otherwise the stream that is unread for longest.
         Raises ``QueueFullError``.
         """
-        share = max(1, self._places // (len(self._callers) + (newcomer.held == 0)))
+        share = self._share(newcomer)
         if newcomer.held < share:
             latest = time.monotonic() - UNREAD
             above = (caller for caller in self._callers.values() if caller.held > share)
@@ -227,6 +236,10 @@ class Admission:
                     self._push(unread, StalledError("its reader took nothing, and its place went to another caller"))
                     return
         raise QueueFullError(len(self._streams))
+
+    def _share(self, caller: Caller) -> int:
+        """Returns the even share of the places, at least one: of many callers, none has two before all have one."""
+        return max(1, self._places // (len(self._callers) + (caller.held == 0)))
 
     def _push(self, stream: Stream, error: Exception) -> None:
         self._remove(stream)

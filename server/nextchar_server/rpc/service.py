@@ -157,7 +157,8 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
         admission = model.engine.admission
         try:
             # If none is free, the admission decides: it may take one from a connection that holds more.
-            if admission.free and returns.are_expected() and returns.keeps(admission.free, tries(context)):
+            may_be_kept = admission.free and returns.are_expected() and not admission.is_owed(stream.caller)
+            if may_be_kept and returns.keeps(admission.free, tries(context)):
                 raise QueueFullError(admission.held)
             model.engine.submit(stream)
         except QueueFullError as error:

@@ -82,6 +82,16 @@ def test_a_stream_that_runs_and_is_read_is_never_pushed_out(pushed: Pushed) -> N
     assert not pushed.pushed
 
 
+def test_a_caller_is_owed_a_place_while_it_holds_less_than_its_share_and_another_more(pushed: Pushed) -> None:
+    admission = admission_of(4, pushed)
+    assert not admission.is_owed("newcomer")
+    submitted(admission, 3, "hog")
+    assert admission.is_owed("newcomer")
+    assert not admission.is_owed("hog")
+    submitted(admission, 2, "newcomer")
+    assert not admission.is_owed("newcomer")
+
+
 @pytest.mark.usefixtures("unread_at_once")
 def test_if_none_waits_the_stream_that_is_unread_for_longest_is_pushed_out(pushed: Pushed) -> None:
     admission = admission_of(4, pushed, rows=4)
