@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from nextchar.v1 import generation_pb2 as pb
+from nextchar_client import InternalError
 from nextchar_client.bench.generator import LoadGenerator
 from nextchar_client.bench.load import Load
 from nextchar_client.bench.measurement import Report
-from tests.support.scripted_server import HANG, MODEL, STARTED, WHOLE, Abort, ScriptedServer, Status, delta
+from tests.support.scripted_server import FINISHED, HANG, MODEL, STARTED, WHOLE, Abort, ScriptedServer, Status, delta
 from tests.support.serving import Serve
 from tests.support.tiny_model import TinyModel
 
@@ -157,3 +158,27 @@ async def test_a_full_queue_is_an_error_of_the_requests_that_met_it(tiny: TinyMo
     report = generator.measurement.report()
     assert report.completed >= 1
     assert report.errors == {"RESOURCE_EXHAUSTED": 8 - report.completed}
+
+
+@pytest.mark.parametrize(
+    ("script", "complaint"),
+    [
+        ([STARTED, delta("a"), delta("b", 997), FINISHED], "character 997 in place of 1"),
+        ([STARTED, delta("a", 1), FINISHED], "character 1 in place of 0"),
+        ([STARTED, delta("a")], "without its last event"),
+    ],
+)
+async def test_a_text_that_is_not_whole_is_a_failed_request(
+    server: ScriptedServer, script: list[object], complaint: str
+) -> None:
+    server.scripts = [MODEL, script]
+    generator = LoadGenerator(server.endpoint, Load(requests=1))
+    await generator.run()
+    assert generator.measurement.report().errors == {"INCOMPLETE": 1}
+    assert complaint in generator.measurement.complaints["INCOMPLETE"]
+
+
+async def test_a_model_without_an_alphabet_is_an_error_of_the_server(server: ScriptedServer) -> None:
+    server.scripts = [[pb.GetModelResponse()]]
+    with pytest.raises(InternalError, match="alphabet"):
+        await LoadGenerator(server.endpoint, Load(requests=1)).run()

@@ -25,7 +25,7 @@ from nextchar.v1 import generation_pb2_grpc as rpc
 
 from .. import conversion
 from ..channel import open_channel
-from ..errors import InvalidArgumentError, error_of_call
+from ..errors import InternalError, InvalidArgumentError, error_of_call
 from .load import Load, arrivals, requests
 from .measurement import Measurement
 
@@ -61,6 +61,8 @@ class LoadGenerator:
                 answer = await self._stub.GetModel(request, timeout=self._load.timeout)
             except grpc.aio.AioRpcError as failure:
                 raise error_of_call(failure) from failure
+            if answer is None or not answer.model.alphabet:
+                raise InternalError("the server's answer describes no model with an alphabet")
             self.measurement.model = conversion.model(answer.model)
             self._requests = requests(self._load, self.measurement.model.alphabet, self._text)
             self._sending = asyncio.create_task(self._send())
@@ -99,11 +101,19 @@ class LoadGenerator:
                 asyncio.get_running_loop().call_later(load.seconds, self._close)
         counts = measurement.request_sent()
         status, complaint = "INCOMPLETE", "the stream ended without its last event"
+        received = 0
         last: float | None = None
         call = self._stub.GenerateStream(next(self._requests), timeout=load.timeout)
         try:
             async for message in call:
+                if message is None:  # gRPC passes it on in place of one that it can't parse
+                    status, complaint = "INTERNAL", "a message of the server can't be parsed"
+                    break
                 if characters := len(message.delta.text):
+                    if message.delta.offset != received:
+                        complaint = f"a delta starts at character {message.delta.offset} in place of {received}"
+                        break
+                    received += characters
                     now = time.perf_counter()
                     measurement.characters_came(characters, None if last is None else now - last)
                     if counts and last is None:
@@ -117,6 +127,7 @@ class LoadGenerator:
         except grpc.aio.AioRpcError as failure:
             status, complaint = failure.code().name, str(error_of_call(failure))
         finally:
+            call.cancel()
             measurement.running -= 1
         if status == "OK":
             measurement.request_completed(time.perf_counter() - arrival, counts=counts)

@@ -33,8 +33,8 @@ class Report:
     failed: int
     unfinished: int
     errors: dict[str, int]
-    """Failed requests by gRPC status. INCOMPLETE is a stream that ended with OK but without its last event; DRAINING is
-    one that the server cut because it is shutting down."""
+    """Failed requests by gRPC status. INCOMPLETE is a stream without its last event, or with a gap in its text; DRAINING
+    is one that the server cut because it is shutting down."""
     characters: int
     messages: int
     """Number of messages that carried the characters."""
