@@ -33,7 +33,7 @@ class Report:
     failed: int
     unfinished: int
     errors: dict[str, int]
-    """Failed requests by gRPC status. INCOMPLETE is a stream without its last event, or with a gap in its text; DRAINING
+    """Failed requests by gRPC status. INCOMPLETE is a stream that lacks its last event or a part of its text; DRAINING
     is one that the server cut because it is shutting down."""
     characters: int
     messages: int
