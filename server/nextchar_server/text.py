@@ -188,8 +188,9 @@ class ReadText:
     def __init__(self, alphabet: Alphabet, spelling: Spelling) -> None:
         """``spelling`` is the text with its ids."""
         self._text = spelling.text
-        self._lengths = spelling.lengths
-        self._ends = np.cumsum(spelling.lengths)
+        # Of each character, unless each is one id: a long text has many.
+        self._lengths = None if len(spelling.ids) == len(spelling.text) else spelling.lengths
+        self._ends = None if self._lengths is None else np.cumsum(self._lengths, dtype=np.int32)
         self._beside = _Beside(alphabet)
         self._characters = 0  # returned
         self._ids = 0  # fed
@@ -197,15 +198,16 @@ class ReadText:
     @property
     def left(self) -> int:
         """Number of ids that are still to come."""
-        return (int(self._ends[-1]) if len(self._ends) else 0) - self._ids
+        return (len(self._text) if self._ends is None else int(self._ends[-1])) - self._ids
 
     def feed(self, chunk: IdChunk) -> TextChunk:
         """Returns the characters that ``chunk`` finishes."""
         self._beside.add(chunk)
         self._ids += len(chunk)
-        part = slice(self._characters, int(np.searchsorted(self._ends, self._ids, side="right")))
-        self._characters = part.stop
-        return TextChunk(self._text[part], self._beside.take(self._lengths[part]))
+        end = self._ids if self._ends is None else int(np.searchsorted(self._ends, self._ids, side="right"))
+        part = slice(self._characters, end)
+        self._characters = end
+        return TextChunk(self._text[part], self._beside.take(None if self._lengths is None else self._lengths[part]))
 
 
 class TextBuilder:
