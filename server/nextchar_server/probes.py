@@ -47,9 +47,8 @@ class HttpPort:
     def __init__(self, registry: CollectorRegistry, is_ready: Callable[[], bool]) -> None:
         """``is_ready`` tells whether the server takes new calls. It is called in the thread of this port."""
         self._answers = _Answers(registry, is_ready)
-        self._loop = uvloop.new_event_loop()
+        self._running: tuple[threading.Thread, asyncio.AbstractEventLoop] | None = None  # None until the port is open
         self._closing = asyncio.Event()
-        self._thread = threading.Thread(target=self._run, name="http", daemon=True)
         self._listeners: list[socket.socket] = []
         self._transports: dict[web.RequestHandler, asyncio.Transport] = {}  # the oldest first
         self._worked = 0.0  # processor time of the thread at the end of the last pause
@@ -57,18 +56,24 @@ class HttpPort:
     async def open(self, host: str, port: int) -> int:
         """Listens on all addresses of ``host`` and returns the port. Raises ``OSError``."""
         self._listeners = await _listen(host, port)
-        self._thread.start()
+        loop = uvloop.new_event_loop()
+        thread = threading.Thread(target=self._run, args=(loop,), name="http", daemon=True)
+        thread.start()
+        self._running = thread, loop
         number: int = self._listeners[0].getsockname()[1]
         return number
 
     async def close(self) -> None:
         """Closes all connections at once."""
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._closing.set)
-            await asyncio.to_thread(self._thread.join)
+        if self._running is None:
+            return
+        thread, loop = self._running
+        if thread.is_alive():
+            loop.call_soon_threadsafe(self._closing.set)
+            await asyncio.to_thread(thread.join)
 
-    def _run(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
             runner.run(self._serve())
 
     async def _serve(self) -> None:
@@ -145,10 +150,10 @@ async def _listen(host: str, port: int) -> list[socket.socket]:
 async def _readable(listener: socket.socket) -> None:
     """Waits until a connection can be accepted. (``sock_accept`` loses one that it accepted when it is cancelled.)"""
     loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(listener, lambda: ready.done() or ready.set_result(None))
+    ready = asyncio.Event()
+    loop.add_reader(listener, ready.set)
     try:
-        await ready
+        await ready.wait()
     finally:
         loop.remove_reader(listener)
 
