@@ -41,8 +41,11 @@ class RunningText:
         metrics: Metrics,
         pacer: Pacer,
         out: responses.StreamedText | responses.WholeText,
+        *,
+        arrived: float,
     ) -> None:
-        self._arrived = time.monotonic()
+        """``arrived`` is ``time.monotonic()`` when the request came."""
+        self._arrived = arrived
         self._last: float | None = None  # when the latest characters came
         self._model = model
         self._metrics = metrics

@@ -9,6 +9,7 @@ ends; ``Generate`` returns the events of ``GenerateStream``, joined.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext, suppress
 from typing import TypeVar
@@ -104,11 +105,12 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
         context: Context,
         make_out: Callable[[requests.Generation], _Out],
     ) -> _Out:
+        arrived = time.monotonic()  # before a long prompt waits for its turn to be read
         model = self._catalog.get(request.model)
         generation = await self._pacer.run(requests.generation(request, model.alphabet, model.limits))
         memory.current.get().grow(_footprint(generation, model, is_whole=isinstance(request, pb.GenerateRequest)))
         out = make_out(generation)
-        text = RunningText(generation, model, self._metrics, self._pacer, out)
+        text = RunningText(generation, model, self._metrics, self._pacer, out, arrived=arrived)
         with self._submitted(model, text.stream, context):
             await text.run()
         return out
