@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import unicodedata
 
 _JOINERS = "\u200c\u200d"  # invisible, and part of ordinary Persian and of emoji
 
@@ -47,7 +48,7 @@ def shell_path(path: os.PathLike[str] | str) -> str:
 
 
 def _shown(character: str) -> str:
-    if character.isprintable() or character in _JOINERS:
+    if character.isprintable() or character in _JOINERS or unicodedata.category(character) == "Zs":  # a space
         return character
     if "\udc80" <= character <= "\udcff":
         return f"\\x{ord(character) - 0xDC00:02x}"

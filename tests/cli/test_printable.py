@@ -20,6 +20,7 @@ ANY = st.text(st.characters(codec=None, exclude_categories=()))
     [
         ("plain.txt", "plain.txt"),
         ("한글 é 😀", "한글 é 😀"),
+        ("wide\u3000or\xa0fixed", "wide\u3000or\xa0fixed"),
         ("new\nline\ttab", "new\\nline\\ttab"),
         ("\x1b[31mred\x07\x7f", "\\x1b[31mred\\x07\\x7f"),
         ("\x9b31m", "\\x9b31m"),

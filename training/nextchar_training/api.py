@@ -80,7 +80,7 @@ def fit(
     """
     if sizes is not None and initial is not None:
         raise ValueError("the network keeps the sizes of the checkpoint to start from: leave sizes out")
-    sources = [str(source) for source in ([corpus] if isinstance(corpus, (str, PathLike)) else corpus)]
+    sources = _sources(corpus)
     start = None if initial is None else _checkpoint(initial)
     rules = rules or (Rules() if start is None else start.record.rules)
     folder = RunFolder(Path(out), overwrite=overwrite)
@@ -102,8 +102,10 @@ def fit(
     return runs.fit(job, folder, Workers())
 
 
-def resume(run: AnyPath) -> Checkpoint:
+def resume(run: AnyPath, *, corpus: AnyPath | Sequence[AnyPath] | None = None) -> Checkpoint:
     """Continues an interrupted run in this process, as if it had never stopped, and returns the best checkpoint.
+
+    ``corpus`` names its text if it was moved.
 
     Raises ``RunFolderError`` if the run is complete or was not trained in one process, ``CheckpointError`` if its
     snapshot is damaged, ``CorpusError`` if its corpus is no longer the same.
@@ -115,7 +117,8 @@ def resume(run: AnyPath) -> Checkpoint:
     if snapshot.processes > 1:
         raise RunFolderError(f"{folder.path}: has {snapshot.processes} processes; nextchar-train resume continues it")
     folder.check_writable()
-    dataset = prepare_again(snapshot, snapshot.alphabet, default_cache())
+    moved_to = [] if corpus is None else _sources(corpus)
+    dataset = prepare_again(snapshot, snapshot.alphabet, default_cache(), moved_to=moved_to)
     torch.set_num_threads(snapshot.threads)
     job = runs.Job(
         dataset=dataset,
@@ -196,6 +199,10 @@ def export_model(
         precision=precision,
         text=first_characters(documents, exporter.MAX_CHARACTERS),
     )
+
+
+def _sources(corpus: AnyPath | Sequence[AnyPath]) -> list[str]:
+    return [str(source) for source in ([corpus] if isinstance(corpus, (str, PathLike)) else corpus)]
 
 
 def _checkpoint(model: Checkpoint | AnyPath) -> Checkpoint:

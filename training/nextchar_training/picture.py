@@ -7,9 +7,11 @@ folder for its cache, which a training must not depend on.
 
 from __future__ import annotations
 
+import atexit
 import io
 import logging
 import os
+import shutil
 import tempfile
 import warnings
 from pathlib import Path
@@ -31,7 +33,9 @@ def new_figure(width: float, height: float) -> Figure:
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.ERROR)  # it warns of a home that can't be written, and of fonts
     if _FOLDER not in os.environ and os.path.expanduser("~") == "~":  # noqa: PTH111 - without a home, Path raises
-        os.environ[_FOLDER] = tempfile.mkdtemp(prefix="nextchar-")  # else the import fails
+        folder = tempfile.mkdtemp(prefix="nextchar-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        os.environ[_FOLDER] = folder  # else the import fails
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")

@@ -60,6 +60,12 @@ def test_terminal_shows_twenty_documents_that_are_lines() -> None:
     assert max(len(line) for line in last.splitlines()) <= 60
 
 
+def test_control_characters_of_a_sample_stay_out_of_the_terminal() -> None:
+    screen = shown([progress(100, 1.5)], "\x1b]0;title\x07 a\tb \u3000한글")
+    assert "\x1b]0;" not in screen
+    assert "\\x1b]0;title\\x07 a " in screen
+
+
 def test_expectation_is_refreshed_at_an_evaluation() -> None:
     faster = replace(progress(100, 1.375), seconds=25.0)
     last = shown([progress(10, None), progress(50, None), faster], "text")

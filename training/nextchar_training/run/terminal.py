@@ -22,6 +22,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from nextchar_cli.printable import printable
+
 from ..data.dataset import Dataset
 from ..data.summary import summarized
 from ..learning.trainer import Progress
@@ -140,7 +142,7 @@ class TerminalReporter:
         end = Text("")
         if self._sample is None:
             return Group(bar, figures, end)
-        lines = self._sample.splitlines()
+        lines = [printable(line.expandtabs(4)) for line in self._sample.splitlines()]
         columns = _columns(lines, self._console.width - 4) if self._lines else 1  # 4: of the frame
         sample = Table.grid(padding=(0, 2, 0, 0))
         for first in range(0, min(len(lines), columns * _SAMPLE_LINES), columns):
