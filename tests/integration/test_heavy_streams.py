@@ -1,7 +1,6 @@
 """Heavy work of a real server: which of it is paced, and how large a message becomes."""
 
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
@@ -10,6 +9,7 @@ from nextchar.v1 import generation_pb2 as pb
 from nextchar_server.engine.lane import MAX_STEPS
 from nextchar_server.engine.stream import OUTBOX_BYTES
 from nextchar_server.pacing import Pacer
+from nextchar_server.rpc import responses
 from tests.support.serving import Serve, Serving
 from tests.support.tiny_model import TinyModel
 from tests.support.waiting import until
@@ -23,9 +23,9 @@ class CountingPacer(Pacer):
 
     pieces = 0
 
-    def piece(self) -> AbstractAsyncContextManager[None]:
+    def piece(self, **options: Any) -> Any:
         self.pieces += 1
-        return super().piece()
+        return super().piece(**options)
 
 
 @pytest.fixture
@@ -75,3 +75,13 @@ async def test_a_message_with_alternatives_is_bounded_however_late_it_is_read(ti
         lengths = [len((await anext(events)).delta.text) for _ in range(20)]
         call.cancel()
     assert 0 < max(lengths) <= max(OUTBOX_BYTES // 168, MAX_STEPS)
+
+
+async def test_a_model_is_described_once_and_not_at_each_call(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(responses, "model")
+    one = await serving.stub.GetModel(pb.GetModelRequest())
+    every = await serving.stub.ListModels(pb.ListModelsRequest())
+    assert [one.model] == list(every.models)
+    assert one.model.is_default

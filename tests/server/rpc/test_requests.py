@@ -10,9 +10,10 @@ import pytest
 
 import nextchar.v1
 from nextchar.v1 import generation_pb2 as pb
+from nextchar_model.alphabet import Alphabet
 from nextchar_server.catalog import Limits
 from nextchar_server.rpc import requests, texts
-from nextchar_server.rpc.errors import NotServedError
+from nextchar_server.rpc.errors import InvalidArgumentError, NotServedError
 from tests.support.asking import ALPHABET, LIMITS, finished, generation, refusal, scoring
 
 NAN, INFINITY = float("nan"), float("inf")
@@ -206,3 +207,15 @@ def comment(field: str) -> str:
 )
 def test_the_comments_of_the_protocol_state_the_limits_of_the_server(field: str, said: str) -> None:
     assert said in comment(field)
+
+
+@pytest.mark.parametrize("stand_in", ["\ufffe", "\uffff"])
+def test_alternatives_of_an_alphabet_that_has_a_stand_in_are_refused(stand_in: str) -> None:
+    alphabet = Alphabet(("a", stand_in))
+    for kind in (pb.GenerateRequest, pb.GenerateStreamRequest):
+        request = kind(parameters=pb.GenerationParameters(top_logprobs=1))
+        with pytest.raises(InvalidArgumentError, match=r"parameters\.top_logprobs: .* U\+FFFE or U\+FFFF"):
+            finished(requests.generation(request, alphabet, LIMITS))
+    with pytest.raises(InvalidArgumentError, match=r"top_logprobs: .* U\+FFFE or U\+FFFF"):
+        finished(requests.scoring(pb.ScoreRequest(text="a", top_logprobs=1), alphabet, LIMITS))
+    finished(requests.scoring(pb.ScoreRequest(text="a"), alphabet, LIMITS))
