@@ -1,9 +1,9 @@
 """The HTTP port: metrics and the two probes, on a thread and an event loop of their own.
 
-Stands beside the gRPC port. A connection serves one request. New ones are accepted one after another, with pauses, so
-that callers wait in the operating system and not here.
+Stands beside the gRPC port. A connection serves one request. If there are too many, they wait in the operating system;
+scrapes wait for the next encoding of the metrics, which comes the later, the more work the last one made.
 
-Invariant: this thread takes at most a tenth of a core, and its encoding of metrics a thirtieth, however many ask; a
+Invariant: beyond a burst, this thread takes a tenth of a core at most, and for scrapes a thirtieth, however many ask; a
 connection lasts ``LIFETIME`` at most, and there are at most ``MAX_CONNECTIONS``.
 """
 
@@ -23,8 +23,6 @@ from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from .pacing import Pacer
-
 MAX_CONNECTIONS = 64
 """Most connections at once. One more closes the oldest one."""
 
@@ -35,8 +33,9 @@ _BACKLOG = 4096  # connections that wait in the operating system
 _SILENCE = 3  # seconds that one that says nothing waits there; only Linux holds it back so long
 _MAX_LINE = 4096  # bytes of the request's first line, and of a header
 _MAX_HEADERS = 64
-_PAUSE = 9  # pause after each connection, in processor times of this thread since the last pause
-_ENCODING_PAUSE = 29.0  # pause after each encoding, in its processor times
+_SHARE = 0.1  # of a core, for this thread
+_BURST = 0.1  # seconds of processor time that it may take at once
+_ENCODING_PAUSE = 29.0  # pause between two encodings, in processor times of this thread since the first one began
 _RETRY = 0.1  # seconds until the next try if a connection can't be accepted
 _OPEN_METRICS = "application/openmetrics-text"
 
@@ -51,7 +50,6 @@ class HttpPort:
         self._closing = asyncio.Event()
         self._listeners: list[socket.socket] = []
         self._transports: dict[web.RequestHandler, asyncio.Transport] = {}  # the oldest first
-        self._worked = 0.0  # processor time of the thread at the end of the last pause
 
     async def open(self, host: str, port: int) -> int:
         """Listens on all addresses of ``host`` and returns the port. Raises ``OSError``."""
@@ -98,7 +96,12 @@ class HttpPort:
 
     async def _accept(self, listener: socket.socket, server: web.Server) -> None:
         loop = asyncio.get_running_loop()
+        left, seen, worked = _BURST, loop.time(), time.thread_time()
         while True:
+            left = min(_BURST, left + _SHARE * (loop.time() - seen)) + worked - time.thread_time()
+            seen, worked = loop.time(), time.thread_time()
+            if left < 0:
+                await asyncio.sleep(-left / _SHARE)
             try:
                 await _readable(listener)
                 connection, _ = listener.accept()
@@ -115,8 +118,6 @@ class HttpPort:
             if len(self._transports) >= MAX_CONNECTIONS:
                 next(iter(self._transports.values())).abort()
             self._transports[handler] = transport
-            used, self._worked = time.thread_time() - self._worked, time.thread_time()
-            await asyncio.sleep(_PAUSE * used)
 
 
 async def _listen(host: str, port: int) -> list[socket.socket]:
@@ -174,7 +175,9 @@ class _Answers:
     def __init__(self, registry: CollectorRegistry, is_ready: Callable[[], bool]) -> None:
         self._registry = registry
         self._is_ready = is_ready
-        self._pacer = Pacer(pause=_ENCODING_PAUSE)
+        self._turn = asyncio.Lock()
+        self._encoded_at = 0.0  # loop time of the last encoding
+        self._worked = 0.0  # processor time of the thread when it began
         self._next: dict[str, asyncio.Task[bytes]] = {}  # encodings that haven't begun, by content type
 
     async def answer(self, request: web.BaseRequest) -> web.Response:
@@ -207,8 +210,12 @@ class _Answers:
         return web.Response(body=body, headers={"Content-Type": content_type})
 
     async def _encoded(self, encode: Callable[[CollectorRegistry], bytes], content_type: str) -> bytes:
-        async with self._pacer.piece():
+        loop = asyncio.get_running_loop()
+        async with self._turn:
+            used = time.thread_time() - self._worked  # by the last encoding, and by all requests since
+            await asyncio.sleep(self._encoded_at + _ENCODING_PAUSE * used - loop.time())
             del self._next[content_type]
+            self._worked, self._encoded_at = time.thread_time(), loop.time()
             return encode(self._registry)
 
 
