@@ -29,7 +29,8 @@ CODE_POINTS = 4
 BYTES = 9
 """Most bytes of UTF-8 that a character takes in any form: those of U+0CCB or of a Hangul syllable, decomposed."""
 
-_PIECE = 4096  # code points that are composed in a step: 1 ms for the slowest
+_LIGHT = 1024  # code points of a text that is read at once
+_PIECE = 4096  # code points that are composed in a step: 2 ms for the slowest
 _KEYS = 256  # keys of a bias that are read in a step
 _MAX_JOINED = 64  # code points in a row that join the one before; texts for people have no run of half that length
 _INITIAL_JAMO = range(0x1100, 0x1113)
@@ -42,23 +43,26 @@ def composed(text: str, field: str, most: int) -> Steps[str | None]:
     Raises ``InvalidArgumentError`` for a run of more than 30 combining marks, which is no text for people (UAX #15,
     Stream-Safe Text Format).
     """
-    if len(text) <= CODE_POINTS * most:
-        pieces: list[str] = []
-        characters = 0
-        for piece in [text] if text.isascii() else _pieces(text, field):
-            if pieces:
-                yield
-            pieces.append(normalize(piece))
-            characters += len(pieces[-1])
-            if characters > most:
-                return None
-        return "".join(pieces)
-    return None
+    if len(text) > CODE_POINTS * most:
+        return None
+    if text.isascii() or len(text) <= MAX_MARKS:  # has no long run of marks
+        text = unicodedata.normalize("NFC", text)
+        return text if len(text) <= most else None
+    pieces: list[str] = []
+    characters = 0
+    for piece in _pieces(text, field):
+        if len(text) > _LIGHT:
+            yield
+        pieces.append(normalize(piece))
+        characters += len(pieces[-1])
+        if characters > most:
+            return None
+    return "".join(pieces)
 
 
 def spelled(text: str, field: str, alphabet: Alphabet, unknown: Unknown, replacement: str) -> Steps[Spelling]:
     """Returns ``text``, which is composed, with its ids. Raises ``InvalidArgumentError``."""
-    if len(text) > _PIECE:
+    if len(text) > _LIGHT:
         yield
     try:
         spelling = alphabet.spell(text, unknown=unknown, replacement=replacement)
