@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Ge, Le, Lt
 from cyclopts import Parameter
+from pydantic import AllowInfNan
 from pydantic.dataclasses import dataclass
 
 from nextchar_cli.command_line import utf8
@@ -35,7 +36,7 @@ class Writing:
     """Texts to write; each has the next seed. By default 20 if the model learned from lines, else 1."""
     seed: Annotated[int, Ge(0), Lt(2**64)] = 1
     """Seed of the random numbers. From the same model file and seed, a server writes the same text."""
-    temperature: Annotated[float, Ge(0), Le(100)] = 1.0
+    temperature: Annotated[float, Ge(0), Le(100), AllowInfNan(False)] = 1.0
     """Randomness; 0 always takes the likeliest character."""
 
 
