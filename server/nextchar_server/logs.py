@@ -10,6 +10,7 @@ in length.
 from __future__ import annotations
 
 import faulthandler
+import io
 import logging
 import math
 import sys
@@ -36,8 +37,8 @@ _log = structlog.get_logger()
 def configure(level: str) -> None:
     """Sends the logs of structlog at ``level`` or above, and the libraries' at warning or above, to standard error.
 
-    Call it once per process. After it, nothing in Python writes to standard error directly. A crash of the interpreter
-    still does, and so does C code: those are last words, which must not wait in a queue.
+    Call it once per process. After it, nothing in Python writes to standard error directly, not even ``print``. A crash
+    of the interpreter still does, and so does C code: those are last words, which must not wait in a queue.
     """
     global _writer
     _writer = LineWriter(_STANDARD_ERROR)
@@ -59,6 +60,7 @@ def configure(level: str) -> None:
     sys.excepthook = _log_exception
     threading.excepthook = _log_thread_exception
     sys.unraisablehook = _log_unraisable
+    sys.stderr = _Printed(_writer)
     faulthandler.enable(_STANDARD_ERROR)
 
 
@@ -91,6 +93,28 @@ class _Output:
         self._put(event)
 
     info = warning = error = critical = debug
+
+
+class _Printed(io.TextIOBase):
+    """Standard error of Python code that prints: each line is an event, and nobody waits."""
+
+    def __init__(self, writer: LineWriter) -> None:
+        self._writer = writer
+        self._rest = ""  # of a line that hasn't ended
+        self._writing = threading.RLock()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        with self._writing:
+            *lines, self._rest = (self._rest + text).split("\n")
+            if len(self._rest) > MAX_TEXT:
+                lines, self._rest = [*lines, self._rest], ""
+        for line in filter(None, lines):
+            event: Event = {"event": line, "logger": "stderr", "level": "warning", "timestamp": time.time()}
+            self._writer.put(dict(_bounded(None, "", event)))
+        return len(text)
 
 
 class _LibraryHandler(logging.Handler):

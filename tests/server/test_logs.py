@@ -90,6 +90,12 @@ def test_a_library_whose_arguments_do_not_fit_its_message_is_logged() -> None:
     assert event["event"] == "%d bytes"
 
 
+def test_a_text_printed_to_standard_error_is_a_line_of_the_log() -> None:
+    lines = logged("print('a', 'b\\n\\nc', file=sys.stderr); sys.stderr.write('d' * 10**5); sys.stderr.flush()")
+    assert [line["event"] for line in lines[:2]] == ["a b", "c"]
+    assert [(line["logger"], line["event"][0]) for line in lines[2:]] == [("stderr", "d")]
+
+
 def test_a_warning_of_python_is_a_line() -> None:
     (event,) = logged("warnings.warn('old', UserWarning)")
     assert "UserWarning: old" in event["event"]
