@@ -42,7 +42,7 @@ def resume(
     texts = Texts(corpus, cache)
     if folder.stopped.exists():
         if options.given(budget) or machine is not None:
-            raise UsageError(f"{run} was interrupted: resume it first, without other options than --corpus and --cache")
+            raise UsageError(f"{run} was interrupted: resume it first, without other options than --cache and --corpus")
         return _continue(folder, texts)
     if not folder.last.exists():
         raise RunFolderError(f"{run}: holds no run to resume ({folder.stopped.name} or {folder.last.name})")
