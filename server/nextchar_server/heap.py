@@ -1,7 +1,7 @@
 """The heap: gives memory that calls no longer hold back to the operating system.
 
-glibc keeps what a program frees for its next use. After a burst of calls that would be most of the budget, for as long
-as the process lives, and another program, or the limit of a container, would count it as in use.
+glibc keeps freed memory for the program's next use. After a burst of calls that would be most of the budget, for as
+long as the process lives, and another program, or the limit of a container, would count it as in use.
 
 Invariant: at most one trim per ``PAUSE``, in a thread of its own.
 """

@@ -3,8 +3,8 @@
 A call holds a part of the budget from its message on. Before it makes the server keep more (a prompt, an outbox, an
 answer), its part grows, or the call is refused; the part is given back when nothing of the call is left.
 
-Invariant: all calls together hold at most the budget, and a connection never gets more than ``SHARE`` times what
-remains. So one connection alone has up to 3/4 of the budget, n connections that want all have 3 / (3n + 1) each, and
+Invariant: all calls together hold at most the budget, and a connection never gets more than ``SHARE`` times the
+rest. So one connection alone has up to 3/4 of the budget, n connections that want all have 3 / (3n + 1) each, and
 whoever comes next finds room. The rule is that of shared buffers of network switches: A. K. Choudhury, E. L. Hahne,
 "Dynamic Queue Length Thresholds for Shared-Memory Packet Switches", IEEE/ACM Transactions on Networking 6 (2), 1998.
 """
@@ -14,11 +14,11 @@ from __future__ import annotations
 from contextvars import ContextVar
 
 SHARE = 3
-"""How many times what remains of the budget a connection may hold. More leaves less to those who come next."""
+"""How many times the rest of the budget a connection may hold. More leaves less to those who come next."""
 
 
 class MemoryFullError(Exception):
-    """The budget has no room for what a call needs."""
+    """The budget has no room for a call."""
 
     def __init__(self, size: int, used: int, budget: int) -> None:
         """``size`` more bytes were wanted; ``used`` of ``budget`` bytes are held."""
@@ -39,7 +39,7 @@ class Budget:
         self._held: dict[str, int] = {}  # by connection; those that hold nothing are absent
 
     def hold(self, connection: str, size: int) -> Holding:
-        """Gives ``size`` bytes to a call of ``connection``. Raises ``MemoryFullError``."""
+        """Takes ``size`` bytes for a call of ``connection``. Raises ``MemoryFullError``."""
         holding = Holding(self, connection)
         holding.grow(size)
         return holding
@@ -78,14 +78,14 @@ class Holding:
             self.grow(size - self._size)
 
     def release(self) -> None:
-        """Gives everything back."""
+        """Returns everything to the budget."""
         if self._size:
             self._budget._give_back(self.connection, self._size)
             self._size = 0
 
 
 current: ContextVar[Holding] = ContextVar("holding")
-"""What the call that is being handled holds."""
+"""The part of the budget of the call that is being handled."""
 
 
 def _mebibytes(size: int) -> str:

@@ -1,4 +1,4 @@
-"""The memory budget: what calls hold, and how connections share it."""
+"""The memory budget: counted for each call, and shared by connections."""
 
 from contextlib import suppress
 

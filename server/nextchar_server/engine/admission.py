@@ -43,7 +43,7 @@ class StalledError(Exception):
 
 
 class Admission:
-    """The queue in front of the lanes of one model. Thread-safe, but for what its methods say."""
+    """The queue in front of the lanes of one model. Thread-safe, except the methods that belong to the event loop."""
 
     def __init__(
         self,

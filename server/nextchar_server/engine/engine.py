@@ -114,7 +114,7 @@ class Engine:
             lane.join()
 
     def _break_off(self, stream: Stream, error: Exception) -> None:
-        """Ends a stream that lost its place, and what it is delivering."""
+        """Ends a stream that lost its place, and the message on its way."""
         stream.break_off(error)
         wake([stream])
         if isinstance(error, StalledError) and (task := self._messages.get(stream)) is not None:

@@ -1,10 +1,10 @@
 """The calls that the server holds: their part of the memory budget, and an end for those that nobody reads to the end.
 
-Surrounds the handling of each call, inside the interceptor. When a handler has returned, gRPC still has to send what it
-returned: an answer, the last message of a stream, a status. A caller that reads nothing would keep that, and the call,
-for as long as its connection lives.
+Surrounds the handling of each call, inside the interceptor. When a handler has returned, gRPC still has to send its
+last words: an answer, the last message of a stream, a status. A caller that reads nothing would keep that, and the
+call, for as long as its connection lives.
 
-Invariant: a call holds memory from its start until nothing of it is left; what is left of a call after its handler is
+Invariant: a call holds memory from its start until nothing of it is left; the rest of a call, after its handler, is
 gone after the stall time-out at the latest, sent or not.
 """
 
@@ -45,7 +45,7 @@ class Calls:
     def handling(self, connection: str) -> Iterator[None]:
         """Surrounds the handling of a call of ``connection``, in gRPC's task for it.
 
-        ``memory.current`` is what the call holds. Raises ``MemoryFullError`` if there is no memory for it.
+        ``memory.current`` is the memory of the call. Raises ``MemoryFullError`` if there is no memory for it.
         """
         task = asyncio.current_task()
         assert task is not None
@@ -84,7 +84,7 @@ class Calls:
     def reset(self, task: _Task | None = None) -> None:
         """Ends a call without a status, by default the one that is being handled, whose handler has to end too.
 
-        Its caller gets CANCELLED, and gRPC forgets what it was sending. gRPC has no method for that. It resets a call
+        Its caller gets CANCELLED, and gRPC forgets the rest. gRPC has no method for that. It resets a call
         when nobody refers to it any more, and those who do are two tasks: that of the handler, and the one that made
         it and waits until the caller leaves.
         """
