@@ -38,7 +38,7 @@ async def alternatives(callers: int, port: int, _: int) -> None:
         serving = asyncio.create_task(connection.serve())
         while not serving.done():
             connection.call(_SERVICE + "GenerateStream", message)
-            await asyncio.wait([serving, asyncio.create_task(connection.ended())], return_when="FIRST_COMPLETED")
+            await connection.ended()
 
     await _all(callers, read)
 

@@ -5,6 +5,7 @@ The server runs on one core. The ordinary callers, the others (``attacks``) and 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,12 +22,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from benchmarks.report import Claim, claims, table
 from benchmarks.servers import LOAD_CORE, Load, Server, free_port, served
+from nextchar_client import AsyncClient, Finished, FinishReason, NextcharError
 
 TITLE = "Protections"
 _STREAMS = 64
 _CHARACTERS = 400
 _SECONDS = 3.0
 _DRAIN = 10.0
+_DRAINED_CHARACTERS = 1000  # of each stream that runs at SIGTERM
 _MIB = 2**20
 
 
@@ -207,13 +210,31 @@ def _stop(folder: Path, case: _Case) -> _Stop:
         served(folder, "--http-port", str(http_port), "--lanes", "1", *drain) as server,
         _attacked(case, server, http_port),
     ):
-        load = Load(server, streams=_STREAMS, requests=_STREAMS, max_characters=1000)
-        time.sleep(1.5)  # the streams run
-        seconds, code = server.terminate(_DRAIN + 30)
-        report = load.report(may_fail=True)
-    row = _Stop(case, seconds, code, report["completed"])
+        row = asyncio.run(_terminated(case, server))
     print(row, flush=True)
     return row
+
+
+async def _terminated(case: _Case, server: Server) -> _Stop:
+    async with AsyncClient(f"127.0.0.1:{server.port}") as client:
+        running = [asyncio.Event() for _ in range(_STREAMS)]
+        streams = [asyncio.create_task(_is_whole(client, begun)) for begun in running]
+        async with asyncio.timeout(_DRAIN):
+            for begun in running:
+                await begun.wait()
+        seconds, code = await asyncio.to_thread(server.terminate, _DRAIN + 30)
+        return _Stop(case, seconds, code, sum(await asyncio.gather(*streams)))
+
+
+async def _is_whole(client: AsyncClient, begun: asyncio.Event) -> bool:
+    """Reads one stream, and returns whether it came out whole. Sets ``begun`` at its first characters, or its end."""
+    reason = None
+    with suppress(NextcharError):
+        async for event in client.stream("ROMEO:", max_characters=_DRAINED_CHARACTERS):
+            begun.set()
+            reason = event.finish_reason if isinstance(event, Finished) else None
+    begun.set()
+    return reason is FinishReason.MAX_CHARACTERS
 
 
 def _claims(rows: list[_Beside], stops: list[_Stop]) -> list[Claim]:

@@ -67,7 +67,7 @@ class Connection:
         await self._writer.drain()
 
     async def ended(self) -> None:
-        """Waits until one more call has ended. ``serve`` has to run meanwhile."""
+        """Waits until one more call has ended, or the server has hung up. ``serve`` has to run meanwhile."""
         await self._ended.acquire()
 
     async def serve(self) -> None:
@@ -78,12 +78,14 @@ class Connection:
                 length, kind, flags = int.from_bytes(head[:3]), head[3], head[4]
                 payload = await self._reader.readexactly(length)
             except (asyncio.IncompleteReadError, OSError):
+                self._ended.release()
                 return
             if kind in (_SETTINGS, _PING) and not flags & _ACKNOWLEDGEMENT:
                 self._writer.write(_frame(kind, _ACKNOWLEDGEMENT, 0, payload if kind == _PING else b""))
             if kind == _RESET or (kind == _HEADERS and flags & _END_STREAM):
                 self._ended.release()
             if kind == _GOAWAY:
+                self._ended.release()
                 return
 
     def close(self) -> None:
