@@ -9,17 +9,13 @@ import asyncio
 import os
 import subprocess
 import sys
-import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-
+from benchmarks.probes import Probe, held
 from benchmarks.report import Claim, claims, table
 from benchmarks.servers import LOAD_CORE, Load, Server, free_port, served
 from nextchar_client import AsyncClient, Finished, FinishReason, NextcharError
@@ -107,11 +103,11 @@ def _beside(folder: Path, case: _Case) -> _Beside:
         before, _ = _ordinary(server)
         memory = server.memory
         server.forget_peak()
-        with _attacked(case, server, http_port), _Probe(server.port) as probe:
+        with _attacked(case, server, http_port), Probe(server.port) as probe:
             beside, failed = _ordinary(server)
         peak = server.peak_memory
         ended = time.perf_counter()
-        while _held(http_port) and time.perf_counter() < ended + 30:
+        while held(http_port) and time.perf_counter() < ended + 30:
             time.sleep(0.05)
         seconds = time.perf_counter() - ended
         after, _ = _ordinary(server)
@@ -143,52 +139,6 @@ def _attacked(case: _Case, server: Server, http_port: int) -> Iterator[None]:
     finally:
         process.kill()
         process.wait()
-
-
-class _Probe:
-    """Asks for the server's health again and again, and keeps how long each answer took."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._seconds: list[float] = []
-        self._ends = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> _Probe:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ends.set()
-        self._thread.join()
-
-    @property
-    def percentile(self) -> float:
-        """99th percentile of the seconds, by nearest rank."""
-        return sorted(self._seconds)[-(-len(self._seconds) * 99 // 100) - 1]
-
-    def _run(self) -> None:
-        with grpc.insecure_channel(f"127.0.0.1:{self._port}") as channel:
-            check = health_pb2_grpc.HealthStub(channel).Check
-            while not self._ends.wait(0.01):
-                started = time.perf_counter()
-                try:
-                    check(health_pb2.HealthCheckRequest(), timeout=30, wait_for_ready=True)
-                except grpc.RpcError:
-                    self._seconds.append(float("inf"))
-                else:
-                    self._seconds.append(time.perf_counter() - started)
-
-
-def _held(http_port: int) -> float:
-    """Returns the sum of the gauges of streams and of memory that callers make the server hold."""
-    names = ("nextchar_active_streams", "nextchar_paused_streams", "nextchar_waiting_requests", "nextchar_memory_bytes")
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        text: str = direct.open(f"http://127.0.0.1:{http_port}/metrics", timeout=10).read().decode()
-    except OSError:  # still shut out
-        return 1
-    return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(names))
 
 
 @dataclass(frozen=True)
