@@ -177,7 +177,7 @@ def test_characters_that_a_model_cannot_spell_are_named_with_the_option_that_lea
     arguments = [argument.format(run=run, text=text, out=tmp_path) for argument in arguments]
     message = error_of(arguments, capsys)
     assert "text.txt" in message
-    assert "'é' (U+00E9) at offset 9 is not in the model's alphabet; --unknown skip leaves such characters" in message
+    assert "'é' (U+00E9) at offset 9 is not in the model's alphabet; --unknown-characters skip leaves" in message
     assert main([*arguments, "--unknown=skip"]) == 0
 
 

@@ -66,7 +66,7 @@ VERBS = ["fit", "resume", "export", "evaluate", "sample", "compare", "gates", "g
         ("compare", "RUNS is required"),
         ("compare r --out nowhere/x.png", "--out: there is no folder nowhere"),
         (f"gates r a --out x --characters {2**63}", "it must be at most 20000"),
-        ("export r --out m.onnx --unknown skip", "--unknown goes with --text"),
+        ("export r --out m.onnx --unknown skip", "--unknown-characters goes with --text"),
         ("gates r a --out x --unit -1", "--unit: '-1' is invalid; it must be at least 0"),
         ("gradients a --out x --epochs 1 --cell elman", "--cell: 'elman' is invalid; it must be rnn or gru or lstm"),
         ("gradients a --out x", "--minutes or --epochs is required"),

@@ -24,7 +24,7 @@ class Evaluated:
     characters: Annotated[int, Ge(1)] = 2**17
     """Evaluate this many characters at most, from the beginning."""
     unknown: Annotated[
-        Literal["error", "skip", "replace"] | None, Parameter(name=["--unknown", "--unknown-characters"])
+        Literal["error", "skip", "replace"] | None, Parameter(name=["--unknown-characters", "--unknown"])
     ] = None
     """How to treat characters outside the model's alphabet; by default, like those that were rare in training."""
 

@@ -25,7 +25,7 @@ def export(
     """Turns a checkpoint into a model file."""
     check_file(out)
     if unknown is not None and text is None:
-        raise UsageError("--unknown goes with --text")
+        raise UsageError("--unknown-characters goes with --text")
     from ..data.split import EVALUATED_CHARACTERS
     from ..export.exporter import MAX_CHARACTERS
     from ..export.exporter import export as export_network

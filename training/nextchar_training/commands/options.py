@@ -224,7 +224,11 @@ TextOption = Annotated[
 
 UnknownOption = Annotated[
     Literal["error", "skip"],
-    Parameter(help="How to treat characters of that text outside the model's alphabet.", group=CORPUS_GROUP),
+    Parameter(
+        name=["--unknown-characters", "--unknown"],
+        help="How to treat characters of that text outside the model's alphabet.",
+        group=CORPUS_GROUP,
+    ),
 ]
 
 Model = Annotated[

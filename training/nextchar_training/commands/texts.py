@@ -19,7 +19,7 @@ from ..data.sources import find_corpus
 from ..run.checkpoint import Checkpoint
 from ..run.terminal import preparing
 
-SKIPPING = "; --unknown skip leaves such characters out"
+SKIPPING = "; --unknown-characters skip leaves such characters out"
 """The remedy for a character that a model can't spell."""
 
 
