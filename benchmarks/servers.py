@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -145,12 +144,11 @@ class Load:
         options = [str(text) for name, value in flags.items() for text in (f"--{name.replace('_', '-')}", value)]
         command = ["-m", "nextchar_client", "bench", "--json", "--endpoint", f"127.0.0.1:{server.port}", *options]
         self._process = subprocess.Popen(
-            ["taskset", "-c", str(core), sys.executable, *command],
+            # A shell without job control hides SIGINT from a command that it runs in the background.
+            ["env", "--default-signal=INT", "taskset", "-c", str(core), sys.executable, *command],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            # A shell without job control hides SIGINT from a command that it runs in the background.
-            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
 
     def report(self, patience: float = _PATIENCE, *, may_fail: bool = False) -> dict[str, Any]:
