@@ -53,7 +53,7 @@ types: $(STAMP) ## Check the types, strictly
 	$(BIN)/mypy
 
 test: $(STAMP) ## Run all tests with coverage (10 to 15 minutes on two cores)
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE)
 
 test-fast: $(STAMP) ## Run the fast tests of the packages (under a minute)
 	$(BIN)/python -m pytest -m "not slow" tests/cli tests/client tests/model tests/server tests/training
