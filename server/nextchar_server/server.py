@@ -187,7 +187,7 @@ class Server:
         most_bytes = requests.most_bytes(self._limits, symbols)
         incoming = Incoming(pacer, requests.most_fields(symbols), most_bytes)
         calls = Calls(self._budget, stall_timeout=self._config.stall_timeout)
-        resets = Resets(self._budget, self._metrics.rejected)
+        resets = Resets(self._metrics.rejected)
         interceptor = CallInterceptor(self._metrics, incoming, calls, resets)
         grpc_server = make_server(interceptor, resets, max_request=most_bytes)
         generation_pb2_grpc.add_GenerationServiceServicer_to_server(service, grpc_server)  # type: ignore[no-untyped-call]

@@ -28,8 +28,8 @@ _log = structlog.get_logger()
 Refuse = Callable[[Any], Awaitable[None]]
 """Handles the call of a context."""
 
-Shuns = Callable[[str, Any], bool]
-"""Tells of a connection and a call whether the call must not be handled."""
+Shuns = Callable[[str], bool]
+"""Tells of a connection whether its next call must be dropped."""
 
 
 def make_core(
@@ -37,7 +37,7 @@ def make_core(
 ) -> grpc.aio.Server:
     """Returns a gRPC server that lets ``refuse`` handle the calls of all methods that it doesn't have.
 
-    It drops the calls that ``shuns`` names, before they cost more than that.
+    It drops the calls of connections that ``shuns`` names, before they cost more than that.
     """
 
     class Core(cygrpc.AioServer):  # type: ignore[misc]
@@ -89,7 +89,7 @@ class _Lines:
 
 def _is_shunned(state: Any, shuns: Shuns) -> bool:
     try:
-        return shuns(_context(state).peer(), state)
+        return shuns(_context(state).peer())
     except Exception:  # here, it would end the server
         _log.exception("shun_failed")
         return False
