@@ -41,6 +41,8 @@ def _options(connections: int, max_request: int) -> list[tuple[str, int]]:
     return [
         ("grpc.so_reuseport", 0),  # a port in use is an error
         ("grpc.max_receive_message_length", max_request),
+        # Only the identity: a few KiB that unpack to many MiB would take more time than the largest plain message.
+        ("grpc.compression_enabled_algorithms_bitset", 1),
         ("grpc.max_metadata_size", 8 * 1024),
         ("grpc.absolute_max_metadata_size", 16 * 1024),
         # Calls of one method that the event loop has not seen yet. gRPC ends more of them as CANCELLED, which no metric

@@ -182,10 +182,12 @@ async def test_a_message_above_the_limit_is_refused_and_counted(serving: Serving
     assert rejected(serving, "unreadable_message") == 1
 
 
-async def test_a_message_is_as_large_as_it_is_unpacked(serving: Serving) -> None:
-    error = await sent(serving, METHODS["Generate"], bytes(2**22), compression=grpc.Compression.Gzip)
-    assert error.code() is Status.RESOURCE_EXHAUSTED
-    await until(lambda: rejected(serving, "unreadable_message") == 1)
+async def test_a_compressed_message_is_refused_before_it_is_unpacked(serving: Serving) -> None:
+    call: Any = serving.channel.unary_unary(METHODS["Generate"])
+    error = await failure(call(bytes(2**22), compression=grpc.Compression.Gzip))
+    assert error.code() is Status.UNIMPLEMENTED
+    assert error.details() == "Compression algorithm 'gzip' is disabled."
+    await until(lambda: counted(serving, Status.CANCELLED, "Generate") == 1)
 
 
 async def test_calls_that_are_over_before_they_are_seen_leave_no_traceback(

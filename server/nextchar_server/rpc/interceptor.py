@@ -108,7 +108,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if handler.request_streaming:
             answer: Any = handler.stream_stream  # only reflection has it, whose handler is a generator
 
-            async def handled(_: object, context: Context) -> Any:
+            async def handle_call(context: Context) -> Any:
                 messages = incoming.messages(context, deserialize)
                 async with call.handled(context), aclosing(messages), aclosing(answer(messages, context)) as responses:
                     async for response in responses:
@@ -119,12 +119,22 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
             # A streaming handler writes to its context instead of yielding, so that a cancelled call ends at once and
             # not when a generator is collected.
-            async def handled(_: object, context: Context) -> Any:
+            async def handle_call(context: Context) -> Any:
                 async with call.handled(context):
                     data = await incoming.received(context)
                     if data is None:
                         raise NoMessageError("the call ended without a request message")
                     return await handle(await incoming.parsed(data, deserialize), context)
+
+        async def handled(_: object, context: Context) -> Any:
+            try:
+                return await handle_call(context)
+            except grpc.aio.AbortError as error:
+                # gRPC keeps the error with the call, and the frames of its traceback keep the call and the message: all
+                # of them would wait for the garbage collector.
+                raise error.with_traceback(None) from None
+            finally:
+                del context
 
         wrap: Any = (
             grpc.stream_stream_rpc_method_handler
@@ -177,6 +187,7 @@ class _Call:
         except Exception as error:
             refusal = self._refusal(error, context)
             if refusal is not None:
+                error.__traceback__ = None  # its frames refer to it, and to the message
                 code, reason = refusal.code, refusal.reason
                 try:
                     await _abort(context, identifier, refusal)
