@@ -17,6 +17,13 @@ SHARE = 3
 """How many times the rest of the budget a connection may hold. More leaves less to those who come next."""
 
 
+LARGE = 512 * 2**10
+"""Bytes from which a call is large. A stream of text is smaller, whatever it asks for."""
+
+LARGE_SHARE = 3 / 4
+"""Part of the budget that large calls may fill, so that streams find room beside any number of them."""
+
+
 class MemoryFullError(Exception):
     """The budget has no room for a call."""
 
@@ -44,9 +51,10 @@ class Budget:
         holding.grow(size)
         return holding
 
-    def _take(self, connection: str, size: int) -> None:
+    def _take(self, connection: str, size: int, *, is_large: bool) -> None:
         held = self._held.get(connection, 0) + size
-        if held > SHARE * (self.size - self.used - size):
+        rest = self.size - self.used - size
+        if held > SHARE * rest or (is_large and rest < (1 - LARGE_SHARE) * self.size):
             raise MemoryFullError(size, self.used, self.size)
         self._held[connection] = held
         self.used += size
@@ -69,7 +77,7 @@ class Holding:
 
     def grow(self, size: int) -> None:
         """Takes ``size`` more bytes. Raises ``MemoryFullError``, and then holds as much as before."""
-        self._budget._take(self.connection, size)
+        self._budget._take(self.connection, size, is_large=self._size + size > LARGE)
         self._size += size
 
     def require(self, size: int) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nextchar_server.memory import SHARE, Budget, Holding, MemoryFullError
+from nextchar_server.memory import LARGE, SHARE, Budget, Holding, MemoryFullError
 
 
 def test_what_calls_hold_is_counted_until_they_give_it_back() -> None:
@@ -53,6 +53,16 @@ def test_a_connection_that_takes_all_it_can_leaves_room_for_the_next_ones() -> N
                 budget.hold(connection, 1)
     assert budget.used < budget.size
     budget.hold("f", 1)
+
+
+def test_large_calls_leave_a_quarter_of_the_budget_to_others() -> None:
+    budget = Budget(100 * LARGE)
+    for connection in map(str, range(1000)):
+        with suppress(MemoryFullError):
+            budget.hold(connection, 2 * LARGE)
+    assert 70 * LARGE < budget.used <= 75 * LARGE
+    for _ in range(18):
+        budget.hold("small", LARGE)
 
 
 def test_a_refused_call_holds_what_it_held_before() -> None:
