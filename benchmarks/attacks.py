@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import logging
 import os
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
@@ -209,6 +210,7 @@ async def _all(callers: int, caller: Callable[[], Awaitable[None]]) -> None:
 def main() -> None:
     """Runs the attack that the command line names."""
     name, callers, port, http_port = sys.argv[1:]
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of each message to a server that hung up
     os.nice(10)  # the ordinary callers share its core, and must not wait for it
     asyncio.run(ATTACKS[name](int(callers), int(port), int(http_port)))
 

@@ -95,8 +95,8 @@ async def test_the_outbox_of_a_slow_reader_is_bounded(tiny: TinyModel, serve: Se
         await anext(aiter(slow))
         await until(lambda: serving.engine.admission.paused == 1)
         (stream,) = serving.engine._streams
-        # One turn adds more than that, depending on the speed of the machine.
-        assert OUTBOX_IDS <= sum(len(chunk.ids) for chunk in stream._outbox) <= 3 * OUTBOX_IDS
+        # The row leaves when the outbox is full or the reader is late; one turn may add to that.
+        assert 0 < sum(len(chunk.ids) for chunk in stream._outbox) <= 3 * OUTBOX_IDS
         slow.cancel()
         await until(lambda: serving.engine.admission.paused == 0)
 
