@@ -28,7 +28,7 @@ HEAVY_BYTES = 16 * 1024
 
 _PACKAGE = "nextchar.v1"  # of the requests that carry texts; those of health and reflection carry names
 
-_RECEIVING = 2e-9
+_RECEIVING = 5e-9
 """Seconds of a processor that gRPC takes to receive a byte, in its own thread and then on the event loop."""
 
 MESSAGE_PATIENCE = 20.0
