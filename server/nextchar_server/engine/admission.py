@@ -200,8 +200,14 @@ class Admission:
     def end_message(self, stream: Stream) -> None:
         """Notes that the reader took the message. Runs on the event loop."""
         stream.unread_since = None
-        if (caller := self._streams.get(stream)) is not None:
-            caller.unread.pop(stream, None)
+        if (caller := self._streams.get(stream)) is None:
+            return
+        caller.unread.pop(stream, None)
+        if stream in caller.untried:
+            with self._condition:
+                caller.untried.remove(stream)
+                caller.tried += 1
+                self._want_row(stream.caller, caller)
 
     def push_stalled(self, seconds: float) -> None:
         """Ends the streams whose reader has taken nothing for ``seconds``. Runs on the event loop."""
@@ -256,7 +262,10 @@ class Admission:
         elif stream in caller.returning:
             del caller.returning[stream]
             self._returning -= 1
-        if not (caller.waiting or caller.returning):
+        caller.untried.discard(stream)
+        if caller.ready:
+            self._want_row(stream.caller, caller)
+        else:
             self._ready.pop(stream.caller, None)
         if not caller.held:
             del self._callers[stream.caller]
@@ -270,9 +279,9 @@ class Admission:
         self._want_row(stream.caller, caller)
 
     def _want_row(self, name: str, caller: Caller) -> None:
-        if name not in self._ready:
-            self._ready[name] = caller
-        self._condition.notify_all()
+        if caller.ready:
+            self._ready.setdefault(name, caller)
+            self._condition.notify_all()
 
     def _next(self) -> Stream:
         """Removes and returns the next stream of the caller whose turn it is."""
@@ -283,6 +292,8 @@ class Admission:
         else:
             stream, _ = caller.waiting.popitem(last=False)
             self._waiting -= 1
-        if caller.returning or caller.waiting:
+            if stream.count:
+                caller.untried.add(stream)
+        if caller.ready:
             self._ready[name] = caller
         return stream

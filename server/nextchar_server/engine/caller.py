@@ -12,6 +12,10 @@ from dataclasses import dataclass, field
 
 from .stream import Stream
 
+FIRST_ROWS = 64
+"""Rows that a caller gets before the reader of any of its streams has taken a message. Each reader that does is one row
+more: like TCP's slow start, a caller whose readers take nothing is found out before it has all rows."""
+
 _TURNS = 8  # of a lane, for which a stream keeps its row while others of its caller take turns with it
 
 
@@ -26,6 +30,11 @@ class Caller:
     unread: OrderedDict[Stream, None] = field(default_factory=OrderedDict)
     """Streams whose reader has a message to take, the one for longest first."""
 
+    untried: set[Stream] = field(default_factory=set)
+    """Streams that got a row and whose reader hasn't taken a message yet; never those that only read."""
+    tried: int = 0
+    """Number of streams so far whose reader took a message."""
+
     def unread_since(self, latest: float) -> Stream | None:
         """Returns the stream that is unread for longest, if it is since ``latest`` or before."""
         stream = next(iter(self.unread), None)
@@ -33,8 +42,9 @@ class Caller:
 
     @property
     def ready(self) -> int:
-        """Number of streams that want a row."""
-        return len(self.waiting) + len(self.returning)
+        """Number of streams that want a row and may have one now."""
+        new = FIRST_ROWS + self.tried - len(self.untried)
+        return len(self.returning) + min(len(self.waiting), max(0, new))
 
 
 def leaving_rows(rows: Counter[str], share: int, callers: Mapping[str, Caller]) -> dict[str, int]:
