@@ -29,8 +29,7 @@ HEAVY_BYTES = 16 * 1024
 _PACKAGE = "nextchar.v1"  # of the requests that carry texts; those of health and reflection carry names
 
 _RECEIVING = 5e-9
-"""Seconds of a processor that gRPC takes to receive a byte, in its own threads and on the event loop: an estimate, from the
-throughput that refused messages of 1 MiB cost others."""
+"""Seconds of a processor that gRPC takes to receive a byte: an estimate, from the throughput that others lost."""
 
 MESSAGE_PATIENCE = 20.0
 """Seconds in which a message must arrive: the largest one over a line of 50 KB per second."""
