@@ -73,7 +73,7 @@ def code_points(text: str) -> Codes:
 
 def text_of(codes: Codes) -> str:
     """Returns the text of ``codes``."""
-    return codes.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
+    return codes.astype("<u4", copy=False).tobytes().decode("utf-32-le", "surrogatepass")
 
 
 def decomposed(codes: Codes) -> tuple[Codes, NDArray[np.int64]]:

@@ -97,6 +97,23 @@ class Metrics:
         self._streams.counts[model] = (active, paused, waiting)
 
 
+class TextMetrics:
+    """The metrics of the texts of one model. Finding a metric by its labels takes longer than adding to it."""
+
+    def __init__(self, metrics: Metrics, model: str) -> None:
+        self.prompt_characters = metrics.prompt_characters.labels(model)
+        self.generated_characters = metrics.generated_characters.labels(model)
+        self.queue_seconds = metrics.queue_seconds.labels(model)
+        self.first_character_seconds = metrics.first_character_seconds.labels(model)
+        self.inter_character_seconds = metrics.inter_character_seconds.labels(model)
+        self._finished = metrics.finished
+        self._model = model
+
+    def finish(self, reason: str) -> None:
+        """Counts a finished text."""
+        self._finished.labels(self._model, reason).inc()
+
+
 class _LogCounter(Collector):
     """Counter of the log, which belongs to the process and not to one server."""
 

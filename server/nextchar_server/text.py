@@ -167,7 +167,7 @@ class Characters:
         """Returns the characters that ``chunk`` finishes."""
         self._beside.add(chunk)
         if self._looked_up is not None:
-            return TextChunk(text_of(self._looked_up[chunk.ids]), self._beside.take(None))
+            return TextChunk(text_of(self._looked_up.take(chunk.ids)), self._beside.take(None))
         return self._chunk(self._decoder.feed(chunk.ids.tolist()))
 
     def flush(self, *, broken_off: bool = False) -> TextChunk:

@@ -205,7 +205,8 @@ async def running(
 async def take(engine: Engine, stream: Stream) -> IdChunk | End:
     """Returns the next ids of ``stream``, or its end."""
     async with asyncio.timeout(PATIENCE):
-        return await engine.take(stream)
+        await stream.ready()
+        return engine.take(stream)
 
 
 async def whole(engine: Engine, stream: Stream) -> tuple[IdChunk, End]:

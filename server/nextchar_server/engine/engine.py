@@ -61,13 +61,13 @@ class Engine:
         self.admission.submit(stream)
         self._streams.add(stream)
 
-    async def take(self, stream: Stream) -> IdChunk | End:
-        """Returns the ids that gathered since the last call, or waits for some; after the last one, the end.
+    def take(self, stream: Stream) -> IdChunk | End:
+        """Returns the ids that gathered since the last call; after the last one, the end. The stream is ``ready``.
 
         Raises ``LaneError`` if a turn of the stream's lane failed, ``PushedOutError`` if the stream lost its place in
         the queue, and ``StalledError`` if its reader took nothing for too long.
         """
-        taken = await stream.take()
+        taken = stream.take()
         if stream.paused and not stream.is_full:
             self.admission.resume(stream)
         return taken

@@ -215,12 +215,11 @@ class Stream:
             self.came.clear()
             await self.came.wait()
 
-    async def take(self) -> IdChunk | End:
-        """Returns the next ids, as many as gathered since the last call up to a bound, or waits for some.
+    def take(self) -> IdChunk | End:
+        """Returns the next ids, as many as gathered since the last call up to a bound. The stream is ``ready``.
 
         After the last one, returns the end, or raises the exception with which the stream ended.
         """
-        await self.ready()
         if not self._outbox:
             if isinstance(self._end, Exception):
                 raise self._end

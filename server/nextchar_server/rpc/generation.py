@@ -10,7 +10,6 @@ bounded, and paced if it is heavy.
 from __future__ import annotations
 
 import time
-from contextlib import AbstractAsyncContextManager, nullcontext
 
 from nextchar.v1 import generation_pb2 as pb
 from nextchar_model.decoder import is_one_to_one, max_ids
@@ -18,7 +17,7 @@ from nextchar_model.decoder import is_one_to_one, max_ids
 from .. import memory
 from ..catalog import ServedModel
 from ..engine.stream import OUTBOX_IDS, End, IdChunk, Stream
-from ..metrics import Metrics
+from ..metrics import TextMetrics
 from ..pacing import Pacer
 from ..text import ReadText, TextBuilder, TextChunk
 from . import requests, responses
@@ -38,7 +37,7 @@ class RunningText:
         self,
         request: requests.Generation,
         model: ServedModel,
-        metrics: Metrics,
+        metrics: TextMetrics,
         pacer: Pacer,
         out: responses.StreamedText | responses.WholeText,
         *,
@@ -83,19 +82,23 @@ class RunningText:
         end: End | None = None
         while end is None and not self._builder.is_complete:
             await self.stream.ready()
-            async with self._piece():  # meanwhile, more ids gather
-                taken = await self._model.engine.take(self.stream)  # at once: it is ready
-                if isinstance(taken, End):
-                    end = taken
-                    self._add(self._builder.end(broken_off=end is End.DRAINED))
-                else:
-                    self._feed(taken)
+            if self.is_heavy:
+                async with self._pacer.piece():  # until its turn, more ids gather
+                    end = self._take()
+            else:
+                end = self._take()
             await self._model.engine.deliver(self.stream, self._out.flush())
         self._finish(end or End.COUNT)
         await self._model.engine.deliver(self.stream, self._out.flush())
 
-    def _piece(self) -> AbstractAsyncContextManager[None]:
-        return self._pacer.piece() if self.is_heavy else nullcontext()
+    def _take(self) -> End | None:
+        """Turns what the stream has into text. Returns the end if that is what it has."""
+        taken = self._model.engine.take(self.stream)
+        if isinstance(taken, End):
+            self._add(self._builder.end(broken_off=taken is End.DRAINED))
+            return taken
+        self._feed(taken)
+        return None
 
     def _feed(self, chunk: IdChunk) -> None:
         if self._echo is not None and (left := self._echo.left):
@@ -113,21 +116,21 @@ class RunningText:
         stopped_by, generated = self._builder.stopped_by, self._builder.generated
         reason = pb.FINISH_REASON_STOP_SEQUENCE if stopped_by else responses.FINISH_REASONS[end]
         read = self._request.prompt.characters_in(self.stream.read_count)
-        self._metrics.prompt_characters.labels(self._model.name).inc(read)
-        self._metrics.finished.labels(self._model.name, pb.FinishReason.Name(reason)).inc()
+        self._metrics.prompt_characters.inc(read)
+        self._metrics.finish(pb.FinishReason.Name(reason))
         self._out.finish(responses.finished(reason, stopped_by, read, generated))
 
     def _observe(self, characters: int) -> None:
         """Observes that ``characters`` more characters came just now."""
         if not characters:
             return
-        metrics, name = self._metrics, self._model.name
+        metrics = self._metrics
         now = time.monotonic()
         if self._last is None:
             assert self.stream.admitted_at is not None
-            metrics.queue_seconds.labels(name).observe(self.stream.admitted_at - self._arrived)
-            metrics.first_character_seconds.labels(name).observe(now - self._arrived)
+            metrics.queue_seconds.observe(self.stream.admitted_at - self._arrived)
+            metrics.first_character_seconds.observe(now - self._arrived)
         else:
-            metrics.inter_character_seconds.labels(name).observe((now - self._last) / characters)
+            metrics.inter_character_seconds.observe((now - self._last) / characters)
         self._last = now
-        metrics.generated_characters.labels(name).inc(characters)
+        metrics.generated_characters.inc(characters)

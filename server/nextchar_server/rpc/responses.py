@@ -66,9 +66,10 @@ class StreamedText:
     def add(self, chunk: TextChunk) -> None:
         """Adds more text; nothing if ``chunk`` is empty."""
         if chunk.text:
-            message = pb.GenerateStreamResponse(delta=pb.Delta(text=chunk.text, offset=self._offset))
-            for _ in _filled(message.delta.character_logprobs, chunk.logprobs):
-                pass  # a chunk is bounded, so these steps are short
+            message = pb.GenerateStreamResponse(delta={"text": chunk.text, "offset": self._offset})
+            if chunk.logprobs is not None:
+                for _ in _filled(message.delta.character_logprobs, chunk.logprobs):
+                    pass  # a chunk is bounded, so these steps are short
             self._made.append(message)
             self._offset += len(chunk.text)
 

@@ -23,7 +23,7 @@ from .. import memory
 from ..catalog import Catalog, ServedModel
 from ..engine.admission import PushedOutError, QueueFullError
 from ..engine.stream import End, Stream
-from ..metrics import Metrics
+from ..metrics import Metrics, TextMetrics
 from ..pacing import Pacer
 from ..text import Collected, ReadText
 from . import footprint, requests, responses
@@ -51,7 +51,7 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
         }
         self._list = pb.ListModelsResponse(models=[answer.model for answer in self._descriptions.values()])
         self._returns = {model.name: Returns() for model in catalog}
-        self._metrics = metrics
+        self._metrics = {model.name: TextMetrics(metrics, model.name) for model in catalog}
         self._pacer = pacer
         self._calls = 0
         self._draining = False
@@ -110,7 +110,7 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
         generation = await self._pacer.run(requests.generation(request, model.alphabet, model.limits))
         memory.current.get().grow(_footprint(generation, model, is_whole=isinstance(request, pb.GenerateRequest)))
         out = make_out(generation)
-        text = RunningText(generation, model, self._metrics, self._pacer, out, arrived=arrived)
+        text = RunningText(generation, model, self._metrics[model.name], self._pacer, out, arrived=arrived)
         with self._submitted(model, text.stream, context):
             await text.run()
         return out
@@ -135,7 +135,7 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
             while True:
                 await stream.ready()
                 async with self._piece(top_logprobs > 0):
-                    taken = await model.engine.take(stream)  # at once: it is ready
+                    taken = model.engine.take(stream)
                     if isinstance(taken, End):
                         break
                     assert taken.logprobs is not None
@@ -144,7 +144,7 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
                     logprobs.add(read.feed(taken).logprobs)
         if taken is End.DRAINED:
             raise DrainingError
-        self._metrics.prompt_characters.labels(model.name).inc(len(text.text))
+        self._metrics[model.name].prompt_characters.inc(len(text.text))
         return await self._pacer.run(responses.score(request_id(), model, text.text, logprobs, ids))
 
     def _piece(self, is_heavy: bool) -> AbstractAsyncContextManager[None]:

@@ -27,12 +27,6 @@ def full(admission: Admission) -> Stream:
     return stream
 
 
-async def read(stream: Stream) -> None:
-    """Takes all that the stream has."""
-    async with asyncio.timeout(PATIENCE):
-        await stream.take()
-
-
 def test_streams_get_rows_in_the_order_in_which_they_came() -> None:
     admission = Admission(lanes=1, max_batch=3, queue_size=9)
     streams = submitted(admission, 5)
@@ -116,7 +110,7 @@ async def test_a_paused_stream_stays_out_until_its_reader_has_caught_up() -> Non
     assert stream.paused
     assert admission.paused == 1
     assert admission.admit(0, 1) == []
-    await read(stream)
+    stream.take()
     admission.resume(stream)
     assert not stream.paused
     assert admission.admit(0, 1) == [stream]
@@ -126,7 +120,7 @@ async def test_a_paused_stream_stays_out_until_its_reader_has_caught_up() -> Non
 async def test_a_stream_whose_reader_caught_up_just_before_the_pause_comes_back_at_once() -> None:
     admission = Admission(lanes=1, max_batch=9, queue_size=9)
     stream = full(admission)
-    await read(stream)
+    stream.take()
     admission.pause([stream])
     assert not stream.paused
     assert admission.admit(0, 1) == [stream]
@@ -146,7 +140,7 @@ async def test_a_paused_stream_that_is_withdrawn_is_forgotten(resumed: bool) -> 
     stream = full(admission)
     admission.pause([stream])
     if resumed:
-        await read(stream)
+        stream.take()
         admission.resume(stream)
     admission.withdraw(stream)
     assert admission.paused == 0
@@ -158,7 +152,7 @@ async def test_a_returning_stream_goes_before_waiting_ones() -> None:
     stream = full(admission)
     admission.pause([stream])
     waiting = submitted(admission, 3)
-    await read(stream)
+    stream.take()
     admission.resume(stream)
     assert admission.admit(0, 0) == [stream, waiting[0]]
 
@@ -167,7 +161,7 @@ async def test_resuming_twice_returns_the_stream_once() -> None:
     admission = Admission(lanes=1, max_batch=9, queue_size=9)
     stream = full(admission)
     admission.pause([stream])
-    await read(stream)
+    stream.take()
     admission.resume(stream)
     admission.resume(stream)
     assert admission.admit(0, 0) == [stream]
@@ -191,7 +185,7 @@ async def test_a_returning_stream_wakes_a_sleeping_lane() -> None:
     admission = Admission(lanes=2, max_batch=1, queue_size=1)
     stream = full(admission)
     admission.pause([stream])
-    await read(stream)
+    stream.take()
     with ThreadPoolExecutor() as pool:
         lane = sleeping(pool, admission, 1)
         admission.resume(stream)
