@@ -89,8 +89,8 @@ class Connection:
                 return
 
     def close(self) -> None:
-        """Hangs up."""
-        self._writer.close()
+        """Hangs up, whatever is unsent."""
+        self._writer.transport.abort()
 
 
 def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:

@@ -15,6 +15,7 @@ from contextlib import suppress
 import grpc
 import structlog
 
+from .rpc import channelz
 from .rpc.core import make_core
 from .rpc.interceptor import CallInterceptor
 from .rpc.resets import MAX_CALLS, Resets
@@ -34,7 +35,11 @@ def make_server(interceptor: CallInterceptor, resets: Resets, *, max_request: in
     Raises the process's limit of open files as far as it may, because every connection is one.
     """
     _start_poller()
-    return make_core([interceptor], _options(_connections(), max_request), interceptor.refuse, resets.shuns)
+    others = channelz.server_ids()
+    server = make_core([interceptor], _options(_connections(), max_request), interceptor.refuse, resets.shuns)
+    (number,) = channelz.server_ids() - others
+    resets.watch(number)
+    return server
 
 
 def _options(connections: int, max_request: int) -> list[tuple[str, int]]:
@@ -50,6 +55,8 @@ def _options(connections: int, max_request: int) -> list[tuple[str, int]]:
         ("grpc.server.max_pending_requests", 6_000),
         ("grpc.server.max_pending_requests_hard_limit", 8_000),
         ("grpc.max_concurrent_streams", MAX_CALLS),
+        ("grpc.enable_channelz", 1),  # counts, for `resets`
+        ("grpc.tcp_receive_buffer_size", 64 * 1024),  # the system holds that much of a connection that is held back
         # Connections.
         ("grpc.max_allowed_incoming_connections", connections),
         ("grpc.server_handshake_timeout_ms", 3_000),  # of a connection that says nothing

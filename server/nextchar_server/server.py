@@ -68,6 +68,7 @@ class _Parts:
     catalog: Catalog
     service: GenerationService
     health: HealthService
+    resets: Resets
     grpc: grpc.aio.Server
     http: HttpPort
 
@@ -194,7 +195,7 @@ class Server:
         health_pb2_grpc.add_HealthServicer_to_server(health_service, grpc_server)
         reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), grpc_server)
         http = HttpPort(self._metrics.registry, lambda: self._ready)
-        return _Parts(catalog, service, health_service, grpc_server, http)
+        return _Parts(catalog, service, health_service, resets, grpc_server, http)
 
     async def _open(self, parts: _Parts) -> Ports:
         config = self._config
@@ -220,6 +221,7 @@ def _load(config: Config) -> dict[str, tuple[Runner, Replay]]:
 
 async def _close(parts: _Parts, flushing: float) -> None:
     """Closes everything; calls that haven't ended after ``flushing`` seconds are cancelled."""
+    await _within(_STEP, "resets", parts.resets.stop())
     await _within(flushing + _STEP, "grpc", parts.grpc.stop(flushing))
     await _within(_STEP, "lanes", asyncio.to_thread(_stop_engines, parts.catalog))
     await _within(_STEP, "http", parts.http.close())

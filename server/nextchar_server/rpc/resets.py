@@ -1,23 +1,26 @@
 """Rapid resets: connections that open calls and cancel them at once, again and again (CVE-2023-44487).
 
 Stands before the interceptor. A cancelled call costs the server as much as many characters, and its caller next to
-nothing. The calls of a connection that overdoes it are dropped for a while, which costs little; if it continues, the
-server hangs up, so that gRPC need not read on either.
+nothing. Most such calls never reach a handler, so they are counted from outside: a thread compares how many calls
+of each connection have failed with those that were cancelled after they had run for a while. A connection that overdoes
+it is held back, and those of its calls that came in before are dropped.
 
-Invariant: of such a connection, and of a host that it hung up on lately, few calls are handled per second.
+Invariant: over time, a connection costs the server no more cancelled calls than ``BURST`` and ``RATE`` per second,
+and those of one ``INTERVAL``.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+import threading
+import time
 from dataclasses import dataclass
-from typing import Any
 
 import structlog
 from prometheus_client import Counter
 
-from .hanging_up import hang_up, host_of
+from . import channelz
+from .holding_back import hold_back, let_go
 
 MAX_CALLS = 6_000
 """Most calls of one connection at once: more than a burst of one client has, fewer than the budget has memory for."""
@@ -31,79 +34,103 @@ BURST = 200
 RATE = 100
 """Calls per second that a connection may cancel so soon for ever."""
 
-DROPPED = 500
-"""Calls of one connection that are dropped before the server hangs up."""
+INTERVAL = 0.1
+"""Seconds between two looks at the connections, at least."""
 
-_PENALTY = 5.0  # seconds in which calls are dropped
-_MEMORY = 60.0  # seconds in which the other connections of such a host may cancel a tenth as many
-_MAX_CONNECTIONS = 4096  # that are remembered, and as many hosts
+LONGEST = 30.0
+"""Most seconds for which a connection is held back: less than the minute without data after which it is pinged."""
+
+_SHORTEST = 10.0
+_LOOKING = 1 / 50  # part of a core that the looks may take
 
 _log = structlog.get_logger()
 
 
 @dataclass
 class _Record:
-    """The cancelled calls of one connection."""
+    """The failed calls of one connection."""
 
-    left: float
-    """Calls that it could cancel at ``since``; below 0, its calls are dropped."""
-    since: float
-    dropped: int = 0
+    failed: int = 0
+    level: float = 0.0
+    """Calls above those that it may cancel for ever."""
 
-    def left_at(self, now: float, share: float) -> float:
-        """Returns how many calls it may cancel at ``now``, if it may cancel this share of the usual number."""
-        return min(share * BURST, self.left + share * RATE * (now - self.since))
+    def rise(self, failed: int, later: int, seconds: float) -> None:
+        """Adds the calls since the last look, ``later`` of which had run for a while."""
+        self.level = max(0.0, self.level + failed - self.failed - later - RATE * seconds)
+        self.failed = failed
 
 
 class Resets:
-    """The connections that cancel calls. Used on the event loop only."""
+    """The connections that cancel calls. ``count`` and ``shuns`` are for the event loop."""
 
     def __init__(self, rejected: Counter) -> None:
         """``rejected`` counts the calls that are dropped."""
         self._rejected = rejected.labels("resets")
-        self._records: OrderedDict[str, _Record] = OrderedDict()  # by connection, the latest last
-        self._hosts: OrderedDict[str, float] = OrderedDict()  # of connections that were hung up on, and when
-        self._hanging_up: set[asyncio.Future[bool]] = set()
+        self._later: dict[str, int] = {}  # calls that were cancelled after a while, by connection, since the last look
+        self._records: dict[int, _Record] = {}
+        self._held: dict[str, float] = {}  # connections that are held back, and the time until which
+        self._failed, self._looked_at = 0, time.monotonic()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def watch(self, server: int) -> None:
+        """Begins to look at the connections of the gRPC server with this number."""
+        self._thread = threading.Thread(target=self._run, args=(server,), name="resets", daemon=True)
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Ends what ``watch`` began. Connections stay held back."""
+        self._stopping.set()
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join)
 
     def count(self, connection: str, seconds: float) -> None:
-        """Counts a call of ``connection`` that was cancelled after ``seconds``."""
+        """Notes a call of ``connection`` that was cancelled after ``seconds``."""
         if seconds >= SOON:
-            return
-        now = asyncio.get_running_loop().time()
-        share = self._share(connection, now)
-        record = self._records.get(connection) or _Record(share * BURST, now)
-        record.left, record.since = record.left_at(now, share) - 1, now
-        if -1 <= record.left < 0:
-            record.left = -_PENALTY * share * RATE
-            record.dropped = 0
-            _log.warning("rapid_resets", peer=connection, seconds=_PENALTY, hint="its calls are dropped")
-        _remember(self._records, connection, record)
+            self._later[connection] = self._later.get(connection, 0) + 1
 
     def shuns(self, connection: str) -> bool:
-        """Returns whether a new call of ``connection`` must be dropped. Hangs up if there is one after another."""
-        record = self._records.get(connection)
-        if record is None:
-            return False
-        loop = asyncio.get_running_loop()
-        if record.left_at(loop.time(), self._share(connection, loop.time())) >= 0:
+        """Returns whether a call of ``connection`` must be dropped."""
+        if connection not in self._held:
             return False
         self._rejected.inc()
-        record.dropped += 1
-        if record.dropped == DROPPED:
-            _log.warning("hung_up", peer=connection, hint="it continued to cancel calls")
-            _remember(self._hosts, host_of(connection), loop.time())
-            task = loop.run_in_executor(None, hang_up, connection)
-            self._hanging_up.add(task)
-            task.add_done_callback(self._hanging_up.discard)
         return True
 
-    def _share(self, connection: str, now: float) -> float:
-        hung_up = self._hosts.get(host_of(connection))
-        return 1.0 if hung_up is None or now - hung_up > _MEMORY else 0.1
+    def _run(self, server: int) -> None:
+        pause = INTERVAL
+        while not self._stopping.wait(pause):
+            began = time.thread_time()
+            try:
+                self._look(server, time.monotonic())
+            except Exception:  # here, it would end the protection
+                _log.exception("resets_failed")
+            pause = max(INTERVAL, (time.thread_time() - began) / _LOOKING)
 
+    def _look(self, server: int, now: float) -> None:
+        for peer in [peer for peer, until in self._held.items() if until <= now]:
+            let_go(peer)
+            del self._held[peer]
+        failed, seconds = channelz.failed_calls(server), now - self._looked_at
+        if failed - self._failed <= RATE * seconds:
+            return  # so no connection is above its rate
+        self._failed, self._looked_at = failed, now
+        later, self._later = self._later, {}
+        records = {}
+        for number, peer in channelz.connections(server).items():
+            if (count := channelz.failed_calls_of(number)) is None:
+                continue
+            record = records[number] = self._records.get(number) or _Record()
+            record.rise(count, later.get(peer, 0), seconds)
+            if record.level > BURST:
+                self._hold(peer, now, record)
+        self._records = records
 
-def _remember(records: OrderedDict[str, Any], key: str, record: object) -> None:
-    records[key] = record
-    records.move_to_end(key)
-    if len(records) > _MAX_CONNECTIONS:
-        records.popitem(last=False)
+    def _hold(self, peer: str, now: float, record: _Record) -> None:
+        """Holds ``peer`` back for as long as its calls would take at their rate; longer, if it is held back already."""
+        seconds = max(_SHORTEST, record.level / RATE)
+        is_new = peer not in self._held
+        self._held[peer] = min(now + LONGEST, self._held.get(peer, now) + seconds)
+        record.level = 0.0
+        if is_new:
+            hold_back(peer)
+            _log.warning("held_back", peer=peer, seconds=round(seconds, 1), hint="it cancels its calls")

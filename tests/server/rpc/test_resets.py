@@ -1,103 +1,107 @@
 """Connections that cancel call after call."""
 
 import asyncio
-import socket
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from nextchar_server.metrics import Metrics
-from nextchar_server.rpc.hanging_up import hang_up, host_of
-from nextchar_server.rpc.resets import BURST, DROPPED, SOON, Resets
-from tests.support.waiting import until
+from nextchar_server.rpc import channelz, resets
+from nextchar_server.rpc.resets import BURST, LONGEST, RATE, SOON, Resets
 
-HOSTILE, OTHER = "ipv4:127.0.0.1:1", "ipv4:127.0.0.1:2"
-
-
-def resets() -> Resets:
-    """Returns the object under test."""
-    return Resets(Metrics(CollectorRegistry()).rejected)
+SERVER, HOSTILE, OTHER = 1, "ipv4:127.0.0.1:1", "ipv4:127.0.0.1:2"
 
 
-def overdo(tested: Resets, connection: str = HOSTILE) -> None:
-    """Cancels more calls at once than a connection may, even if a second passes meanwhile."""
-    for _ in range(2 * BURST):
-        tested.count(connection, 0.0)
+class Network:
+    """Two connections, whose failed calls a test sets, and the sockets that are held back."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.failed = {HOSTILE: 0, OTHER: 0}
+        self.held: list[str] = []
+        peers = dict(enumerate(self.failed))
+        monkeypatch.setattr(channelz, "failed_calls", lambda server: sum(self.failed.values()))
+        monkeypatch.setattr(channelz, "connections", lambda server: peers)
+        monkeypatch.setattr(channelz, "failed_calls_of", lambda number: self.failed[peers[number]])
+        monkeypatch.setattr(resets, "hold_back", self.held.append)
+        monkeypatch.setattr(resets, "let_go", self.held.remove)
+        self.tested = Resets(Metrics(CollectorRegistry()).rejected)
+        self._now = self.tested._looked_at
+
+    def pass_by(self, seconds: float, failed: int = 0) -> None:
+        """Lets ``seconds`` pass in which this many calls of the hostile connection fail, then looks."""
+        self._now += seconds
+        self.failed[HOSTILE] += failed
+        self.tested._look(SERVER, self._now)
 
 
-def peer_of(connection: socket.socket) -> str:
-    """Returns the other end of a connection, as gRPC names it."""
-    host, port = connection.getpeername()
-    return f"ipv4:{host}:{port}"
+@pytest.fixture
+def network(monkeypatch: pytest.MonkeyPatch) -> Network:
+    return Network(monkeypatch)
 
 
-async def test_a_connection_may_cancel_a_burst_of_calls() -> None:
-    tested = resets()
-    for _ in range(BURST):
-        tested.count(HOSTILE, 0.0)
-    assert not tested.shuns(HOSTILE)
+def test_a_connection_may_cancel_a_burst_of_calls(network: Network) -> None:
+    network.pass_by(0, BURST)
+    assert network.held == []
 
 
-async def test_calls_of_a_connection_that_cancels_more_are_dropped() -> None:
-    tested = resets()
-    overdo(tested)
-    assert tested.shuns(HOSTILE)
+def test_a_connection_that_cancels_more_is_held_back(network: Network) -> None:
+    network.pass_by(0, BURST + 1)
+    assert network.held == [HOSTILE]
 
 
-async def test_calls_of_another_connection_are_handled() -> None:
-    tested = resets()
-    overdo(tested)
-    assert not tested.shuns(OTHER)
+def test_its_calls_that_came_in_before_are_dropped_and_no_others(network: Network) -> None:
+    network.pass_by(0, BURST + 1)
+    assert network.tested.shuns(HOSTILE)
+    assert not network.tested.shuns(OTHER)
 
 
-async def test_calls_that_ran_for_a_while_may_all_be_cancelled_at_once() -> None:
-    tested = resets()
+def test_a_connection_may_cancel_calls_at_the_rate_for_ever(network: Network) -> None:
+    for _ in range(100):
+        network.pass_by(1, RATE)
+    assert network.held == []
+
+
+def test_a_little_above_the_rate_it_is_held_back_in_the_end(network: Network) -> None:
+    for _ in range(BURST // (RATE // 10) + 1):
+        network.pass_by(1, RATE + RATE // 10)
+    assert network.held == [HOSTILE]
+
+
+def test_calls_that_ran_for_a_while_may_all_be_cancelled_at_once(network: Network) -> None:
     for _ in range(10 * BURST):
-        tested.count(HOSTILE, SOON)
-    assert not tested.shuns(HOSTILE)
+        network.tested.count(HOSTILE, SOON)
+    network.pass_by(0, 10 * BURST)
+    assert network.held == []
 
 
-async def test_a_connection_that_continues_is_hung_up_on() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as caller:
-        ours, _ = listener.accept()
-        with ours:
-            tested = resets()
-            overdo(tested, peer_of(ours))
-            for _ in range(DROPPED):
-                assert tested.shuns(peer_of(ours))
-            assert await asyncio.to_thread(caller.recv, 1) == b""
+def test_a_connection_that_was_held_back_is_let_go(network: Network) -> None:
+    network.pass_by(0, BURST + 1)
+    network.pass_by(LONGEST)
+    assert network.held == []
+    assert not network.tested.shuns(HOSTILE)
 
 
-async def test_after_that_its_host_may_cancel_a_tenth_as_many() -> None:
-    tested = resets()
-    overdo(tested)
-    for _ in range(DROPPED):
-        tested.shuns(HOSTILE)
-    for _ in range(BURST // 2):
-        tested.count(OTHER, 0.0)
-    assert tested.shuns(OTHER)
-    await until(lambda: not tested._hanging_up)
+def test_calls_that_fail_meanwhile_make_it_longer_up_to_a_bound(network: Network) -> None:
+    network.pass_by(0, BURST + 1)
+    network.pass_by(1, 1000 * RATE)
+    network.pass_by(LONGEST - 1)
+    assert network.held == [HOSTILE]
+    network.pass_by(1)
+    assert network.held == []
 
 
-def test_no_other_connection_is_hung_up_on() -> None:
-    with (
-        socket.create_server(("127.0.0.1", 0)) as listener,
-        socket.create_connection(listener.getsockname()) as one,
-        socket.create_connection(listener.getsockname()) as other,
-    ):
-        first, _ = listener.accept()
-        second, _ = listener.accept()
-        with first, second:
-            assert hang_up(peer_of(first))
-            assert one.recv(1) == b""
-            second.sendall(b"x")
-            assert other.recv(1) == b"x"
+async def test_an_error_does_not_end_the_watch(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    looks = iter([RuntimeError("broken"), None])
 
+    def look(server: int, now: float) -> None:
+        if (error := next(looks, None)) is not None:
+            raise error
+        loop.call_soon_threadsafe(looked.set)
 
-def test_an_unknown_peer_is_no_connection() -> None:
-    assert not hang_up("ipv4:127.0.0.1:1")
-    assert not hang_up("unix:/tmp/socket")
-    assert not hang_up("ipv6:%5B::1%5D:1")
-
-
-def test_the_host_of_a_peer_is_all_but_its_port() -> None:
-    assert host_of("ipv6:%5B::1%5D:4711") == "ipv6:%5B::1%5D"
+    monkeypatch.setattr(network.tested, "_look", look)
+    network.tested.watch(SERVER)
+    async with asyncio.timeout(60):
+        await looked.wait()
+    await network.tested.stop()
