@@ -12,7 +12,7 @@ COVERAGE := 93
 export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install proto proto-check proto-release format lint types test test-fast demo docs train serve up bench faults bench-training check clean
+.PHONY: help install proto proto-check proto-release format lint types test test-fast demo docs train serve up bench faults bench-versions bench-training check clean
 
 help: ## List the verbs
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -78,6 +78,9 @@ bench: $(STAMP) ## Run the benchmarks, or one part (ONLY=kernel, limits, served 
 
 faults: $(STAMP) ## Attack a server, and measure what ordinary callers keep (5 minutes)
 	$(BIN)/python -m benchmarks faults
+
+bench-versions: $(STAMP) ## Compare what a character costs with another checkout, BEFORE (6 minutes)
+	BEFORE=$(BEFORE) $(BIN)/python -m benchmarks versions
 
 bench-training: $(STAMP) ## Run the training benchmark (70 minutes on two idle cores)
 	$(BIN)/python -m benchmarks training

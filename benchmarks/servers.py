@@ -83,10 +83,15 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(folder: Path, *flags: str | Path, core: int = SERVER_CORE) -> Iterator[Server]:
-    """Runs ``nextchar-server`` with ``flags``, and waits until it serves."""
+def served(
+    folder: Path, *flags: str | Path, core: int = SERVER_CORE, python_path: str | None = None
+) -> Iterator[Server]:
+    """Runs ``nextchar-server`` with ``flags``, and waits until it serves.
+
+    Another version of it runs if ``python_path`` names its packages.
+    """
     command = ["-m", "nextchar_server", "--http-port", "0", *flags]
-    with _running(folder, [*command, "--grpc-port"], core, has_health=True) as server:
+    with _running(folder, [*command, "--grpc-port"], core, has_health=True, python_path=python_path) as server:
         yield server
 
 
@@ -98,12 +103,23 @@ def baseline(folder: Path, name: str, checkpoint: Path, *flags: str) -> Iterator
 
 
 @contextmanager
-def _running(folder: Path, arguments: Sequence[str | Path], core: int, *, has_health: bool = False) -> Iterator[Server]:
+def _running(
+    folder: Path,
+    arguments: Sequence[str | Path],
+    core: int,
+    *,
+    has_health: bool = False,
+    python_path: str | None = None,
+) -> Iterator[Server]:
     port = free_port()
+    environment = os.environ | ({} if python_path is None else {"PYTHONPATH": python_path})
     started = time.perf_counter()
     with (folder / "server.log").open("ab") as log:
         process = subprocess.Popen(
-            ["taskset", "-c", str(core), sys.executable, *map(str, arguments), str(port)], stdout=log, stderr=log
+            ["taskset", "-c", str(core), sys.executable, *map(str, arguments), str(port)],
+            stdout=log,
+            stderr=log,
+            env=environment,
         )
     try:
         _wait_for_port(process, port)
