@@ -3,13 +3,13 @@
 import hashlib
 import resource
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from nextchar_training.run.checkpoint import load_checkpoint
-from tests.support.trainings import COMMAND, SMALL, TEXT, error_of, fit, main, once, training_process
+from tests.support.training_processes import TrainingProcess
+from tests.support.trainings import SMALL, TEXT, brief, error_of, fit, once, training_command, training_process
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_corpus_that_is_not_utf8_is_named_with_the_byte_offset(
 def test_corpus_shorter_than_a_batch_is_refused_and_the_run_in_its_place_stays(
     tmp_path: Path, text: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(fit(text, out=tmp_path / "run")) == 0
+    assert brief(fit(text, out=tmp_path / "run")) == 0
     capsys.readouterr()
     (tmp_path / "short.txt").write_text("too short")
     message = error_of([*fit(tmp_path / "short.txt", out=tmp_path / "run"), "--overwrite"], capsys)
@@ -49,7 +49,7 @@ def test_corpus_shorter_than_a_batch_is_refused_and_the_run_in_its_place_stays(
 
 
 def test_run_is_never_lost_to_a_second_one(tmp_path: Path, text: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(fit(text, out=tmp_path / "run")) == 0
+    assert brief(fit(text, out=tmp_path / "run")) == 0
     capsys.readouterr()
     before = (tmp_path / "run" / "best.pt").read_bytes()
     assert "already holds a run" in error_of(fit(text, out=tmp_path / "run"), capsys)
@@ -101,7 +101,7 @@ def test_stopped_training_keeps_both_checkpoints_and_writes_its_report(
     text: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     run = tmp_path / "run"
-    with training_process(text, run) as process:
+    with training_command(text, run) as process:
         process.send_signal(number)
         output, errors = process.communicate()
     assert (process.returncode, errors) == (130, "")
@@ -133,7 +133,7 @@ def test_full_disk_during_training_is_one_line_of_error_and_leaves_the_last_good
 
 # Resuming.
 
-EPOCHS = 15  # long enough for the signals below to come before the end
+EPOCHS = 8  # long enough for the signals below to come before the end
 
 
 def digest(path: Path) -> str:
@@ -155,7 +155,7 @@ def wholes(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[int, int], Pa
         folder = folders[processes, period] = tmp_path_factory.mktemp("whole")
         (folder / "text.txt").write_text(TEXT)
         options = [f"--epochs={EPOCHS}", f"--processes={processes}", f"--averaging-period={period}", *SMALL]
-        assert main(fit(folder / "text.txt", out=folder / "run", options=options)) == 0
+        assert brief(fit(folder / "text.txt", out=folder / "run", options=options), evaluations=25) == 0
     return folders
 
 
@@ -189,14 +189,14 @@ def test_run_that_was_interrupted_twice_ends_with_the_weights_of_one_that_never_
         process.communicate()
     assert process.returncode == (-number if number is signal.SIGKILL else 130)
     steps = [load_checkpoint(run / "last.pt").record.step]
-    with subprocess.Popen([COMMAND, "resume", run], stdout=subprocess.PIPE, text=True) as process:
+    with TrainingProcess(["resume", str(run)]) as process:
         once(process, "validation")
         process.send_signal(number)
         process.communicate()
     steps.append(load_checkpoint(run / "last.pt").record.step)
     # Killed between a checkpoint and its snapshot, a run is resumed at the evaluation before.
     assert steps[0] <= steps[1] < load_checkpoint(whole / "run" / "last.pt").record.step
-    assert main(["resume", str(run)]) == 0
+    assert brief(["resume", str(run)], evaluations=25) == 0
     for name in ("last.pt", "best.pt"):
         assert digest(run / name) == digest(whole / "run" / name)
     assert losses_of(run) == losses_of(whole / "run")

@@ -13,9 +13,7 @@ from nextchar_training.picture import new_figure
 from nextchar_training.run import curves
 from nextchar_training.run.checkpoint import load_checkpoint
 from nextchar_training.run.folder import LossRow
-from tests.support.trainings import TEXT, fit, main
-
-LONGER = TEXT * 2  # of which a tenth can be exported
+from tests.support.trainings import TEXT, brief, fit, main
 
 NAMES = [
     "$x_{$ \\frac{",
@@ -34,14 +32,14 @@ def test_a_training_ends_with_its_report_and_is_exported_whatever_its_text_and_i
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path(os.fsencode(name).decode("utf-8", "surrogateescape")).write_text(LONGER)
+    Path(os.fsencode(name).decode("utf-8", "surrogateescape")).write_text(TEXT)
     run = tmp_path / "runs" / name
     assert main(fit(f"./{name}", out=run)) == 0
     assert main(["export", str(run), "--out", str(tmp_path / f"{name}.onnx"[-240:])]) == 0
     errors = capsys.readouterr().err
     assert errors == ""
     assert all((run / file).stat().st_size for file in ("report.md", "samples.txt", "loss.png", "best.pt"))
-    assert Runner(tmp_path / f"{name}.onnx"[-240:]).description.training.corpus_characters == len(LONGER)
+    assert Runner(tmp_path / f"{name}.onnx"[-240:]).description.training.corpus_characters == len(TEXT)
 
 
 @pytest.mark.parametrize("name", ["a$b$c", "caf\udce9", "new\nline", "[bold]"])
@@ -49,8 +47,8 @@ def test_a_training_is_continued_whatever_its_text_and_its_folder_are_called(tmp
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / name).write_text(TEXT)
     run = tmp_path / name
-    assert main(fit(tmp_path / "texts" / name, out=run)) == 0
-    assert main(["resume", str(run), "--epochs=1"]) == 0
+    assert brief(fit(tmp_path / "texts" / name, out=run)) == 0
+    assert brief(["resume", str(run), "--epochs=1"]) == 0
     record = load_checkpoint(run / "last.pt").record
     assert record.epoch == 2.0
     assert [os.fsdecode(source) for source in record.sources] == [str(tmp_path / "texts" / name)]
@@ -60,7 +58,7 @@ def test_names_in_a_report_are_code_and_the_command_is_one_line_that_a_shell_rea
     text = tmp_path / "a`b|*c*\n\udcff"
     text.write_text(TEXT)
     run = tmp_path / "run"
-    assert main(fit(text, out=run)) == 0
+    assert brief(fit(text, out=run)) == 0
     report = (run / "report.md").read_text(encoding="utf-8")
     assert f"- corpus: ``{tmp_path}/a`b|*c*\\n\\xff``: 1 file" in report
     (command,) = [line for line in report.splitlines() if line.startswith("    nextchar-train fit ")]
@@ -71,7 +69,7 @@ def test_tables_show_the_names_of_runs_as_they_are(tmp_path: Path, capsys: pytes
     (tmp_path / "text").write_text(TEXT)
     names = ["[red]a[end]", ":smile:", "_b$c$"]
     for name in names:
-        assert main(fit(tmp_path / "text", out=tmp_path / name)) == 0
+        assert brief(fit(tmp_path / "text", out=tmp_path / name)) == 0
     capsys.readouterr()
     assert main(["compare", *(str(tmp_path / name) for name in names), "--out", str(tmp_path / "c.png")]) == 0
     output, errors = capsys.readouterr()

@@ -14,7 +14,7 @@ import pytest
 from nextchar_training.run import fit as fit_module
 from nextchar_training.run import tensorboard, terminal
 from nextchar_training.run.checkpoint import load_checkpoint
-from tests.support.trainings import COMMAND, SMALL, TEXT, fit, main
+from tests.support.trainings import COMMAND, SMALL, TEXT, brief, fit, main
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run") / "run"
-    assert main(fit(text, out=folder)) == 0
+    assert brief(fit(text, out=folder)) == 0
     return folder
 
 
@@ -60,7 +60,7 @@ def test_an_extra_that_fails_is_one_warning_and_the_run_is_complete(
 ) -> None:
     run = tmp_path / "run"
     monkeypatch.setattr(place, name, broken)
-    assert main([*fit(text, out=run), "--tensorboard"]) == 0
+    assert brief([*fit(text, out=run), "--tensorboard"]) == 0
     errors = capsys.readouterr().err
     assert errors.startswith("nextchar-train: warning: ")
     assert errors.count("\n") == 1

@@ -18,7 +18,7 @@ from nextchar_training.data.cache import CACHE_DIR
 from nextchar_training.run import fit as fit_module
 from nextchar_training.run.checkpoint import load_checkpoint, save_checkpoint
 from nextchar_training.run.folder import RunFolder
-from tests.support.trainings import SMALL, TEXT, error_of, fit, main
+from tests.support.trainings import SMALL, TEXT, brief, error_of, fit, main
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for name, source in (("file", "data/a.txt"), ("folder", "data"), ("pattern", "data/*.txt")):
-            assert main(fit(source, out=Path("runs", name))) == 0
+            assert brief(fit(source, out=Path("runs", name))) == 0
     return folder
 
 
@@ -41,7 +41,7 @@ def test_a_run_on_a_relative_path_continues_from_any_folder(
 ) -> None:
     shutil.copytree(project / "runs" / name, tmp_path / "run")
     monkeypatch.chdir(tmp_path)
-    assert main(["resume", "run", "--epochs=1"]) == 0
+    assert brief(["resume", "run", "--epochs=1"]) == 0
     assert load_checkpoint(tmp_path / "run" / "last.pt").record.folder == str(project)
 
 
@@ -54,7 +54,7 @@ def test_a_project_that_was_moved_as_a_whole_continues_in_its_new_place(
     gone = replace(last, record=replace(last.record, folder="/nowhere/project"))
     save_checkpoint(gone, moved / "runs" / "file" / "last.pt")
     monkeypatch.chdir(moved)
-    assert main(["resume", "runs/file", "--epochs=1"]) == 0
+    assert brief(["resume", "runs/file", "--epochs=1"]) == 0
 
 
 @pytest.fixture
@@ -85,8 +85,8 @@ def test_a_corpus_that_was_moved_is_named_with_an_option_and_must_be_the_same_te
     message = error_of(["resume", str(lost), "--epochs=1", f"--corpus={tmp_path}/other.txt"], capsys)
     assert "is no longer the text that the model was trained on" in message
     assert "--overwrite" not in message
-    assert main(["resume", str(lost), "--epochs=1", f"--corpus={project}/data/a.txt"]) == 0
-    assert main(["resume", str(lost), "--epochs=1"]) == 0  # the new place is kept
+    assert brief(["resume", str(lost), "--epochs=1", f"--corpus={project}/data/a.txt"]) == 0
+    assert brief(["resume", str(lost), "--epochs=1"]) == 0  # the new place is kept
 
 
 def test_a_run_of_an_earlier_release_says_where_it_looks(
@@ -110,12 +110,12 @@ def test_a_stopped_run_continues_from_any_folder_and_is_never_offered_to_be_over
     monkeypatch.chdir(project)
     with monkeypatch.context() as patch:
         patch.setattr(fit_module, "draw_losses", interrupted)
-        assert main(fit("data/a.txt", out=run)) == 130
+        assert brief(fit("data/a.txt", out=run)) == 130
     monkeypatch.chdir(tmp_path)
     message = error_of(fit(project / "data" / "a.txt", out=run), capsys)
     assert f"nextchar-train resume {run} continues it" in message
     assert "--overwrite" not in message
-    assert main(["resume", "run"]) == 0
+    assert brief(["resume", "run"]) == 0
     assert not (run / "stopped.pt").exists()
 
 

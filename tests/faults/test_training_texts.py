@@ -16,7 +16,7 @@ from nextchar_training.export.exporter import MIN_CHARACTERS
 from nextchar_training.run.advice import CHECKED_CHARACTERS
 from nextchar_training.run.checkpoint import load_checkpoint
 from nextchar_training.run.models import load_model, origin_of
-from tests.support.trainings import SMALL, TEXT, error_of, fit, main
+from tests.support.trainings import SMALL, TEXT, brief, error_of, fit, main
 
 
 def dataset_of(folder: Path, *contents: str, rules: Rules | None = None) -> Dataset:
@@ -77,7 +77,7 @@ def test_the_text_of_a_dataset_has_one_hash_however_it_is_read(tmp_path: Path) -
 def test_checkpoints_and_model_files_state_how_their_text_was_read(tmp_path: Path, verbatim: bool) -> None:
     (tmp_path / "text.txt").write_bytes(TEXT.replace("\n", "\r\n").encode() * 2)
     options = [*SMALL, *(["--verbatim"] if verbatim else [])]
-    assert main(fit(tmp_path / "text.txt", out=tmp_path / "run", options=options)) == 0
+    assert brief(fit(tmp_path / "text.txt", out=tmp_path / "run", options=options)) == 0
     assert main(["export", str(tmp_path / "run"), "--out", str(tmp_path / "m.onnx")]) == 0
     for path in (tmp_path / "run" / "best.pt", tmp_path / "m.onnx"):
         origin = origin_of(load_model(path), path)
@@ -160,7 +160,7 @@ def test_the_advice_counts_as_export_does() -> None:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     (folder / "text.txt").write_text(TEXT * 2)
-    assert main(fit(folder / "text.txt", out=folder / "run")) == 0
+    assert brief(fit(folder / "text.txt", out=folder / "run")) == 0
     return folder / "run"
 
 
@@ -193,7 +193,7 @@ def test_characters_can_be_replaced_in_an_evaluation(
 @pytest.mark.parametrize("text", ["\n" * 5000, " \t" * 3000, " \n" * 3000, "a" * 6000, "\u3000\n" * 3000])
 def test_a_text_of_blanks_alone_is_a_text(tmp_path: Path, text: str) -> None:
     (tmp_path / "blank.txt").write_text(text, encoding="utf-8")
-    assert main(fit(tmp_path / "blank.txt", out=tmp_path / "run")) == 0
+    assert brief(fit(tmp_path / "blank.txt", out=tmp_path / "run")) == 0
     assert load_checkpoint(tmp_path / "run" / "best.pt").record.characters == len(text)
 
 

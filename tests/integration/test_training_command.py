@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from nextchar_training.run.checkpoint import load_checkpoint
-from tests.support.trainings import SMALL, TEXT, error_of, main
+from tests.support.trainings import SMALL, TEXT, brief, error_of, main
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_best_checkpoint_has_the_lowest_loss_of_the_table(run: Path) -> None:
 
 def test_same_seed_and_epochs_give_the_same_weights_bit_for_bit(run: Path, text: Path, tmp_path: Path) -> None:
     again = tmp_path / "run"
-    assert main(["fit", str(text), "--out", str(again), "--epochs", "3", "--learning-rate", "0.02", *SMALL]) == 0
+    assert brief(["fit", str(text), "--out", str(again), "--epochs", "3", "--learning-rate", "0.02", *SMALL]) == 0
     first, second = (load_checkpoint(folder / "last.pt").weights for folder in (run, again))
     assert all(torch.equal(first[name], second[name]) for name in first)
 
@@ -59,7 +59,7 @@ def test_two_processes_take_the_steps_of_one(text: Path, tmp_path: Path) -> None
     for processes in (1, 2):
         run = tmp_path / str(processes)
         options = ["--epochs=1", f"--processes={processes}", "--dropout=0", "--input-dropout=0", *SMALL]
-        assert main(["fit", str(text), "--out", str(run), *options]) == 0
+        assert brief(["fit", str(text), "--out", str(run), *options], evaluations=25) == 0
         losses.append([float(row.split(",")[-1]) for row in (run / "loss.csv").read_text().splitlines()[1:]])
     assert losses[0] == pytest.approx(losses[1], abs=0.01)  # two halves add up in another order, in bfloat16
     assert losses[0][0] - losses[0][-1] > 0.1  # a wrong step would have shown
@@ -68,7 +68,7 @@ def test_two_processes_take_the_steps_of_one(text: Path, tmp_path: Path) -> None
 @pytest.mark.slow
 def test_torchrun_trains_as_the_option_does(text: Path, tmp_path: Path) -> None:
     arguments = ["nextchar-train", "fit", str(text), "--epochs=1", *SMALL]
-    assert main([*arguments[1:], "--processes=2", "--out", str(tmp_path / "option")]) == 0
+    assert brief([*arguments[1:], "--processes=2", "--out", str(tmp_path / "option")], evaluations=25) == 0
     torchrun = ["torchrun", "--standalone", "--nproc-per-node=2", "--no-python"]
     subprocess.run([*torchrun, *arguments, "--out", str(tmp_path / "torchrun")], env=environment(), check=True)
     first, second = (load_checkpoint(tmp_path / name / "last.pt").weights for name in ("option", "torchrun"))
@@ -84,7 +84,7 @@ def test_compare_puts_runs_side_by_side(
     run: Path, text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = tmp_path / "other"
-    assert main(["fit", str(text), "--out", str(other), "--epochs", "1", *SMALL]) == 0
+    assert brief(["fit", str(text), "--out", str(other), "--epochs", "1", *SMALL]) == 0
     capsys.readouterr()
     assert main(["compare", str(run), str(other), "--out", str(tmp_path / "curves.png")]) == 0
     output = capsys.readouterr().out
@@ -141,7 +141,7 @@ def test_a_finished_run_trains_on(run: Path, tmp_path: Path, capsys: pytest.Capt
     longer = tmp_path / "run"
     shutil.copytree(run, longer)
     assert "the run is complete; --minutes or --epochs train it for longer" in error_of(["resume", str(longer)], capsys)
-    assert main(["resume", str(longer), "--epochs=2"]) == 0
+    assert brief(["resume", str(longer), "--epochs=2"]) == 0
     before, after = (load_checkpoint(folder / "best.pt").record for folder in (run, longer))
     assert after.step > before.step
     assert after.validation_loss < before.validation_loss
@@ -156,14 +156,14 @@ def test_a_row_without_its_weights_does_not_count_when_a_run_trains_on(run: Path
     step = load_checkpoint(longer / "last.pt").record.step
     with (longer / "loss.csv").open("a") as table:
         table.write(f"{step + 1},9.0,9.0,9,0.001,0.5,0.5\n")
-    assert main(["resume", str(longer), "--epochs=1", "--threads=1"]) == 0
+    assert brief(["resume", str(longer), "--epochs=1", "--threads=1"]) == 0
     assert ",9.0,9.0,9," not in (longer / "loss.csv").read_text()
 
 
 def test_a_run_whose_text_has_changed_does_not_train_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text, run = tmp_path / "text.txt", tmp_path / "run"
     text.write_text(TEXT)
-    assert main(["fit", str(text), "--out", str(run), "--epochs=1", *SMALL]) == 0
+    assert brief(["fit", str(text), "--out", str(run), "--epochs=1", *SMALL]) == 0
     text.write_text(TEXT + "é")  # not in the alphabet either
     assert "is no longer the text that the model was trained on" in error_of(["resume", str(run), "--epochs=1"], capsys)
 
@@ -209,6 +209,6 @@ def test_a_pipe_is_read_once_into_the_named_cache(tmp_path: Path) -> None:
         writer.stdin.write(TEXT)
         writer.stdin.close()
         arguments = ["fit", str(pipe), "--out", str(tmp_path / "run"), "--epochs=1", "--cache", str(cache), *SMALL]
-        assert main(arguments) == 0
+        assert brief(arguments) == 0
     assert load_checkpoint(tmp_path / "run" / "best.pt").record.characters == len(TEXT)
     assert [path.name for path in (cache / "datasets").glob("*/*.npy")] == ["ids.npy"]

@@ -13,7 +13,7 @@ from nextchar_model.decoder import decode
 from nextchar_model.runner import Runner
 from nextchar_training.run.checkpoint import load_checkpoint
 from tests.support.tiny_model import TinyModel
-from tests.support.trainings import SMALL, TEXT, error_of, main
+from tests.support.trainings import SMALL, TEXT, brief, error_of, main
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a whole run."""
     folder = tmp_path_factory.mktemp("runs") / "run"
-    assert main(["fit", str(text), "--out", str(folder), "--epochs", "3", "--learning-rate", "0.02", *SMALL]) == 0
+    assert brief(["fit", str(text), "--out", str(folder), "--epochs", "3", "--learning-rate", "0.02", *SMALL]) == 0
     return folder
 
 
@@ -62,7 +62,7 @@ def test_a_network_of_any_cell_is_trained_sampled_exported_and_evaluated(
 ) -> None:
     run, file = tmp_path / "run", tmp_path / "m.onnx"
     options = ["--cell", cell, "--layers", layers, "--epochs=3", "--learning-rate=0.02", *SMALL]
-    assert main(["fit", str(text), "--out", str(run), *options]) == 0
+    assert brief(["fit", str(text), "--out", str(run), *options]) == 0
     assert f"- {cell}, {layers} × 16," in (run / "report.md").read_text()
     checkpoint = load_checkpoint(run / "best.pt")
     assert checkpoint.architecture.cell == cell
@@ -87,7 +87,7 @@ def test_exported_file_says_how_it_was_trained(run: Path, tmp_path: Path) -> Non
 def test_export_needs_no_corpus(tmp_path: Path) -> None:
     text, file = tmp_path / "text.txt", tmp_path / "m.onnx"
     text.write_text(TEXT)
-    assert main(["fit", str(text), "--out", str(tmp_path / "run"), "--epochs", "1", *SMALL]) == 0
+    assert brief(["fit", str(text), "--out", str(tmp_path / "run"), "--epochs", "1", *SMALL]) == 0
     text.unlink()
     assert main(["export", str(tmp_path / "run"), "--out", str(file)]) == 0
     assert Runner(file).replay().exact
@@ -145,7 +145,7 @@ def test_sample_and_the_exported_file_write_the_same_text(
     cell: str, text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
-    assert main(["fit", str(text), "--out", str(run), "--cell", cell, "--epochs=1", *SMALL]) == 0
+    assert brief(["fit", str(text), "--out", str(run), "--cell", cell, "--epochs=1", *SMALL]) == 0
     assert main(["export", str(run / "best.pt"), "--out", str(tmp_path / "m.onnx"), "--precision", "fp32"]) == 0
     capsys.readouterr()
     outputs = []
@@ -175,7 +175,7 @@ def names_run(names: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run whose documents are lines, one of which has two rare characters."""
     folder = tmp_path_factory.mktemp("runs") / "names"
     rules = ["--documents=line", "--minimum-count=2"]
-    assert main(["fit", str(names), "--out", str(folder), "--epochs=20", "--learning-rate=0.02", *rules, *SMALL]) == 0
+    assert brief(["fit", str(names), "--out", str(folder), "--epochs=20", "--learning-rate=0.02", *rules, *SMALL]) == 0
     return folder
 
 
@@ -253,11 +253,11 @@ def test_a_replacement_needs_no_rule_that_the_model_has_already(
     text.write_text(TEXT + "Zé")
     other.write_text("a line Ü" * 100)
     rules = ["--minimum-count=2", "--rare=replace"]
-    assert main(["fit", str(text), "--out", str(run), "--epochs=1", *rules, *SMALL]) == 0
+    assert brief(["fit", str(text), "--out", str(run), "--epochs=1", *rules, *SMALL]) == 0
     assert main(["evaluate", str(run), str(other), "--replacement=n"]) == 0
     assert "are replaced by 'n'" in capsys.readouterr().out
     tuned = ["fit", str(text), "--out", str(tmp_path / "tuned"), "--from", str(run), "--epochs=1", "--threads=1"]
-    assert main([*tuned, "--replacement=n", "--batch-size=8"]) == 0
+    assert brief([*tuned, "--replacement=n", "--batch-size=8"]) == 0
     assert load_checkpoint(tmp_path / "tuned" / "best.pt").record.rules.replacement == "n"
 
 

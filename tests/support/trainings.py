@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from nextchar_training import commands
+from tests.support.training_processes import TrainingProcess
 
 COMMAND = Path(sys.executable).with_name("nextchar-train")
 
@@ -22,6 +23,27 @@ SMALL = ["--hidden-size=16", "--embedding-size=8", "--batch-size=8", "--sequence
 def main(arguments: Sequence[str]) -> int:
     """Runs ``nextchar-train`` in this process and returns its exit code."""
     return commands.main(arguments)
+
+
+def brief(arguments: Sequence[str], *, evaluations: int = 5) -> int:
+    """Does what ``main`` does, for tests that look neither at the samples nor at the picture of the losses.
+
+    Evaluates 5 times, or ``evaluations`` times, instead of 25 times, writes samples of a line, and leaves the picture
+    empty: all this takes longer than a small training. Other processes of the training evaluate 25 times nevertheless.
+    """
+    from nextchar_training.learning import trainer  # imports torch
+    from nextchar_training.run import curves, fit, samples
+
+    def undrawn(runs: Mapping[str, object], path: Path, title: str) -> None:
+        path.touch()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer, "_MOST_VALIDATIONS", evaluations)
+        patch.setattr(samples, "_PREVIEW", 40)
+        patch.setattr(samples, "_FULL", 40)
+        if fit.draw_losses is curves.draw_losses:  # else the test has another in its place
+            patch.setattr(fit, "draw_losses", undrawn)
+        return main(arguments)
 
 
 def fit(*sources: object, out: Path, options: Sequence[str] = SMALL) -> list[str]:
@@ -40,7 +62,7 @@ def error_of(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> st
     return message
 
 
-def once(process: subprocess.Popen[str], text: str) -> str:
+def once(process: subprocess.Popen[str] | TrainingProcess, text: str) -> str:
     """Waits for a line of the process's output that holds ``text``, and returns it."""
     assert process.stdout is not None
     for line in process.stdout:
@@ -51,10 +73,20 @@ def once(process: subprocess.Popen[str], text: str) -> str:
 
 @contextmanager
 def training_process(
-    text: Path, run: Path, budget: str = "--epochs=200", processes: int = 1, *options: str
-) -> Iterator[subprocess.Popen[str]]:
+    text: Path, run: Path, budget: str = "--epochs=40", processes: int = 1, *options: str
+) -> Iterator[TrainingProcess]:
     """A process that trains. It has evaluated twice, so both checkpoints are there."""
     arguments = ["fit", str(text), "--out", str(run), budget, f"--processes={processes}", *SMALL, *options]
+    with TrainingProcess(arguments) as process:
+        once(process, "validation")
+        once(process, "validation")
+        yield process
+
+
+@contextmanager
+def training_command(text: Path, run: Path) -> Iterator[subprocess.Popen[str]]:
+    """What ``training_process`` is, but started as a user does it: by the command's name, as a new program."""
+    arguments = fit(text, out=run, options=["--epochs=40", *SMALL])
     with subprocess.Popen([COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             once(process, "validation")

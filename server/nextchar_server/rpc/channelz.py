@@ -9,7 +9,7 @@ Relies on names of grpcio that are not public; ``tests/server/rpc/test_channelz.
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 from grpc._cython import cygrpc  # type: ignore[attr-defined]
 
@@ -41,10 +41,21 @@ def connections(server: int) -> dict[int, str]:
             return found
 
 
-def failed_calls_of(connection: int) -> int | None:
-    """Returns how many calls of ``connection`` ended before their time; None if it is gone."""
+class Calls(NamedTuple):
+    """The calls of one connection that have ended."""
+
+    failed: int
+    """Before their time."""
+    succeeded: int
+
+
+NO_CALLS = Calls(0, 0)
+
+
+def calls_of(connection: int) -> Calls | None:
+    """Returns the calls of ``connection`` so far; None if it is gone."""
     try:
         data: dict[str, Any] = json.loads(cygrpc.channelz_get_socket(connection))["socket"]["data"]
     except ValueError:
         return None
-    return int(data["streamsFailed"])
+    return Calls(int(data["streamsFailed"]), int(data["streamsSucceeded"]))

@@ -32,7 +32,8 @@ BURST = 200
 """Calls that a connection may cancel so soon, all at once."""
 
 RATE = 100
-"""Calls per second that a connection may cancel so soon for ever."""
+"""Calls per second that a connection may cancel so soon for ever, and one more for each that ends well: the connection
+of a proxy has many callers."""
 
 INTERVAL = 0.1
 """Seconds between two looks at the connections, at least."""
@@ -48,16 +49,17 @@ _log = structlog.get_logger()
 
 @dataclass
 class _Record:
-    """The failed calls of one connection."""
+    """The calls of one connection."""
 
-    failed: int = 0
+    calls: channelz.Calls = channelz.NO_CALLS
     level: float = 0.0
     """Calls above those that it may cancel for ever."""
 
-    def rise(self, failed: int, later: int, seconds: float) -> None:
-        """Adds the calls since the last look, ``later`` of which had run for a while."""
-        self.level = max(0.0, self.level + failed - self.failed - later - RATE * seconds)
-        self.failed = failed
+    def rise(self, calls: channelz.Calls, later: int, seconds: float) -> None:
+        """Adds the calls since the last look; ``later`` of those that failed had run for a while."""
+        failed, succeeded = calls.failed - self.calls.failed, calls.succeeded - self.calls.succeeded
+        self.level = max(0.0, self.level + failed - later - succeeded - RATE * seconds)
+        self.calls = calls
 
 
 class Resets:
@@ -117,10 +119,10 @@ class Resets:
         later, self._later = self._later, {}
         records = {}
         for number, peer in channelz.connections(server).items():
-            if (count := channelz.failed_calls_of(number)) is None:
+            if (calls := channelz.calls_of(number)) is None:
                 continue
             record = records[number] = self._records.get(number) or _Record()
-            record.rise(count, later.get(peer, 0), seconds)
+            record.rise(calls, later.get(peer, 0), seconds)
             if record.level > BURST:
                 self._hold(peer, now, record)
         self._records = records

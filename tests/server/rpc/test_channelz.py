@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import grpc
@@ -12,14 +12,24 @@ from tests.support.waiting import until
 
 
 class Waiting(grpc.GenericRpcHandler):
-    """Serves every method by a call that never ends by itself, and notes the peers."""
+    """Serves two methods, and every other one by a call that never ends by itself; notes the peers."""
+
+    ANSWERED, REFUSED = "/s/answered", "/s/refused"
 
     def __init__(self) -> None:
         self.peers: list[str] = []
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
         """Returns the handler."""
-        return grpc.unary_unary_rpc_method_handler(self._wait)
+        handlers = {self.ANSWERED: self._answer, self.REFUSED: self._refuse}
+        return grpc.unary_unary_rpc_method_handler(handlers.get(handler_call_details.method, self._wait))
+
+    async def _answer(self, request: bytes, context: "grpc.aio.ServicerContext[Any, Any]") -> bytes:
+        return b""
+
+    async def _refuse(self, request: bytes, context: "grpc.aio.ServicerContext[Any, Any]") -> bytes:
+        await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "full")
+        raise AssertionError
 
     async def _wait(self, request: bytes, context: "grpc.aio.ServicerContext[Any, Any]") -> bytes:
         self.peers.append(context.peer())
@@ -59,11 +69,23 @@ async def test_calls_that_their_caller_cancels_are_counted_by_connection() -> No
         for call in calls[:5]:
             call.cancel()
         (connection,) = channelz.connections(number)
-        await until(lambda: channelz.failed_calls_of(connection) == 5)
+        await until(lambda: channelz.calls_of(connection) == (5, 0))
         assert channelz.failed_calls(number) == 5
         for call in calls[5:]:
             call.cancel()
 
 
+async def test_calls_that_end_well_or_are_refused_are_no_failures() -> None:
+    async with serving() as (number, address, _), grpc.aio.insecure_channel(address) as channel:
+        answered: Any = channel.unary_unary(Waiting.ANSWERED)
+        refused: Any = channel.unary_unary(Waiting.REFUSED)
+        for _ in range(3):
+            await answered(b"")
+            with suppress(grpc.aio.AioRpcError):
+                await refused(b"")
+        (connection,) = channelz.connections(number)
+        await until(lambda: channelz.calls_of(connection) == (0, 6))
+
+
 def test_a_connection_that_is_gone_has_no_count() -> None:
-    assert channelz.failed_calls_of(2**40) is None
+    assert channelz.calls_of(2**40) is None

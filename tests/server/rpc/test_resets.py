@@ -17,11 +17,14 @@ class Network:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.failed = {HOSTILE: 0, OTHER: 0}
+        self.succeeded = 0  # calls of each
         self.held: list[str] = []
         peers = dict(enumerate(self.failed))
         monkeypatch.setattr(channelz, "failed_calls", lambda server: sum(self.failed.values()))
         monkeypatch.setattr(channelz, "connections", lambda server: peers)
-        monkeypatch.setattr(channelz, "failed_calls_of", lambda number: self.failed[peers[number]])
+        monkeypatch.setattr(
+            channelz, "calls_of", lambda number: channelz.Calls(self.failed[peers[number]], self.succeeded)
+        )
         monkeypatch.setattr(resets, "hold_back", self.held.append)
         monkeypatch.setattr(resets, "let_go", self.held.remove)
         self.tested = Resets(Metrics(CollectorRegistry()).rejected)
@@ -71,6 +74,13 @@ def test_calls_that_ran_for_a_while_may_all_be_cancelled_at_once(network: Networ
     for _ in range(10 * BURST):
         network.tested.count(HOSTILE, SOON)
     network.pass_by(0, 10 * BURST)
+    assert network.held == []
+
+
+def test_of_a_connection_of_many_callers_every_second_call_may_be_cancelled(network: Network) -> None:
+    for _ in range(10):
+        network.succeeded += 10 * BURST
+        network.pass_by(0, 10 * BURST)
     assert network.held == []
 
 
