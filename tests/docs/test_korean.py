@@ -25,7 +25,7 @@ def test_the_korean_example_runs_to_its_end(tmp_path: Path) -> None:
         },
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         check=False,
     )
     assert done.returncode == 0, done.stderr

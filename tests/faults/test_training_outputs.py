@@ -76,7 +76,7 @@ def command(
 ) -> subprocess.CompletedProcess[bytes]:
     """Runs ``nextchar-train`` as a process."""
     everything = [str(COMMAND), *arguments]
-    return subprocess.run(everything, stdout=stdout, stderr=subprocess.PIPE, env=environment, timeout=120)
+    return subprocess.run(everything, stdout=stdout, stderr=subprocess.PIPE, env=environment, timeout=600)
 
 
 @pytest.mark.slow
@@ -137,7 +137,7 @@ def test_a_full_disk_below_standard_output_is_one_warning_and_the_run_is_complet
 @pytest.mark.slow
 def test_closed_standard_streams_end_no_training_and_no_file_takes_their_place(text: Path, tmp_path: Path) -> None:
     line = f'exec "{COMMAND}" "$@" <&- >&- 2>&-'
-    done = subprocess.run(["sh", "-c", line, "sh", *fit(text, out=tmp_path / "run")], timeout=120)
+    done = subprocess.run(["sh", "-c", line, "sh", *fit(text, out=tmp_path / "run")], timeout=600)
     assert done.returncode == 0
     assert load_checkpoint(tmp_path / "run" / "best.pt").record.stateful_loss is not None
 

@@ -56,7 +56,7 @@ def test_processes_end_with_a_training_that_is_killed(text: Path, tmp_path: Path
         (other,) = others_of(process)
         process.kill()
         process.communicate()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while Path(f"/proc/{other}").exists():
         assert time.monotonic() < deadline
         time.sleep(0.1)

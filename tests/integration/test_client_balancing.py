@@ -24,7 +24,7 @@ def together(*servers: ScriptedServer) -> str:
 
 async def until(condition: object, client: AsyncClient) -> None:
     assert callable(condition)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not condition():
             await client.models()
 

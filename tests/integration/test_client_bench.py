@@ -171,19 +171,19 @@ def test_an_interrupt_prints_the_report_so_far_and_exits_130(server: ScriptedSer
     )
     asyncio.run(server.received(1 + 3))
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=10)
+    output, errors = process.communicate(timeout=60)
     report = json.loads(output)
     assert (process.returncode, errors) == (130, b"")
     assert (report["requests"], report["completed"], report["failed"], report["unfinished"]) == (3, 2, 0, 1)
-    assert server.cancelled.wait(10)
+    assert server.cancelled.wait(60)
 
 
 def test_an_interrupt_before_the_window_has_nothing_to_print(server: ScriptedServer) -> None:
     server.scripts = [[HANG]]
     process = subprocess.Popen([*COMMAND, "bench"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert server.arrived.wait(30)
+    assert server.arrived.wait(60)
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=10)
+    output, errors = process.communicate(timeout=60)
     assert (process.returncode, output, errors) == (130, b"", b"")
 
 
@@ -198,6 +198,6 @@ def test_on_a_terminal_standard_error_shows_the_progress(server: ScriptedServer)
         while b"requests: 1 running, 1 completed, 0 failed" not in shown:
             shown += os.read(ours, 1000)
         process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=10)
+        output, _ = process.communicate(timeout=60)
     os.close(ours)
     assert json.loads(output)["completed"] == 1

@@ -32,7 +32,7 @@ def test_another_endpoint_uses_the_proxy_as_grpc_does(run: Run, monkeypatch: pyt
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-16"])
 def test_the_text_is_utf_8_whatever_the_encoding_of_the_streams(server: ScriptedServer, encoding: str) -> None:
     environment = os.environ | {"PYTHONIOENCODING": encoding}
-    ended = subprocess.run([*COMMAND, "generate"], capture_output=True, env=environment, timeout=30)
+    ended = subprocess.run([*COMMAND, "generate"], capture_output=True, env=environment, timeout=120)
     assert (ended.returncode, ended.stdout) == (0, "한글\nwords".encode())
 
 
@@ -40,7 +40,7 @@ def test_the_text_is_utf_8_whatever_the_encoding_of_the_streams(server: Scripted
 def test_a_reader_that_leaves_ends_the_command_without_a_word(server: ScriptedServer, arguments: list[str]) -> None:
     ours, theirs = os.pipe()
     os.close(ours)
-    ended = subprocess.run([*COMMAND, *arguments], stdout=theirs, stderr=subprocess.PIPE, timeout=30)
+    ended = subprocess.run([*COMMAND, *arguments], stdout=theirs, stderr=subprocess.PIPE, timeout=120)
     os.close(theirs)
     assert (ended.returncode, ended.stderr) == (141, b"")
 

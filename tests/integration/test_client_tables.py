@@ -32,7 +32,7 @@ def test_a_wide_table_on_a_pipe_is_plain_and_neither_wrapped_nor_cut(
     server: ScriptedServer, environment: dict[str, str]
 ) -> None:
     server.scripts = [[pb.ListModelsResponse(models=[pb.Model(name="n" * 500, digest="0123456789abcdef")])]]
-    ended = subprocess.run([*COMMAND, "models"], capture_output=True, env=os.environ | environment, timeout=30)
+    ended = subprocess.run([*COMMAND, "models"], capture_output=True, env=os.environ | environment, timeout=120)
     heading, row = ended.stdout.decode().splitlines()
     assert (ended.returncode, ended.stderr) == (0, b"")
     assert heading.endswith("  DIGEST")

@@ -65,7 +65,7 @@ def rejected(serving: Serving, reason: str) -> float:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Waits until ``condition`` holds; fails after 20 seconds."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.001)
 
@@ -76,7 +76,7 @@ async def sent(serving: Serving, method: str, *messages: bytes, **options: Any) 
     for message in messages:
         await call.write(message)
     await call.done_writing()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         return await failure(call)
 
 
@@ -109,7 +109,7 @@ async def test_a_call_waits_for_its_message_for_a_bounded_time(
 ) -> None:
     monkeypatch.setattr(incoming, "MESSAGE_PATIENCE", 0.01)
     for method in METHODS.values():
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             error = await failure(serving.channel.stream_stream(method)())
         assert error.code() is Status.INVALID_ARGUMENT
         assert error.details() == "no request message came within 0.01 s"

@@ -148,7 +148,7 @@ async def collect(events: AsyncIterable[pb.GenerateStreamResponse]) -> int:
 
 @SIGNALS
 def test_a_signal_drains_and_ends_with_0(tiny: TinyModel, number: signal.Signals) -> None:
-    with started("--model", tiny.int8) as server:
+    with started("--model", tiny.int8, "--drain-timeout", "300") as server:
         with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
             call = stub_of(channel).GenerateStream(text(20_000))
             events = [next(call)]

@@ -35,7 +35,7 @@ def raw(alphabet: Alphabet, ids: Sequence[int]) -> str:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(data=st.data())
 @pytest.mark.slow
 def test_any_ids_become_their_composed_text_however_they_are_chunked(kind: Kind, data: st.DataObject) -> None:
@@ -55,7 +55,7 @@ def test_any_ids_become_their_composed_text_however_they_are_chunked(kind: Kind,
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_another_decoder_continues_from_the_pending_ids(kind: Kind, data: st.DataObject) -> None:
     alphabet, ids = ALPHABETS[kind], data.draw(ids_of(kind))

@@ -12,7 +12,7 @@ import pytest
 
 from nextchar_server.lines import DROPPED, MAX_LINE, QUEUE, LineWriter, rendered
 
-ENOUGH = 10.0  # seconds for a thread to do its work
+ENOUGH = 60.0  # seconds for a thread to do its work
 
 
 class Pipe:

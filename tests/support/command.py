@@ -23,7 +23,9 @@ def on_a_terminal(*arguments: str, columns: int = 80) -> tuple[int, bytes, bytes
     """Exit code, standard output and standard error of the command; the output is a terminal ``columns`` wide."""
     ours, terminal = pty.openpty()
     environment = os.environ | {"COLUMNS": str(columns)}
-    ended = subprocess.run([*COMMAND, *arguments], stdout=terminal, stderr=subprocess.PIPE, env=environment, timeout=30)
+    ended = subprocess.run(
+        [*COMMAND, *arguments], stdout=terminal, stderr=subprocess.PIPE, env=environment, timeout=120
+    )
     os.close(terminal)
     output = b""
     try:

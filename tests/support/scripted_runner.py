@@ -18,7 +18,7 @@ from nextchar_server.engine import lane
 from nextchar_server.engine.engine import Engine
 from nextchar_server.engine.stream import End, IdChunk, Stream
 
-PATIENCE = 20
+PATIENCE = 60
 """Seconds after which a test that waits for something has failed."""
 
 

@@ -77,7 +77,7 @@ class ScriptedServer(rpc.GenerationServiceServicer):
         port: Future[int] = Future()
         self._thread = threading.Thread(target=asyncio.run, args=(self._live(port),))
         self._thread.start()
-        self.endpoint = f"127.0.0.1:{port.result(10)}"
+        self.endpoint = f"127.0.0.1:{port.result(60)}"
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -86,11 +86,11 @@ class ScriptedServer(rpc.GenerationServiceServicer):
 
     def set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
         """Sets the answer of the health service for the whole server."""
-        asyncio.run_coroutine_threadsafe(self._health.set("", status), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._health.set("", status), self._loop).result(60)
 
     async def received(self, requests: int) -> None:
         """Waits until this number of requests has arrived."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while len(self.requests) < requests:
                 await asyncio.sleep(0.005)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 COMMAND = [sys.executable, "-m", "nextchar_server"]
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds to wait for a process that should end."""
 
 

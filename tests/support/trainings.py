@@ -25,11 +25,10 @@ def main(arguments: Sequence[str]) -> int:
     return commands.main(arguments)
 
 
-def brief(arguments: Sequence[str], *, evaluations: int = 5) -> int:
-    """Does what ``main`` does, for tests that look neither at the samples nor at the picture of the losses.
-
-    Evaluates 5 times, or ``evaluations`` times, instead of 25 times, writes samples of a line, and leaves the picture
-    empty: all this takes longer than a small training. Other processes of the training evaluate 25 times nevertheless.
+@contextmanager
+def abridged(evaluations: int = 25) -> Iterator[None]:
+    """Trainings of this process write samples of a line, leave the picture of the losses empty, and evaluate 25 times,
+    as they do otherwise, or ``evaluations`` times. All these take longer than a small training.
     """
     from nextchar_training.learning import trainer  # imports torch
     from nextchar_training.run import curves, fit, samples
@@ -43,6 +42,15 @@ def brief(arguments: Sequence[str], *, evaluations: int = 5) -> int:
         patch.setattr(samples, "_FULL", 40)
         if fit.draw_losses is curves.draw_losses:  # else the test has another in its place
             patch.setattr(fit, "draw_losses", undrawn)
+        yield
+
+
+def brief(arguments: Sequence[str], *, evaluations: int = 5) -> int:
+    """Does what ``main`` does, but ``abridged``, for tests that look neither at the samples nor at the picture.
+
+    With several processes, ``evaluations`` must be 25, because the others are programs of their own.
+    """
+    with abridged(evaluations):
         return main(arguments)
 
 
@@ -68,7 +76,7 @@ def once(process: subprocess.Popen[str] | TrainingProcess, text: str) -> str:
     for line in process.stdout:
         if text in line:
             return line
-    raise AssertionError(f"the process ended before it said {text!r}")
+    raise AssertionError(f"the process ended before it said {text!r}: {process.communicate()}")
 
 
 @contextmanager

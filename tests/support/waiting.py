@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Waits until ``condition`` holds; fails after ten seconds."""
-    async with asyncio.timeout(10):
+    """Waits until ``condition`` holds; fails after a minute."""
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.005)

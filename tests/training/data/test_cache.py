@@ -69,7 +69,7 @@ def test_the_remains_of_a_killed_process_are_removed_when_the_next_dataset_is_pr
         assert process.stdout is not None
         assert process.stdout.readline() == b"made\n"
         process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=60)
+        process.communicate(timeout=300)
     assert len(list(datasets.glob("partial.*"))) == 1
     (tmp_path / "text.txt").write_text("some text\n")
     dataset = prepare(find_corpus([str(tmp_path / "text.txt")]), Rules(), tmp_path / "cache")

@@ -106,7 +106,7 @@ def differing(whole: dict[str, Array], part: dict[str, Array], members: list[int
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@settings(max_examples=12)
+@settings(max_examples=6)
 @given(
     members=st.lists(st.integers(0, ROWS - 1), min_size=1, max_size=ROWS),
     cuts=st.sets(st.integers(1, STEPS - 1), max_size=STEPS - 1).map(sorted),

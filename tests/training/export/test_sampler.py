@@ -59,15 +59,11 @@ def test_the_sampler_agrees_with_the_one_in_numpy(
     forbidden = transitions[int(automaton)] < 0
     given = everything(outputs, graph)[0]
     certain = 0
+    # If a draw or a limit falls on the edge between two ids, a last bit decides, and both are right.
+    limits = {(top_p * (1 + p), min(min_p * (1 + m), 1.0)) for p, m in itertools.product(NUDGES, repeat=2)}
     for row in range(B):
-        # If a draw or a limit falls on the edge between two ids, a last bit decides, and both are right.
         distributions = [
-            distribution(
-                given[row],
-                SamplingSettings(temperature, top_k, top_p * (1 + p), min(min_p * (1 + m), 1.0), bias),
-                forbidden,
-            )
-            for p, m in itertools.product(NUDGES, repeat=2)
+            distribution(given[row], SamplingSettings(temperature, top_k, *limit, bias), forbidden) for limit in limits
         ]
         right = {
             inverse(probabilities, min(max(float(draws[row]) + u, 0.0), LAST_DRAW))

@@ -38,7 +38,7 @@ def test_two_workers_average_gather_and_agree() -> None:
         )
         for rank in range(2)
     ]
-    first, second = (json.loads(process.communicate(timeout=60)[0]) for process in both)
+    first, second = (json.loads(process.communicate(timeout=300)[0]) for process in both)
     assert (first.pop("part"), second.pop("part")) == ([0, 1, 2], [3, 4, 5])
     assert first == second
     assert first == {

@@ -1,4 +1,5 @@
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,17 @@ from nextchar_training.run.checkpoint import Checkpoint, CheckpointError, load_c
 from nextchar_training.run.fit import Job, fit
 from nextchar_training.run.folder import RunFolder
 from nextchar_training.run.snapshot import Snapshot, load_snapshot, save_snapshot
+from tests.support.trainings import abridged
 
 TEXT = "".join(f"The {n}th line of a text that repeats itself.\n" for n in range(60))
 RECIPE = Recipe(epochs=1, batch_size=8, sequence_length=16)
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> None:
+def one_thread_and_few_extras() -> Iterator[None]:
     torch.set_num_threads(1)
+    with abridged():
+        yield
 
 
 def dataset_of(text: str, folder: Path, rules: Rules | None = None) -> Dataset:
