@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, is_hypothesis_test, settings
 
 from nextchar_model.cell import Cell
 
@@ -21,6 +21,13 @@ settings.load_profile("nextchar")
 
 # Tiny networks are slower with more threads, and with one a training is repeatable. Read when torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leaves examples by the hundred out of the coverage, which doubles their time: other tests reach the lines."""
+    for item in items:
+        if is_hypothesis_test(getattr(item, "obj", None)):
+            item.add_marker("no_cover")
 
 
 @pytest.fixture(scope="session", autouse=True)

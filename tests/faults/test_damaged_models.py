@@ -46,6 +46,7 @@ def served(contents: Iterator[bytes], path: Path) -> list[str]:
     return others
 
 
+@pytest.mark.no_cover
 def test_no_single_flipped_bit_of_the_packaged_model_is_served(tmp_path: Path) -> None:
     content = PACKAGED_MODEL.read_bytes()
     bits = random.Random(12).sample(range(8 * len(content)), 300)
@@ -53,12 +54,14 @@ def test_no_single_flipped_bit_of_the_packaged_model_is_served(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("start", [0, -KIB], ids=["first KiB", "last KiB"])
+@pytest.mark.no_cover
 def test_no_flipped_bit_of_the_ends_of_a_file_is_served(start: int, tiny: TinyModel, tmp_path: Path) -> None:
     content = tiny.int8.read_bytes()
     bits = one_of_each_byte(range(start % len(content), start % len(content) + KIB))
     assert served((flipped(content, bit) for bit in bits), tmp_path / "model.onnx") == []
 
 
+@pytest.mark.no_cover
 def test_no_flipped_bit_of_the_description_is_served(tiny: TinyModel, tmp_path: Path) -> None:
     content = tiny.int8.read_bytes()
     first = content.index(METADATA_KEY.encode(), len(content) // 2)

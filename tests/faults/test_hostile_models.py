@@ -267,6 +267,7 @@ def test_100_megabytes_of_metadata_are_refused(tiny: TinyModel, tmp_path: Path) 
     assert refusal(path) == "the model's description is damaged: it is larger than 4194304 bytes"
 
 
+@pytest.mark.no_cover
 def test_a_file_of_many_tiny_fields_is_refused_in_little_memory(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(sealed(b"\x08\x0a" * 10**6))

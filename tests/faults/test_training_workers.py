@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import torch
 
 from nextchar_training.learning.workers import WorkersError, joined
 from nextchar_training.run.checkpoint import load_checkpoint
+from tests.support.training_processes import TrainingProcess
 from tests.support.trainings import SMALL, TEXT, error_of, fit, training_process
 
 
@@ -21,7 +21,7 @@ def text(tmp_path: Path) -> Path:
     return path
 
 
-def others_of(process: subprocess.Popen[str]) -> list[int]:
+def others_of(process: TrainingProcess) -> list[int]:
     """Returns the processes that a training started."""
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
     return [int(number) for number in children.split()]

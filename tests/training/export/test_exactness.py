@@ -123,6 +123,7 @@ def test_rows_keep_their_bits_in_any_batch_and_any_chunking(
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.slow
+@pytest.mark.no_cover
 def test_a_row_alone_has_its_bits_of_the_full_batch(shape: Shape, precision: Precision) -> None:
     population, whole = whole_of(shape, precision)
     graph = graph_of(shape, precision)
@@ -133,6 +134,7 @@ def test_a_row_alone_has_its_bits_of_the_full_batch(shape: Shape, precision: Pre
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 @pytest.mark.slow
+@pytest.mark.no_cover
 def test_the_first_rows_keep_their_bits_at_every_batch_size(cell: Cell, precision: Precision) -> None:
     shape: Shape = (cell, 97, 16, 33, 1)
     population, whole = whole_of(shape, precision)
