@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import math
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ from numpy.typing import NDArray
 from nextchar_model.alphabet import Ids
 from nextchar_model.batch import Batch, SamplingSettings
 from nextchar_model.draws import uniform
+
+from .prefixes import Prefix
 
 OUTBOX_IDS = 1024
 """Number of untaken ids at which a stream leaves its batch until its reader catches up."""
@@ -103,9 +106,15 @@ class Stream:
         alternatives: int | None = None,
         reports_reading: bool = False,
         most_taken: int = OUTBOX_IDS,
+        most_snapshots: int = 0,
+        start: Snapshot | None = None,
+        position: int = 0,
         caller: str = "",
     ) -> None:
         """Reads ``read`` from the start of a document, then samples ``count`` ids, or fewer if the boundary comes.
+
+        A stream with ``start`` continues from there instead; ``position`` random numbers of its seed are used up.
+        ``most_snapshots`` is the number of snapshots that it keeps, the latest ones.
 
         ``alternatives`` is None for bare ids; otherwise each id comes with its log-probability and this many of the
         likeliest ids in its place. With ``reports_reading``, the ids that are read come out too, before the sampled
@@ -122,6 +131,8 @@ class Stream:
         self.most_untaken = min(OUTBOX_IDS, OUTBOX_BYTES // size)
         """Number of ids in the outbox at which the stream leaves its batch."""
         self.most_taken = min(most_taken, self.most_untaken)
+        self.start = start
+        self.position = position
         self.caller = caller
         # Only the lane's thread changes these.
         self.read_count = 0
@@ -130,6 +141,8 @@ class Stream:
         """The stream's row while it is in no batch; None before its first turn, and in a batch."""
         self.admitted_at: float | None = None
         """``time.monotonic()`` at the stream's first turn."""
+        self.prefix: Prefix | None = None
+        """The longest part of ``read`` that was found or kept in the cache; None if the stream doesn't use it."""
         # Both sides use these.
         self.cancelled = False
         self.paused = False
@@ -141,6 +154,9 @@ class Stream:
         self.came = asyncio.Event()
         self._draws: NDArray[np.float32] = np.empty(0, np.float32)
         self._draws_start = 0
+        self.snapshots: deque[Snapshot] = deque(maxlen=most_snapshots)
+        """The lane adds them before the ids that follow; the reader takes them."""
+        self._next_snapshot = SNAPSHOT_IDS if most_snapshots else math.inf  # ids consumed
 
     # The lane's side.
 
@@ -182,8 +198,15 @@ class Stream:
         first = self.sampled_count - self._draws_start
         if first + count > len(self._draws):
             self._draws_start, first = self.sampled_count, 0
-            self._draws = uniform(self.seed, self.sampled_count, max(_DRAWS, count))
+            self._draws = uniform(self.seed, self.position + self.sampled_count, max(_DRAWS, count))
         return self._draws[first : first + count]
+
+    def keep_state(self, batch: Batch, row: int) -> None:
+        """Adds a snapshot of ``row``, which is in the stream's state, if it is time for one."""
+        consumed = self.read_count + self.sampled_count
+        if consumed >= self._next_snapshot:
+            self._next_snapshot = consumed + SNAPSHOT_IDS
+            self.snapshots.append(Snapshot.of(batch, row, consumed))
 
     def put(self, chunk: IdChunk) -> None:
         """Adds to the outbox. The caller must call ``wake`` afterwards."""
