@@ -76,8 +76,8 @@ up: ## Build and start the containers: server and Prometheus
 bench: $(STAMP) ## Run the benchmarks, or one part (ONLY=kernel, limits, served or scale)
 	$(BIN)/python -m benchmarks $(ONLY)
 
-faults: $(STAMP) ## Attack a server, and measure what ordinary callers keep (5 minutes)
-	$(BIN)/python -m benchmarks faults
+faults: $(STAMP) ## Attack, kill, stop and fuzz servers, and measure what callers keep (10 minutes)
+	$(BIN)/python -m benchmarks faults failover fuzzing
 
 bench-training: $(STAMP) ## Run the training benchmark (70 minutes on two idle cores)
 	$(BIN)/python -m benchmarks training
