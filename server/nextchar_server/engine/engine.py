@@ -19,6 +19,7 @@ from .admission import Admission, StalledError
 from .lane import Lane
 from .prefixes import Prefixes
 from .prompts import Prompts
+from .snapshot import Snapshot
 from .stream import End, IdChunk, Stream, wake
 
 _CHECKS = 8  # for stalled readers, within a stall time-out
@@ -114,7 +115,7 @@ class Engine:
             self._stalled.pop(stream, None)
 
     async def state_after(self, snapshot: Snapshot, ids: Ids) -> Snapshot:
-        """Returns the state after ``snapshot`` and ``ids``, of which there is at least one, from a thread of its own."""
+        """Returns the state after ``snapshot`` and ``ids``, of which there is at least one. A thread reads them."""
         async with self._one_at_a_time:  # the lanes need the cores
             return await asyncio.to_thread(snapshot.after, ids, self._runner)
 

@@ -143,8 +143,7 @@ class Lane:
             for stream in new:
                 stream.admitted_at = now
             if new:
-                started = self._runner.start([stream.settings for stream in new])
-                group.join(self._prompts.start(Rows(new, started)))
+                group.join(self._prompts.start(Rows.start(new, self._runner)))
             back = {stream: stream.row for stream in streams if stream.row is not None}  # from a pause
             if back:
                 group.join(Rows(list(back), Batch.join(list(back.values()))))

@@ -38,7 +38,7 @@ class Prompts:
         if not self._prefixes.size:
             return rows
         for row, stream in enumerate(rows.streams):
-            if len(stream.read) < SHORTEST or not stream.awaits_first:
+            if len(stream.read) < SHORTEST or not stream.awaits_first or stream.start is not None:
                 continue
             if stream.reports_reading:  # it reads all, and leaves states to others
                 stream.prefix = START
@@ -49,6 +49,7 @@ class Prompts:
                 rows.batch.cell[:, row] = prefix.cell
                 rows.batch.last_id[row] = stream.read[prefix.length]  # read, and fed in next
                 stream.read_count = prefix.length + 1
+                stream.keep_state(rows.batch, row)
                 self._earn(prefix.length)
         return rows
 

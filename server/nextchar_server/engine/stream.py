@@ -26,6 +26,7 @@ from nextchar_model.batch import Batch, SamplingSettings
 from nextchar_model.draws import uniform
 
 from .prefixes import Prefix
+from .snapshot import SNAPSHOT_IDS, Snapshot
 
 OUTBOX_IDS = 1024
 """Number of untaken ids at which a stream leaves its batch until its reader catches up."""

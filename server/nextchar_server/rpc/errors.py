@@ -6,6 +6,7 @@
     ├── InvalidArgumentError     INVALID_ARGUMENT    BadRequest names the field
     ├── MalformedMessageError    INVALID_ARGUMENT    the bytes are not the message of the method
     ├── NoMessageError           INVALID_ARGUMENT    the call ended, or time passed, without a message
+    ├── OtherModelError          FAILED_PRECONDITION a resume token that this model can't continue
     ├── ModelNotFoundError       NOT_FOUND           from the catalog's UnknownModelError
     ├── OverloadedError          RESOURCE_EXHAUSTED  the engine's QueueFullError; RetryInfo
     │   ├── LostPlaceError       RESOURCE_EXHAUSTED  the engine's PushedOutError
@@ -84,6 +85,13 @@ class NoMessageError(RequestError):
 
     code = grpc.StatusCode.INVALID_ARGUMENT
     reason = "no_message"
+
+
+class OtherModelError(RequestError):
+    """The resume token is good, but of another model file, numeric class or version."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "other_model"
 
 
 class ModelNotFoundError(RequestError):

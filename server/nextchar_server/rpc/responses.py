@@ -36,17 +36,28 @@ FINISH_REASONS = {
 
 def started(request_id: str, served: ServedModel, seed: int) -> pb.Started:
     """The first event of a text."""
-    return pb.Started(request_id=request_id, model=served.name, model_digest=served.runner.digest, seed=seed)
+    return pb.Started(
+        request_id=request_id,
+        model=served.name,
+        model_digest=served.runner.digest,
+        seed=seed,
+        numeric_class=served.replay.numeric_class,
+    )
 
 
 def finished(
-    reason: pb.FinishReason, stop_sequence: str, prompt_characters: int, generated_characters: int
+    reason: pb.FinishReason,
+    stop_sequence: str,
+    prompt_characters: int,
+    generated_characters: int,
+    resume_token: bytes,
 ) -> pb.Finished:
     """The last event of a text."""
     return pb.Finished(
         finish_reason=reason,
         stop_sequence=stop_sequence,
         usage=pb.Usage(prompt_characters=prompt_characters, generated_characters=generated_characters),
+        resume_token=resume_token,
     )
 
 
@@ -72,6 +83,15 @@ class StreamedText:
                     pass  # a chunk is bounded, so these steps are short
             self._made.append(message)
             self._offset += len(chunk.text)
+
+    @property
+    def ends_with_text(self) -> bool:
+        """Whether the latest event that was added is more text."""
+        return bool(self._made) and self._made[-1].HasField("delta")
+
+    def mark(self, resume_token: bytes) -> None:
+        """Adds the token with which a later request continues after the latest event."""
+        self._made[-1].delta.resume_token = resume_token
 
     def finish(self, event: pb.Finished) -> None:
         """Adds the last event."""
@@ -106,6 +126,12 @@ class WholeText:
     def finish(self, event: pb.Finished) -> None:
         """Adds the last event."""
         self._finished = event
+
+    ends_with_text = False
+    """There are no deltas to mark."""
+
+    def mark(self, resume_token: bytes) -> None:
+        """Does nothing: only the last event has a token."""
 
     async def flush(self) -> None:
         """Does nothing: all is sent at once."""
