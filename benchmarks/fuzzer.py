@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from itertools import islice
 
-import grpc
+import grpc.aio
 
 from benchmarks.http2 import MAX_WINDOW, Connection
 from nextchar.v1 import generation_pb2 as pb
@@ -29,7 +29,7 @@ Message = tuple[str, bytes]
 """A method, and a message for it."""
 
 
-def requests(port: int, draw: random.Random) -> Iterator[Message]:
+def requests(_: bytes, draw: random.Random) -> Iterator[Message]:
     """Requests of every method with some bits flipped. Some break off, or repeat a part."""
     parameters = pb.GenerationParameters(
         max_characters=4,
@@ -58,21 +58,15 @@ def requests(port: int, draw: random.Random) -> Iterator[Message]:
         yield method, draw.choice([_flipped, _flipped, _broken_off, _repeated])(message, draw)
 
 
-def tokens(port: int, draw: random.Random) -> Iterator[Message]:
-    """Requests that start from a good token of the server on ``port`` with some bits flipped."""
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        stub = rpc.GenerationServiceStub(channel)  # type: ignore[no-untyped-call] # generated code
-        parameters = pb.GenerationParameters(max_characters=40, stop_sequences=["zzz"])
-        good: bytes = stub.Generate(pb.GenerateRequest(prompt=_PROMPT, parameters=parameters)).finished.resume_token
-    if not good:
-        raise RuntimeError("the server sent no resume token")
+def tokens(token: bytes, draw: random.Random) -> Iterator[Message]:
+    """Requests that start from ``token`` with some bits flipped."""
     kinds: dict[str, Callable[..., pb.GenerateRequest | pb.GenerateStreamRequest]] = {
         "Generate": pb.GenerateRequest,
         "GenerateStream": pb.GenerateStreamRequest,
     }
     while True:
         method = draw.choice(list(kinds))
-        start = kinds[method](resume_token=_flipped(good, draw), parameters=pb.GenerationParameters(max_characters=4))
+        start = kinds[method](resume_token=_flipped(token, draw), parameters=pb.GenerationParameters(max_characters=4))
         yield method, start.SerializeToString()
 
 
@@ -95,7 +89,7 @@ def _repeated(message: bytes, draw: random.Random) -> bytes:
     return message[:end] + message[start:]
 
 
-async def send(messages: Iterator[Message], port: int) -> int:
+async def _send(messages: Iterator[Message], port: int) -> int:
     """Sends ``messages`` over a few connections, and returns the number of those that never ended."""
 
     async def share() -> int:
@@ -124,15 +118,22 @@ async def send(messages: Iterator[Message], port: int) -> int:
     return sum(await asyncio.gather(*(share() for _ in range(_CONNECTIONS))))
 
 
-def messages(kind: str, count: int, seed: int, port: int) -> Iterator[Message]:
-    """Returns ``count`` messages of ``kind``, the same ones for the same ``seed`` and tokens."""
-    return islice(KINDS[kind](port, random.Random(seed)), count)  # noqa: S311 - no secret
+async def fuzz(kind: str, count: int, seed: int, port: int) -> int:
+    """Sends ``count`` messages of ``kind`` to the server on ``port``, and returns the number of those that never ended.
+
+    They are the same ones for the same ``seed``, except for the token.
+    """
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub = rpc.GenerationServiceStub(channel)  # type: ignore[no-untyped-call] # generated code
+        request = pb.GenerateRequest(parameters=pb.GenerationParameters(max_characters=40))
+        token: bytes = (await stub.Generate(request)).finished.resume_token
+    return await _send(islice(KINDS[kind](token, random.Random(seed)), count), port)  # noqa: S311 - no secret
 
 
 def main() -> None:
     """Sends the messages that the command line asks for."""
     kind, count, seed, port = sys.argv[1:]
-    print(asyncio.run(send(messages(kind, int(count), int(seed), int(port)), int(port))))
+    print(asyncio.run(fuzz(kind, int(count), int(seed), int(port))))
 
 
 if __name__ == "__main__":
