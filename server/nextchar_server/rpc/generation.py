@@ -156,7 +156,9 @@ class RunningText:
     def _is_token_due(self) -> bool:
         """Whether the text that was added last has a resume token."""
         interval = self._request.resume_interval
-        return interval is not None and self._unmarked >= interval and self._out.ends_with_text
+        if interval is None or self._builder.stopped_by:  # a token behind a stop sequence belongs to Finished only
+            return False
+        return self._unmarked >= interval and self._out.ends_with_text
 
     async def _token(self, end: End | None = None) -> bytes:
         """Returns a token with which another request continues after the text so far; empty if there is none.
