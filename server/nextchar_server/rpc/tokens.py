@@ -110,10 +110,9 @@ class Tokens:
             raise InvalidArgumentError(
                 FIELD, "is damaged, or signed with a key that this server doesn't have; start from the prompt again"
             )
-        if not content or content[0] != VERSION:
+        if content[0] != VERSION:
             raise OtherModelError(
-                f"{FIELD}: is of version {content[:1].hex() or 'none'} (hexadecimal), made by a later server; this one "
-                f"reads version {VERSION}"
+                f"{FIELD}: is of version {content[0]}, made by a later server; this one reads version {VERSION}"
             )
         _, length, skip, count, digest, seed, position, last_id, automaton_state = _HEAD.unpack_from(content)
         start = _HEAD.size + length
