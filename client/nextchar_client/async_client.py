@@ -33,8 +33,6 @@ from .retries import Retries
 from .transcript import require_logprobs
 
 _LOST = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}  # statuses of a call whose server went away
-# Statuses of a server that can't continue a text because its models differ: another one may.
-_ELSEWHERE = {grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.NOT_FOUND}
 
 
 class AsyncClient:
@@ -231,7 +229,7 @@ async def _may_continue(text: Continuation, retries: Retries, trouble: grpc.aio.
         if text.keeps_token(trouble):
             return await retries.pause(None)
         return trouble.code() in _LOST and await retries.pause(trouble)
-    if text.has_begun and trouble.code() in _ELSEWHERE:
+    if text.has_begun and trouble.code() is grpc.StatusCode.NOT_FOUND:  # its models differ
         return await retries.pause(None)
     return await retries.pause(trouble)
 

@@ -30,7 +30,12 @@ _DEFAULT_MAX_CHARACTERS = 256  # of the contract; a model that allows fewer refu
 _OF_THE_PROMPT = ("seed", "echo", "unknown_characters", "replacement_character")  # have no place beside a token
 _SHOWN = 20  # characters of a text in a message
 _TRAILER = "resume-token-bin"
-_REFUSALS = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNIMPLEMENTED}  # another key, or an earlier version
+# Statuses of a server that can't use a token: of another key, of another model or version, or of any version.
+_REFUSALS = {
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.UNIMPLEMENTED,
+}
 
 
 class CutError(Exception):

@@ -21,8 +21,9 @@ MOST_SECONDS = 60.0
 MOST_PAUSE = 10.0
 """Longest pause before a try, in seconds, even if the server asks for a longer one; up to a quarter is added."""
 MOST_TRIES_UNAVAILABLE = 5
-"""Tries of a call that no server takes, or that is cut, without new text in between. A call that a busy server turns
-away is tried until ``MOST_SECONDS``."""
+"""Tries of a call that no server takes. A call that a busy server turns away is tried until ``MOST_SECONDS``."""
+MOST_TRIES_CUT = 10
+"""Tries of a text that was cut, without new text in between. They take some 11 seconds: a server may start again."""
 
 _FIRST_PAUSE = 0.1
 _LONGEST_GROWN_PAUSE = 2.0
@@ -90,11 +91,12 @@ class Retries:
         return None if seconds < 0 else min(seconds, MOST_PAUSE) * _draw.uniform(1, 1 + _SPREAD)
 
     def _is_worth_a_try(self, failure: grpc.aio.AioRpcError | None) -> bool:
+        has_tries = self._failures < (MOST_TRIES_UNAVAILABLE if self._progressed == self._began else MOST_TRIES_CUT)
         if failure is None:
-            return self._failures < MOST_TRIES_UNAVAILABLE
+            return has_tries
         match failure.code():
             case grpc.StatusCode.UNAVAILABLE:
-                return self._failures < MOST_TRIES_UNAVAILABLE
+                return has_tries
             case grpc.StatusCode.RESOURCE_EXHAUSTED:
                 return "message larger than max" not in (failure.details() or "")  # it stays as large
             case grpc.StatusCode.CANCELLED:

@@ -109,12 +109,12 @@ async def test_a_text_is_cut_as_often_as_it_grows(client: AsyncClient, server: S
     assert text(await told(client)) == whole
 
 
-async def test_a_text_that_does_not_grow_has_five_tries(client: AsyncClient, server: ScriptedServer) -> None:
+async def test_a_text_that_does_not_grow_has_ten_tries(client: AsyncClient, server: ScriptedServer) -> None:
     server.scripts = [[STARTED, delta("half"), GONE]]
     events: list[Event] = []
     with pytest.raises(UnavailableError):
         await read_on(client.stream(), events)
-    assert (text(events), len(server.requests)) == ("half", 5)
+    assert (text(events), len(server.requests)) == ("half", 10)
 
 
 async def test_a_text_that_continues_counts_its_tries_anew(client: AsyncClient, server: ScriptedServer) -> None:
