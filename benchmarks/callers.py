@@ -11,17 +11,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from nextchar_client import AsyncClient, CharacterLogprob, Delta, Finished, NextcharError, Started
+from nextchar_client import AsyncClient, CharacterLogprob, Delta, Finished, NextcharError, Resumed, Started
 from nextchar_client import GenerationOptions as Options
 
 KINDS = ("plain", "jamo", "stop sequences", "logprobs")
-_CHARACTERS = {"plain": 800, "jamo": 500, "stop sequences": 800, "logprobs": 200}
+_CHARACTERS = {"plain": 800, "jamo": 500, "stop sequences": 500, "logprobs": 200}
 _INTERVAL = 64  # most characters between two tokens of callers that ask for them
 _PROMPT = "ROMEO:"
 _HELD = 50  # characters of a stop sequence: those that a server holds back
-_DECOYS = 15  # stop sequences that agree with the text except in their last character
+_DECOYS = 9  # stop sequences that agree with the text except in their last character
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Caller:
         logprobs: list[CharacterLogprob] = []
         seed, resumed, finished = 0, 0, None
         prompt = "" if self.kind == "jamo" else _PROMPT
-        async with aclosing(client.stream(prompt, **self.options(characters))) as events:
+        async with aclosing(client.stream(prompt, with_resumed=True, **self.options(characters))) as events:
             async for event in events:
                 match event:
                     case Started():
@@ -84,8 +84,8 @@ class Caller:
                         parts.append(event.text)
                         logprobs += event.logprobs
                     case Finished():
-                        finished = event
-                    case _:
+                        finished = replace(event, resume_token=b"")
+                    case Resumed():
                         resumed += 1
         assert finished is not None  # the client fails otherwise
         return Text(seed, "".join(parts), tuple(logprobs), finished, resumed)

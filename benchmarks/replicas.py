@@ -86,7 +86,7 @@ class Replica:
 @contextmanager
 def replicas(folder: Path, count: int, *flags: str) -> Iterator[list[Replica]]:
     """Runs ``count`` replicas that accept each other's resume tokens, and waits until all serve."""
-    _CONTEXT.set_forkserver_preload(["nextchar_server.cli"])
+    _CONTEXT.set_forkserver_preload(["nextchar_server.cli", __name__])
     environment = {"NEXTCHAR_TOKEN_KEY": secrets.token_hex(32)}
     fleet = [Replica(folder / "replicas.log", ["--lanes", "1", *flags], environment) for _ in range(count)]
     try:
