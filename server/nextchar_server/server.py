@@ -98,8 +98,8 @@ class Server:
         config = self._config
         await require_free(config.host, config.grpc_port, "gRPC")
         await require_free(config.host, config.http_port, "HTTP")
-        keys = load_keys(config.token_key_file, os.environ)
         loaded = await asyncio.to_thread(_load, config)
+        keys = load_keys(config.token_key_file, os.environ)
         catalog = Catalog([self._make_model(name, runner, replay) for name, (runner, replay) in loaded.items()])
         parts = self._assemble(catalog, keys)
         try:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from nextchar.v1 import generation_pb2 as pb
@@ -10,6 +11,7 @@ from nextchar_model.alphabet import Kind
 from tests.support.korean_model import KINDS, KOREAN, make_korean_model
 from tests.support.serving import Serve, Serving
 from tests.support.tiny_model import TinyModel
+from tests.support.waiting import until
 
 MOST = 20_000
 KEY = "k" * 32
@@ -32,6 +34,17 @@ async def drained(serving: Serving, characters: int, **parameters: Any) -> tuple
             serving.engine.drain()
     assert finished is not None
     return text, finished
+
+
+async def cut(call: Any) -> tuple[str, grpc.aio.AioRpcError]:
+    """Returns the rest of the text of ``call``, and the error with which it ends."""
+    text = ""
+    try:
+        async for event in call:
+            text += event.delta.text
+    except grpc.aio.AioRpcError as error:
+        return text, error
+    raise AssertionError("the call succeeded")
 
 
 async def rest(serving: Serving, token: bytes, characters: int, **parameters: Any) -> str:
@@ -89,3 +102,17 @@ async def test_a_text_whose_prompt_is_still_echoed_has_no_token(tiny: TinyModel,
     assert tiny.text[:2000].startswith(text)
     assert finished.finish_reason == pb.FINISH_REASON_DRAINING
     assert not finished.resume_token
+
+
+async def test_a_reader_that_came_too_late_continues_where_its_text_ended(tiny: TinyModel, serve: Serve) -> None:
+    async with serve(tiny.int8, lanes=1, max_characters=10**6, stall_timeout=1.0) as serving:
+        call = serving.stream("the", seed=3, max_characters=10**6)
+        await anext(aiter(call))
+        await until(lambda: bool(serving.engine._streams))
+        await until(lambda: not serving.engine._streams)
+        text, error = await cut(call)
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        trailers: dict[str, Any] = dict(error.trailing_metadata())
+        assert int(trailers["resume-offset"]) == len(text)
+        whole = await serving.text("the", seed=3, max_characters=len(text) + 50)
+        assert text + await rest(serving, trailers["resume-token-bin"], 50) == whole

@@ -38,6 +38,12 @@ _MEMORY_DELAY = 0.5, 1.5  # seconds: how soon calls end is unknown, so callers c
 
 _SHOWN = 32
 
+RESUME_TOKEN_KEY, RESUME_OFFSET_KEY = "resume-token-bin", "resume-offset"
+"""Keys of the trailing metadata of a text whose reader was ended: how it continues, and after how many characters."""
+
+MOST_TRAILING_BYTES = 5000
+"""Most bytes of a token in the trailing metadata, of which clients accept 8 KiB by default, in base64."""
+
 
 def shown(value: str) -> str:
     """Quotes ``value`` for a message, cut to its beginning: trailers have little room."""
@@ -50,6 +56,8 @@ class RequestError(Exception):
     code: grpc.StatusCode
     reason: str
     """Label of ``nextchar_rejected_total``."""
+    trailers: tuple[tuple[str, str | bytes], ...] = ()
+    """More of the trailing metadata."""
 
     def __init__(self, message: str, *details: Message) -> None:
         self.message = message
@@ -134,6 +142,12 @@ class StalledReaderError(RequestError):
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
     reason = "stalled"
+
+    def __init__(self, message: str, resume_token: bytes = b"", offset: int = 0) -> None:
+        """``resume_token`` continues a text after its first ``offset`` characters, if it isn't empty."""
+        super().__init__(message)
+        if 0 < len(resume_token) <= MOST_TRAILING_BYTES:
+            self.trailers = ((RESUME_TOKEN_KEY, resume_token), (RESUME_OFFSET_KEY, str(offset)))
 
 
 class TooManyWatchesError(RequestError):

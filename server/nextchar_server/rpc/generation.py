@@ -20,12 +20,14 @@ from nextchar_model.decoder import is_one_to_one, max_ids
 
 from .. import memory
 from ..catalog import ServedModel
+from ..engine.admission import StalledError
 from ..engine.snapshot import SNAPSHOT_IDS, Trail
 from ..engine.stream import OUTBOX_IDS, End, IdChunk, Stream
 from ..metrics import TextMetrics
 from ..pacing import Pacer
 from ..text import ReadText, TextBuilder, TextChunk
 from . import requests, responses
+from .errors import StalledReaderError
 from .interceptor import request_id
 from .tokens import Standing, Tokens, most_tail
 
@@ -102,7 +104,14 @@ class RunningText:
         """Whether the work for its messages has to be paced."""
 
     async def run(self) -> None:
-        """Sends all events of the text."""
+        """Sends all events of the text. Raises ``StalledReaderError`` with a token if they aren't read in time."""
+        try:
+            await self._run()
+        except StalledError as error:
+            token = await self._token() if self._out.is_sent else b""
+            raise StalledReaderError(str(error), token, self._out.offset) from None
+
+    async def _run(self) -> None:
         # Sent with the first characters: until then, a call that loses its place has no headers and is tried again.
         self._out.start(responses.started(request_id(), self._model, self._request.seed))
         end: End | None = None

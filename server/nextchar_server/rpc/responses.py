@@ -68,7 +68,9 @@ class StreamedText:
         """``write`` sends a message; it waits if the caller reads slowly."""
         self._write = write
         self._made: list[pb.GenerateStreamResponse] = []
-        self._offset = 0  # characters before the next delta
+        self._begun = 0  # messages that were sent, or are on their way
+        self.offset = 0
+        """Number of characters before the next delta."""
 
     def start(self, event: pb.Started) -> None:
         """Adds the first event."""
@@ -77,12 +79,17 @@ class StreamedText:
     def add(self, chunk: TextChunk) -> None:
         """Adds more text; nothing if ``chunk`` is empty."""
         if chunk.text:
-            message = pb.GenerateStreamResponse(delta={"text": chunk.text, "offset": self._offset})
+            message = pb.GenerateStreamResponse(delta={"text": chunk.text, "offset": self.offset})
             if chunk.logprobs is not None:
                 for _ in _filled(message.delta.character_logprobs, chunk.logprobs):
                     pass  # a chunk is bounded, so these steps are short
             self._made.append(message)
-            self._offset += len(chunk.text)
+            self.offset += len(chunk.text)
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether no message is left, except one on its way."""
+        return self._begun == len(self._made)
 
     @property
     def ends_with_text(self) -> bool:
@@ -99,9 +106,11 @@ class StreamedText:
 
     async def flush(self) -> None:
         """Sends the events that were added since the last flush."""
-        made, self._made = self._made, []
-        for message in made:
+        for message in self._made:
+            self._begun += 1
             await self._write(message)
+        self._made.clear()
+        self._begun = 0
 
 
 class WholeText:
@@ -127,6 +136,7 @@ class WholeText:
         """Adds the last event."""
         self._finished = event
 
+    is_sent, offset = False, 0
     ends_with_text = False
     """There are no deltas to mark."""
 
