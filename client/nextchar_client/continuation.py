@@ -29,7 +29,7 @@ _Request = pb.GenerateRequest | pb.GenerateStreamRequest
 _DEFAULT_MAX_CHARACTERS = 256  # of the contract; a model that allows fewer refuses the rest, and the token is dropped
 _OF_THE_PROMPT = ("seed", "echo", "unknown_characters", "replacement_character")  # have no place beside a token
 _SHOWN = 20  # characters of a text in a message
-_TRAILER = "resume-token-bin"
+_TOKEN_KEY, _OFFSET_KEY = "resume-token-bin", "resume-offset"
 # Statuses of a server that can't use a token: of another key, of another model or version, or of any version.
 _REFUSALS = {
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -132,10 +132,12 @@ class Continuation:
 
     def keeps_token(self, failure: grpc.aio.AioRpcError) -> bool:
         """Whether ``failure`` brings a token: a server ended the call of a late reader, who may continue from there."""
-        token = failure.trailing_metadata().get(_TRAILER)
-        if not isinstance(token, bytes):
+        trailers = failure.trailing_metadata()
+        token, offset = trailers.get(_TOKEN_KEY), str(trailers.get(_OFFSET_KEY))
+        if not (isinstance(token, bytes) and offset.isdecimal()):
             return False
-        self._keep(token, self._base + self._transcript.characters)
+        if int(offset) <= self._transcript.characters:
+            self._keep(token, self._base + int(offset))
         return True
 
     def last_event(self, error: NextcharError) -> Finished:

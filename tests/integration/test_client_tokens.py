@@ -153,10 +153,19 @@ async def test_a_request_that_skips_characters_is_repeated_from_its_start(
 async def test_a_reader_that_was_ended_for_being_late_continues_from_its_token(
     client: AsyncClient, server: ScriptedServer
 ) -> None:
-    late = Abort(Status.RESOURCE_EXHAUSTED, "the reader took nothing", (("resume-token-bin", b"1"),))
-    server.scripts = [[STARTED, delta("half"), late], [STARTED, delta("way"), finished(3)]]
+    trailers = ("resume-token-bin", b"1"), ("resume-offset", "3")
+    late = Abort(Status.RESOURCE_EXHAUSTED, "the reader took nothing", trailers)
+    server.scripts = [[STARTED, delta("half"), late], [STARTED, delta("fway"), finished(4)]]
     assert text(await told(client)) == "halfway"
     assert server.requests[1].resume_token == b"1"
+
+
+async def test_a_token_of_text_that_did_not_come_is_not_used(client: AsyncClient, server: ScriptedServer) -> None:
+    trailers = ("resume-token-bin", b"1"), ("resume-offset", "5")
+    late = Abort(Status.RESOURCE_EXHAUSTED, "the reader took nothing", trailers)
+    server.scripts = [[STARTED, delta("half"), late], [STARTED, delta("halfway"), finished(7)]]
+    assert text(await told(client)) == "halfway"
+    assert server.requests[1].resume_token == b""
 
 
 async def test_a_text_that_starts_from_a_token_is_continued_without_a_seed(

@@ -13,12 +13,12 @@ from urllib.request import urlopen
 import pytest
 
 from benchmarks.proxy import Proxy
-from nextchar_client import AsyncClient, Delta, Event, Finished, Resumed, Started, retries
+from nextchar_client import AsyncClient, Delta, Event, Finished, Resumed, Started, channel, retries
 from nextchar_model.alphabet import Kind
 from nextchar_server.token_keys import VARIABLE
 from tests.support.korean_model import make_korean_model
 from tests.support.server_process import ServerProcess, started
-from tests.support.serving import Serve, Serving
+from tests.support.serving import SMALL_WINDOWS, Serve, Serving
 from tests.support.tiny_model import TinyModel
 
 KEY = "0123456789abcdef0123456789abcdef"
@@ -132,6 +132,21 @@ async def test_a_whole_answer_that_drains_is_finished_by_another_server(tiny: Ti
         await busy[0].server.stop()
         generation = await task
         assert (generation.text, generation.finished.usage) == (whole.text, whole.finished.usage)
+
+
+async def test_a_late_reader_has_the_whole_text(tiny: TinyModel, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    options: Any = OPTIONS | {"max_characters": 10_000, "top_logprobs": 1}
+    monkeypatch.setattr(channel, "_OPTIONS", (*channel._OPTIONS, *SMALL_WINDOWS))
+    async with serve(tiny.int8, stall_timeout=0.5) as serving, AsyncClient(f"127.0.0.1:{serving.grpc_port}") as client:
+        whole = await told(client, options)
+        events: list[Event] = []
+        async for event in client.stream(with_resumed=True, **options):
+            events.append(event)
+            if len(events) == 2:
+                while serving.engine._streams:
+                    await asyncio.sleep(0.01)
+        assert next(event.repeated_characters for event in events if isinstance(event, Resumed)) < 512
+        assert same([event for event in events if not isinstance(event, Resumed)]) == same(whole)
 
 
 @pytest.mark.slow
