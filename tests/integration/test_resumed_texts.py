@@ -1,6 +1,7 @@
 """Texts that continue from resume tokens: the same bytes as undisturbed ones, wherever they were cut."""
 
 import asyncio
+import unicodedata
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,18 @@ async def test_a_text_continues_from_every_place(tmp_path: Path, serve: Serve, k
             for seed, prompt in enumerate(("", "서울 밟", KOREAN[:200]))
         ]
     assert sum(counts) > MOST / 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_no_continuation_changes_the_last_character(tmp_path: Path, serve: Serve, kind: Kind) -> None:
+    async with serve(make_korean_model(kind, tmp_path)) as serving:
+        for seed in range(4):
+            first = await events(serving, prompt="서울", seed=seed, max_characters=MOST, resume_interval=1)
+            text = "".join(event.delta.text for event in first)
+            for place, token in tokens(first).items():
+                rest = await events(serving, token, max_characters=9, temperature=3.0)
+                whole = text[:place] + "".join(event.delta.text for event in rest)
+                assert unicodedata.is_normalized("NFC", whole)
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp32"])

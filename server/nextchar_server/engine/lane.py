@@ -218,9 +218,7 @@ class Lane:
 
     def _read(self, rows: Rows, most: int) -> NDArray[np.int64]:
         """Returns the ids that all rows read before any row has an output, [R, B], with R at most ``most``."""
-        if any(stream.reports_reading for stream in rows.streams):
-            most = 0
-        reads = min(most, *(stream.left_to_read for stream in rows.streams))
+        reads = max(0, min(most, *(stream.silent - stream.read_count for stream in rows.streams)))
         read = np.empty((reads, len(rows)), np.int64)
         if reads:
             for row, stream in enumerate(rows.streams):
@@ -251,7 +249,7 @@ class Lane:
                 continue
             if until == steps:  # the row took no step beyond the stream's end
                 stream.keep_state(rows.batch, row)
-            start = 0 if stream.reports_reading else reads
+            start = max(0, reads - max(0, stream.read_count - stream.silent))
             if start < until:
                 is_first = stream.is_new
                 stream.put(_chunk(stream, result, row, ids[row], start, until))

@@ -11,16 +11,23 @@ it.
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from bisect import bisect_left, insort
+from collections import Counter, OrderedDict
 from dataclasses import dataclass
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nextchar_model.alphabet import Ids
 
-OVERHEAD = 800
+OVERHEAD = 600
 """Bytes that Python and NumPy need for a prefix beside its ids and its state."""
+
+_ID_BYTES = 4
+
+_Key = tuple[int, int]
+"""Number of ids, and the checksum of them all."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -29,35 +36,38 @@ class Prefix:
 
     parent: Prefix | None
     """The prefix that this one extends; None for the start of a document."""
-    ids: NDArray[np.unsignedinteger]
+    ids: bytes
     """The ids after those of ``parent``."""
     length: int
     """Number of all ids."""
-    key: int
-    """Hash of all ids."""
+    checksum: int
+    """Of all ids. Unlike a hash, it is computed piece by piece."""
     hidden: NDArray[np.generic]
     """[L, H]"""
     cell: NDArray[np.float32]
     """[L, H], or [0, H] if the model has no cell."""
 
     @property
+    def key(self) -> _Key:
+        """Key in the cache."""
+        return self.length, self.checksum
+
+    @property
     def size(self) -> int:
         """Bytes that it takes."""
-        return self.ids.nbytes + self.hidden.nbytes + self.cell.nbytes + OVERHEAD
+        return len(self.ids) + self.hidden.nbytes + self.cell.nbytes + OVERHEAD
 
-    def begins(self, ids: Ids) -> bool:
+    def begins(self, ids: bytes) -> bool:
         """Whether ``ids`` begin with those of the prefix."""
-        parts = []
         prefix: Prefix | None = self
         while prefix is not None:
-            parts.append(prefix.ids)
+            if not ids.startswith(prefix.ids, _ID_BYTES * prefix.length - len(prefix.ids)):
+                return False
             prefix = prefix.parent
-        return np.array_equal(np.concatenate(parts[::-1]), ids[: self.length])
+        return True
 
 
-_NO_IDS: NDArray[np.unsignedinteger] = np.empty(0, np.uint8)
-
-START = Prefix(None, _NO_IDS, 0, 0, np.empty((0, 0), np.float32), np.empty((0, 0), np.float32))
+START = Prefix(None, b"", 0, 0, np.empty((0, 0), np.float32), np.empty((0, 0), np.float32))
 """The start of a document, which every prefix extends. It belongs to no cache, and its state isn't used."""
 
 
@@ -74,21 +84,26 @@ class Prefixes:
         self.misses = 0
         """Number of those that didn't."""
         self._lock = threading.Lock()
-        self._prefixes: OrderedDict[int, Prefix] = OrderedDict()  # by key, the least recently used one first
-        self._lengths = np.zeros(0, np.int32)  # number of prefixes of each length
-        # A factor for each place makes the hash of all beginnings of a prompt one cumulative sum. The factors are
-        # secret, so nobody can choose ids that collide.
-        self._random = np.random.default_rng()
-        self._factors = np.zeros(0, np.uint64)
+        self._prefixes: OrderedDict[_Key, Prefix] = OrderedDict()  # the least recently used one first
+        self._lengths: list[int] = []  # of the prefixes, each once, the shortest first
+        self._counts: Counter[int] = Counter()  # of the prefixes of each length
 
     def find(self, ids: Ids) -> Prefix:
         """Returns the longest known prefix after which at least one of ``ids`` is left; ``START`` if there is none."""
-        most = len(ids) - 1
-        keys = np.cumsum(ids[:most].astype(np.uint64) * self._factors_of(most))
+        data = _bytes(ids)
+        view = memoryview(data)
+        candidates: list[Prefix] = []
+        checksum = place = 0
         with self._lock:
-            lengths = np.flatnonzero(self._lengths[: most + 1])[::-1]
-            for key in keys[lengths - 1].tolist():
-                if (prefix := self._prefixes.get(key)) is not None and prefix.begins(ids):
+            for length in self._lengths:
+                if length >= len(ids):
+                    break
+                checksum = crc32(view[_ID_BYTES * place : _ID_BYTES * length], checksum)
+                place = length
+                if (prefix := self._prefixes.get((length, checksum))) is not None:
+                    candidates.append(prefix)
+            for prefix in reversed(candidates):
+                if prefix.begins(data):
                     self._use(prefix)
                     self.hits += 1
                     return prefix
@@ -96,42 +111,42 @@ class Prefixes:
             return START
 
     def keep(self, ids: Ids, after: Prefix, hidden: NDArray[np.generic], cell: NDArray[np.float32]) -> Prefix:
-        """Keeps the state [L, H] that follows ``ids``, which begin with the prefix ``after``.
+        """Keeps the state [L, H] that follows ``ids``, which begin with the prefix ``after`` and are longer.
 
         Returns their prefix, or ``after`` if the cache has no room for it.
         """
-        length = len(ids)
-        factors = self._factors_of(length)[after.length :]
-        own_key = (ids[after.length :].astype(np.uint64) * factors).sum(dtype=np.uint64)
-        key = (after.key + int(own_key)) % 2**64
+        own = _bytes(ids[after.length :])
+        key = len(ids), crc32(own, after.checksum)
         with self._lock:
             if (known := self._prefixes.get(key)) is not None:
-                if not known.begins(ids):
+                if not known.begins(_bytes(ids)):
                     return after
                 self._use(known)
                 return known
             parent = after
             while parent.parent is not None and self._prefixes.get(parent.key) is not parent:  # dropped meanwhile
+                own = parent.ids + own
                 parent = parent.parent
-            own = ids[parent.length :]
-            small = own.astype(np.min_scalar_type(int(own.max())))
-            prefix = Prefix(parent, small, length, key, hidden.copy(), cell.copy())
+            prefix = Prefix(parent, own, *key, hidden.copy(), cell.copy())
             if prefix.size > self.size:
                 return after
             self._add(prefix)
             return prefix
 
     def _add(self, prefix: Prefix) -> None:
-        if prefix.length >= len(self._lengths):
-            self._lengths = np.concatenate([self._lengths, np.zeros(prefix.length + 1, np.int32)])
         self._prefixes[prefix.key] = prefix
-        self._lengths[prefix.length] += 1
+        if not self._counts[prefix.length]:
+            insort(self._lengths, prefix.length)
+        self._counts[prefix.length] += 1
         self.used += prefix.size
         self._use(prefix)
         while self.used > self.size:
             _, dropped = self._prefixes.popitem(last=False)
-            self._lengths[dropped.length] -= 1
             self.used -= dropped.size
+            self._counts[dropped.length] -= 1
+            if not self._counts[dropped.length]:
+                del self._counts[dropped.length]
+                del self._lengths[bisect_left(self._lengths, dropped.length)]
 
     def _use(self, prefix: Prefix) -> None:
         """Makes ``prefix`` the most recently used one, except those that it extends, which come after it."""
@@ -139,12 +154,6 @@ class Prefixes:
             self._prefixes.move_to_end(prefix.key)
             prefix = prefix.parent
 
-    def _factors_of(self, length: int) -> NDArray[np.uint64]:
-        """Returns the factors of the first ``length`` places."""
-        factors = self._factors
-        if length > len(factors):
-            with self._lock:  # only one lane may draw, so that all see the same factors
-                missing = max(0, length - len(self._factors))
-                more = self._random.integers(2**64, size=missing, dtype=np.uint64) | np.uint64(1)
-                factors = self._factors = np.concatenate([self._factors, more])
-        return factors[:length]
+
+def _bytes(ids: Ids) -> bytes:
+    return ids.astype(np.int32).tobytes()

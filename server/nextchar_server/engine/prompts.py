@@ -13,17 +13,17 @@ from .prefixes import START, Prefixes
 from .rows import Rows
 from .stream import Stream
 
-SHORTEST = 64
+SHORTEST = 100
 """Ids from which a prompt uses the cache. To look up a shorter one costs more than 1 % of reading it."""
 
 SPACING = 256
-"""Most ids between two states that are kept of a prompt."""
+"""Ids between two states that are kept of a prompt, at most, and half as many at least: to keep one costs a step."""
 
 WORTH = 16
-"""Fewest ids that a state spares beyond the one before."""
+"""Fewest ids that the state at the end of a prompt spares beyond the one before, to be kept."""
 
-CUT_COST = 512
-"""Steps, taken or spared, that pay for ending a turn early: it costs about as much as five steps of one row."""
+CUT_COST = 1024
+"""Steps, taken or spared, that pay for ending a turn early, which costs about as much as five steps of one row."""
 
 
 class Prompts:
@@ -69,7 +69,11 @@ class Prompts:
             is_last = stream.left_to_read < steps
             fed = stream.read_count - 1  # the last id that was read is fed in next
             new = fed - prefix.length
-            if new >= WORTH and (is_last or new + steps > SPACING):
+            if stream.left_to_read:
+                keeps = new >= SPACING // 2 and (is_last or new + steps > SPACING)
+            else:
+                keeps = new >= WORTH
+            if keeps:
                 hidden, cell = rows.batch.hidden[:, row], rows.batch.cell[:, row]
                 stream.prefix = self._prefixes.keep(stream.read[:fed], prefix, hidden, cell)
             if is_last:

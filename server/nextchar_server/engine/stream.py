@@ -106,6 +106,7 @@ class Stream:
         seed: int = 0,
         alternatives: int | None = None,
         reports_reading: bool = False,
+        reports_last: int = 0,
         most_taken: int = OUTBOX_IDS,
         most_snapshots: int = 0,
         start: Snapshot | None = None,
@@ -119,8 +120,8 @@ class Stream:
 
         ``alternatives`` is None for bare ids; otherwise each id comes with its log-probability and this many of the
         likeliest ids in its place. With ``reports_reading``, the ids that are read come out too, before the sampled
-        ones. ``take`` returns at most ``most_taken`` ids, or those of one turn. ``caller`` names the connection with
-        which the stream shares its even part of the places.
+        ones; otherwise the last ``reports_last`` of them. ``take`` returns at most ``most_taken`` ids, or those of one
+        turn. ``caller`` names the connection with which the stream shares its even part of the places.
         """
         self.read = read
         self.count = count
@@ -128,6 +129,8 @@ class Stream:
         self.seed = seed
         self.alternatives = alternatives
         self.reports_reading = reports_reading
+        self.silent = 0 if reports_reading else len(read) - reports_last
+        """Number of ids that are read and don't come out."""
         size = _ID_BYTES if alternatives is None else _ID_BYTES + _LOGPROB_BYTES + 2 * _LOGPROB_BYTES * alternatives
         self.most_untaken = min(OUTBOX_IDS, OUTBOX_BYTES // size)
         """Number of ids in the outbox at which the stream leaves its batch."""

@@ -69,7 +69,10 @@ class RunningText:
         self._tokens = tokens
         self._out = out
         self._request = request
+        self._is_composed = not is_one_to_one(model.alphabet)
         start = request.start
+        self._position = 0 if start is None else start.position
+        self._ahead = 0 if start is None else start.ahead  # ids that the stream reads as if it sampled them
         self.stream = Stream(
             read=request.prompt.ids if start is None else start.tail,
             count=max_ids(model.alphabet, self._request.max_characters),
@@ -77,10 +80,11 @@ class RunningText:
             seed=self._request.seed,
             alternatives=self._request.top_logprobs,
             reports_reading=self._request.echo,
-            most_taken=OUTBOX_IDS if is_one_to_one(model.alphabet) else _COMPOSED_IDS,
+            most_taken=_COMPOSED_IDS if self._is_composed else OUTBOX_IDS,
             most_snapshots=most_snapshots(request, model),
             start=None if start is None else start.snapshot,
-            position=0 if start is None else start.position,
+            position=0 if start is None else start.position + start.ahead,
+            reports_last=self._ahead,
             caller=memory.current.get().connection,
         )
         """The stream of its ids. The caller submits it before ``run``, and releases it afterwards."""
@@ -92,6 +96,7 @@ class RunningText:
             0 if start is None else start.skip,
         )
         self._trail = Trail(model.engine.document_start if start is None else start.snapshot, self.stream.read)
+        self._known = 0  # ids that came, read or not, from the place on at which the text starts
         self._rest: IdChunk | None = None  # taken, and not yet turned into text
         self._unmarked = 0  # generated characters since the last token
         self._echo = ReadText(model.alphabet, self._request.prompt) if self._request.echo else None
@@ -151,9 +156,11 @@ class RunningText:
             self._out.add(self._echo.feed(chunk[:left]))
             chunk = chunk[left:]
         if len(chunk):
-            self._trail.add(chunk.ids)
+            self._known += len(chunk)
+            if self._known > self._ahead:  # the others are in the trail, since the stream reads them
+                self._trail.add(chunk.ids[-(self._known - self._ahead) :])
             self._add(self._builder.feed(chunk))
-            self._trail.move(self.stream.snapshots, len(self.stream.read) + self._builder.place[0])
+            self._trail.move(self.stream.snapshots, self._place)
 
     def _add(self, generated: TextChunk) -> None:
         new = self._builder.generated - self._observed
@@ -161,6 +168,11 @@ class RunningText:
         self._unmarked += new
         self._observed = self._builder.generated
         self._out.add(generated)
+
+    @property
+    def _place(self) -> int:
+        """Number of ids, read and sampled, up to the end of the text that was sent."""
+        return len(self.stream.read) - self._ahead + self._builder.place[0]
 
     def _is_token_due(self) -> bool:
         """Whether the text that was added last has a resume token."""
@@ -177,21 +189,27 @@ class RunningText:
         if self._echo is not None and self._echo.left:  # the rest of the prompt would be lost
             return b""
         sampled, skip = self._builder.place
-        snapshot, ids = self._model.engine.document_start, _NO_IDS
+        snapshot, ids, ahead = self._model.engine.document_start, _NO_IDS, 0
         if end is End.BOUNDARY:
-            sampled, skip = self.stream.sampled_count + 1, 0
+            sampled, skip = self._ahead + self.stream.sampled_count + 1, 0
         else:
-            place = len(self.stream.read) + sampled
-            self._trail.move(self.stream.snapshots, place)
-            snapshot, ids = self._trail.until(place)
+            self._trail.move(self.stream.snapshots, self._place)
+            if self._is_composed and not skip:  # the next id, which showed that the last character was complete
+                ahead = min(1, max(self._known, self._ahead) - sampled)
+            snapshot, ids = self._trail.until(self._place + ahead)
             if len(ids) > most_tail(self._model):
                 if len(ids) > _MOST_READ_AGAIN:
                     return b""
-                snapshot, ids = await self._model.engine.state_after(snapshot, ids), _NO_IDS
-            if sampled:  # forced ids leave an automaton in its state, which only the first sampled id is to obey
+                snapshot, ids = (
+                    await self._model.engine.state_after(snapshot, ids[: len(ids) - ahead]),
+                    ids[len(ids) - ahead :],
+                )
+            if (
+                sampled + ahead
+            ):  # forced ids leave an automaton in its state, which only the first sampled id is to obey
                 snapshot = replace(snapshot, automaton_state=0)
-        seed, position = self._request.seed, self.stream.position + sampled
-        return self._tokens.make(Standing(snapshot, ids, seed, position, skip), self._model)
+        standing = Standing(snapshot, ids, ahead, self._request.seed, self._position + sampled, skip)
+        return self._tokens.make(standing, self._model)
 
     async def _finish(self, end: End) -> None:
         stopped_by = self._builder.stopped_by

@@ -5,6 +5,7 @@ Stands beside ``requests``, which reads tokens, and ``generation``, which makes 
 
     version        1 byte
     class length   1
+    ahead          1   ids of the tail that begin the continuation
     skip           2   characters after the state that were sent already
     tail count     2
     digest        32   SHA-256 of the model file
@@ -43,7 +44,7 @@ MOST_BYTES = 200
 
 FIELD = "resume_token"
 
-_HEAD = struct.Struct("<BBHH32sQQIi")
+_HEAD = struct.Struct("<BBBHH32sQQIi")
 _SIGNATURE = 32
 _LARGEST = 2**20  # bytes of a token that is looked at: more would hold the event loop
 _MOST_SKIPPED = 2**16 - 1
@@ -56,11 +57,13 @@ class Standing:
     snapshot: Snapshot
     tail: Ids
     """Ids that the row consumed after the snapshot."""
+    ahead: int
+    """How many of them, the last ones, follow the end of the text that was sent, and come again."""
     seed: int
     position: int
-    """Number of random numbers that are used up."""
+    """Number of random numbers that are used up at the end of the text."""
     skip: int
-    """Characters after the tail that were sent already."""
+    """Characters after the tail that were sent already. If there are some, ``ahead`` is 0."""
 
 
 class Tokens:
@@ -83,6 +86,7 @@ class Tokens:
                 _HEAD.pack(
                     VERSION,
                     len(numeric_class),
+                    standing.ahead,
                     standing.skip,
                     len(standing.tail),
                     bytes.fromhex(model.runner.digest),
@@ -114,7 +118,7 @@ class Tokens:
             raise OtherModelError(
                 f"{FIELD}: is of version {content[0]}, made by a later server; this one reads version {VERSION}"
             )
-        _, length, skip, count, digest, seed, position, last_id, automaton_state = _HEAD.unpack_from(content)
+        _, length, ahead, skip, count, digest, seed, position, last_id, automaton_state = _HEAD.unpack_from(content)
         start = _HEAD.size + length
         numeric_class = content[_HEAD.size : start].decode()
         if digest.hex() != model.runner.digest:
@@ -133,7 +137,7 @@ class Tokens:
         hidden = np.frombuffer(content, kind, size, end).reshape(description.layers, -1)
         cell = np.frombuffer(content, np.float32, offset=end + hidden.nbytes)
         snapshot = Snapshot(0, last_id, automaton_state, hidden, cell.reshape(-1, description.hidden_size))
-        return Standing(snapshot, tail, seed, position, skip)
+        return Standing(snapshot, tail, ahead, seed, position, skip)
 
 
 def most_tail(model: ServedModel) -> int:

@@ -33,14 +33,14 @@ def standing(*, tail: int = 5, precision: Precision = "int8") -> Standing:
     """Returns where some text stands, with a state of arbitrary bits."""
     hidden = np.arange(6, dtype=np.uint8 if precision == "int8" else np.float32).reshape(2, 3)
     snapshot = Snapshot(0, 7, 1, hidden, np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3))
-    return Standing(snapshot, 1 + np.arange(tail) % 60, 2**64 - 1, 12345, 2)
+    return Standing(snapshot, 1 + np.arange(tail) % 60, 1, 2**64 - 1, 12345, 2)
 
 
 def content(one: Standing) -> tuple[Any, ...]:
     """Returns the content of ``one``, to compare."""
     snapshot = one.snapshot
     state = snapshot.last_id, snapshot.automaton_state, snapshot.hidden.tolist(), snapshot.cell.tolist()
-    return one.tail.tolist(), one.seed, one.position, one.skip, state
+    return one.tail.tolist(), one.ahead, one.seed, one.position, one.skip, state
 
 
 def refusal(token: bytes, served: ServedModel, *keys: bytes) -> str:
