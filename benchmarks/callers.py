@@ -47,10 +47,10 @@ class Caller:
     texts: list[Text] = field(default_factory=list)
     failures: list[NextcharError] = field(default_factory=list)
 
-    async def ask(self, client: AsyncClient, *, characters: int | None = None) -> None:
-        """Asks once, and keeps the text or the failure."""
+    async def ask(self, client: AsyncClient, *, characters: int | None = None, stall: float = 0) -> None:
+        """Asks once, and keeps the text or the failure. Reads nothing for ``stall`` seconds after the first delta."""
         try:
-            text = await self._text(client, characters or _CHARACTERS[self.kind])
+            text = await self._text(client, characters or _CHARACTERS[self.kind], stall)
         except NextcharError as failure:
             self.failures.append(failure)
         else:
@@ -70,7 +70,7 @@ class Caller:
             options["resume_interval"] = _INTERVAL
         return options
 
-    async def _text(self, client: AsyncClient, characters: int) -> Text:
+    async def _text(self, client: AsyncClient, characters: int, stall: float) -> Text:
         parts: list[str] = []
         logprobs: list[CharacterLogprob] = []
         seed, resumed, finished = 0, 0, None
@@ -81,6 +81,8 @@ class Caller:
                     case Started():
                         seed = event.seed
                     case Delta():
+                        if stall and not parts:
+                            await asyncio.sleep(stall)
                         parts.append(event.text)
                         logprobs += event.logprobs
                     case Finished():

@@ -14,13 +14,14 @@ from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from unittest.mock import patch
 
 from benchmarks.callers import Caller, Tally, make_callers, tally, undisturbed
 from benchmarks.models import korean_file
 from benchmarks.proxy import Proxy
 from benchmarks.replicas import Replica, replicas
 from benchmarks.report import Claim, claims, table
-from nextchar_client import AsyncClient
+from nextchar_client import AsyncClient, channel
 from nextchar_server.config import PACKAGED_MODEL
 
 TITLE = "Failover"
@@ -30,6 +31,9 @@ _DRAINED_CALLERS = 64
 _KILLS_SECONDS = 30.0
 _TROUBLES_SECONDS = 12.0
 _DRAIN = 2.0
+_STALLED_CALLERS = 8
+_STALL = 1.0  # seconds that a server waits for a reader
+_STALLED_CHARACTERS = 5_000  # with log-probabilities: several times as many bytes as a connection takes ahead
 _LONG = 6_000  # characters of a text that lasts longer than a drain
 _SEED = 13
 
@@ -115,7 +119,9 @@ def measure(folder: Path) -> str:
 async def _measure(folder: Path) -> list[_Run]:
     flags = [f"--model=verse={PACKAGED_MODEL}", f"--model=jamo={korean_file(folder)}", f"--drain-timeout={_DRAIN}"]
     with replicas(folder, _REPLICAS, *flags) as members:
-        return [await run(members) for run in (_killed, _troubled, _terminated, _restarted)]
+        runs = [await run(members) for run in (_killed, _troubled, _terminated, _restarted)]
+    with replicas(folder, 1, *flags, f"--stall-timeout={_STALL}") as members:
+        return [*runs, await _stalled(members)]
 
 
 async def _killed(members: list[Replica]) -> _Run:
@@ -200,6 +206,22 @@ async def _restarted(members: list[Replica]) -> _Run:
         await _beside(client, callers, disturb())
     run = await _compared("restarted, one after another", callers, fleet)
     return replace(run, seconds_to_end=longest - _DRAIN)
+
+
+async def _stalled(members: list[Replica]) -> _Run:
+    """Reads nothing for much longer than the server waits, and continues.
+
+    The connection takes little ahead, so that the server soon notices.
+    """
+    callers = [Caller("logprobs", number, wants_tokens=number % 2 == 0) for number in range(_STALLED_CALLERS)]
+    small = (("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 2**14))
+    with patch.object(channel, "_OPTIONS", (*channel._OPTIONS, *small)):
+        client = _client(members)
+    async with client:
+        read = (caller.ask(client, characters=_STALLED_CHARACTERS, stall=5 * _STALL) for caller in callers)
+        await asyncio.gather(*read)
+    fleet = _Fleet(members, faults={"readers stalled": len(callers)})
+    return await _compared("readers that stall", callers, fleet, characters=_STALLED_CHARACTERS)
 
 
 def _client(servers: Iterable[Replica | Proxy]) -> AsyncClient:

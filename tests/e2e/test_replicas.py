@@ -18,7 +18,7 @@ LONG_TEXT = 100_000
 
 @pytest.fixture
 def replicas(stack: Project) -> Iterator[Project]:
-    stack.up(servers=3, NEXTCHAR_TOKEN_KEY="one key that all replicas of this test have in common")
+    stack.up(servers=3, NEXTCHAR_TOKEN_KEY="key" * 11)
     yield stack
     stack.up()
 
