@@ -79,13 +79,13 @@ async def test_a_short_prompt_does_not_use_the_cache() -> None:
 
 async def test_turns_are_ended_early_no_more_often_than_the_steps_between_pay_for() -> None:
     runner = ScriptedRunner()
-    prompts = [[1 + n] * 100 for n in range(30)]
+    prompts = [[1 + n] * 120 for n in range(30)]
     async with remembering(runner) as engine:
+        before = len(runner.turns)
         for prompt in prompts:
             await generated(engine, prompt)
-    turns = len(runner.turns) - 1  # without that of ``remembering``
-    early = turns - 2 * len(prompts)  # otherwise, one turn reads, and one samples the rest
-    assert early == 1 + (len(prompts) - 1) * (100 + 1) // CUT_COST
+        early = len(runner.turns) - before - 2 * len(prompts)  # otherwise, one turn reads, and one samples the rest
+    assert early == 1 + (len(prompts) - 1) * 121 // CUT_COST
 
 
 async def test_an_echoed_prompt_is_read_whole_and_known_afterwards() -> None:
