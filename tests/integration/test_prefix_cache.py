@@ -35,7 +35,7 @@ def requests(text: str) -> list[Request]:
 
 async def answer(serving: Serving, request: Request) -> pb.GenerateResponse:
     prompt, parameters = request
-    whole = await serving.stub.Generate(
+    whole: pb.GenerateResponse = await serving.stub.Generate(
         pb.GenerateRequest(prompt=prompt, parameters=pb.GenerationParameters(**parameters))
     )
     whole.started.ClearField("request_id")

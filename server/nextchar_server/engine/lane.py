@@ -211,7 +211,8 @@ class Lane:
         )
         seconds = max((self._clock() - started) / taken, _LEAST_SECONDS)
         known = group.step_seconds.get(size, seconds)
-        group.step_seconds[size] = known + (seconds - known) / 8  # a running mean
+        weight = min(taken / MIN_STEPS, 1) / 8  # of a running mean; most of a short turn's time is the call itself
+        group.step_seconds[size] = known + (seconds - known) * weight
         self._observe(len(rows), seconds)
         self._deliver(group, rows, result, steps)
         return taken, seconds * taken

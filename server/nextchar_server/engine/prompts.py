@@ -69,11 +69,8 @@ class Prompts:
             is_last = stream.left_to_read < steps
             fed = stream.read_count - 1  # the last id that was read is fed in next
             new = fed - prefix.length
-            if stream.left_to_read:
-                keeps = new >= SPACING // 2 and (is_last or new + steps > SPACING)
-            else:
-                keeps = new >= WORTH
-            if keeps:
+            is_due = new >= SPACING // 2 and (is_last or new + steps > SPACING)
+            if is_due or (new >= WORTH and not stream.left_to_read):
                 hidden, cell = rows.batch.hidden[:, row], rows.batch.cell[:, row]
                 stream.prefix = self._prefixes.keep(stream.read[:fed], prefix, hidden, cell)
             if is_last:

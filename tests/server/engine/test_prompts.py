@@ -29,17 +29,17 @@ async def remembering(runner: ScriptedRunner) -> AsyncIterator[Engine]:
         yield engine
 
 
-async def generated(engine: Engine, read: Sequence[int], **options: object) -> None:
+async def generated(engine: Engine, read: Sequence[int]) -> None:
     """Lets a stream read ``read`` and sample five ids."""
-    engine.submit(stream := stream_of(5, read=read, **options))
+    engine.submit(stream := stream_of(5, read=read))
     chunk, end = await whole(engine, stream)
     assert (chunk.ids.tolist()[-5:], end) == (counted(5), End.COUNT)
 
 
-async def steps_to_generate(engine: Engine, runner: ScriptedRunner, read: Sequence[int], **options: object) -> int:
+async def steps_to_generate(engine: Engine, runner: ScriptedRunner, read: Sequence[int]) -> int:
     """Returns the number of steps in which a stream reads ``read`` and samples five ids."""
     before = sum(turn.steps for turn in runner.turns)
-    await generated(engine, read, **options)
+    await generated(engine, read)
     return sum(turn.steps for turn in runner.turns) - before
 
 
