@@ -28,7 +28,7 @@ from .errors import IncompleteStreamError, InternalError, InvalidArgumentError, 
 from .fork import Origin, keep_at_fork
 from .options import GenerationOptions, UnknownCharacters
 from .replicas import Replicas
-from .results import Delta, Event, Finished, Generation, Health, Model, Resumed, Score, Started
+from .results import Delta, Event, Finished, Generation, Health, Model, Score, Started
 from .retries import Retries
 from .transcript import require_logprobs
 
@@ -178,13 +178,15 @@ class AsyncClient:
                 )
             )
             try:
-                async for message in call if hasattr(call, "__aiter__") else _only(call):
-                    for received in conversion.events(_readable(message)):
-                        for event in text.take(received):
-                            if isinstance(event, Delta):
-                                retries.progressed()
-                            if with_resumed or not isinstance(event, Resumed):
-                                yield event
+                async for message in call if hasattr(call, "__aiter__") else _messages(call):
+                    received = conversion.event(_readable(message))
+                    if received is None or (event := text.take(received)) is None:
+                        continue
+                    if text.resumed is not None:
+                        if with_resumed:
+                            yield text.resumed
+                        text.resumed = None
+                    yield event
                 text.end()
                 return
             except (grpc.aio.AioRpcError, CutError) as trouble:
@@ -221,6 +223,8 @@ class AsyncClient:
 
 async def _may_continue(text: Continuation, retries: Retries, trouble: grpc.aio.AioRpcError | CutError) -> bool:
     """Whether another call should continue ``text`` after ``trouble``. Pauses first, if need be."""
+    if text.has_grown:
+        retries.progressed()
     if isinstance(trouble, CutError):
         return await retries.pause(None)
     if text.drops_token(trouble):
@@ -234,9 +238,10 @@ async def _may_continue(text: Continuation, retries: Retries, trouble: grpc.aio.
     return await retries.pause(trouble)
 
 
-async def _only(call: Awaitable[Any]) -> AsyncGenerator[Any, None]:
-    """The one message of a unary ``call``."""
-    yield await call
+async def _messages(call: Awaitable[Any]) -> AsyncGenerator[pb.GenerateStreamResponse, None]:
+    """The answer of a unary ``call``, as the messages of a stream."""
+    for message in conversion.stream_of(_readable(await call)):
+        yield message
 
 
 def _readable(message: Any) -> Any:

@@ -74,7 +74,8 @@ class Continuation:
         self._length = 0  # of all parts, in characters
         self._logprobs = array("q")  # a hash per character: the values themselves would take too much memory
         self._mark: _Mark | None = None
-        self._resumed: tuple[Resumed, ...] = ()  # to be told with the first new text of this call
+        self.resumed: Resumed | None = None
+        """To be told to the caller before the first new event of this call; the reader of it sets it to None."""
         self._drained: Finished | None = None  # the last event of a server that drained, if nothing came since
         self._begin_call()
 
@@ -93,8 +94,8 @@ class Continuation:
             request.parameters.seed = self._started.seed
         return request
 
-    def take(self, event: Event) -> tuple[Event, ...]:
-        """Adds the next event of the call, and returns the events for the caller.
+    def take(self, event: Event) -> Event | None:
+        """Adds the next event of the call, and returns the event for the caller, if there is one.
 
         Raises ``CutError`` if this server can't continue the text or doesn't end it, ``DivergedError`` if it gives
         other text, ``IncompleteStreamError`` if the event can't follow those before it.
@@ -106,8 +107,8 @@ class Continuation:
             case Delta():
                 return self._extend(event)
             case Finished():
-                return (*self._take_resumed(), self._finish(event))
-        return ()
+                return self._finish(event)
+        return None
 
     def end(self) -> None:
         """Raises ``IncompleteStreamError`` if the call ended without its last event."""
@@ -122,6 +123,11 @@ class Continuation:
     def is_running(self) -> bool:
         """Whether an event of the current call has come."""
         return not self._transcript.is_empty
+
+    @property
+    def has_grown(self) -> bool:
+        """Whether the current call brought new text."""
+        return self._length > self._grown_from
 
     def drops_token(self, failure: grpc.aio.AioRpcError) -> bool:
         """Whether ``failure`` is the refusal of a token that came with this text; the next call does without it."""
@@ -150,18 +156,19 @@ class Continuation:
         return self._drained
 
     def _begin_call(self) -> None:
-        self._resumed = ()
+        self._grown_from = self._length
+        self.resumed = None
         self._transcript = Transcript(with_logprobs=self._with_logprobs)
         self._known = "".join(self._parts)
         self._parts = [self._known]
         self._start = self._mark
         self._base = 0 if self._mark is None else self._mark.place  # characters of the text before those of the call
 
-    def _begin(self, started: Started) -> tuple[Started, ...]:
+    def _begin(self, started: Started) -> Started | None:
         first = self._started
         if first is None:
             self._started = started
-            return (started,)
+            return started
         for name, its, expected in (
             ("the model", started.model_digest[:12], first.model_digest[:12]),
             ("the numeric class", started.numeric_class, first.numeric_class),
@@ -175,30 +182,28 @@ class Continuation:
                         request_id=started.request_id,
                     )
                 )
-        self._resumed = (Resumed(started.request_id, self._length, self._length - self._base),)
-        return ()
+        self.resumed = Resumed(started.request_id, self._length, self._length - self._base)
+        return None
 
-    def _take_resumed(self) -> tuple[Resumed, ...]:
-        resumed, self._resumed = self._resumed, ()
-        return resumed
-
-    def _extend(self, delta: Delta) -> tuple[Event, ...]:
-        place = self._base + delta.offset
-        again = min(len(self._known) - place, len(delta.text))  # characters that had come before this call
-        if again > 0:
-            self._compare(place, delta.text[:again], delta.logprobs[:again])
-            new = replace(delta, text=delta.text[again:], offset=self._length, logprobs=delta.logprobs[again:])
-        else:
-            new = delta if place == delta.offset else replace(delta, offset=place)
+    def _extend(self, delta: Delta) -> Delta | None:
+        start = self._base + delta.offset
+        end = start + len(delta.text)
         if delta.resume_token:
-            self._keep(delta.resume_token, place + len(delta.text))
-        if not new.text:
-            return ()
+            self._keep(delta.resume_token, end)
+        if start < self._length:  # some of it came before this call
+            again = min(self._length, end) - start
+            self._compare(start, delta.text[:again], delta.logprobs[:again])
+            if end <= self._length:
+                return None
+            delta = replace(delta, text=delta.text[again:], offset=self._length, logprobs=delta.logprobs[again:])
+        elif self._base:
+            delta = replace(delta, offset=start)
+        self._parts.append(delta.text)
+        self._length = end
         self._drained = None
-        self._parts.append(new.text)
-        self._length += len(new.text)
-        self._logprobs.extend(map(hash, new.logprobs))
-        return (*self._take_resumed(), new) if self._resumed else (new,)
+        if delta.logprobs:
+            self._logprobs.extend(map(hash, delta.logprobs))
+        return delta
 
     def _compare(self, place: int, text: str, logprobs: Sequence[CharacterLogprob]) -> None:
         """Raises ``DivergedError`` if ``text`` or ``logprobs`` differ from those that came at ``place`` before."""
@@ -219,7 +224,7 @@ class Continuation:
         end = self._base + self._transcript.characters
         if finished.finish_reason is FinishReason.DRAINING:
             self._keep(finished.resume_token, end)
-            if end >= self._length:
+            if end >= self._length:  # otherwise the caller has more than this server had to say
                 self._drained = self._with_whole_usage(finished)
             raise CutError(UnavailableError("the server is shutting down and cut the text"))
         if end < self._length:

@@ -114,30 +114,28 @@ def score_request(
     )
 
 
-def events(message: pb.GenerateStreamResponse | pb.GenerateResponse) -> tuple[Event, ...]:
-    """The events in a message: those of a whole text, or the one of a stream, if this client knows it."""
-    if isinstance(message, pb.GenerateResponse):
-        return tuple(_events_of_whole(message))
+def event(message: pb.GenerateStreamResponse) -> Event | None:
+    """The event in a message of a stream; None if only a newer client knows it."""
     match message.WhichOneof("event"):
         case "started":
-            return (_started(message.started),)
+            return _started(message.started)
         case "delta":
             delta = message.delta
-            logprobs = _logprobs(delta.text, delta.character_logprobs)
-            return (Delta(delta.text, delta.offset, logprobs, delta.resume_token),)
+            return Delta(delta.text, delta.offset, _logprobs(delta.text, delta.character_logprobs), delta.resume_token)
         case "finished":
-            return (_finished(message.finished),)
-    return ()
+            return _finished(message.finished)
+    return None
 
 
-def _events_of_whole(message: pb.GenerateResponse) -> Iterator[Event]:
+def stream_of(message: pb.GenerateResponse) -> Iterator[pb.GenerateStreamResponse]:
+    """The messages of a stream that say the same as a whole answer."""
     if message.HasField("started"):
-        yield _started(message.started)
-    logprobs = _logprobs(message.text, message.character_logprobs)
+        yield pb.GenerateStreamResponse(started=message.started)
     if message.text:
-        yield Delta(message.text, 0, logprobs)
+        delta = pb.Delta(text=message.text, character_logprobs=message.character_logprobs)
+        yield pb.GenerateStreamResponse(delta=delta)
     if message.HasField("finished"):
-        yield _finished(message.finished)
+        yield pb.GenerateStreamResponse(finished=message.finished)
 
 
 def score(message: pb.ScoreResponse) -> Score:

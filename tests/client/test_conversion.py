@@ -113,16 +113,16 @@ def test_an_empty_prompt_is_sent_as_a_prompt() -> None:
 
 def test_every_finish_reason_of_the_contract_has_its_name() -> None:
     for name in pb.FinishReason.keys()[1:]:
-        message = pb.GenerateResponse(finished=pb.Finished(finish_reason=name))
-        (finished,) = conversion.events(message)
+        message = pb.GenerateStreamResponse(finished=pb.Finished(finish_reason=name))
+        finished = conversion.event(message)
         assert isinstance(finished, Finished)
         assert finished.finish_reason.name == name.removeprefix("FINISH_REASON_")
 
 
 def test_a_finish_reason_of_a_newer_contract_is_unknown() -> None:
-    message = pb.GenerateResponse()
+    message = pb.GenerateStreamResponse()
     message.finished.MergeFromString(b"\x08\x63")  # field 1, finish_reason: 99
-    (finished,) = conversion.events(message)
+    finished = conversion.event(message)
     assert isinstance(finished, Finished)
     assert finished.finish_reason is FinishReason.UNKNOWN
 
