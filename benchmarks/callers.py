@@ -95,7 +95,7 @@ class Caller:
 
 @dataclass(frozen=True)
 class Tally:
-    """What became of the texts of some callers."""
+    """The fate of the texts of some callers."""
 
     whole: int = 0
     """Texts that equal the undisturbed ones."""

@@ -1,4 +1,4 @@
-"""Failover: what callers of three replicas notice of kills, stops, cuts and restarts.
+"""Failover: the texts that callers of three replicas receive beside kills, stops, cuts and restarts.
 
 Every text that they receive is compared with the undisturbed one (``callers``). The faults come from a schedule with a
 seed, through real processes (``replicas``) and real connections (``proxy``).
@@ -83,7 +83,7 @@ class _Fleet:
 
 @dataclass(frozen=True)
 class _Run:
-    """What callers received beside some faults."""
+    """The texts that callers received beside some faults."""
 
     name: str
     faults: str

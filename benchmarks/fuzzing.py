@@ -1,4 +1,4 @@
-"""Fuzzing: requests and resume tokens with flipped bits (``fuzzer``), and what they do to a server.
+"""Fuzzing: a server that receives requests and resume tokens with flipped bits (``fuzzer``).
 
 The server runs on one core; the fuzzer and a health probe run on the other one.
 """
@@ -31,7 +31,7 @@ _HANDLED = re.compile(r'grpc_server_handled_total\{.*grpc_code="(\w+)".*nextchar
 
 @dataclass(frozen=True)
 class _Fuzzed:
-    """What messages of one kind did to a server."""
+    """A server that received messages of one kind."""
 
     kind: str
     seconds: float

@@ -1,6 +1,6 @@
-"""A TCP proxy in front of one server, which does to its connections what networks do.
+"""A TCP proxy in front of one server, which cuts, delays and loses its connections, as networks do.
 
-``failover`` puts one between its callers and each replica. It knows nothing of what it carries.
+``failover`` puts one between its callers and each replica. It knows nothing of the bytes that it carries.
 """
 
 from __future__ import annotations

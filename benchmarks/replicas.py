@@ -1,7 +1,7 @@
 """Replicas of one server, each a process on a port of its own that outlasts it.
 
-``failover`` and ``fuzzing`` start them, and do to them what happens to machines. Processes are forked from one that has
-imported the server, because a server that starts anew would spend a second and a half of a core on its imports.
+``failover`` kills, stops and restarts them. Processes are forked from one that has imported the server, because a
+server that starts anew would spend a second and a half of a core on its imports.
 Invariant: a replica that starts again has the address that it had before.
 """
 
