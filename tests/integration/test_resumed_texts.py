@@ -1,7 +1,6 @@
 """Texts that continue from resume tokens: the same bytes as undisturbed ones, wherever they were cut."""
 
 import asyncio
-import unicodedata
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from tests.support.korean_model import KINDS, KOREAN, make_korean_model
 from tests.support.serving import Serve, Serving
 from tests.support.tiny_model import TinyModel
 
-MOST = 60
+MOST = 40
 
 Columns = list[tuple[str, float, str, tuple[float, ...]]]
 
@@ -76,21 +75,22 @@ async def test_a_text_continues_from_every_place(tmp_path: Path, serve: Serve, k
     async with serve(path, turn_budget=1e-6) as serving:
         counts = [
             await check(serving, prompt=prompt, seed=seed, temperature=0.9, top_logprobs=alternatives)
-            for seed, prompt in enumerate(("", "서울 밟", KOREAN[:200]))
+            for seed, prompt in enumerate(("", KOREAN[:200]))
         ]
-    assert sum(counts) > MOST / 2
+    assert sum(counts) > MOST / 4
 
 
-@pytest.mark.parametrize("kind", KINDS)
-async def test_no_continuation_changes_the_last_character(tmp_path: Path, serve: Serve, kind: Kind) -> None:
-    async with serve(make_korean_model(kind, tmp_path)) as serving:
-        for seed in range(4):
-            first = await events(serving, prompt="서울", seed=seed, max_characters=MOST, resume_interval=1)
-            text = "".join(event.delta.text for event in first)
-            for place, token in tokens(first).items():
-                rest = await events(serving, token, max_characters=9, temperature=3.0)
-                whole = text[:place] + "".join(event.delta.text for event in rest)
-                assert unicodedata.is_normalized("NFC", whole)
+async def test_no_continuation_adds_to_a_character_that_was_sent(tmp_path: Path, serve: Serve) -> None:
+    initial, vowel, final = "ᄀ", "ᅡ", "ᆨ"
+    async with serve(make_korean_model("jamo", tmp_path)) as serving:
+        parameters: dict[str, Any] = {"seed": 1, "character_bias": {initial: 6.0, vowel: 6.0}, "resume_interval": 1}
+        first = await events(serving, max_characters=MOST, **parameters)
+        text = "".join(event.delta.text for event in first)
+        open_ones = [token for place, token in tokens(first).items() if text[place - 1] == "가" and place < MOST]
+        assert open_ones
+        for token in open_ones:
+            rest = await events(serving, token, max_characters=1, character_bias={final: 100.0})
+            assert rest[1].delta.text != final
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
@@ -108,7 +108,7 @@ async def test_a_stop_sequence_is_found_across_a_cut(tmp_path: Path, serve: Serv
             if len(text) < MOST:
                 continue
             for include in (False, True):
-                stops = [text[40:47], text[30:33] + "\n\n", text[20:28] + "  "]
+                stops = [text[30:37], text[20:23] + "\n\n", text[10:18] + "  "]
                 await check(
                     serving,
                     prompt="서울",
