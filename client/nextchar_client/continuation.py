@@ -1,10 +1,10 @@
-"""A text that may take several calls: what has come of it, the request that continues it, and how the parts join.
+"""A text that may take several calls: the part that has come, the request that continues it, and how the parts join.
 
 Between the messages of the calls and the caller. If a call is cut, the next one starts from the last resume token, or
-repeats the request with the seed of the first call: the same model, request and seed give the same text. What came
-before comes again then, is compared, and is left out.
+repeats the request with the seed of the first call: the same model, request and seed give the same text. The part
+that came before comes again then, is compared, and is left out.
 Invariant: the caller sees one ``Started``, deltas that continue each other, and one ``Finished`` with the usage of the
-whole; a server that gives other text is a failure, never a silent splice.
+whole; a server that sends other text is a failure, never a silent splice.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class _Mark:
 
 
 class Continuation:
-    """What has come of the text that ``request`` asks for."""
+    """The text that ``request`` asks for, as far as it has come."""
 
     def __init__(self, request: _Request) -> None:
         parameters = request.parameters
@@ -97,7 +97,7 @@ class Continuation:
     def take(self, event: Event) -> Event | None:
         """Adds the next event of the call, and returns the event for the caller, if there is one.
 
-        Raises ``CutError`` if this server can't continue the text or doesn't end it, ``DivergedError`` if it gives
+        Raises ``CutError`` if this server can't continue the text or doesn't end it, ``DivergedError`` if it sends
         other text, ``IncompleteStreamError`` if the event can't follow those before it.
         """
         self._transcript.add(event)

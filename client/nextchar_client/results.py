@@ -112,7 +112,7 @@ class Finished:
     usage: Usage
     """How many characters were read and generated."""
     resume_token: bytes = field(default=b"", repr=False)
-    """Continues the text from here, as ``resume_token`` of another call; empty if there is none."""
+    """Continues the text from here, as ``resume_token`` of another call; empty if the server sent no token."""
 
 
 @dataclass(frozen=True)
