@@ -1,8 +1,8 @@
 """A place in a text: how far the text was sent, in the ids that a model continues from.
 
 Stands between ``text``, which sends characters, and the resume tokens, which hold ids. If every symbol of the alphabet
-is a character, both are the same number. Otherwise a text can be cut where no decoder can begin: between characters
-that were composed together.
+is a character, both are the same number. Otherwise a text can be cut at places from which no decoder can begin:
+between characters that were composed together.
 
 Invariant: a decoder that begins at ``ids`` and leaves out the first ``skip`` characters continues the text that was
 sent.
@@ -27,7 +27,7 @@ class Place:
         """Moves on by ``count`` characters of ``text``, which follows the place.
 
         Each character was made by as many ids as ``lengths`` [characters] says, or by one. ``is_split`` is whether
-        what follows the whole text continues a run of marks that the decoder split.
+        the text to come continues a run of marks that the decoder split.
         """
         if lengths is None:
             self.ids += count

@@ -89,7 +89,7 @@ class Prefixes:
         self._counts: Counter[int] = Counter()  # of the prefixes of each length
 
     def find(self, ids: Ids) -> Prefix:
-        """Returns the longest known prefix after which at least one of ``ids`` is left; ``START`` if there is none."""
+        """Returns the longest known prefix after which at least one of ``ids`` is left; ``START`` if it knows none."""
         data = _bytes(ids)
         view = memoryview(data)
         candidates: list[Prefix] = []

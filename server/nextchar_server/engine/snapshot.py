@@ -1,4 +1,4 @@
-"""Snapshots: what a row has to remember between two ids, and the ids since.
+"""Snapshots: the memory of a row between two ids, and the ids since.
 
 A lane takes one of each stream every ``SNAPSHOT_IDS`` ids, at the end of a turn. The service keeps the latest one with
 the ids since in a trail, from which the state after any later id follows, so that a stream can continue elsewhere.
@@ -82,7 +82,7 @@ class Trail:
         self._parts.append(ids)
 
     def move(self, snapshots: deque[Snapshot], place: int) -> None:
-        """Takes those of ``snapshots`` with at most ``place`` ids, and forgets what comes before the latest one."""
+        """Takes those of ``snapshots`` with at most ``place`` ids, and forgets all before the latest one."""
         while True:
             if self._coming is None:
                 try:  # the lane may drop one between a look and a take

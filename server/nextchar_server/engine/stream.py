@@ -94,6 +94,25 @@ class IdChunk:
         return IdChunk(ids, *map(np.concatenate, columns))
 
 
+class _Draws:
+    """The random numbers of a stream, of which many are made at a time."""
+
+    def __init__(self, seed: int, position: int) -> None:
+        """``position`` of those of ``seed`` are used up."""
+        self._seed = seed
+        self._position = position
+        self._made: NDArray[np.float32] = np.empty(0, np.float32)
+        self._start = 0  # number of those before
+
+    def take(self, start: int, count: int) -> NDArray[np.float32]:
+        """Returns ``count`` of them, from number ``start`` on, which never decreases."""
+        first = start - self._start
+        if first + count > len(self._made):
+            self._start, first = start, 0
+            self._made = uniform(self._seed, self._position + start, max(_DRAWS, count))
+        return self._made[first : first + count]
+
+
 class Stream:
     """One request's row. Made on the event loop; only the event loop calls ``take``."""
 
@@ -117,7 +136,6 @@ class Stream:
 
         A stream with ``start`` continues from there instead; ``position`` random numbers of its seed are used up.
         ``most_snapshots`` is the number of snapshots that it keeps, the latest ones.
-
         ``alternatives`` is None for bare ids; otherwise each id comes with its log-probability and this many of the
         likeliest ids in its place. With ``reports_reading``, the ids that are read come out too, before the sampled
         ones; otherwise the last ``reports_last`` of them. ``take`` returns at most ``most_taken`` ids, or those of one
@@ -126,7 +144,6 @@ class Stream:
         self.read = read
         self.count = count
         self.settings = settings or SamplingSettings()
-        self.seed = seed
         self.alternatives = alternatives
         self.reports_reading = reports_reading
         self.silent = 0 if reports_reading else len(read) - reports_last
@@ -136,7 +153,6 @@ class Stream:
         """Number of ids in the outbox at which the stream leaves its batch."""
         self.most_taken = min(most_taken, self.most_untaken)
         self.start = start
-        self.position = position
         self.caller = caller
         # Only the lane's thread changes these.
         self.read_count = 0
@@ -156,8 +172,7 @@ class Stream:
         self.unread_since: float | None = None
         """``time.monotonic()`` since which the reader has had a message to take; None if it has none."""
         self.came = asyncio.Event()
-        self._draws: NDArray[np.float32] = np.empty(0, np.float32)
-        self._draws_start = 0
+        self._draws = _Draws(seed, position)
         self.snapshots: deque[Snapshot] = deque(maxlen=most_snapshots)
         """The lane adds them before the ids that follow; the reader takes them."""
         self._next_snapshot = SNAPSHOT_IDS if most_snapshots else math.inf  # ids consumed
@@ -199,11 +214,7 @@ class Stream:
 
     def draws(self, count: int) -> NDArray[np.float32]:
         """Returns the random numbers for the next ``count`` ids to sample."""
-        first = self.sampled_count - self._draws_start
-        if first + count > len(self._draws):
-            self._draws_start, first = self.sampled_count, 0
-            self._draws = uniform(self.seed, self.position + self.sampled_count, max(_DRAWS, count))
-        return self._draws[first : first + count]
+        return self._draws.take(self.sampled_count, count)
 
     def keep_state(self, batch: Batch, row: int) -> None:
         """Adds a snapshot of ``row``, which is in the stream's state, if it is time for one."""

@@ -73,20 +73,7 @@ class RunningText:
         start = request.start
         self._position = 0 if start is None else start.position
         self._ahead = 0 if start is None else start.ahead  # ids that the stream reads as if it sampled them
-        self.stream = Stream(
-            read=request.prompt.ids if start is None else start.tail,
-            count=max_ids(model.alphabet, self._request.max_characters),
-            settings=self._request.settings,
-            seed=self._request.seed,
-            alternatives=self._request.top_logprobs,
-            reports_reading=self._request.echo,
-            most_taken=_COMPOSED_IDS if self._is_composed else OUTBOX_IDS,
-            most_snapshots=most_snapshots(request, model),
-            start=None if start is None else start.snapshot,
-            position=0 if start is None else start.position + start.ahead,
-            reports_last=self._ahead,
-            caller=memory.current.get().connection,
-        )
+        self.stream = _stream(request, model)
         """The stream of its ids. The caller submits it before ``run``, and releases it afterwards."""
         self._builder = TextBuilder(
             model.alphabet,
@@ -136,7 +123,7 @@ class RunningText:
         await self._model.engine.deliver(self.stream, self._out.flush())
 
     def _take(self) -> End | None:
-        """Turns the next part of what the stream has into text. Returns the end if that is what it has."""
+        """Turns the next ids of the stream into text. Returns the end if that is what it has."""
         if self._rest is None:
             taken = self._model.engine.take(self.stream)
             if isinstance(taken, End):
@@ -182,7 +169,7 @@ class RunningText:
         return self._unmarked >= interval and self._out.ends_with_text
 
     async def _token(self, end: End | None = None) -> bytes:
-        """Returns a token with which another request continues after the text so far; empty if there is none.
+        """Returns a token with which another request continues after the text so far; empty if it has none.
 
         After the ``end`` of a document it continues with the next one.
         """
@@ -234,6 +221,24 @@ class RunningText:
             metrics.inter_character_seconds.observe((now - self._last) / characters)
         self._last = now
         metrics.generated_characters.inc(characters)
+
+
+def _stream(request: requests.Generation, model: ServedModel) -> Stream:
+    start = request.start
+    return Stream(
+        read=request.prompt.ids if start is None else start.tail,
+        count=max_ids(model.alphabet, request.max_characters),
+        settings=request.settings,
+        seed=request.seed,
+        alternatives=request.top_logprobs,
+        reports_reading=request.echo,
+        reports_last=0 if start is None else start.ahead,
+        most_taken=OUTBOX_IDS if is_one_to_one(model.alphabet) else _COMPOSED_IDS,
+        most_snapshots=most_snapshots(request, model),
+        start=None if start is None else start.snapshot,
+        position=0 if start is None else start.position + start.ahead,
+        caller=memory.current.get().connection,
+    )
 
 
 def most_snapshots(request: requests.Generation, model: ServedModel) -> int:

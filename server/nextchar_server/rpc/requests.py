@@ -45,7 +45,7 @@ class Generation:
 
     prompt: Spelling
     start: Standing | None
-    """Where the text that this one continues stands; None if there is none."""
+    """Where the text that this one continues stands; None without one."""
     max_characters: int
     settings: SamplingSettings
     seed: int

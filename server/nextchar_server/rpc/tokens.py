@@ -52,7 +52,7 @@ _MOST_SKIPPED = 2**16 - 1
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a text stands: what its continuation starts from."""
+    """Where a text stands, so that another one can continue it."""
 
     snapshot: Snapshot
     tail: Ids
