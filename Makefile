@@ -73,7 +73,7 @@ serve: $(STAMP) ## Serve the packaged model, or MODEL=path
 up: ## Build and start the containers: server and Prometheus
 	docker-compose up --build --detach
 
-bench: $(STAMP) ## Run the benchmarks, or one part (ONLY=kernel, limits, served or scale)
+bench: $(STAMP) ## Run the benchmarks, or one part (ONLY=kernel, limits, served, scale or prefixes)
 	$(BIN)/python -m benchmarks $(ONLY)
 
 faults: $(STAMP) ## Attack, kill, stop and fuzz servers, and measure what callers keep (10 minutes)

@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-USUAL = ("kernel", "limits", "served", "scale")
+USUAL = ("kernel", "limits", "served", "scale", "prefixes")
 PARTS = (*USUAL, "faults", "failover", "fuzzing", "training")
 
 

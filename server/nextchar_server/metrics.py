@@ -162,14 +162,13 @@ class _PrefixCounts(Collector):
         self.counts: dict[str, tuple[Callable[[], int], Callable[[], int], Callable[[], int]]] = {}
 
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
-        families = (
-            CounterMetricFamily("nextchar_prefix_hits", "Prompts that began with a known prefix.", labels=["model"]),
-            CounterMetricFamily(
-                "nextchar_prefix_misses", "Prompts of 64 ids or more without a known prefix.", labels=["model"]
-            ),
-            GaugeMetricFamily("nextchar_prefix_bytes", "Memory that known prefixes take.", labels=["model"]),
+        hits = CounterMetricFamily("nextchar_prefix_hits", "Prompts that began with a known prefix.", labels=["model"])
+        misses = CounterMetricFamily(
+            "nextchar_prefix_misses", "Prompts of 100 ids or more without a known prefix.", labels=["model"]
         )
-        for model, counts in self.counts.items():
-            for family, count in zip(families, counts, strict=True):
-                family.add_metric([model], count())
-        yield from families
+        used = GaugeMetricFamily("nextchar_prefix_bytes", "Memory that known prefixes take.", labels=["model"])
+        for model, (count_hits, count_misses, count_bytes) in self.counts.items():
+            hits.add_metric([model], count_hits())
+            misses.add_metric([model], count_misses())
+            used.add_metric([model], count_bytes())
+        yield from (hits, misses, used)
