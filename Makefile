@@ -77,7 +77,7 @@ bench: $(STAMP) ## Run the benchmarks, or one part (ONLY=kernel, limits, served,
 	$(BIN)/python -m benchmarks $(ONLY)
 
 faults: $(STAMP) ## Attack, kill, stop and fuzz servers, and measure what callers keep (10 minutes)
-	$(BIN)/python -m benchmarks faults failover fuzzing
+	$(BIN)/python -m benchmarks faults failover fuzzing tokens prefixes
 
 bench-training: $(STAMP) ## Run the training benchmark (70 minutes on two idle cores)
 	$(BIN)/python -m benchmarks training

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 USUAL = ("kernel", "limits", "served", "scale", "prefixes")
-PARTS = (*USUAL, "faults", "failover", "fuzzing", "training")
+PARTS = (*USUAL, "faults", "failover", "fuzzing", "tokens", "training")
 
 
 def main() -> None:
