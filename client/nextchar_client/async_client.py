@@ -168,10 +168,10 @@ class AsyncClient:
         with_resumed: bool = False,
     ) -> AsyncGenerator[Event, None]:
         """The events of the text that ``request`` asks ``method`` for, from as many calls as it takes."""
-        self._require_usable()
         retries = Retries(timeout)
         text = Continuation(request)
         while True:
+            self._require_usable()  # it may have been closed during a pause
             call = keep_at_fork(
                 getattr(self._servers.stub(), method)(
                     text.next_request(), timeout=retries.seconds_left, metadata=retries.metadata
@@ -200,9 +200,9 @@ class AsyncClient:
 
     async def _answer(self, method: str, request: Any, timeout: float | None) -> Any:
         """The answer of a unary ``method`` to ``request``, which is sent again if the server turns it away."""
-        self._require_usable()
         retries = Retries(self._seconds(timeout))
         while True:
+            self._require_usable()
             try:
                 call = getattr(self._servers.stub(), method)(
                     request, timeout=retries.seconds_left, metadata=retries.metadata

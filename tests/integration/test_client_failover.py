@@ -1,5 +1,6 @@
 """Texts that are cut half-way and continued, by ``AsyncClient`` and the command, with servers that play scripts."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 from nextchar.v1 import generation_pb2 as pb
 from nextchar_client import (
     AsyncClient,
+    CallCancelledError,
+    DeadlineExceededError,
     Delta,
     DivergedError,
     Event,
@@ -121,6 +124,26 @@ async def test_a_text_that_continues_counts_its_tries_anew(client: AsyncClient, 
     refusal = [Abort(Status.UNAVAILABLE)]
     server.scripts = [*[refusal] * 4, [STARTED, delta("h"), GONE], *[refusal] * 3, [STARTED, delta("half"), FINISHED]]
     assert text(await told(client)) == "half"
+
+
+async def test_a_client_that_is_closed_continues_no_text(server: ScriptedServer) -> None:
+    server.scripts = [CUT[0], [HANG]]
+    async with AsyncClient(server.endpoint) as client:
+        events = client.stream()
+        assert isinstance(await anext(events), Started)
+        assert isinstance(await anext(events), Delta)
+        following = asyncio.ensure_future(anext(events))
+        await server.received(2)
+    with pytest.raises((CallCancelledError, asyncio.CancelledError)):
+        await following
+    assert len(server.requests) == 2
+
+
+async def test_the_call_that_continues_a_text_keeps_the_timeout(client: AsyncClient, server: ScriptedServer) -> None:
+    server.scripts = [CUT[0], [STARTED, HANG]]
+    with pytest.raises(DeadlineExceededError):
+        await told(client, timeout=2)
+    assert len(server.requests) == 2
 
 
 @pytest.mark.parametrize(
