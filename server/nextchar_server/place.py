@@ -26,8 +26,8 @@ class Place:
     def move(self, text: str, lengths: list[int] | None, count: int, *, is_split: bool) -> None:
         """Moves on by ``count`` characters of ``text``, which follows the place.
 
-        Each character was made by as many ids as ``lengths`` [characters] says, or by one. ``is_split`` is whether
-        the text to come continues a run of marks that the decoder split.
+        Each character was made by as many ids as ``lengths`` [characters] says, or by one. ``is_split`` is whether the
+        text to come continues a run of marks that the decoder split.
         """
         if lengths is None:
             self.ids += count

@@ -82,12 +82,12 @@ async def test_a_drained_text_is_cut_before_what_was_held_back(tiny: TinyModel, 
 
 async def test_a_text_that_has_not_begun_has_a_token_too(tiny: TinyModel, serve: Serve) -> None:
     async with serve(tiny.int8, lanes=1, max_batch=1) as serving:
-        running, waiting = serving.stream(max_characters=MOST), serving.stream("the", seed=3, max_characters=MOST)
-        async for event in running:
-            if event.HasField("delta"):
-                break
+        running = serving.stream(max_characters=MOST)
+        its_events = aiter(running)
+        await anext(its_events)
+        waiting = serving.stream("the", seed=3, max_characters=MOST)
         while not serving.engine.admission.waiting:
-            await running.read()
+            await anext(its_events)
         serving.engine.drain()
         events = [event async for event in waiting]
         running.cancel()

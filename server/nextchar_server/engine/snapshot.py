@@ -83,12 +83,9 @@ class Trail:
 
     def move(self, snapshots: deque[Snapshot], place: int) -> None:
         """Takes those of ``snapshots`` with at most ``place`` ids, and forgets all before the latest one."""
-        while True:
+        while snapshots or self._coming is not None:
             if self._coming is None:
-                try:  # the lane may drop one between a look and a take
-                    self._coming = snapshots.popleft()
-                except IndexError:
-                    break
+                self._coming = snapshots.popleft()  # the lane replaces the oldest one by a newer one, if by any
             if self._coming.consumed > place:
                 break
             self._snapshot, self._coming = self._coming, None

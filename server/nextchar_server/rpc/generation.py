@@ -143,11 +143,12 @@ class RunningText:
             self._out.add(self._echo.feed(chunk[:left]))
             chunk = chunk[left:]
         if len(chunk):
+            # The trail has those that the stream reads.
+            self._trail.add(chunk.ids[self._ahead - self._known :] if self._known < self._ahead else chunk.ids)
             self._known += len(chunk)
-            if self._known > self._ahead:  # the others are in the trail, since the stream reads them
-                self._trail.add(chunk.ids[-(self._known - self._ahead) :])
             self._add(self._builder.feed(chunk))
-            self._trail.move(self.stream.snapshots, self._place)
+            if self.stream.snapshots:
+                self._trail.move(self.stream.snapshots, self._place)
 
     def _add(self, generated: TextChunk) -> None:
         new = self._builder.generated - self._observed
@@ -185,7 +186,7 @@ class RunningText:
                 ahead = min(1, max(self._known, self._ahead) - sampled)
             snapshot, ids = self._trail.until(self._place + ahead)
             if len(ids) > most_tail(self._model):
-                if len(ids) > _MOST_READ_AGAIN:
+                if len(ids) > _MOST_READ_AGAIN or not self.stream.sampled_count:  # as costly as the request itself
                     return b""
                 snapshot, ids = (
                     await self._model.engine.state_after(snapshot, ids[: len(ids) - ahead]),

@@ -130,7 +130,7 @@ def generation(
         include_stop_sequence=parameters.include_stop_sequence,
         echo=parameters.echo,
         top_logprobs=top_logprobs,
-        resume_interval=parameters.resume_interval if parameters.HasField("resume_interval") else None,
+        resume_interval=parameters.resume_interval if parameters.HasField("resume_interval") and not is_whole else None,
     )
 
 
