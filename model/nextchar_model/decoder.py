@@ -24,7 +24,10 @@ from .composition import VOWEL_JAMO, joins, second_halves
 MAX_SEGMENT = 31
 """Most code points that are held back together: a base and 30 marks."""
 
-_JOINER, _REPLACEMENT = "\u034f", "\ufffd"
+JOINER = "\u034f"
+"""Splits a run of combining marks that is too long. No code point is joined or sorted across it."""
+
+_REPLACEMENT = "\ufffd"
 _FIRST_SYLLABLE, _FINALS = 0xAC00, 28
 _INITIALS = range(0x1100, 0x1113)
 
@@ -104,7 +107,7 @@ class Decoder:
             finished.append(self._finish())
         elif len(self._segment) >= MAX_SEGMENT:
             finished.append(self._finish())
-            self._segment, self.is_split = _JOINER, True
+            self._segment, self.is_split = JOINER, True
         self._segment += code_point
         self._segment_ids += count
         if not self._may_grow():

@@ -11,6 +11,7 @@ sent.
 from __future__ import annotations
 
 from nextchar_model.composition import joins
+from nextchar_model.decoder import JOINER
 
 
 class Place:
@@ -35,11 +36,16 @@ class Place:
         if count == 0:
             return
         self._end += sum(lengths[:count])
-        if not (joins(text[count]) if count < len(text) else is_split):
+        if _begins(text[count]) if count < len(text) else not is_split:
             self.ids, self.skip = self._end, 0
             return
         for back in range(1, count + 1):  # to the last character with which a decoder can begin
-            if not joins(text[count - back]):
+            if _begins(text[count - back]):
                 self.ids, self.skip = self._end - sum(lengths[count - back : count]), back
                 return
         self.skip += count
+
+
+def _begins(character: str) -> bool:
+    """Whether a decoder can begin with ``character``. It may have inserted a ``JOINER`` itself, to split marks."""
+    return character != JOINER and not joins(character)
