@@ -21,7 +21,7 @@ _CHARACTERS = {"plain": 800, "jamo": 500, "stop sequences": 500, "logprobs": 200
 _INTERVAL = 64  # most characters between two tokens of callers that ask for them
 _PROMPT = "ROMEO:"
 _HELD = 50  # characters of a stop sequence: those that a server holds back
-_DECOYS = 9  # stop sequences that agree with the text except in their last character
+_DECOYS = 8  # stop sequences that agree with the text except in their last character
 
 
 @dataclass(frozen=True)
@@ -146,9 +146,9 @@ async def _hold_back(client: AsyncClient, caller: Caller) -> None:
     await caller.ask(client)
     (whole,) = (text.text for text in caller.texts)
     caller.texts.clear()
-    starts = range(0, _DECOYS * _HELD, _HELD)
+    starts = range(_HELD, (_DECOYS + 1) * _HELD, _HELD)  # the first characters come at once
     decoys = [whole[start : start + _HELD - 1] + _other_than(whole[start + _HELD - 1]) for start in starts]
-    caller.stop = (*decoys, whole[_DECOYS * _HELD - _HELD // 2 :][:_HELD])
+    caller.stop = (*decoys, whole[starts.stop - _HELD // 2 :][:_HELD])
 
 
 def _other_than(character: str) -> str:
