@@ -82,5 +82,5 @@ class Prompts:
 
 
 def _is_worth_a_cut(stream: Stream) -> bool:
-    """Whether the state at the end of the prompt would spare much, beyond the one before."""
-    return stream.prefix is not None and len(stream.read) - 1 - stream.prefix.length >= SHORTEST
+    """Whether the state at the end of the prompt would be kept."""
+    return stream.prefix is not None and len(stream.read) - 1 - stream.prefix.length >= WORTH

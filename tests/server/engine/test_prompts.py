@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from nextchar_server.engine.engine import Engine
-from nextchar_server.engine.prompts import CUT_COST, SHORTEST, SPACING
+from nextchar_server.engine.prompts import CUT_COST, SHORTEST, SPACING, WORTH
 from nextchar_server.engine.stream import End
 from tests.support.scripted_runner import (
     MANY_STEPS,
@@ -48,6 +48,14 @@ async def test_a_prompt_that_comes_again_is_not_read_again() -> None:
         assert await steps_to_generate(engine, runner, PROMPT) == len(PROMPT) + 5
         assert await steps_to_generate(engine, runner, PROMPT) == 5
         assert (engine.prefixes.hits, engine.prefixes.misses) == (1, 1)
+
+
+async def test_a_long_prompt_that_ends_soon_after_a_state_is_known_whole_too() -> None:
+    async with remembering(runner := ScriptedRunner()) as engine:
+        for length in range(2048 + WORTH + 2, 2048 + 100, 20):
+            prompt = [length % 7 + 1, *PROMPT[:length]]
+            await generated(engine, prompt)
+            assert await steps_to_generate(engine, runner, prompt) == 5
 
 
 async def test_a_prompt_that_extends_another_one_is_read_from_its_end() -> None:
