@@ -30,6 +30,7 @@ _CALLERS = 200
 _DRAINED_CALLERS = 64
 _KILLS_SECONDS = 30.0
 _TROUBLES_SECONDS = 12.0
+_FOUND = 1.0  # seconds in which callers connect again to a server that is back
 _DRAIN = 2.0
 _STALLED_CALLERS = 8
 _STALL = 1.0  # seconds that a server waits for a reader
@@ -44,41 +45,42 @@ class _Fleet:
 
     members: list[Replica]
     draw: random.Random = field(default_factory=lambda: random.Random(_SEED))  # noqa: S311 - a schedule is no secret
-    serving: set[Replica] = field(default_factory=set)
+    serving: dict[Replica, float] = field(default_factory=dict)
+    """Replicas that serve, and since when."""
     faults: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.serving.update(self.members)
+        self.serving.update(dict.fromkeys(self.members, 0.0))
 
     def count(self, fault: str) -> None:
         self.faults[fault] = self.faults.get(fault, 0) + 1
 
     def victim(self) -> Replica | None:
-        """Draws a replica that serves; None if there is no other one."""
-        if len(self.serving) < 2:
-            return None
-        return self.draw.choice([member for member in self.members if member in self.serving])
+        """Draws a replica that serves; None if no other one has served for so long that callers have found it."""
+        found = {member for member, since in self.serving.items() if since < time.monotonic() - _FOUND}
+        candidates = [member for member in self.members if member in self.serving and found - {member}]
+        return self.draw.choice(candidates) if candidates else None
 
     async def start(self, replica: Replica) -> None:
         await asyncio.to_thread(replica.start)
         await asyncio.to_thread(replica.wait)
-        self.serving.add(replica)
+        self.serving[replica] = time.monotonic()
 
     async def kill(self, replica: Replica) -> None:
         """Kills a replica and starts it again."""
         self.count("kills")
-        self.serving.discard(replica)
+        self.serving.pop(replica, None)
         await asyncio.to_thread(replica.kill)
         await self.start(replica)
 
     async def pause(self, replica: Replica, seconds: float) -> None:
         """Stops a replica with SIGSTOP, and lets it continue."""
         self.count("stops")
-        self.serving.discard(replica)
+        self.serving.pop(replica, None)
         replica.send(signal.SIGSTOP)
         await asyncio.sleep(seconds)
         replica.send(signal.SIGCONT)
-        self.serving.add(replica)
+        self.serving[replica] = time.monotonic()
 
 
 @dataclass(frozen=True)
