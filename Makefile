@@ -73,11 +73,11 @@ serve: $(STAMP) ## Serve the packaged model, or MODEL=path
 up: ## Build and start the containers: server and Prometheus
 	docker-compose up --build --detach
 
-bench: $(STAMP) ## Run the benchmarks, or one part (ONLY=kernel, limits, served or scale)
+bench: $(STAMP) ## Run the benchmarks, or one part (ONLY=kernel, limits, served, scale or prefixes)
 	$(BIN)/python -m benchmarks $(ONLY)
 
-faults: $(STAMP) ## Attack a server, and measure what ordinary callers keep (5 minutes)
-	$(BIN)/python -m benchmarks faults
+faults: $(STAMP) ## Attack, kill, stop and fuzz servers, and measure what callers keep (10 minutes)
+	$(BIN)/python -m benchmarks faults failover fuzzing tokens prefixes
 
 bench-versions: $(STAMP) ## Compare what a character costs with another checkout, BEFORE (6 minutes)
 	BEFORE=$(BEFORE) $(BIN)/python -m benchmarks versions

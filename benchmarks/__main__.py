@@ -12,8 +12,8 @@ import tempfile
 import time
 from pathlib import Path
 
-USUAL = ("kernel", "limits", "served", "scale")
-PARTS = (*USUAL, "faults", "versions", "training")
+USUAL = ("kernel", "limits", "served", "scale", "prefixes")
+PARTS = (*USUAL, "faults", "failover", "fuzzing", "tokens", "versions", "training")
 
 
 def main() -> None:

@@ -71,3 +71,15 @@ def checkpoint_file(folder: Path, architecture: Architecture) -> Path:
     weights = network_of(architecture).state_dict()
     save_checkpoint(Checkpoint(architecture, alphabet_of(architecture.alphabet_size), weights, record), path)
     return path
+
+
+@cache
+def korean_file(folder: Path) -> Path:
+    """Exports a small network whose alphabet is jamo to a model file in ``folder``."""
+    text = "값 없는 물건, 밟고 읽는 책들. 서울특별시 강남구 테헤란로 12동 503호\n" * (MIN_CHARACTERS // 20)
+    alphabet = Alphabet.of(text, "jamo")
+    path = folder / "korean.onnx"
+    summary = TrainingSummary("random weights", len(text), "benchmarks", 0, 0.0, 0, 0.0)
+    network = network_of(Architecture(alphabet_size=alphabet.size, hidden_size=128))
+    export(network, alphabet, summary, path, precision="int8", text=text)
+    return path

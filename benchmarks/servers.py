@@ -124,7 +124,7 @@ def _running(
     try:
         _wait_for_port(process, port)
         if has_health:
-            _wait_for_serving(port)
+            wait_for_serving(port)
         yield Server(process, port, time.perf_counter() - started)
     finally:
         process.kill()
@@ -145,7 +145,8 @@ def _wait_for_port(process: subprocess.Popen[bytes], port: int) -> None:
     raise TimeoutError(f"no port after {_PATIENCE} s: {process.args!r}")
 
 
-def _wait_for_serving(port: int) -> None:
+def wait_for_serving(port: int) -> None:
+    """Waits until the server on ``port`` of this machine says that it serves."""
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         for answer in stub.Watch(health_pb2.HealthCheckRequest(), timeout=_PATIENCE):

@@ -1,7 +1,7 @@
 """The client for programs that run an event loop.
 
-Turns options into a request, sends it, again if the server turns it away, and turns the answer's messages into plain
-values. Invariant: if a call is left, cancelled or fails, it ends on the server too; every failure is a
+Turns options into a request, sends it, again if a server turns it away or is lost, and turns the answers' messages into
+plain values. Invariant: if a call is left, cancelled or fails, it ends on the server too; every failure is a
 ``NextcharError``; and a text that isn't whole is a failure.
 """
 
@@ -9,10 +9,11 @@ values. Invariant: if a call is left, cancelled or fails, it ends on the server 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from types import TracebackType
 from typing import Any, Self, Unpack
 
+import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -20,37 +21,40 @@ from nextchar.v1 import generation_pb2 as pb
 from nextchar.v1 import generation_pb2_grpc as rpc
 
 from . import conversion
-from .channel import open_channel
+from .continuation import Continuation, CutError
 from .deadline import seconds_of
 from .endpoint import DEFAULT_ENDPOINT
 from .errors import IncompleteStreamError, InternalError, InvalidArgumentError, NotFoundError, error_of_call
 from .fork import Origin, keep_at_fork
 from .options import GenerationOptions, UnknownCharacters
-from .results import Event, Generation, Health, Model, Score
+from .replicas import Replicas
+from .results import Delta, Event, Finished, Generation, Health, Model, Score, Started
 from .retries import Retries
-from .transcript import Transcript, require_logprobs
+from .transcript import require_logprobs
+
+_LOST = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}  # statuses of a call whose server went away
 
 
 class AsyncClient:
-    """A client of one server, or of several that share an endpoint.
+    """A client of one server, or of several that have the same models.
 
-    ``endpoint`` is HOST:PORT or another gRPC target, such as ``dns:///nextchar:50051`` or
-    ``ipv4:10.0.0.1:50051,10.0.0.2:50051``. If it resolves to several addresses, calls take turns. ``timeout`` is the
-    time limit of a call in seconds, above 0 and at most a year, unless the call sets its own; None means no limit.
+    ``endpoint`` is HOST:PORT or another gRPC target, such as ``dns:///nextchar:50051``; or several of them, in a
+    sequence or with commas between them. Calls take turns over them, and over the addresses to which one resolves. If a
+    server fails, another one continues its calls. ``timeout`` is the time limit of a call in seconds, above 0 and at
+    most a year, unless the call sets its own; None means no limit.
 
     Create and use it inside one running event loop, with ``async with`` or ``close``, and in one process: after a fork
-    the child needs a client of its own. Raises ``InvalidArgumentError`` if the endpoint or timeout is malformed. Every
-    call raises ``NextcharError`` if it fails, and ``RuntimeError`` if the client is closed or of another process.
+    the child needs a client of its own. Raises ``InvalidArgumentError`` if an endpoint or the timeout is malformed.
+    Every call raises ``NextcharError`` if it fails, and ``RuntimeError`` if the client is closed or of another process.
     """
 
-    def __init__(self, endpoint: str = DEFAULT_ENDPOINT, *, timeout: float | None = None) -> None:
+    def __init__(self, endpoint: str | Sequence[str] = DEFAULT_ENDPOINT, *, timeout: float | None = None) -> None:
         self._timeout = _checked(timeout)
         self._endpoint = endpoint
         self._origin = Origin()
         self._is_closed = False
-        self._channel = open_channel(endpoint)
-        self._health_channel: grpc.aio.Channel | None = None  # opened by the first health check
-        self._generation = rpc.GenerationServiceStub(self._channel)  # type: ignore[no-untyped-call] # generated code
+        self._servers = Replicas(endpoint, rpc.GenerationServiceStub)
+        self._health: Replicas | None = None  # opened by the first health check
 
     async def __aenter__(self) -> Self:
         return self
@@ -65,40 +69,23 @@ class AsyncClient:
         """Ends all calls and closes the connection."""
         self._origin.require_here()
         self._is_closed = True
-        await self._channel.close()
-        if self._health_channel is not None:
-            await self._health_channel.close()
+        await self._servers.close()
+        if self._health is not None:
+            await self._health.close()
 
-    async def stream(self, prompt: str = "", **options: Unpack[GenerationOptions]) -> AsyncGenerator[Event, None]:
+    def stream(
+        self, prompt: str = "", *, with_resumed: bool = False, **options: Unpack[GenerationOptions]
+    ) -> AsyncGenerator[Event, None]:
         """Generates the text that follows ``prompt`` and yields it as it comes; ``GenerationOptions`` has the keywords.
 
-        Yields one ``Started``, any number of ``Delta``, and one ``Finished``. An empty prompt is the start of a
-        document. Leaving early cancels the call: at once under ``contextlib.aclosing``, otherwise when the generator
-        is collected. Raises ``IncompleteStreamError`` if the events don't make a whole text.
+        Yields one ``Started``, any number of ``Delta``, and one ``Finished``; ``with_resumed`` also a ``Resumed``
+        whenever another server continues a text that was cut. An empty prompt is the start of a document. Leaving early
+        cancels the call: at once under ``contextlib.aclosing``, otherwise when the generator is collected. Raises
+        ``IncompleteStreamError`` if the events don't make a whole text, ``DivergedError`` if a cut text can't be
+        continued exactly.
         """
-        self._require_usable()
         request = conversion.generation_request(pb.GenerateStreamRequest, prompt, options)
-        retries = Retries(self._seconds(options.get("timeout")))
-        transcript = Transcript(with_logprobs=options.get("top_logprobs") is not None)
-        while True:
-            call = keep_at_fork(
-                self._generation.GenerateStream(request, timeout=retries.seconds_left, metadata=retries.metadata)
-            )
-            try:
-                async for message in call:
-                    event = conversion.event(_readable(message))
-                    if event is not None:
-                        transcript.add(event)
-                        yield event
-            except grpc.aio.AioRpcError as failure:
-                if not (transcript.is_empty and await retries.pause(failure)):
-                    raise error_of_call(failure) from failure
-            else:
-                transcript.end()
-                return
-            finally:
-                if self._origin.is_here:
-                    call.cancel()  # otherwise the server keeps generating for a reader that left
+        return self._text("GenerateStream", request, self._seconds(options.get("timeout")), with_resumed=with_resumed)
 
     async def generate(self, prompt: str = "", **options: Unpack[GenerationOptions]) -> Generation:
         """Generates the text that follows ``prompt`` and returns it whole; ``GenerationOptions`` has the keywords.
@@ -106,13 +93,13 @@ class AsyncClient:
         The same request returns the same text as ``stream``. An empty prompt is the start of a document.
         """
         request = conversion.generation_request(pb.GenerateRequest, prompt, options)
-        answer = await self._answer(self._generation.Generate, request, options.get("timeout"))
-        if not (answer.HasField("started") and answer.HasField("finished")):
-            raise IncompleteStreamError("the answer lacks its first or its last event: the text may be cut")
-        generation = conversion.generation(answer)
-        if options.get("top_logprobs") is not None:
-            require_logprobs(generation.text, generation.logprobs)
-        return generation
+        events = [event async for event in self._text("Generate", request, self._seconds(options.get("timeout")))]
+        started, finished = events[0], events[-1]
+        assert isinstance(started, Started)
+        assert isinstance(finished, Finished)
+        deltas = [event for event in events if isinstance(event, Delta)]
+        text = "".join(delta.text for delta in deltas)
+        return Generation(started, text, tuple(place for delta in deltas for place in delta.logprobs), finished)
 
     async def score(
         self,
@@ -135,7 +122,7 @@ class AsyncClient:
             unknown_characters=unknown_characters,
             replacement_character=replacement_character,
         )
-        answer = await self._answer(self._generation.Score, request, timeout)
+        answer = await self._answer("Score", request, timeout)
         score = conversion.score(answer)
         if not answer.text:
             raise IncompleteStreamError("the answer holds no scored text")
@@ -145,23 +132,23 @@ class AsyncClient:
     async def model(self, name: str = "", *, timeout: float | None = None) -> Model:
         """Describes one model; an empty name means the server's default model."""
         request = conversion.request(pb.GetModelRequest, name=name)
-        answer = await self._answer(self._generation.GetModel, request, timeout)
+        answer = await self._answer("GetModel", request, timeout)
         if not answer.HasField("model"):
             raise InternalError("the answer describes no model")
         return conversion.model(answer.model)
 
     async def models(self, *, timeout: float | None = None) -> tuple[Model, ...]:
         """Describes every model of the server, the default one first."""
-        answer = await self._answer(self._generation.ListModels, pb.ListModelsRequest(), timeout)
+        answer = await self._answer("ListModels", pb.ListModelsRequest(), timeout)
         return tuple(map(conversion.model, answer.models))
 
     async def health(self, service: str = "", *, timeout: float | None = None) -> Health:
         """Asks grpc.health.v1 whether the server, or one of its services, takes calls. Never retried."""
         self._require_usable()
         request = conversion.request(health_pb2.HealthCheckRequest, service=service)
-        if self._health_channel is None:
-            self._health_channel = open_channel(self._endpoint, health_checked=False)
-        check = health_pb2_grpc.HealthStub(self._health_channel).Check
+        if self._health is None:
+            self._health = Replicas(self._endpoint, health_pb2_grpc.HealthStub, health_checked=False)
+        check = self._health.stub().Check
         try:
             return conversion.health(_readable(await keep_at_fork(check(request, timeout=self._seconds(timeout)))))
         except grpc.aio.AioRpcError as failure:
@@ -172,16 +159,57 @@ class AsyncClient:
                 ) from failure
             raise error from failure
 
-    async def _answer(self, method: Callable[..., Any], request: Any, timeout: float | None) -> Any:
+    async def _text(
+        self,
+        method: str,
+        request: pb.GenerateRequest | pb.GenerateStreamRequest,
+        timeout: float | None,
+        *,
+        with_resumed: bool = False,
+    ) -> AsyncGenerator[Event, None]:
+        """The events of the text that ``request`` asks ``method`` for, from as many calls as it takes."""
+        retries = Retries(timeout)
+        text = Continuation(request)
+        while True:
+            self._require_usable()  # it may have been closed during a pause
+            call = keep_at_fork(
+                getattr(self._servers.stub(), method)(
+                    text.next_request(), timeout=retries.seconds_left, metadata=retries.metadata
+                )
+            )
+            try:
+                async for message in call if hasattr(call, "__aiter__") else _messages(call):
+                    received = conversion.event(_readable(message))
+                    if received is None or (event := text.take(received)) is None:
+                        continue
+                    if text.resumed is not None:
+                        if with_resumed:
+                            yield text.resumed
+                        text.resumed = None
+                    yield event
+                text.end()
+                return
+            except (grpc.aio.AioRpcError, CutError) as trouble:
+                if self._is_closed or not await _may_continue(text, retries, trouble):
+                    error = trouble.otherwise if isinstance(trouble, CutError) else error_of_call(trouble)
+                    yield text.last_event(error)
+                    return
+            finally:
+                if self._origin.is_here:
+                    call.cancel()  # otherwise the server keeps generating for a reader that left
+
+    async def _answer(self, method: str, request: Any, timeout: float | None) -> Any:
         """The answer of a unary ``method`` to ``request``, which is sent again if the server turns it away."""
-        self._require_usable()
         retries = Retries(self._seconds(timeout))
         while True:
+            self._require_usable()
             try:
-                call = method(request, timeout=retries.seconds_left, metadata=retries.metadata)
+                call = getattr(self._servers.stub(), method)(
+                    request, timeout=retries.seconds_left, metadata=retries.metadata
+                )
                 return _readable(await keep_at_fork(call))
             except grpc.aio.AioRpcError as failure:
-                if not await retries.pause(failure):
+                if self._is_closed or not await retries.pause(failure):
                     raise error_of_call(failure) from failure
 
     def _seconds(self, timeout: float | None) -> float | None:
@@ -191,6 +219,29 @@ class AsyncClient:
         self._origin.require_here()
         if self._is_closed:
             raise RuntimeError("the client is closed")
+
+
+async def _may_continue(text: Continuation, retries: Retries, trouble: grpc.aio.AioRpcError | CutError) -> bool:
+    """Whether another call should continue ``text`` after ``trouble``. Pauses first, if need be."""
+    if text.has_grown:
+        retries.progressed()
+    if isinstance(trouble, CutError):
+        return await retries.pause(None)
+    if text.drops_token(trouble):
+        return True
+    if text.is_running:
+        if text.keeps_token(trouble):
+            return await retries.pause(None)
+        return trouble.code() in _LOST and await retries.pause(trouble)
+    if text.has_begun and trouble.code() is grpc.StatusCode.NOT_FOUND:  # its models differ
+        return await retries.pause(None)
+    return await retries.pause(trouble)
+
+
+async def _messages(call: Awaitable[Any]) -> AsyncGenerator[pb.GenerateStreamResponse, None]:
+    """The answer of a unary ``call``, as the messages of a stream."""
+    for message in conversion.stream_of(_readable(await call)):
+        yield message
 
 
 def _readable(message: Any) -> Any:

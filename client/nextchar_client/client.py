@@ -11,7 +11,7 @@ import atexit
 import concurrent.futures
 import functools
 import threading
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
@@ -43,10 +43,10 @@ class Client:
 
     Threads may share it, forked processes can't: there every method raises ``RuntimeError``. Use it with ``with``, or
     ``close`` it; a call that is still running then raises ``CallCancelledError``. Raises ``InvalidArgumentError`` if
-    the endpoint or timeout is malformed.
+    an endpoint or the timeout is malformed.
     """
 
-    def __init__(self, endpoint: str = DEFAULT_ENDPOINT, *, timeout: float | None = None) -> None:
+    def __init__(self, endpoint: str | Sequence[str] = DEFAULT_ENDPOINT, *, timeout: float | None = None) -> None:
         self._origin = Origin()
         opened: concurrent.futures.Future[None] = concurrent.futures.Future()
 
@@ -90,14 +90,17 @@ class Client:
         if self._origin.is_here:
             self.close()
 
-    def stream(self, prompt: str = "", **options: Unpack[GenerationOptions]) -> Generator[Event, None, None]:
+    def stream(
+        self, prompt: str = "", *, with_resumed: bool = False, **options: Unpack[GenerationOptions]
+    ) -> Generator[Event, None, None]:
         """Generates the text that follows ``prompt`` and yields it as it comes; ``GenerationOptions`` has the keywords.
 
-        Yields one ``Started``, any number of ``Delta``, and one ``Finished``. An empty prompt is the start of a
-        document. Leaving the loop early cancels the call. Raises ``IncompleteStreamError`` if the events don't make a
-        whole text.
+        Yields one ``Started``, any number of ``Delta``, and one ``Finished``; ``with_resumed`` also a ``Resumed``
+        whenever another server continues a text that was cut. An empty prompt is the start of a document. Leaving the
+        loop early cancels the call. Raises ``IncompleteStreamError`` if the events don't make a whole text,
+        ``DivergedError`` if a cut text can't be continued exactly.
         """
-        events = self._client.stream(prompt, **options)
+        events = self._client.stream(prompt, with_resumed=with_resumed, **options)
 
         async def following() -> Event | None:
             return await anext(events, None)

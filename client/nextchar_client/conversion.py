@@ -6,6 +6,7 @@ Options become requests here, and responses become results. A value that no mess
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -22,7 +23,6 @@ from .results import (
     Event,
     Finished,
     FinishReason,
-    Generation,
     Health,
     Model,
     Replay,
@@ -83,10 +83,16 @@ def generation_request(kind: type[AnyGenerateRequest], prompt: str, options: Gen
     fields: dict[str, Any] = dict(options)
     fields.pop("timeout", None)
     model = fields.pop("model", "")
+    token = fields.pop("resume_token", None)
+    if token is not None and prompt:
+        raise InvalidArgumentError("prompt, resume_token: give one of them, not both")
+    if token is not None and not token:
+        raise InvalidArgumentError("resume_token: it is empty: the event that it came with has none")
+    start = {"prompt": prompt} if token is None else {"resume_token": token}
     stop = fields.pop("stop", ())
     fields["stop_sequences"] = [stop] if isinstance(stop, str) else stop
     fields["unknown_characters"] = _unknown_characters(fields.get("unknown_characters"))
-    return request(kind, model=model, prompt=prompt, parameters=request(pb.GenerationParameters, **fields))
+    return request(kind, model=model, **start, parameters=request(pb.GenerationParameters, **fields))
 
 
 def score_request(
@@ -115,20 +121,21 @@ def event(message: pb.GenerateStreamResponse) -> Event | None:
             return _started(message.started)
         case "delta":
             delta = message.delta
-            return Delta(delta.text, delta.offset, _logprobs(delta.text, delta.character_logprobs))
+            return Delta(delta.text, delta.offset, _logprobs(delta.text, delta.character_logprobs), delta.resume_token)
         case "finished":
             return _finished(message.finished)
     return None
 
 
-def generation(message: pb.GenerateResponse) -> Generation:
-    """The whole generated text and how it ended."""
-    return Generation(
-        started=_started(message.started),
-        text=message.text,
-        logprobs=_logprobs(message.text, message.character_logprobs),
-        finished=_finished(message.finished),
-    )
+def stream_of(message: pb.GenerateResponse) -> Iterator[pb.GenerateStreamResponse]:
+    """The messages of a stream that say the same as a whole answer."""
+    if message.HasField("started"):
+        yield pb.GenerateStreamResponse(started=message.started)
+    if message.text:
+        delta = pb.Delta(text=message.text, character_logprobs=message.character_logprobs)
+        yield pb.GenerateStreamResponse(delta=delta)
+    if message.HasField("finished"):
+        yield pb.GenerateStreamResponse(finished=message.finished)
 
 
 def score(message: pb.ScoreResponse) -> Score:
@@ -183,7 +190,7 @@ def _unknown_characters(value: str | None) -> pb.UnknownCharacters | None:
 
 
 def _started(message: pb.Started) -> Started:
-    return Started(message.request_id, message.model, message.model_digest, message.seed)
+    return Started(message.request_id, message.model, message.model_digest, message.seed, message.numeric_class)
 
 
 def _finished(message: pb.Finished) -> Finished:
@@ -191,6 +198,7 @@ def _finished(message: pb.Finished) -> Finished:
         finish_reason=_FINISH_REASONS.get(message.finish_reason, FinishReason.UNKNOWN),
         stop_sequence=message.stop_sequence,
         usage=Usage(message.usage.prompt_characters, message.usage.generated_characters),
+        resume_token=message.resume_token,
     )
 
 

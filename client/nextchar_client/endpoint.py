@@ -1,4 +1,4 @@
-"""Where a server is: the endpoint that the library and the command take, and whether gRPC would read it right.
+"""Where servers are: the endpoints that the library and the command take, and whether gRPC would read them right.
 
 Imports no gRPC, so that the command's help needs none.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
+from collections.abc import Sequence
 from urllib.parse import unquote
 
 DEFAULT_ENDPOINT = "127.0.0.1:50051"
@@ -20,6 +21,18 @@ _PORT = re.compile(r":([0-9]+)(?=,|$)")
 _WEB_ADDRESS = re.compile(r"\w+://(?P<rest>[^/]+).*")
 _HOST = re.compile(r"[\w.-]+")
 _LOCAL_NAMES = {"localhost", "ip6-localhost", "ip6-loopback"}
+_WHOLE = ("ipv4:", "ipv6:", "unix:", "unix-abstract:")  # gRPC itself takes turns over addresses of one target
+
+
+def endpoints_of(endpoint: str | Sequence[str]) -> tuple[str, ...]:
+    """Returns the endpoints in ``endpoint``: a text with commas between them, or a sequence of such texts.
+
+    A target of gRPC that has commas of its own, such as ``ipv4:10.0.0.1:50051,10.0.0.2:50051``, stays whole.
+    """
+    endpoints: list[str] = []
+    for text in [endpoint] if isinstance(endpoint, str) else endpoint:
+        endpoints += [text] if text.startswith(_WHOLE) else text.split(",")
+    return tuple(endpoints) or ("",)
 
 
 def endpoint_complaint(endpoint: str) -> str | None:

@@ -14,7 +14,8 @@ if the client is closed or was made in another process. Each class stands for a 
     ├── CallCancelledError          CANCELLED by the server, or the client was closed during the call
     ├── UnimplementedError          UNIMPLEMENTED: this version of the server can't do that
     └── InternalError               INTERNAL: a bug in the server; its log has the request id
-        └── IncompleteStreamError   the events of a stream don't make a whole text; without a status
+        ├── IncompleteStreamError   the events of a stream don't make a whole text; without a status
+        └── DivergedError           no server continues a text that was cut as it began; without a status
 """
 
 from __future__ import annotations
@@ -83,6 +84,14 @@ class IncompleteStreamError(InternalError):
     """The text of a call isn't whole: events are missing, repeated or out of order, or contradict each other.
 
     The message says which one was expected. A server or a proxy lost messages.
+    """
+
+
+class DivergedError(InternalError):
+    """The text was cut, and another server, which should continue it, has another model or generates other text.
+
+    The message says what differs. Servers that share an endpoint should have the same model files, on machines of one
+    numeric class.
     """
 
 

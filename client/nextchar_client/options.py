@@ -49,5 +49,10 @@ class GenerationOptions(TypedDict, total=False):
     """How to treat characters of the prompt, or of a scored text, outside the model's alphabet. Default: ``error``."""
     replacement_character: str | None
     """The character that takes the place of unknown ones, with ``replace``. Default: none."""
+    resume_interval: int | None
+    """Most characters between two resume tokens of a stream, with which another server continues it at once; 0: as many
+    as possible. Default: only the end has one."""
+    resume_token: bytes | None
+    """Token of an earlier text, to continue it from there; in place of a prompt. Default: none."""
     timeout: float | None
     """Time limit of the whole call in seconds, retries included. Default: none, unless the client has one."""

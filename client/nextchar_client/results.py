@@ -6,7 +6,7 @@ code points), all log-probabilities in nats.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -82,7 +82,9 @@ class Started:
     model_digest: str
     """SHA-256 of the model file, in hexadecimal."""
     seed: int
-    """Seed of the random numbers: the request's, or the one that the server drew."""
+    """Seed of the random numbers: the request's, its token's, or the one that the server drew."""
+    numeric_class: str = ""
+    """Two servers of one numeric class return the same bytes; empty if the server is of an earlier version."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,8 @@ class Delta:
     """Number of characters before it, an echoed prompt included."""
     logprobs: tuple[CharacterLogprob, ...]
     """One entry per character; empty unless ``top_logprobs`` was set."""
+    resume_token: bytes = field(default=b"", repr=False)
+    """Continues the text after this delta, as ``resume_token`` of another call; empty if the delta has none."""
 
 
 @dataclass(frozen=True)
@@ -107,10 +111,24 @@ class Finished:
     """The stop text that ended it, or empty."""
     usage: Usage
     """How many characters were read and generated."""
+    resume_token: bytes = field(default=b"", repr=False)
+    """Continues the text from here, as ``resume_token`` of another call; empty if the server sent no token."""
 
 
-Event = Started | Delta | Finished
-"""An event of a stream: one ``Started``, any number of ``Delta``, one ``Finished``."""
+@dataclass(frozen=True)
+class Resumed:
+    """Another call, to another server or to one that is back, continues a text that was cut."""
+
+    request_id: str
+    """Identifier of that call, also in its server's log."""
+    offset: int
+    """Number of characters that had come."""
+    repeated_characters: int
+    """How many of them were generated again, compared and left out; 0 if a resume token was at hand."""
+
+
+Event = Started | Delta | Finished | Resumed
+"""An event of a stream: one ``Started``, any number of ``Delta``, one ``Finished``; ``Resumed`` only if asked for."""
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
 """The tries of one call: which failures are worth another try, and how long to pause before it.
 
-Only calls of which nothing has come are tried again; that is safe, because generating has no side effect. Our own and
-not gRPC's retries, because gRPC pauses for as long as a server asks, without a limit, and tries at most five times.
+Trying again is safe, because generating has no side effect; ``continuation.py`` sees to it that the caller gets nothing
+twice. Our own and not gRPC's retries, because gRPC pauses for as long as a server asks, without a limit, tries at most
+five times, and never once something has come.
 Invariant: no pause is longer than ``MOST_PAUSE`` and a quarter, and none ends after the timeout of the call or
-``MOST_SECONDS`` after its start.
+``MOST_SECONDS`` after its start or its last progress.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ import grpc
 import grpc.aio
 
 MOST_SECONDS = 60.0
-"""How long after its start a call is still tried again."""
+"""How long after its start, or after the last new text, a call is still tried again."""
 MOST_PAUSE = 10.0
 """Longest pause before a try, in seconds, even if the server asks for a longer one; up to a quarter is added."""
 MOST_TRIES_UNAVAILABLE = 5
 """Tries of a call that no server takes. A call that a busy server turns away is tried until ``MOST_SECONDS``."""
+MOST_TRIES_CUT = 10
+"""Tries of a text that was cut, without new text in between. They take some 11 seconds: a server may start again."""
 
 _FIRST_PAUSE = 0.1
 _LONGEST_GROWN_PAUSE = 2.0
@@ -35,7 +38,7 @@ class Retries:
     """The tries of a call that starts now and may take ``timeout`` seconds in all; None means no limit."""
 
     def __init__(self, timeout: float | None) -> None:
-        self._began = time.monotonic()
+        self._began = self._progressed = time.monotonic()
         self._timeout = timeout
         self._failures = 0
 
@@ -49,12 +52,22 @@ class Retries:
         """The metadata of the next try: a busy server prefers calls that it has turned away more often."""
         return ((_TRIES_KEY, str(self._failures)),) if self._failures else ()
 
-    async def pause(self, failure: grpc.aio.AioRpcError) -> bool:
-        """Waits until it is time for another try after ``failure``. Returns False at once if there should be none."""
+    def progressed(self) -> None:
+        """Notes that new text came: failures before it don't count any more."""
+        self._progressed = time.monotonic()
+        self._failures = 0
+
+    async def pause(self, failure: grpc.aio.AioRpcError | None) -> bool:
+        """Waits until it is time for another try after ``failure``. Returns False at once if there should be none.
+
+        None stands for a server that answered in good order and yet has to be replaced by another: it drains, say.
+        """
         self._failures += 1
         seconds = self._pause_after(failure)
-        limit = MOST_SECONDS if self._timeout is None else min(self._timeout, MOST_SECONDS)
-        if seconds is None or self._passed + seconds >= limit:
+        left = MOST_SECONDS - (time.monotonic() - self._progressed)
+        if self._timeout is not None:
+            left = min(left, self._timeout - self._passed)
+        if seconds is None or seconds >= left:
             return False
         await asyncio.sleep(seconds)
         return True
@@ -63,11 +76,11 @@ class Retries:
     def _passed(self) -> float:
         return time.monotonic() - self._began
 
-    def _pause_after(self, failure: grpc.aio.AioRpcError) -> float | None:
+    def _pause_after(self, failure: grpc.aio.AioRpcError | None) -> float | None:
         """Seconds to wait after ``failure``; None if another try is pointless or the server forbids it."""
         if not self._is_worth_a_try(failure):
             return None
-        asked = failure.trailing_metadata().get(_PUSHBACK_KEY)
+        asked = None if failure is None else failure.trailing_metadata().get(_PUSHBACK_KEY)
         if asked is None:
             grown = min(_FIRST_PAUSE * 2.0 ** (self._failures - 1), _LONGEST_GROWN_PAUSE)
             return grown * _draw.uniform(1 - _SPREAD, 1 + _SPREAD)
@@ -77,10 +90,13 @@ class Retries:
             return None  # as gRPC has it: https://github.com/grpc/proposal/blob/master/A6-client-retries.md
         return None if seconds < 0 else min(seconds, MOST_PAUSE) * _draw.uniform(1, 1 + _SPREAD)
 
-    def _is_worth_a_try(self, failure: grpc.aio.AioRpcError) -> bool:
+    def _is_worth_a_try(self, failure: grpc.aio.AioRpcError | None) -> bool:
+        has_tries = self._failures < (MOST_TRIES_UNAVAILABLE if self._progressed == self._began else MOST_TRIES_CUT)
+        if failure is None:
+            return has_tries
         match failure.code():
             case grpc.StatusCode.UNAVAILABLE:
-                return self._failures < MOST_TRIES_UNAVAILABLE
+                return has_tries
             case grpc.StatusCode.RESOURCE_EXHAUSTED:
                 return "message larger than max" not in (failure.details() or "")  # it stays as large
             case grpc.StatusCode.CANCELLED:

@@ -1,4 +1,4 @@
-"""The transcript of a stream: whether its events make a whole text.
+"""The transcript of one call: whether its events make a whole text.
 
 Between the messages and the caller, so that a text with a gap, from a server or a proxy that loses messages, is never
 taken for a whole one. Invariant: a stream that passes is one ``Started``, any number of ``Delta`` that continue each
@@ -15,11 +15,12 @@ from .results import CharacterLogprob, Delta, Event, Finished, Started
 
 
 class Transcript:
-    """The events of one stream so far; ``with_logprobs`` if each character needs its log-probability."""
+    """The events of one call so far; ``with_logprobs`` if each character needs its log-probability."""
 
     def __init__(self, *, with_logprobs: bool = False) -> None:
         self._with_logprobs = with_logprobs
-        self._characters = 0
+        self.characters = 0
+        """Number of characters in the deltas so far."""
         self._has_started = False
         self._has_finished = False
 
@@ -52,15 +53,15 @@ class Transcript:
     def _follow(self, delta: Delta) -> None:
         if not delta.text:
             raise IncompleteStreamError(f"the delta at character {delta.offset} is empty")
-        if delta.offset != self._characters:
-            kind = "missing" if delta.offset > self._characters else "repeated"
+        if delta.offset != self.characters:
+            kind = "missing" if delta.offset > self.characters else "repeated"
             raise IncompleteStreamError(
-                f"a delta starts at character {delta.offset} in place of {self._characters}: "
-                f"{abs(delta.offset - self._characters)} characters are {kind}"
+                f"a delta starts at character {delta.offset} in place of {self.characters}: "
+                f"{abs(delta.offset - self.characters)} characters are {kind}"
             )
         if self._with_logprobs:
             require_logprobs(delta.text, delta.logprobs)
-        self._characters += len(delta.text)
+        self.characters += len(delta.text)
 
 
 def require_logprobs(text: str, logprobs: Sequence[CharacterLogprob]) -> None:

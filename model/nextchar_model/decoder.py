@@ -24,7 +24,10 @@ from .composition import VOWEL_JAMO, joins, second_halves
 MAX_SEGMENT = 31
 """Most code points that are held back together: a base and 30 marks."""
 
-_JOINER, _REPLACEMENT = "\u034f", "\ufffd"
+JOINER = "\u034f"
+"""Splits a run of combining marks that is too long. No code point is joined or sorted across it."""
+
+_REPLACEMENT = "\ufffd"
 _FIRST_SYLLABLE, _FINALS = 0xAC00, 28
 _INITIALS = range(0x1100, 0x1113)
 
@@ -42,6 +45,8 @@ class Decoder:
         self._looks_up = is_one_to_one(alphabet)
         self._waiting: list[int] = []  # ids of unfinished characters
         self._segment = ""  # code points that the first of them made
+        self.is_split = False
+        """Whether the unfinished character continues a run of marks that was split; ``pending`` doesn't tell."""
         self._segment_ids = 0  # how many made these
         self._bytes = b""  # made by the others: the beginning of a code point in UTF-8
         self.feed(pending)
@@ -102,7 +107,7 @@ class Decoder:
             finished.append(self._finish())
         elif len(self._segment) >= MAX_SEGMENT:
             finished.append(self._finish())
-            self._segment = _JOINER
+            self._segment, self.is_split = JOINER, True
         self._segment += code_point
         self._segment_ids += count
         if not self._may_grow():
@@ -122,7 +127,7 @@ class Decoder:
     def _finish(self) -> Finished:
         """Empties the segment and returns its text."""
         text, count = unicodedata.normalize("NFC", self._segment), self._segment_ids
-        self._segment, self._segment_ids = "", 0
+        self._segment, self._segment_ids, self.is_split = "", 0, False
         del self._waiting[:count]
         # A base takes the marks that composed with it; the other marks are characters of their own.
         return text, [count - len(text) + 1, *[1] * (len(text) - 1)] if text else []

@@ -75,6 +75,12 @@ class Config:
     memory_budget: Annotated[int, Ge(16), Le(2**20), Parameter(metavar="MIB")] = 256
     """Memory for all calls together, in MiB: messages, prompts, outboxes and answers. It comes on top of the models.
     A call that doesn't fit is refused."""
+    prefix_cache: Annotated[int, Ge(0), Le(2**20), Parameter(metavar="MIB")] = 64
+    """Memory per model for states after prompts, in MiB, so that a prompt which repeats or extends another one isn't
+    read from its start. It comes on top of the memory budget; 0 keeps none."""
+    token_key_file: Annotated[Path | None, Parameter(metavar="PATH", show_default="a random key")] = None
+    """File with the keys of resume tokens: one per line, of at least 32 bytes of any text. The first one signs; all are
+    accepted. Replicas with a common key continue each other's texts. Without it, NEXTCHAR_TOKEN_KEY has the keys."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Lowest level that is logged."""
 

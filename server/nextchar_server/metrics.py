@@ -37,6 +37,8 @@ class Metrics:
         registry.register(self._log)
         self._streams = _StreamGauges()
         registry.register(self._streams)
+        self._prefixes = _PrefixCounts()
+        registry.register(self._prefixes)
         ProcessCollector(registry=registry)
 
         def counter(name: str, help_: str, *labels: str) -> Counter:
@@ -96,6 +98,15 @@ class Metrics:
         """Adds the streams of ``model`` to the gauges. The functions are called at each scrape."""
         self._streams.counts[model] = (active, paused, waiting)
 
+    def watch_prefixes(
+        self, model: str, *, hits: Callable[[], int], misses: Callable[[], int], used: Callable[[], int]
+    ) -> None:
+        """Adds the prefix cache of ``model``: prompts with and without a known prefix, and the bytes that it holds.
+
+        The functions are called at each scrape.
+        """
+        self._prefixes.counts[model] = (hits, misses, used)
+
 
 class TextMetrics:
     """The metrics of the texts of one model. Finding a metric by its labels takes longer than adding to it."""
@@ -142,3 +153,22 @@ class _StreamGauges(Collector):
             for family, count in zip(families, counts, strict=True):
                 family.add_metric([model], count())
         yield from families
+
+
+class _PrefixCounts(Collector):
+    """Counts of the prefix cache of each model, read at a scrape."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, tuple[Callable[[], int], Callable[[], int], Callable[[], int]]] = {}
+
+    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+        hits = CounterMetricFamily("nextchar_prefix_hits", "Prompts that began with a known prefix.", labels=["model"])
+        misses = CounterMetricFamily(
+            "nextchar_prefix_misses", "Prompts of 100 ids or more without a known prefix.", labels=["model"]
+        )
+        used = GaugeMetricFamily("nextchar_prefix_bytes", "Memory that known prefixes take.", labels=["model"])
+        for model, (count_hits, count_misses, count_bytes) in self.counts.items():
+            hits.add_metric([model], count_hits())
+            misses.add_metric([model], count_misses())
+            used.add_metric([model], count_bytes())
+        yield from (hits, misses, used)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 from collections.abc import Awaitable
 from dataclasses import dataclass
 
@@ -40,6 +41,8 @@ from .rpc.incoming import Incoming
 from .rpc.interceptor import CallInterceptor
 from .rpc.resets import Resets
 from .rpc.service import LAST_WORDS, GenerationService
+from .rpc.tokens import Tokens
+from .token_keys import TokenKeys, load_keys
 
 SERVICE = generation_pb2.DESCRIPTOR.services_by_name["GenerationService"].full_name
 
@@ -97,8 +100,9 @@ class Server:
         await require_free(config.host, config.grpc_port, "gRPC")
         await require_free(config.host, config.http_port, "HTTP")
         loaded = await asyncio.to_thread(_load, config)
+        keys = load_keys(config.token_key_file, os.environ)
         catalog = Catalog([self._make_model(name, runner, replay) for name, (runner, replay) in loaded.items()])
-        parts = self._assemble(catalog)
+        parts = self._assemble(catalog, keys)
         try:
             ports = await self._open(parts)
         except BaseException:
@@ -156,14 +160,18 @@ class Server:
             queue_size=config.queue_size,
             turn_budget=config.turn_budget,
             stall_timeout=config.stall_timeout,
+            prefix_cache=config.prefix_cache * 2**20,
             observe=observe,
         )
-        admission = engine.admission
+        admission, prefixes = engine.admission, engine.prefixes
         metrics.watch(
             name,
             active=lambda: admission.active,
             paused=lambda: admission.paused,
             waiting=lambda: admission.waiting,
+        )
+        metrics.watch_prefixes(
+            name, hits=lambda: prefixes.hits, misses=lambda: prefixes.misses, used=lambda: prefixes.used
         )
         precision = runner.description.precision
         metrics.model_info.labels(name, runner.digest, precision, runner.provider, replay.numeric_class).set(1)
@@ -180,9 +188,9 @@ class Server:
         )
         return ServedModel(name, runner, replay, engine, self._limits)
 
-    def _assemble(self, catalog: Catalog) -> _Parts:
+    def _assemble(self, catalog: Catalog, keys: TokenKeys) -> _Parts:
         pacer = Pacer()
-        service = GenerationService(catalog, self._metrics, pacer)
+        service = GenerationService(catalog, self._metrics, pacer, Tokens(keys))
         health_service = HealthService(SERVICE)
         symbols = max(len(model.alphabet.symbols) for model in catalog)
         most_bytes = requests.most_bytes(self._limits, symbols)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ from nextchar_model.composition import text_of
 from nextchar_model.decoder import Decoder, Finished, is_one_to_one
 
 from .engine.stream import IdChunk
+from .place import Place
+from .stop_sequences import first_stop, possible_prefix
 
 NO_ALTERNATIVE, END_OF_DOCUMENT = "\ufffe", "\uffff"
 """These stand among alternatives for none at all, and for the end of the document. Neither is a character."""
@@ -62,10 +65,13 @@ class TextChunk:
     text: str = ""
     logprobs: Logprobs | None = None
     """Of the characters; None if the text is empty or the stream has no log-probabilities."""
+    lengths: list[int] | None = None
+    """Number of ids of each character; None if each has one."""
 
     def __getitem__(self, part: slice) -> TextChunk:
         text = self.text[part]
-        return TextChunk(text, None if self.logprobs is None or not text else self.logprobs[part])
+        logprobs = None if self.logprobs is None or not text else self.logprobs[part]
+        return TextChunk(text, logprobs, None if self.lengths is None else self.lengths[part])
 
     @staticmethod
     def join(parts: Sequence[TextChunk]) -> TextChunk:
@@ -74,7 +80,12 @@ class TextChunk:
         if len(parts) == 1:
             return parts[0]
         logprobs = [part.logprobs for part in parts if part.logprobs is not None]
-        return TextChunk("".join([part.text for part in parts]), Logprobs.join(logprobs) if logprobs else None)
+        lengths = [part.lengths for part in parts if part.lengths is not None]
+        return TextChunk(
+            "".join([part.text for part in parts]),
+            Logprobs.join(logprobs) if logprobs else None,
+            list(chain.from_iterable(lengths)) if lengths else None,
+        )
 
 
 _NOTHING = TextChunk()
@@ -170,16 +181,18 @@ class Characters:
             return TextChunk(text_of(self._looked_up.take(chunk.ids)), self._beside.take(None))
         return self._chunk(self._decoder.feed(chunk.ids.tolist()))
 
-    def flush(self, *, broken_off: bool = False) -> TextChunk:
-        """Returns the unfinished characters, since nothing follows.
+    @property
+    def is_split(self) -> bool:
+        """Whether the unfinished character continues a run of marks that the decoder split."""
+        return self._decoder.is_split
 
-        If the text was ``broken_off``, an incomplete UTF-8 sequence is dropped.
-        """
-        return self._chunk(self._decoder.flush(broken_off=broken_off))
+    def flush(self) -> TextChunk:
+        """Returns the unfinished characters, since nothing follows."""
+        return self._chunk(self._decoder.flush())
 
     def _chunk(self, finished: Finished) -> TextChunk:
         text, lengths = finished
-        return TextChunk(text, self._beside.take(lengths))
+        return TextChunk(text, self._beside.take(lengths), lengths)
 
 
 class ReadText:
@@ -219,12 +232,16 @@ class TextBuilder:
         max_characters: int,
         stop_sequences: Sequence[str] = (),
         include_stop_sequence: bool = False,
+        skip: int = 0,
     ) -> None:
+        """Leaves out the first ``skip`` characters, which an earlier stream has sent."""
         self._characters = Characters(alphabet)
         self._max_characters = max_characters
         self._stop_sequences = stop_sequences
         self._include_stop_sequence = include_stop_sequence
         self._held = _NOTHING  # may begin a stop sequence
+        self._place = Place()
+        self._skip = skip  # characters that are still to be left out
         self.stopped_by = ""
         """The stop sequence that was found; empty until one is."""
         self.generated = 0
@@ -235,46 +252,49 @@ class TextBuilder:
         """Whether the text is finished, so that later ids are ignored."""
         return bool(self.stopped_by) or self.generated >= self._max_characters
 
+    @property
+    def sent(self) -> int:
+        """Number of generated characters so far without those that are held back."""
+        return self.generated - len(self._held.text)
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """The place that the text has reached: see ``Place.ids`` and ``Place.skip``."""
+        return self._place.ids, self._place.skip + self._skip
+
     def feed(self, chunk: IdChunk) -> TextChunk:
         """Returns the new text that can't be part of a stop sequence; empty once the text is complete."""
         return _NOTHING if self.is_complete else self._add(self._characters.feed(chunk))
 
-    def end(self, *, broken_off: bool = False) -> TextChunk:
-        """Returns the text that was held back, since the stream ended or was ``broken_off``."""
-        text = _NOTHING if self.is_complete else self._add(self._characters.flush(broken_off=broken_off))
+    def end(self) -> TextChunk:
+        """Returns the text that was held back, since the stream ended."""
+        text = _NOTHING if self.is_complete else self._add(self._characters.flush())
         held, self._held = self._held, _NOTHING
+        self._move(held, len(held.text))
         return TextChunk.join([text, held])
 
     def _add(self, new: TextChunk) -> TextChunk:
+        if self._skip and new.text:
+            left_out = min(self._skip, len(new.text))
+            self._move(new, left_out)
+            self._skip -= left_out
+            new = new[left_out:]
         left = self._max_characters - self.generated
-        if len(new.text) > left:
-            new = new[:left]
         chunk, self._held = (TextChunk.join([self._held, new]) if self._held.text else new), _NOTHING
-        self.generated += len(new.text)
-        length = len(chunk.text)
-        found = _first_stop(chunk.text, self._stop_sequences)
+        end = len(chunk.text) - max(0, len(new.text) - left)
+        self.generated += min(len(new.text), left)
+        found = first_stop(chunk.text[:end], self._stop_sequences)
         if found is not None:
-            end, self.stopped_by = found
-            self.generated -= length - end
-            return chunk[: end if self._include_stop_sequence else end - len(self.stopped_by)]
-        if not self.is_complete and (held := _possible_prefix(chunk.text, self._stop_sequences)):
-            chunk, self._held = chunk[: length - held], chunk[length - held :]
-        return chunk
+            stop_end, self.stopped_by = found
+            self.generated -= end - stop_end
+            self._move(chunk, stop_end)
+            return chunk[: stop_end if self._include_stop_sequence else stop_end - len(self.stopped_by)]
+        held = 0 if self.is_complete else possible_prefix(chunk.text, self._stop_sequences)
+        if held:
+            end -= held
+            self._held = chunk[end:]
+        self._move(chunk, end)
+        return chunk if end == len(chunk.text) else chunk[:end]
 
-
-def _first_stop(text: str, stop_sequences: Sequence[str]) -> tuple[int, str] | None:
-    """Returns (end, stop sequence) of the one that ends first; the longest if several end at the same place."""
-    found = [(start + len(stop), stop) for stop in stop_sequences if (start := text.find(stop)) >= 0]
-    return min(found, key=lambda match: (match[0], -len(match[1])), default=None)
-
-
-def _possible_prefix(text: str, stop_sequences: Sequence[str]) -> int:
-    """Returns the length of the longest suffix of ``text`` that is a prefix of a stop sequence."""
-    longest = 0
-    for stop in stop_sequences:
-        start = max(0, len(text) - len(stop) + 1)
-        while (start := text.find(stop[0], start, len(text) - longest)) >= 0:
-            if stop.startswith(text[start:]):
-                longest = len(text) - start
-            start += 1
-    return longest
+    def _move(self, chunk: TextChunk, count: int) -> None:
+        self._place.move(chunk.text, chunk.lengths, count, is_split=self._characters.is_split)

@@ -9,6 +9,7 @@ from nextchar.v1 import generation_pb2 as pb
 from nextchar_client import (
     AlternativeCharacter,
     CharacterLogprob,
+    Finished,
     FinishReason,
     GenerationOptions,
     InternalError,
@@ -45,7 +46,7 @@ def test_false_is_a_value(name: str) -> None:
 def test_every_parameter_of_the_contract_is_an_option() -> None:
     contract = {field.name for field in pb.GenerationParameters.DESCRIPTOR.fields}
     options = GenerationOptions.__annotations__.keys()
-    assert contract - {"stop_sequences"} == options - {"stop", "model", "timeout"}
+    assert contract - {"stop_sequences"} == options - {"stop", "model", "resume_token", "timeout"}
 
 
 @pytest.mark.parametrize(
@@ -112,14 +113,18 @@ def test_an_empty_prompt_is_sent_as_a_prompt() -> None:
 
 def test_every_finish_reason_of_the_contract_has_its_name() -> None:
     for name in pb.FinishReason.keys()[1:]:
-        message = pb.GenerateResponse(finished=pb.Finished(finish_reason=name))
-        assert conversion.generation(message).finished.finish_reason.name == name.removeprefix("FINISH_REASON_")
+        message = pb.GenerateStreamResponse(finished=pb.Finished(finish_reason=name))
+        finished = conversion.event(message)
+        assert isinstance(finished, Finished)
+        assert finished.finish_reason.name == name.removeprefix("FINISH_REASON_")
 
 
 def test_a_finish_reason_of_a_newer_contract_is_unknown() -> None:
-    message = pb.GenerateResponse()
+    message = pb.GenerateStreamResponse()
     message.finished.MergeFromString(b"\x08\x63")  # field 1, finish_reason: 99
-    assert conversion.generation(message).finished.finish_reason is FinishReason.UNKNOWN
+    finished = conversion.event(message)
+    assert isinstance(finished, Finished)
+    assert finished.finish_reason is FinishReason.UNKNOWN
 
 
 def test_every_replay_of_the_contract_has_its_name() -> None:

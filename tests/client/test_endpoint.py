@@ -2,7 +2,7 @@
 
 import pytest
 
-from nextchar_client.endpoint import DEFAULT_ENDPOINT, endpoint_complaint, is_local
+from nextchar_client.endpoint import DEFAULT_ENDPOINT, endpoint_complaint, endpoints_of, is_local
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,24 @@ def test_any_other_endpoint_that_grpc_would_misread_is_refused(endpoint: str) ->
     complaint = endpoint_complaint(endpoint)
     assert complaint is not None
     assert complaint.endswith("is invalid; it must be HOST:PORT or another target of gRPC, such as dns:///HOST:PORT")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "endpoints"),
+    [
+        ("a:1", ("a:1",)),
+        ("a:1,b:2", ("a:1", "b:2")),
+        (["a:1", "b:2,c:3"], ("a:1", "b:2", "c:3")),
+        ("ipv4:10.0.0.1:1,10.0.0.2:1", ("ipv4:10.0.0.1:1,10.0.0.2:1",)),
+        ("unix:/tmp/a,b", ("unix:/tmp/a,b",)),
+        ("a:1,", ("a:1", "")),
+        ([], ("",)),
+    ],
+)
+def test_commas_stand_between_endpoints_unless_they_belong_to_a_target(
+    endpoint: str | list[str], endpoints: tuple[str, ...]
+) -> None:
+    assert endpoints_of(endpoint) == endpoints
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "99999", "9" * 5000])

@@ -39,7 +39,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-async def tries(retries: Retries, error: grpc.aio.AioRpcError) -> int:
+async def tries(retries: Retries, error: grpc.aio.AioRpcError | None) -> int:
     for number in count(1):
         if not await retries.pause(error):
             return number
@@ -60,6 +60,17 @@ async def test_a_call_that_is_turned_away_for_ever_ends(clock: Clock) -> None:
 
 async def test_a_call_that_no_server_takes_has_five_tries(clock: Clock) -> None:
     assert await tries(Retries(None), failure(Status.UNAVAILABLE)) == 5
+
+
+@pytest.mark.parametrize("error", [failure(Status.UNAVAILABLE), None])
+async def test_new_text_brings_new_tries_and_time_for_them(clock: Clock, error: grpc.aio.AioRpcError | None) -> None:
+    retries = Retries(None)
+    for _ in range(3):
+        clock.now += 10 * MOST_SECONDS
+        retries.progressed()
+        began = clock.now
+        assert await tries(retries, error) == 10
+        assert 5 < clock.now - began < MOST_SECONDS
 
 
 async def test_no_pause_outlasts_the_timeout_of_the_call(clock: Clock) -> None:

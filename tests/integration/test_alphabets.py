@@ -15,17 +15,14 @@ from nextchar.v1 import generation_pb2 as pb
 from nextchar_model.alphabet import BOUNDARY, Alphabet, Kind
 from nextchar_model.batch import SAMPLE, SamplingSettings
 from nextchar_model.decoder import Decoder, continuing, decode
-from nextchar_model.description import TrainingSummary
 from nextchar_model.draws import uniform
 from nextchar_model.runner import Runner
-from nextchar_training.export.exporter import export
 from nextchar_training.learning.network import Network
 from nextchar_training.learning.recipe import Architecture
 from nextchar_training.learning.sampling import sample
+from tests.support.korean_model import KINDS, make_korean_model
 from tests.support.serving import Serve, failure
 
-KINDS: tuple[Kind, ...] = ("characters", "jamo", "bytes")
-TEXT = "서울특별시 강남구 테헤란로 값 없는 물건, 밟고 읽는 책들. ㅋㅋㅋ ㅠㅠ Café née! 12동 503호\n" * 8
 SEEDS, IDS, ROWS = 10_000, 40, 250
 
 Models = Callable[[Kind], Path]
@@ -34,24 +31,7 @@ Models = Callable[[Kind], Path]
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
     """Tiny models of random weights, one per alphabet: they also write what a trained one never would."""
-
-    @cache
-    def make(kind: Kind) -> Path:
-        torch.manual_seed(0)
-        alphabet = Alphabet.of(TEXT, kind)
-        network = Network(Architecture(alphabet_size=alphabet.size, hidden_size=32, embedding_size=8))
-        with torch.no_grad():
-            network.readout.weight.mul_(6)
-            if kind == "bytes":  # favour the bytes of Hangul, so that some form characters
-                network.readout.bias[1:] -= 3.0
-                for id_ in alphabet.encode(TEXT).tolist():
-                    network.readout.bias[id_] = 1.0
-        path = tmp_path_factory.mktemp("korean") / f"{kind}.onnx"
-        summary = TrainingSummary("random weights", len(TEXT), "none", 0, 0.0, 0, 0.0)
-        export(network, alphabet, summary, path, precision="int8", text=TEXT)
-        return path
-
-    return make
+    return cache(lambda kind: make_korean_model(kind, tmp_path_factory.mktemp("korean")))
 
 
 def raw(alphabet: Alphabet, ids: list[int]) -> str:

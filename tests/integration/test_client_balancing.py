@@ -77,6 +77,21 @@ def test_the_command_says_that_the_server_takes_no_calls_now(server: ScriptedSer
     assert run("models") == (3, "", f"nextchar: error: {line}\n")
 
 
+@pytest.mark.parametrize("gone", ["127.0.0.1:1", "no-such-host.invalid:1"])
+async def test_calls_skip_an_endpoint_that_does_not_answer(server: ScriptedServer, gone: str) -> None:
+    server.scripts = [[pb.ListModelsResponse()]]
+    async with AsyncClient([gone, server.endpoint]) as client:
+        for _ in range(5):
+            await client.models()
+
+
+def test_the_command_takes_several_endpoints(server: ScriptedServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run("generate", "--endpoint", f"127.0.0.1:1,{server.endpoint}") == (0, "한글\nwords", "")
+    assert run("bench", "--requests", "1", "--endpoint", "127.0.0.1:1,localhost")[2].startswith(
+        "nextchar: error: --endpoint: 'localhost' has no port"
+    )
+
+
 class Models(rpc.GenerationServiceServicer):
     async def ListModels(self, request: pb.ListModelsRequest, context: object) -> pb.ListModelsResponse:
         return pb.ListModelsResponse(models=[pb.Model(name="tiny")])

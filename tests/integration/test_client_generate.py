@@ -30,7 +30,7 @@ def test_every_option_reaches_the_server(server: ScriptedServer, run: Run) -> No
     options = (
         "--model tiny --seed 18446744073709551615 --max-characters 400 --temperature 0.5 --top-k 5 --top-p 0.75 "
         "--min-p 0.25 --stop a --include-stop-sequence --echo --top-logprobs 3 --json --bias ==2 --bias e=-100 "
-        "--regex [a-z]+ --unknown replace --replacement ?"
+        "--regex [a-z]+ --unknown replace --replacement ? --resume-interval 64"
     )
     server.scripts = [[STARTED, FINISHED]]
     code, _, errors = run("generate", "ROMEO:", *options.split(), "--stop", "\n\n")
@@ -49,6 +49,7 @@ def test_every_option_reaches_the_server(server: ScriptedServer, run: Run) -> No
         regex="[a-z]+",
         unknown_characters=pb.UNKNOWN_CHARACTERS_REPLACE,
         replacement_character="?",
+        resume_interval=64,
     )
     assert (code, errors) == (0, "")
     assert len(parameters.ListFields()) == len(parameters.DESCRIPTOR.fields)
@@ -127,6 +128,7 @@ def test_json_prints_one_object_per_event(server: ScriptedServer, run: Run) -> N
             "model": "tiny",
             "model_digest": "0123456789abcdef",
             "seed": 2**64 - 1,
+            "numeric_class": "",
         },
         {
             "event": "delta",
@@ -135,12 +137,14 @@ def test_json_prints_one_object_per_event(server: ScriptedServer, run: Run) -> N
             "logprobs": [
                 {"character": "a", "logprob": -0.5, "alternatives": [{"character": "b", "logprob": -1.0}]},
             ],
+            "resume_token": "",
         },
         {
             "event": "finished",
             "finish_reason": "max_characters",
             "stop_sequence": "",
             "usage": {"prompt_characters": 6, "generated_characters": 8},
+            "resume_token": "",
         },
     ]
 

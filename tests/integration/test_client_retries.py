@@ -85,15 +85,6 @@ async def test_the_server_can_forbid_a_retry(client: AsyncClient, server: Script
     assert len(server.requests) == 1
 
 
-async def test_a_stream_that_yielded_an_event_is_not_retried(client: AsyncClient, server: ScriptedServer) -> None:
-    server.scripts = [[STARTED, Abort(Status.UNAVAILABLE)], WHOLE]
-    events = client.stream()
-    assert isinstance(await anext(events), Started)
-    with pytest.raises(UnavailableError):
-        await anext(events)
-    assert len(server.requests) == 1
-
-
 async def test_a_wrong_request_is_not_retried(client: AsyncClient, server: ScriptedServer) -> None:
     server.scripts = [[Abort(Status.INVALID_ARGUMENT)], WHOLE]
     with pytest.raises(InvalidArgumentError):

@@ -83,12 +83,27 @@ async def test_the_largest_answer_reaches_a_client_of_default_settings(tiny: Tin
         assert len((await serving.stub.Score(request)).character_logprobs.logprobs) == 11_900
 
 
-async def test_features_that_this_version_does_not_serve_are_unimplemented(serving: Serving) -> None:
-    regex = await failure(serving.stream("the", regex="a*"))
-    resume = await failure(serving.stub.GenerateStream(pb.GenerateStreamRequest(resume_token=b"x")))
-    assert regex.code() is resume.code() is grpc.StatusCode.UNIMPLEMENTED
-    assert "parameters.regex" in str(regex.details())
-    assert "resume_token" in str(resume.details())
+async def test_a_feature_that_this_version_does_not_serve_is_unimplemented(serving: Serving) -> None:
+    error = await failure(serving.stream("the", regex="a*"))
+    assert error.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert "parameters.regex" in str(error.details())
+
+
+async def test_a_resume_token_that_no_server_made_is_invalid(serving: Serving) -> None:
+    error = await failure(serving.stub.GenerateStream(pb.GenerateStreamRequest(resume_token=b"x")))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert details(error, BadRequest).field_violations[0].field == "resume_token"
+
+
+async def test_a_resume_token_of_another_model_is_a_failed_precondition(tiny: TinyModel, serve: Serve) -> None:
+    async with serve(f"small={tiny.int8}", f"exact={tiny.fp32}") as serving:
+        events = [event async for event in serving.stream("the", max_characters=1)]
+        request = pb.GenerateRequest(model="exact", resume_token=events[-1].finished.resume_token)
+        error = await failure(serving.stub.Generate(request))
+    assert error.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert str(error.details()).startswith(
+        f"resume_token: is of the model file {events[0].started.model_digest}; exact"
+    )
 
 
 async def test_every_call_ends_with_its_request_id(serving: Serving) -> None:

@@ -28,6 +28,9 @@ FAMILIES = {
     "nextchar_active_streams": ("gauge", {"model"}),
     "nextchar_paused_streams": ("gauge", {"model"}),
     "nextchar_waiting_requests": ("gauge", {"model"}),
+    "nextchar_prefix_hits": ("counter", {"model"}),
+    "nextchar_prefix_misses": ("counter", {"model"}),
+    "nextchar_prefix_bytes": ("gauge", {"model"}),
     "nextchar_log_dropped": ("counter", set()),
     "nextchar_finished": ("counter", {"model", "reason"}),
     "nextchar_rejected": ("counter", {"reason"}),
@@ -42,6 +45,7 @@ def used() -> CollectorRegistry:
     registry = CollectorRegistry()
     metrics = Metrics(registry)
     metrics.watch("m", active=lambda: 3, paused=lambda: 2, waiting=lambda: 1)
+    metrics.watch_prefixes("m", hits=lambda: 3, misses=lambda: 2, used=lambda: 1)
     call = ("server_stream", "nextchar.v1.GenerationService", "GenerateStream")
     metrics.calls_started.labels(*call).inc()
     metrics.calls_handled.labels(*call, "OK").inc()

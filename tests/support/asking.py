@@ -13,6 +13,7 @@ from nextchar_server.pacing import Steps
 from nextchar_server.rpc import requests
 from nextchar_server.rpc.errors import InvalidArgumentError
 from nextchar_server.rpc.requests import Generation, Scoring
+from nextchar_server.rpc.tokens import Standing
 
 ALPHABET = Alphabet.of("\n ?abcdé가나")
 LIMITS = Limits(max_characters=1000, max_prompt_characters=50)
@@ -34,7 +35,12 @@ def finished(steps: Steps[Result]) -> Result:
 def generation(prompt: str = "", limits: Limits = LIMITS, **parameters: Any) -> Generation:
     """Reads a request with ``parameters``."""
     request = pb.GenerateStreamRequest(prompt=prompt, parameters=pb.GenerationParameters(**parameters))
-    return finished(requests.generation(request, ALPHABET, limits))
+    return finished(requests.generation(request, ALPHABET, limits, no_token))
+
+
+def no_token(token: bytes) -> Standing:
+    """Reads a resume token of a request that has none."""
+    raise AssertionError(f"the request has a token: {token!r}")
 
 
 def scoring(text: str, **fields: Any) -> Scoring:

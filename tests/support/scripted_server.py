@@ -29,7 +29,7 @@ class Abort:
 
     status: Status
     details: str = "so the script says"
-    trailers: tuple[tuple[str, str], ...] = ()
+    trailers: tuple[tuple[str, str | bytes], ...] = ()
 
 
 HANG = object()

@@ -52,7 +52,7 @@ class Serving:
 
 
 # With small windows, the server soon notices that a reader doesn't read.
-_SMALL_WINDOWS = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 16384)]
+SMALL_WINDOWS = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 16384)]
 
 Serve = Callable[..., AbstractAsyncContextManager[Serving]]
 
@@ -64,7 +64,7 @@ async def serving(*models: str | Path, **settings: Any) -> AsyncIterator[Serving
     server = Server(Config(model=tuple(map(str, models)), grpc_port=0, http_port=0, **settings))
     ports = await server.start()
     try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}", options=_SMALL_WINDOWS) as channel:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}", options=SMALL_WINDOWS) as channel:
             stub = generation_pb2_grpc.GenerationServiceStub(channel)  # type: ignore[no-untyped-call]
             yield Serving(server, ports.grpc, ports.http, channel, stub)
     finally:

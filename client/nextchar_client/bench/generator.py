@@ -24,8 +24,8 @@ from nextchar.v1 import generation_pb2 as pb
 from nextchar.v1 import generation_pb2_grpc as rpc
 
 from .. import conversion
-from ..channel import open_channel
 from ..errors import InternalError, InvalidArgumentError, error_of_call
+from ..replicas import Replicas
 from .load import Load, arrivals, requests
 from .measurement import Measurement
 
@@ -54,11 +54,11 @@ class LoadGenerator:
         Raises ``NextcharError`` if the server doesn't describe the model.
         """
         # A retried request would hide an error and look slow instead.
-        async with open_channel(self._endpoint, ("grpc.enable_retries", 0)) as channel:
-            self._stub = rpc.GenerationServiceStub(channel)  # type: ignore[no-untyped-call] # generated code
+        self._servers = Replicas(self._endpoint, rpc.GenerationServiceStub, ("grpc.enable_retries", 0))
+        try:
             request = conversion.request(pb.GetModelRequest, name=self._load.model)
             try:
-                answer = await self._stub.GetModel(request, timeout=self._load.timeout)
+                answer = await self._servers.stub().GetModel(request, timeout=self._load.timeout)
             except grpc.aio.AioRpcError as failure:
                 raise error_of_call(failure) from failure
             if answer is None or not answer.model.alphabet:
@@ -73,6 +73,8 @@ class LoadGenerator:
                     raise
             finally:
                 self.measurement.close()
+        finally:
+            await self._servers.close()
 
     async def _send(self) -> None:
         load = self._load
@@ -103,7 +105,7 @@ class LoadGenerator:
         status, complaint = "INCOMPLETE", "the stream ended without its last event"
         received = 0
         last: float | None = None
-        call = self._stub.GenerateStream(next(self._requests), timeout=load.timeout)
+        call = self._servers.stub().GenerateStream(next(self._requests), timeout=load.timeout)
         try:
             async for message in call:
                 if message is None:  # gRPC passes it on in place of one that it can't parse

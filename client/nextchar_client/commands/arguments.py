@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 import sys
+from base64 import b64decode
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict, get_args, get_type_hints
@@ -18,7 +19,7 @@ from docstring_parser import parse_from_object
 
 from nextchar_cli.command_line import UsageError, utf8
 
-from ..endpoint import DEFAULT_ENDPOINT, endpoint_complaint
+from ..endpoint import DEFAULT_ENDPOINT, endpoint_complaint, endpoints_of
 from ..options import GenerationOptions, UnknownCharacters
 
 
@@ -66,12 +67,22 @@ def _invalid(value: str, requirement: str) -> ValidationError:
     return ValidationError(exception_message=f"{value!r} is invalid; it must be {requirement}")
 
 
+def _token(_: Any, tokens: Sequence[Token]) -> bytes:
+    """Converts an argument in Base64, as ``--json`` prints a token."""
+    try:
+        return b64decode(tokens[0].value, validate=True)
+    except ValueError:
+        raise _invalid(tokens[0].value[:_SHOWN], "a resume token as --json prints it, in Base64") from None
+
+
 def _check_endpoint(_: Any, endpoint: str) -> None:
-    complaint = endpoint_complaint(endpoint)
-    if complaint:
-        raise ValueError(complaint)
+    for each in endpoints_of(endpoint):
+        complaint = endpoint_complaint(each)
+        if complaint:
+            raise ValueError(complaint)
 
 
+_SHOWN = 20  # characters of a token in a message
 _FIELD = re.compile(r"(parameters\.)?(?P<field>\w+)(\[(?P<key>.*?)\])?: ", re.DOTALL)
 _HINTS = get_type_hints(GenerationOptions)
 _HELP = {
@@ -83,6 +94,7 @@ _TYPES = {
     int: Parameter(converter=whole_number),
     float: Parameter(converter=number),
     bool: Parameter(),
+    bytes: Parameter(converter=_token, metavar="BASE64"),
 }
 _SPELLINGS = {
     "stop": Parameter(
@@ -161,8 +173,8 @@ Endpoint = Annotated[
         converter=utf8,
         validator=_check_endpoint,
         env_var="NEXTCHAR_ENDPOINT",
-        metavar="HOST:PORT",
-        help="Address of the server.",
+        metavar="HOST:PORT[,…]",
+        help="Address of the server, or of several with commas between them, of which any may answer.",
         show_default=lambda _: f"$NEXTCHAR_ENDPOINT, or {DEFAULT_ENDPOINT}",
     ),
 ]

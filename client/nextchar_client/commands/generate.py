@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from nextchar_cli.command_line import UsageError
 
 from ..endpoint import DEFAULT_ENDPOINT
-from ..results import Delta, Event, Finished, FinishReason, Started
+from ..results import Delta, Event, Finished, FinishReason, Resumed, Started
 from . import CommandError, ExitCode, calling
 from .arguments import Endpoint, File, GenerationArguments, Json, Text, Verbatim, text_of
 from .output import say, write, write_json, write_text
@@ -51,7 +51,7 @@ def generate(
     text = text_of(prompt, file, name="PROMPT", verbatim=verbatim) or ""
     with calling(endpoint), Client(endpoint) as client:
         try:
-            for event in client.stream(text, **options):
+            for event in client.stream(text, with_resumed=True, **options):
                 writer.take(event)
         finally:
             writer.end()
@@ -75,6 +75,9 @@ class _Writer:
 
     def take(self, event: Event) -> None:
         """Writes one event."""
+        if isinstance(event, Resumed):
+            say(f"another server continued the text after {event.offset:,} characters (request {event.request_id})")
+            return
         if self._json:
             write_json({"event": type(event).__name__.lower()} | asdict(event))
         match event:

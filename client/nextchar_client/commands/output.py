@@ -12,6 +12,7 @@ import math
 import shutil
 import sys
 import unicodedata
+from base64 import b64encode
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,19 +37,21 @@ def write_text(text: str) -> None:
 
 
 def write_json(value: dict[str, Any]) -> None:
-    """Writes ``value`` as a line of JSON. A number that JSON lacks, such as NaN, becomes null."""
-    line = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False)
+    """Writes ``value`` as a line of JSON. Bytes become Base64, a number that JSON lacks, such as NaN, null."""
+    line = json.dumps(_plain(value), ensure_ascii=False, allow_nan=False)
     if not line.isprintable():
         line = "".join(json.dumps(character)[1:-1] if _steers(character) else character for character in line)
     write(line + "\n")
 
 
-def _finite(value: Any) -> Any:
+def _plain(value: Any) -> Any:
     match value:
         case dict():
-            return {key: _finite(item) for key, item in value.items()}
+            return {key: _plain(item) for key, item in value.items()}
         case list() | tuple():
-            return [_finite(item) for item in value]
+            return [_plain(item) for item in value]
+        case bytes():
+            return b64encode(value).decode()
         case float() if not math.isfinite(value):
             return None
     return value

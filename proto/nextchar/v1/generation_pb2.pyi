@@ -67,7 +67,7 @@ class GenerateStreamRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ..., prompt: _Optional[str] = ..., resume_token: _Optional[bytes] = ..., parameters: _Optional[_Union[GenerationParameters, _Mapping]] = ...) -> None: ...
 
 class GenerationParameters(_message.Message):
-    __slots__ = ("max_characters", "temperature", "top_k", "top_p", "min_p", "seed", "stop_sequences", "include_stop_sequence", "echo", "top_logprobs", "character_bias", "regex", "unknown_characters", "replacement_character")
+    __slots__ = ("max_characters", "temperature", "top_k", "top_p", "min_p", "seed", "stop_sequences", "include_stop_sequence", "echo", "top_logprobs", "character_bias", "regex", "unknown_characters", "replacement_character", "resume_interval")
     class CharacterBiasEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -89,6 +89,7 @@ class GenerationParameters(_message.Message):
     REGEX_FIELD_NUMBER: _ClassVar[int]
     UNKNOWN_CHARACTERS_FIELD_NUMBER: _ClassVar[int]
     REPLACEMENT_CHARACTER_FIELD_NUMBER: _ClassVar[int]
+    RESUME_INTERVAL_FIELD_NUMBER: _ClassVar[int]
     max_characters: int
     temperature: float
     top_k: int
@@ -103,7 +104,8 @@ class GenerationParameters(_message.Message):
     regex: str
     unknown_characters: UnknownCharacters
     replacement_character: str
-    def __init__(self, max_characters: _Optional[int] = ..., temperature: _Optional[float] = ..., top_k: _Optional[int] = ..., top_p: _Optional[float] = ..., min_p: _Optional[float] = ..., seed: _Optional[int] = ..., stop_sequences: _Optional[_Iterable[str]] = ..., include_stop_sequence: _Optional[bool] = ..., echo: _Optional[bool] = ..., top_logprobs: _Optional[int] = ..., character_bias: _Optional[_Mapping[str, float]] = ..., regex: _Optional[str] = ..., unknown_characters: _Optional[_Union[UnknownCharacters, str]] = ..., replacement_character: _Optional[str] = ...) -> None: ...
+    resume_interval: int
+    def __init__(self, max_characters: _Optional[int] = ..., temperature: _Optional[float] = ..., top_k: _Optional[int] = ..., top_p: _Optional[float] = ..., min_p: _Optional[float] = ..., seed: _Optional[int] = ..., stop_sequences: _Optional[_Iterable[str]] = ..., include_stop_sequence: _Optional[bool] = ..., echo: _Optional[bool] = ..., top_logprobs: _Optional[int] = ..., character_bias: _Optional[_Mapping[str, float]] = ..., regex: _Optional[str] = ..., unknown_characters: _Optional[_Union[UnknownCharacters, str]] = ..., replacement_character: _Optional[str] = ..., resume_interval: _Optional[int] = ...) -> None: ...
 
 class GenerateResponse(_message.Message):
     __slots__ = ("started", "text", "finished", "character_logprobs")
@@ -128,16 +130,18 @@ class GenerateStreamResponse(_message.Message):
     def __init__(self, started: _Optional[_Union[Started, _Mapping]] = ..., delta: _Optional[_Union[Delta, _Mapping]] = ..., finished: _Optional[_Union[Finished, _Mapping]] = ...) -> None: ...
 
 class Started(_message.Message):
-    __slots__ = ("request_id", "model", "model_digest", "seed")
+    __slots__ = ("request_id", "model", "model_digest", "seed", "numeric_class")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     MODEL_DIGEST_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
+    NUMERIC_CLASS_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     model: str
     model_digest: str
     seed: int
-    def __init__(self, request_id: _Optional[str] = ..., model: _Optional[str] = ..., model_digest: _Optional[str] = ..., seed: _Optional[int] = ...) -> None: ...
+    numeric_class: str
+    def __init__(self, request_id: _Optional[str] = ..., model: _Optional[str] = ..., model_digest: _Optional[str] = ..., seed: _Optional[int] = ..., numeric_class: _Optional[str] = ...) -> None: ...
 
 class Delta(_message.Message):
     __slots__ = ("text", "offset", "resume_token", "character_logprobs")

@@ -12,10 +12,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from nextchar_model.alphabet import Ids
 from nextchar_model.runner import Runner
 
 from .admission import Admission, StalledError
 from .lane import Lane
+from .prefixes import Prefixes
+from .prompts import Prompts
+from .snapshot import Snapshot
 from .stream import End, IdChunk, Stream, wake
 
 _CHECKS = 8  # for stalled readers, within a stall time-out
@@ -33,19 +37,35 @@ class Engine:
         queue_size: int,
         turn_budget: float,
         stall_timeout: float = 60.0,
+        prefix_cache: int = 0,
         observe: Callable[[int, float], None] = lambda rows, seconds: None,
     ) -> None:
         """Starts ``lanes`` threads with batches of at most ``max_batch`` rows; ``queue_size`` more streams may wait.
 
         A turn takes about ``turn_budget`` seconds. A stream ends if its reader takes nothing for ``stall_timeout``
-        seconds. After each turn, the lane's thread calls ``observe`` with the number of rows and the seconds per step.
+        seconds. The states after prompts take ``prefix_cache`` bytes at most. After each turn, the lane's thread calls
+        ``observe`` with the number of rows and the seconds per step.
         """
         self.admission = Admission(lanes=lanes, max_batch=max_batch, queue_size=queue_size, on_push=self._break_off)
+        self.prefixes = Prefixes(prefix_cache)
+        """The cache of the states after prompts."""
         loop = asyncio.get_running_loop()
         self._lanes = [
-            Lane(number, runner, self.admission, turn_budget=turn_budget, loop=loop, observe=observe)
+            Lane(
+                number,
+                runner,
+                self.admission,
+                Prompts(self.prefixes),
+                turn_budget=turn_budget,
+                loop=loop,
+                observe=observe,
+            )
             for number in range(lanes)
         ]
+        self.document_start = Snapshot.of_document_start(runner)
+        """The state in which a stream starts that continues no other one."""
+        self._runner = runner
+        self._one_at_a_time = asyncio.Lock()
         self._streams: set[Stream] = set()  # submitted and not yet released
         self._messages: dict[Stream, asyncio.Task[object]] = {}  # which deliver one, with the task that waits
         self._stalled: dict[Stream, StalledError] = {}  # whose delivery is being broken off
@@ -93,6 +113,11 @@ class Engine:
             self.admission.end_message(stream)
             del self._messages[stream]
             self._stalled.pop(stream, None)
+
+    async def state_after(self, snapshot: Snapshot, ids: Ids) -> Snapshot:
+        """Returns the state after ``snapshot`` and ``ids``, of which there is at least one. A thread reads them."""
+        async with self._one_at_a_time:  # the lanes need the cores
+            return await asyncio.to_thread(snapshot.after, ids, self._runner)
 
     def release(self, stream: Stream) -> None:
         """Frees the stream's row, at the start of its lane's next turn at the latest."""

@@ -31,6 +31,7 @@ from nextchar_model.batch import SAMPLE, Batch, Steps
 from nextchar_model.runner import Runner
 
 from .admission import Admission
+from .prompts import Prompts
 from .rows import Group, Rows
 from .stream import End, IdChunk, LaneError, Stream, wake
 
@@ -67,6 +68,7 @@ class Lane:
         number: int,
         runner: Runner,
         admission: Admission,
+        prompts: Prompts,
         *,
         turn_budget: float,
         loop: AbstractEventLoop,
@@ -79,6 +81,7 @@ class Lane:
         self._number = number
         self._runner = runner
         self._admission = admission
+        self._prompts = prompts
         self._turn_budget = turn_budget
         self._loop = loop
         self._observe = observe
@@ -140,7 +143,7 @@ class Lane:
             for stream in new:
                 stream.admitted_at = now
             if new:
-                group.join(Rows(new, self._runner.start([stream.settings for stream in new])))
+                group.join(self._prompts.start(Rows.start(new, self._runner)))
             back = {stream: stream.row for stream in streams if stream.row is not None}  # from a pause
             if back:
                 group.join(Rows(list(back), Batch.join(list(back.values()))))
@@ -184,6 +187,8 @@ class Lane:
         size = len(rows).bit_length()
         known = group.step_seconds.get(size, math.inf)
         taken = steps = max(1, min(wanted, max(int(self._turn_budget / known), MIN_STEPS), MAX_STEPS))
+        if rows is group.reading:
+            taken = steps = self._prompts.turn(rows, steps)
         read = self._read(rows, steps - 1)
         steps -= len(read)
         forced = np.full((len(rows), steps), SAMPLE, np.int64)
@@ -206,16 +211,15 @@ class Lane:
         )
         seconds = max((self._clock() - started) / taken, _LEAST_SECONDS)
         known = group.step_seconds.get(size, seconds)
-        group.step_seconds[size] = known + (seconds - known) / 8  # a running mean
+        weight = min(taken / MIN_STEPS, 1) / 8  # of a running mean; most of a short turn's time is the call itself
+        group.step_seconds[size] = known + (seconds - known) * weight
         self._observe(len(rows), seconds)
         self._deliver(group, rows, result, steps)
         return taken, seconds * taken
 
     def _read(self, rows: Rows, most: int) -> NDArray[np.int64]:
         """Returns the ids that all rows read before any row has an output, [R, B], with R at most ``most``."""
-        if any(stream.reports_reading for stream in rows.streams):
-            most = 0
-        reads = min(most, *(stream.left_to_read for stream in rows.streams))
+        reads = max(0, min(most, *(stream.silent - stream.read_count for stream in rows.streams)))
         read = np.empty((reads, len(rows)), np.int64)
         if reads:
             for row, stream in enumerate(rows.streams):
@@ -244,7 +248,9 @@ class Lane:
                 end = End.COUNT
             if stream.is_over:
                 continue
-            start = 0 if stream.reports_reading else reads
+            if until == steps:  # the row took no step beyond the stream's end
+                stream.keep_state(rows.batch, row)
+            start = max(0, reads - max(0, stream.read_count - stream.silent))
             if start < until:
                 is_first = stream.is_new
                 stream.put(_chunk(stream, result, row, ids[row], start, until))
@@ -264,7 +270,7 @@ class Lane:
             self._wake(woken)
 
     def _no_rows(self) -> Rows:
-        return Rows([], self._runner.start([]))
+        return Rows.start([], self._runner)
 
     def _wake(self, streams: list[Stream]) -> None:
         self._loop.call_soon_threadsafe(wake, streams)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nextchar_model.batch import Batch
+from nextchar_model.runner import Runner
 
 from .stream import Stream
 
@@ -22,6 +23,15 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.streams)
+
+    @staticmethod
+    def start(streams: list[Stream], runner: Runner) -> Rows:
+        """Returns the rows of ``streams``, each at the start of a document, or from its own start."""
+        batch = runner.start([stream.settings for stream in streams])
+        for row, stream in enumerate(streams):
+            if stream.start is not None:
+                stream.start.put_into(batch, row)
+        return Rows(streams, batch)
 
     def join(self, others: Rows | None) -> None:
         """Appends ``others``; None appends nothing."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import math
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -23,6 +24,9 @@ from numpy.typing import NDArray
 from nextchar_model.alphabet import Ids
 from nextchar_model.batch import Batch, SamplingSettings
 from nextchar_model.draws import uniform
+
+from .prefixes import Prefix
+from .snapshot import SNAPSHOT_IDS, Snapshot
 
 OUTBOX_IDS = 1024
 """Number of untaken ids at which a stream leaves its batch until its reader catches up."""
@@ -90,6 +94,25 @@ class IdChunk:
         return IdChunk(ids, *map(np.concatenate, columns))
 
 
+class _Draws:
+    """The random numbers of a stream, of which many are made at a time."""
+
+    def __init__(self, seed: int, position: int) -> None:
+        """``position`` of those of ``seed`` are used up."""
+        self._seed = seed
+        self._position = position
+        self._made: NDArray[np.float32] = np.empty(0, np.float32)
+        self._start = 0  # number of those before
+
+    def take(self, start: int, count: int) -> NDArray[np.float32]:
+        """Returns ``count`` of them, from number ``start`` on, which never decreases."""
+        first = start - self._start
+        if first + count > len(self._made):
+            self._start, first = start, 0
+            self._made = uniform(self._seed, self._position + start, max(_DRAWS, count))
+        return self._made[first : first + count]
+
+
 class Stream:
     """One request's row. Made on the event loop; only the event loop calls ``take``."""
 
@@ -102,26 +125,34 @@ class Stream:
         seed: int = 0,
         alternatives: int | None = None,
         reports_reading: bool = False,
+        reports_last: int = 0,
         most_taken: int = OUTBOX_IDS,
+        most_snapshots: int = 0,
+        start: Snapshot | None = None,
+        position: int = 0,
         caller: str = "",
     ) -> None:
         """Reads ``read`` from the start of a document, then samples ``count`` ids, or fewer if the boundary comes.
 
+        A stream with ``start`` continues from there instead; ``position`` random numbers of its seed are used up.
+        ``most_snapshots`` is the number of snapshots that it keeps, the latest ones.
         ``alternatives`` is None for bare ids; otherwise each id comes with its log-probability and this many of the
         likeliest ids in its place. With ``reports_reading``, the ids that are read come out too, before the sampled
-        ones. ``take`` returns at most ``most_taken`` ids, or those of one turn. ``caller`` names the connection with
-        which the stream shares its even part of the places.
+        ones; otherwise the last ``reports_last`` of them. ``take`` returns at most ``most_taken`` ids, or those of one
+        turn. ``caller`` names the connection with which the stream shares its even part of the places.
         """
         self.read = read
         self.count = count
         self.settings = settings or SamplingSettings()
-        self.seed = seed
         self.alternatives = alternatives
         self.reports_reading = reports_reading
+        self.silent = 0 if reports_reading else len(read) - reports_last
+        """Number of ids that are read and don't come out."""
         size = _ID_BYTES if alternatives is None else _ID_BYTES + _LOGPROB_BYTES + 2 * _LOGPROB_BYTES * alternatives
         self.most_untaken = min(OUTBOX_IDS, OUTBOX_BYTES // size)
         """Number of ids in the outbox at which the stream leaves its batch."""
         self.most_taken = min(most_taken, self.most_untaken)
+        self.start = start
         self.caller = caller
         # Only the lane's thread changes these.
         self.read_count = 0
@@ -130,6 +161,8 @@ class Stream:
         """The stream's row while it is in no batch; None before its first turn, and in a batch."""
         self.admitted_at: float | None = None
         """``time.monotonic()`` at the stream's first turn."""
+        self.prefix: Prefix | None = None
+        """The longest part of ``read`` that was found or kept in the cache; None if the stream doesn't use it."""
         # Both sides use these.
         self.cancelled = False
         self.paused = False
@@ -139,8 +172,10 @@ class Stream:
         self.unread_since: float | None = None
         """``time.monotonic()`` since which the reader has had a message to take; None if it has none."""
         self.came = asyncio.Event()
-        self._draws: NDArray[np.float32] = np.empty(0, np.float32)
-        self._draws_start = 0
+        self._draws = _Draws(seed, position)
+        self.snapshots: deque[Snapshot] = deque(maxlen=most_snapshots)
+        """The lane adds them before the ids that follow; the reader takes them."""
+        self._next_snapshot = SNAPSHOT_IDS if most_snapshots else math.inf  # ids consumed
 
     # The lane's side.
 
@@ -179,11 +214,14 @@ class Stream:
 
     def draws(self, count: int) -> NDArray[np.float32]:
         """Returns the random numbers for the next ``count`` ids to sample."""
-        first = self.sampled_count - self._draws_start
-        if first + count > len(self._draws):
-            self._draws_start, first = self.sampled_count, 0
-            self._draws = uniform(self.seed, self.sampled_count, max(_DRAWS, count))
-        return self._draws[first : first + count]
+        return self._draws.take(self.sampled_count, count)
+
+    def keep_state(self, batch: Batch, row: int) -> None:
+        """Adds a snapshot of ``row``, which is in the stream's state, if it is time for one."""
+        consumed = self.read_count + self.sampled_count
+        if consumed >= self._next_snapshot:
+            self._next_snapshot = consumed + SNAPSHOT_IDS
+            self.snapshots.append(Snapshot.of(batch, row, consumed))
 
     def put(self, chunk: IdChunk) -> None:
         """Adds to the outbox. The caller must call ``wake`` afterwards."""

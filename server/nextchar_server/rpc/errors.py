@@ -6,6 +6,7 @@
     ├── InvalidArgumentError     INVALID_ARGUMENT    BadRequest names the field
     ├── MalformedMessageError    INVALID_ARGUMENT    the bytes are not the message of the method
     ├── NoMessageError           INVALID_ARGUMENT    the call ended, or time passed, without a message
+    ├── OtherModelError          FAILED_PRECONDITION a resume token that this model can't continue
     ├── ModelNotFoundError       NOT_FOUND           from the catalog's UnknownModelError
     ├── OverloadedError          RESOURCE_EXHAUSTED  the engine's QueueFullError; RetryInfo
     │   ├── LostPlaceError       RESOURCE_EXHAUSTED  the engine's PushedOutError
@@ -37,6 +38,12 @@ _MEMORY_DELAY = 0.5, 1.5  # seconds: how soon calls end is unknown, so callers c
 
 _SHOWN = 32
 
+RESUME_TOKEN_KEY, RESUME_OFFSET_KEY = "resume-token-bin", "resume-offset"
+"""Keys of the trailing metadata of a text whose reader was ended: how it continues, and after how many characters."""
+
+MOST_TRAILING_BYTES = 5000
+"""Most bytes of a token in the trailing metadata, of which clients accept 8 KiB by default, in base64."""
+
 
 def shown(value: str) -> str:
     """Quotes ``value`` for a message, cut to its beginning: trailers have little room."""
@@ -49,6 +56,8 @@ class RequestError(Exception):
     code: grpc.StatusCode
     reason: str
     """Label of ``nextchar_rejected_total``."""
+    trailers: tuple[tuple[str, str | bytes], ...] = ()
+    """More of the trailing metadata."""
 
     def __init__(self, message: str, *details: Message) -> None:
         self.message = message
@@ -84,6 +93,13 @@ class NoMessageError(RequestError):
 
     code = grpc.StatusCode.INVALID_ARGUMENT
     reason = "no_message"
+
+
+class OtherModelError(RequestError):
+    """The resume token is good, but of another model file, numeric class or version."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "other_model"
 
 
 class ModelNotFoundError(RequestError):
@@ -126,6 +142,12 @@ class StalledReaderError(RequestError):
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
     reason = "stalled"
+
+    def __init__(self, message: str, resume_token: bytes = b"", offset: int = 0) -> None:
+        """``resume_token`` continues a text after its first ``offset`` characters, if it isn't empty."""
+        super().__init__(message)
+        if 0 < len(resume_token) <= MOST_TRAILING_BYTES:
+            self.trailers = ((RESUME_TOKEN_KEY, resume_token), (RESUME_OFFSET_KEY, str(offset)))
 
 
 class TooManyWatchesError(RequestError):

@@ -32,6 +32,11 @@ def row(description: ModelDescription) -> int:
     return 2 * (description.state_bytes + 8 * description.alphabet.size)
 
 
+def snapshots(description: ModelDescription, count: int) -> int:
+    """Of ``count`` snapshots of a row, and of the token on its way."""
+    return (count + _COPIES) * description.state_bytes
+
+
 def description(size: int) -> int:
     """Of a description of models of ``size`` bytes: the message, its bytes, and gRPC's buffer."""
     return 4 * size

@@ -10,24 +10,40 @@ bounded, and paced if it is heavy.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+
+import numpy as np
 
 from nextchar.v1 import generation_pb2 as pb
+from nextchar_model.alphabet import Ids
 from nextchar_model.decoder import is_one_to_one, max_ids
 
 from .. import memory
 from ..catalog import ServedModel
+from ..engine.admission import StalledError
+from ..engine.snapshot import SNAPSHOT_IDS, Trail
 from ..engine.stream import OUTBOX_IDS, End, IdChunk, Stream
 from ..metrics import TextMetrics
 from ..pacing import Pacer
 from ..text import ReadText, TextBuilder, TextChunk
 from . import requests, responses
+from .errors import StalledReaderError
 from .interceptor import request_id
+from .tokens import Standing, Tokens, most_tail
 
 _COMPOSED_IDS = 256
 """Most ids that are composed to characters at a time: one takes some 3 µs."""
 
 _STOP_CHARACTERS = 512
 """Characters of all stop sequences together from which the search for them is heavy: up to 0.1 µs each per message."""
+
+_LIGHT_INTERVAL = 64
+"""Characters between two resume tokens below which they are heavy: each cuts the text into one more message."""
+
+_MOST_READ_AGAIN = 1024
+"""Most ids that are read again to know the state that a token needs."""
+
+_NO_IDS: Ids = np.empty(0, np.int64)
 
 
 class RunningText:
@@ -39,6 +55,7 @@ class RunningText:
         model: ServedModel,
         metrics: TextMetrics,
         pacer: Pacer,
+        tokens: Tokens,
         out: responses.StreamedText | responses.WholeText,
         *,
         arrived: float,
@@ -49,55 +66,76 @@ class RunningText:
         self._model = model
         self._metrics = metrics
         self._pacer = pacer
+        self._tokens = tokens
         self._out = out
         self._request = request
-        self.stream = Stream(
-            read=self._request.prompt.ids,
-            count=max_ids(model.alphabet, self._request.max_characters),
-            settings=self._request.settings,
-            seed=self._request.seed,
-            alternatives=self._request.top_logprobs,
-            reports_reading=self._request.echo,
-            most_taken=OUTBOX_IDS if is_one_to_one(model.alphabet) else _COMPOSED_IDS,
-            caller=memory.current.get().connection,
-        )
+        self._is_composed = not is_one_to_one(model.alphabet)
+        start = request.start
+        self._position = 0 if start is None else start.position
+        self._ahead = 0 if start is None else start.ahead  # ids that the stream reads as if it sampled them
+        self.stream = _stream(request, model)
         """The stream of its ids. The caller submits it before ``run``, and releases it afterwards."""
         self._builder = TextBuilder(
             model.alphabet,
             self._request.max_characters,
             self._request.stop_sequences,
             self._request.include_stop_sequence,
+            0 if start is None else start.skip,
         )
+        self._trail = Trail(model.engine.document_start if start is None else start.snapshot, self.stream.read)
+        self._known = 0  # ids that came, read or not, from the place on at which the text starts
+        self._rest: IdChunk | None = None  # taken, and not yet turned into text
+        self._unmarked = 0  # generated characters since the last token
         self._echo = ReadText(model.alphabet, self._request.prompt) if self._request.echo else None
         self._observed = 0  # generated characters whose time was observed
         self.is_heavy = (
-            self._request.top_logprobs is not None or sum(map(len, self._request.stop_sequences)) > _STOP_CHARACTERS
+            self._request.top_logprobs is not None
+            or sum(map(len, self._request.stop_sequences)) > _STOP_CHARACTERS
+            or 0 < (request.resume_interval or 0) < _LIGHT_INTERVAL
         )
         """Whether the work for its messages has to be paced."""
 
     async def run(self) -> None:
-        """Sends all events of the text."""
+        """Sends all events of the text. Raises ``StalledReaderError`` with a token if they aren't read in time."""
+        try:
+            await self._run()
+        except StalledError as error:
+            token = await self._token() if self._out.is_sent else b""
+            raise StalledReaderError(str(error), token, self._out.offset) from None
+
+    async def _run(self) -> None:
         # Sent with the first characters: until then, a call that loses its place has no headers and is tried again.
         self._out.start(responses.started(request_id(), self._model, self._request.seed))
         end: End | None = None
         while end is None and not self._builder.is_complete:
-            await self.stream.ready()
+            if self._rest is None:
+                await self.stream.ready()
             if self.is_heavy:
                 async with self._pacer.piece():  # until its turn, more ids gather
                     end = self._take()
             else:
                 end = self._take()
+            if end is None and self._is_token_due():
+                self._unmarked = 0
+                self._out.mark(await self._token())
             await self._model.engine.deliver(self.stream, self._out.flush())
-        self._finish(end or End.COUNT)
+        await self._finish(end or End.COUNT)
         await self._model.engine.deliver(self.stream, self._out.flush())
 
     def _take(self) -> End | None:
-        """Turns what the stream has into text. Returns the end if that is what it has."""
-        taken = self._model.engine.take(self.stream)
-        if isinstance(taken, End):
-            self._add(self._builder.end(broken_off=taken is End.DRAINED))
-            return taken
-        self._feed(taken)
+        """Turns the next ids of the stream into text. Returns the end if that is what it has."""
+        if self._rest is None:
+            taken = self._model.engine.take(self.stream)
+            if isinstance(taken, End):
+                if taken is not End.DRAINED:  # then another server continues before what was held back
+                    self._add(self._builder.end())
+                return taken
+            self._rest = taken
+        part, rest = self._rest, None
+        if (interval := self._request.resume_interval) and len(part) > (left := max(1, interval - self._unmarked)):
+            part, rest = part[:left], part[left:]
+        self._rest = rest
+        self._feed(part)
         return None
 
     def _feed(self, chunk: IdChunk) -> None:
@@ -105,20 +143,70 @@ class RunningText:
             self._out.add(self._echo.feed(chunk[:left]))
             chunk = chunk[left:]
         if len(chunk):
+            # The trail has those that the stream reads.
+            self._trail.add(chunk.ids[self._ahead - self._known :] if self._known < self._ahead else chunk.ids)
+            self._known += len(chunk)
             self._add(self._builder.feed(chunk))
+            if self.stream.snapshots:
+                self._trail.move(self.stream.snapshots, self._place)
 
     def _add(self, generated: TextChunk) -> None:
-        self._observe(self._builder.generated - self._observed)
+        new = self._builder.generated - self._observed
+        self._observe(new)
+        self._unmarked += new
         self._observed = self._builder.generated
         self._out.add(generated)
 
-    def _finish(self, end: End) -> None:
-        stopped_by, generated = self._builder.stopped_by, self._builder.generated
+    @property
+    def _place(self) -> int:
+        """Number of ids, read and sampled, up to the end of the text that was sent."""
+        return len(self.stream.read) - self._ahead + self._builder.place[0]
+
+    def _is_token_due(self) -> bool:
+        """Whether the text that was added last has a resume token."""
+        interval = self._request.resume_interval
+        if interval is None or self._builder.stopped_by:  # a token behind a stop sequence belongs to Finished only
+            return False
+        return self._unmarked >= interval and self._out.ends_with_text
+
+    async def _token(self, end: End | None = None) -> bytes:
+        """Returns a token with which another request continues after the text so far; empty if it has none.
+
+        After the ``end`` of a document it continues with the next one.
+        """
+        if self._echo is not None and self._echo.left:  # the rest of the prompt would be lost
+            return b""
+        sampled, skip = self._builder.place
+        snapshot, ids, ahead = self._model.engine.document_start, _NO_IDS, 0
+        if end is End.BOUNDARY:
+            sampled, skip = self._ahead + self.stream.sampled_count + 1, 0
+        else:
+            self._trail.move(self.stream.snapshots, self._place)
+            if self._is_composed and not skip:  # the next id, which showed that the last character was complete
+                ahead = min(1, max(self._known, self._ahead) - sampled)
+            snapshot, ids = self._trail.until(self._place + ahead)
+            if len(ids) > most_tail(self._model):
+                if len(ids) > _MOST_READ_AGAIN or not self.stream.sampled_count:  # as costly as the request itself
+                    return b""
+                snapshot, ids = (
+                    await self._model.engine.state_after(snapshot, ids[: len(ids) - ahead]),
+                    ids[len(ids) - ahead :],
+                )
+            if (
+                sampled + ahead
+            ):  # forced ids leave an automaton in its state, which only the first sampled id is to obey
+                snapshot = replace(snapshot, automaton_state=0)
+        standing = Standing(snapshot, ids, ahead, self._request.seed, self._position + sampled, skip)
+        return self._tokens.make(standing, self._model)
+
+    async def _finish(self, end: End) -> None:
+        stopped_by = self._builder.stopped_by
         reason = pb.FINISH_REASON_STOP_SEQUENCE if stopped_by else responses.FINISH_REASONS[end]
+        token = await self._token(None if self._builder.is_complete else end)
         read = self._request.prompt.characters_in(self.stream.read_count)
         self._metrics.prompt_characters.inc(read)
         self._metrics.finish(pb.FinishReason.Name(reason))
-        self._out.finish(responses.finished(reason, stopped_by, read, generated))
+        self._out.finish(responses.finished(reason, stopped_by, read, self._builder.sent, token))
 
     def _observe(self, characters: int) -> None:
         """Observes that ``characters`` more characters came just now."""
@@ -134,3 +222,30 @@ class RunningText:
             metrics.inter_character_seconds.observe((now - self._last) / characters)
         self._last = now
         metrics.generated_characters.inc(characters)
+
+
+def _stream(request: requests.Generation, model: ServedModel) -> Stream:
+    start = request.start
+    return Stream(
+        read=request.prompt.ids if start is None else start.tail,
+        count=max_ids(model.alphabet, request.max_characters),
+        settings=request.settings,
+        seed=request.seed,
+        alternatives=request.top_logprobs,
+        reports_reading=request.echo,
+        reports_last=0 if start is None else start.ahead,
+        most_taken=OUTBOX_IDS if is_one_to_one(model.alphabet) else _COMPOSED_IDS,
+        most_snapshots=most_snapshots(request, model),
+        start=None if start is None else start.snapshot,
+        position=0 if start is None else start.position + start.ahead,
+        caller=memory.current.get().connection,
+    )
+
+
+def most_snapshots(request: requests.Generation, model: ServedModel) -> int:
+    """Returns how many snapshots the stream of ``request`` keeps.
+
+    If its text can end or be cut before its latest id, an earlier one may be needed.
+    """
+    is_cut = request.stop_sequences or request.resume_interval is not None or not is_one_to_one(model.alphabet)
+    return OUTBOX_IDS // SNAPSHOT_IDS + 2 if is_cut else 2

@@ -234,7 +234,7 @@ class _Call:
 
 async def _abort(context: Context, identifier: str, error: RequestError) -> NoReturn:
     details = []
-    trailers = [(REQUEST_ID_KEY, identifier)]
+    trailers: list[tuple[str, str | bytes]] = [(REQUEST_ID_KEY, identifier), *error.trailers]
     for detail in error.details:
         packed = AnyMessage()
         packed.Pack(detail)

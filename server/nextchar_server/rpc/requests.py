@@ -7,6 +7,7 @@ with the name of the field. Cheap checks come first, so that a refusal costs les
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from nextchar.v1 import generation_pb2 as pb
@@ -18,6 +19,7 @@ from ..pacing import Steps
 from ..text import STAND_INS
 from . import texts
 from .errors import InvalidArgumentError, NotServedError, shown
+from .tokens import Standing
 
 DEFAULT_MAX_CHARACTERS = 256
 MAX_TEMPERATURE = 100.0
@@ -42,6 +44,8 @@ class Generation:
     """A text to generate."""
 
     prompt: Spelling
+    start: Standing | None
+    """Where the text that this one continues stands; None without one."""
     max_characters: int
     settings: SamplingSettings
     seed: int
@@ -49,6 +53,7 @@ class Generation:
     include_stop_sequence: bool
     echo: bool
     top_logprobs: int | None
+    resume_interval: int | None
 
     @property
     def most_characters(self) -> int:
@@ -84,12 +89,16 @@ def most_fields(symbols: int) -> int:
 
 
 def generation(
-    request: pb.GenerateRequest | pb.GenerateStreamRequest, alphabet: Alphabet, limits: Limits
+    request: pb.GenerateRequest | pb.GenerateStreamRequest,
+    alphabet: Alphabet,
+    limits: Limits,
+    read_token: Callable[[bytes], Standing],
 ) -> Steps[Generation]:
-    """Reads a request to generate with a model of ``alphabet``. Raises ``RequestError``."""
+    """Reads a request to generate with a model of ``alphabet``, whose tokens ``read_token`` reads.
+
+    Raises ``RequestError``.
+    """
     parameters = request.parameters
-    if request.WhichOneof("start") == "resume_token":
-        raise NotServedError("resume_token")
     if parameters.HasField("regex"):
         raise NotServedError("parameters.regex")
     default = min(DEFAULT_MAX_CHARACTERS, limits.max_characters)
@@ -105,6 +114,7 @@ def generation(
     is_whole = isinstance(request, pb.GenerateRequest)
     if is_whole and top_logprobs is not None:
         _check_answer(max_characters, top_logprobs, "parameters.top_logprobs")
+    start = _start(request, read_token) if request.WhichOneof("start") == "resume_token" else None
     stop_sequences = yield from texts.stop_sequences(parameters, alphabet)
     bias = yield from texts.bias(parameters, alphabet)
     prompt = yield from _text(request.prompt, "prompt", alphabet, limits, parameters, "parameters.")
@@ -112,13 +122,15 @@ def generation(
         _check_answer(len(prompt.text) + max_characters, top_logprobs, "parameters.top_logprobs")
     return Generation(
         prompt=prompt,
+        start=start,
         max_characters=max_characters,
         settings=SamplingSettings(temperature=temperature, top_k=parameters.top_k, top_p=top_p, min_p=min_p, bias=bias),
-        seed=parameters.seed if parameters.HasField("seed") else secrets.randbits(64),
+        seed=start.seed if start else parameters.seed if parameters.HasField("seed") else secrets.randbits(64),
         stop_sequences=stop_sequences,
         include_stop_sequence=parameters.include_stop_sequence,
         echo=parameters.echo,
         top_logprobs=top_logprobs,
+        resume_interval=parameters.resume_interval if parameters.HasField("resume_interval") and not is_whole else None,
     )
 
 
@@ -130,6 +142,15 @@ def scoring(request: pb.ScoreRequest, alphabet: Alphabet, limits: Limits) -> Ste
         raise InvalidArgumentError("text", "there is no character to score")
     _check_answer(len(text.text), top_logprobs, "top_logprobs")
     return Scoring(text, top_logprobs)
+
+
+def _start(request: pb.GenerateRequest | pb.GenerateStreamRequest, read_token: Callable[[bytes], Standing]) -> Standing:
+    """Reads the resume token of a request."""
+    if request.parameters.HasField("seed"):
+        raise InvalidArgumentError("parameters.seed", "doesn't go with resume_token, which has a seed")
+    if request.parameters.echo:
+        raise InvalidArgumentError("parameters.echo", "doesn't go with resume_token: there is no prompt")
+    return read_token(request.resume_token)
 
 
 def _text(

@@ -36,17 +36,28 @@ FINISH_REASONS = {
 
 def started(request_id: str, served: ServedModel, seed: int) -> pb.Started:
     """The first event of a text."""
-    return pb.Started(request_id=request_id, model=served.name, model_digest=served.runner.digest, seed=seed)
+    return pb.Started(
+        request_id=request_id,
+        model=served.name,
+        model_digest=served.runner.digest,
+        seed=seed,
+        numeric_class=served.replay.numeric_class,
+    )
 
 
 def finished(
-    reason: pb.FinishReason, stop_sequence: str, prompt_characters: int, generated_characters: int
+    reason: pb.FinishReason,
+    stop_sequence: str,
+    prompt_characters: int,
+    generated_characters: int,
+    resume_token: bytes,
 ) -> pb.Finished:
     """The last event of a text."""
     return pb.Finished(
         finish_reason=reason,
         stop_sequence=stop_sequence,
         usage=pb.Usage(prompt_characters=prompt_characters, generated_characters=generated_characters),
+        resume_token=resume_token,
     )
 
 
@@ -57,7 +68,9 @@ class StreamedText:
         """``write`` sends a message; it waits if the caller reads slowly."""
         self._write = write
         self._made: list[pb.GenerateStreamResponse] = []
-        self._offset = 0  # characters before the next delta
+        self._begun = 0  # messages that were sent, or are on their way
+        self.offset = 0
+        """Number of characters before the next delta."""
 
     def start(self, event: pb.Started) -> None:
         """Adds the first event."""
@@ -66,12 +79,26 @@ class StreamedText:
     def add(self, chunk: TextChunk) -> None:
         """Adds more text; nothing if ``chunk`` is empty."""
         if chunk.text:
-            message = pb.GenerateStreamResponse(delta={"text": chunk.text, "offset": self._offset})
+            message = pb.GenerateStreamResponse(delta={"text": chunk.text, "offset": self.offset})
             if chunk.logprobs is not None:
                 for _ in _filled(message.delta.character_logprobs, chunk.logprobs):
                     pass  # a chunk is bounded, so these steps are short
             self._made.append(message)
-            self._offset += len(chunk.text)
+            self.offset += len(chunk.text)
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether no message is left, except one on its way."""
+        return self._begun == len(self._made)
+
+    @property
+    def ends_with_text(self) -> bool:
+        """Whether the latest event that was added is more text."""
+        return bool(self._made) and self._made[-1].HasField("delta")
+
+    def mark(self, resume_token: bytes) -> None:
+        """Adds the token with which a later request continues after the latest event."""
+        self._made[-1].delta.resume_token = resume_token
 
     def finish(self, event: pb.Finished) -> None:
         """Adds the last event."""
@@ -79,9 +106,11 @@ class StreamedText:
 
     async def flush(self) -> None:
         """Sends the events that were added since the last flush."""
-        made, self._made = self._made, []
-        for message in made:
+        for message in self._made:
+            self._begun += 1
             await self._write(message)
+        self._made.clear()
+        self._begun = 0
 
 
 class WholeText:
@@ -106,6 +135,13 @@ class WholeText:
     def finish(self, event: pb.Finished) -> None:
         """Adds the last event."""
         self._finished = event
+
+    is_sent, offset = False, 0
+    ends_with_text = False
+    """There are no deltas to mark."""
+
+    def mark(self, resume_token: bytes) -> None:
+        """Does nothing: only the last event has a token."""
 
     async def flush(self) -> None:
         """Does nothing: all is sent at once."""

@@ -28,9 +28,10 @@ from ..pacing import Pacer
 from ..text import Collected, ReadText
 from . import footprint, requests, responses
 from .errors import DrainingError, LostPlaceError, OverloadedError
-from .generation import RunningText
+from .generation import RunningText, most_snapshots
 from .interceptor import Context, request_id
 from .returns import Returns, tries
+from .tokens import Tokens
 
 _Out = TypeVar("_Out", responses.StreamedText, responses.WholeText)
 _Description = TypeVar("_Description", pb.GetModelResponse, pb.ListModelsResponse)
@@ -42,8 +43,9 @@ LAST_WORDS = 0.8
 class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
     """``nextchar.v1.GenerationService``."""
 
-    def __init__(self, catalog: Catalog, metrics: Metrics, pacer: Pacer) -> None:
+    def __init__(self, catalog: Catalog, metrics: Metrics, pacer: Pacer, tokens: Tokens) -> None:
         self._catalog = catalog
+        self._tokens = tokens
         # Made once: a large alphabet takes milliseconds.
         self._descriptions = {
             model.name: pb.GetModelResponse(model=responses.model(model, is_default=model is catalog.default))
@@ -107,10 +109,14 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
     ) -> _Out:
         arrived = time.monotonic()  # before a long prompt waits for its turn to be read
         model = self._catalog.get(request.model)
-        generation = await self._pacer.run(requests.generation(request, model.alphabet, model.limits))
+        generation = await self._pacer.run(
+            requests.generation(request, model.alphabet, model.limits, lambda token: self._tokens.read(token, model))
+        )
         memory.current.get().grow(_footprint(generation, model, is_whole=isinstance(request, pb.GenerateRequest)))
         out = make_out(generation)
-        text = RunningText(generation, model, self._metrics[model.name], self._pacer, out, arrived=arrived)
+        text = RunningText(
+            generation, model, self._metrics[model.name], self._pacer, self._tokens, out, arrived=arrived
+        )
         with self._submitted(model, text.stream, context):
             await text.run()
         return out
@@ -183,7 +189,8 @@ def _footprint(generation: requests.Generation, model: ServedModel, *, is_whole:
     """Returns the most memory, in bytes, that a text takes beside its request."""
     top_logprobs = generation.top_logprobs
     text = footprint.answer(generation.most_characters, top_logprobs) if is_whole else footprint.stream(top_logprobs)
-    return footprint.row(model.runner.description) + text
+    snapshots = footprint.snapshots(model.runner.description, most_snapshots(generation, model))
+    return footprint.row(model.runner.description) + snapshots + text
 
 
 def _held(answer: _Description) -> _Description:

@@ -140,9 +140,9 @@ async def test_the_random_numbers_of_a_stream_do_not_depend_on_other_streams(tur
         streams = [stream_of(17 * n, read=[2] * (n % 4), seed=n, alternatives=0) for n in range(1, 12)]
         for stream in streams:
             engine.submit(stream)
-        for stream in streams:
+        for seed, stream in enumerate(streams, 1):
             chunk, _ = await whole(engine, stream)
-            assert content(chunk)[1] == uniform(stream.seed, 0, stream.count).tolist()
+            assert content(chunk)[1] == uniform(seed, 0, stream.count).tolist()
 
 
 # The number of steps of a turn.

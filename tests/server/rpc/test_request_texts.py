@@ -10,7 +10,7 @@ from nextchar.v1 import generation_pb2 as pb
 from nextchar_model.alphabet import Alphabet
 from nextchar_server.catalog import Limits
 from nextchar_server.rpc import requests
-from tests.support.asking import ALPHABET, finished, generation, refusal, scoring
+from tests.support.asking import ALPHABET, finished, generation, no_token, refusal, scoring
 
 NAN, INFINITY = float("nan"), float("inf")
 
@@ -62,7 +62,7 @@ def test_a_long_run_of_marks_is_refused_if_it_arises_from_skipping() -> None:
     parameters = pb.GenerationParameters(unknown_characters=pb.UNKNOWN_CHARACTERS_SKIP)
     prompt = "b" + "\u0301" * 20 + "z" + "\u0301" * 20
     request = pb.GenerateRequest(prompt=prompt, parameters=parameters)
-    field, description = refusal(lambda: finished(requests.generation(request, marked, Limits(10, 50))))
+    field, description = refusal(lambda: finished(requests.generation(request, marked, Limits(10, 50), no_token)))
     assert field == "prompt"
     assert description == "more than 30 combining marks in a row once unknown characters are gone"
 
@@ -214,9 +214,9 @@ def test_an_answer_too_large_for_clients_is_refused() -> None:
     limits = Limits(max_characters=100_000, max_prompt_characters=65_536)
     parameters = pb.GenerationParameters(max_characters=20_000, top_logprobs=20)
     whole, stream = pb.GenerateRequest(parameters=parameters), pb.GenerateStreamRequest(parameters=parameters)
-    field, message = refusal(lambda: finished(requests.generation(whole, ALPHABET, limits)))
+    field, message = refusal(lambda: finished(requests.generation(whole, ALPHABET, limits, no_token)))
     assert field == "parameters.top_logprobs"
     assert message.startswith("20000 characters with 20 alternatives each are more than the 250000")
-    assert finished(requests.generation(stream, ALPHABET, limits)).top_logprobs == 20
+    assert finished(requests.generation(stream, ALPHABET, limits, no_token)).top_logprobs == 20
     long = pb.ScoreRequest(text="a" * 65_536, top_logprobs=20)
     assert refusal(lambda: finished(requests.scoring(long, ALPHABET, limits)))[0] == "top_logprobs"

@@ -14,7 +14,7 @@ from nextchar_model.alphabet import Alphabet
 from nextchar_server.catalog import Limits
 from nextchar_server.rpc import requests, texts
 from nextchar_server.rpc.errors import InvalidArgumentError, NotServedError
-from tests.support.asking import ALPHABET, LIMITS, finished, generation, refusal, scoring
+from tests.support.asking import ALPHABET, LIMITS, finished, generation, no_token, refusal, scoring
 
 NAN, INFINITY = float("nan"), float("inf")
 
@@ -36,7 +36,7 @@ def test_a_request_without_parameters_has_the_defaults_of_the_protocol() -> None
 
 @pytest.mark.parametrize("kind", [pb.GenerateRequest, pb.GenerateStreamRequest])
 def test_an_empty_request_is_served(kind: type[Any]) -> None:
-    assert finished(requests.generation(kind(), ALPHABET, LIMITS)).max_characters == 256
+    assert finished(requests.generation(kind(), ALPHABET, LIMITS, no_token)).max_characters == 256
 
 
 def test_the_default_length_is_within_a_smaller_limit() -> None:
@@ -165,7 +165,7 @@ def test_a_text_that_cannot_be_scored_is_refused_with_its_field(ask: Callable[[]
     assert refusal(ask)[0] == field
 
 
-# Features that this version does not serve.
+# Resume tokens, and a feature that this version does not serve.
 
 
 @pytest.mark.parametrize("regex", ["", "[a-z]+"])
@@ -175,10 +175,18 @@ def test_a_regex_is_not_served(regex: str) -> None:
     assert caught.value.code is grpc.StatusCode.UNIMPLEMENTED
 
 
-@pytest.mark.parametrize("token", [b"", b"token"])
-def test_a_resume_token_is_not_served(token: bytes) -> None:
-    with pytest.raises(NotServedError, match="resume_token is not served by this version"):
-        finished(requests.generation(pb.GenerateStreamRequest(resume_token=token), ALPHABET, LIMITS))
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"seed": 0}, "parameters.seed: doesn't go with resume_token, which has a seed"),
+        ({"echo": True}, "parameters.echo: doesn't go with resume_token: there is no prompt"),
+    ],
+)
+def test_neither_a_seed_nor_an_echo_goes_with_a_resume_token(parameters: dict[str, Any], message: str) -> None:
+    request = pb.GenerateRequest(resume_token=b"token", parameters=pb.GenerationParameters(**parameters))
+    with pytest.raises(InvalidArgumentError) as caught:
+        finished(requests.generation(request, ALPHABET, LIMITS, no_token))
+    assert caught.value.message == message
 
 
 # The protocol's comments.
@@ -215,7 +223,7 @@ def test_alternatives_of_an_alphabet_that_has_a_stand_in_are_refused(stand_in: s
     for kind in (pb.GenerateRequest, pb.GenerateStreamRequest):
         request = kind(parameters=pb.GenerationParameters(top_logprobs=1))
         with pytest.raises(InvalidArgumentError, match=r"parameters\.top_logprobs: .* U\+FFFE or U\+FFFF"):
-            finished(requests.generation(request, alphabet, LIMITS))
+            finished(requests.generation(request, alphabet, LIMITS, no_token))
     with pytest.raises(InvalidArgumentError, match=r"top_logprobs: .* U\+FFFE or U\+FFFF"):
         finished(requests.scoring(pb.ScoreRequest(text="a", top_logprobs=1), alphabet, LIMITS))
     finished(requests.scoring(pb.ScoreRequest(text="a"), alphabet, LIMITS))

@@ -35,7 +35,7 @@ def message(number: int, content: bytes) -> bytes:
         (message(1, b"") * MANY, "model"),
         (b"\x78\x01" * MANY, "field 15"),
         (b"\x7b" * MANY, "field 15"),
-        (message(4, b"\x78\x01" * MANY), "parameters.field 15"),
+        (message(4, b"\xa0\x06\x01" * MANY), "parameters.field 100"),
     ],
     ids=["stop", "bias", "key", "number", "parameters", "model", "unknown", "groups", "unknown parameters"],
 )

@@ -1,0 +1,62 @@
+"""The servers of one client: a channel for each endpoint, over which calls take turns.
+
+Stands between the channels and the clients. gRPC itself takes turns over the addresses of one endpoint (a DNS name, an
+``ipv4:`` target); this takes turns over several endpoints, which gRPC can't join in one target if they are names.
+Invariant: while one endpoint is connected, no call is sent to one that isn't.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from .channel import open_channel
+from .endpoint import endpoints_of
+
+_RANKS = {grpc.ChannelConnectivity.READY: 0, grpc.ChannelConnectivity.TRANSIENT_FAILURE: 2}  # others: 1
+
+_draw = random.Random()  # noqa: S311 - a turn is no secret
+
+
+class Replicas:
+    """The servers at ``endpoint``, one or several, and a stub of each.
+
+    ``make_stub`` makes the stub of a channel; ``options`` are further options of gRPC. Unless they are
+    ``health_checked``, calls also reach servers that say they take none. Raises ``InvalidArgumentError`` if an endpoint
+    is malformed, ``RuntimeError`` outside an event loop or in a forked process that can't use gRPC.
+    """
+
+    def __init__(
+        self,
+        endpoint: str | Sequence[str],
+        make_stub: Callable[[grpc.aio.Channel], Any],
+        *options: tuple[str, Any],
+        health_checked: bool = True,
+    ) -> None:
+        self._channels = [
+            open_channel(each, *options, health_checked=health_checked) for each in endpoints_of(endpoint)
+        ]
+        self._stubs = [make_stub(channel) for channel in self._channels]
+        self._turn = _draw.randrange(len(self._channels))  # clients that make one call each spread, too
+
+    def stub(self) -> Any:
+        """The stub whose turn it is, of those that are connected; of all of them while none is."""
+        count = len(self._stubs)
+        if count == 1:
+            return self._stubs[0]
+        order = [(self._turn + step) % count for step in range(count)]
+        chosen = min(order, key=self._rank)
+        self._turn = chosen + 1
+        return self._stubs[chosen]
+
+    async def close(self) -> None:
+        """Ends all calls and closes the connections."""
+        for channel in self._channels:
+            await channel.close()
+
+    def _rank(self, place: int) -> int:
+        return _RANKS.get(self._channels[place].get_state(try_to_connect=True), 1)

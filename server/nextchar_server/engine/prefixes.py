@@ -1,0 +1,159 @@
+"""Prefixes: the states after ids that were read, so that a prompt which begins with them starts from there.
+
+An engine has one cache, which its lanes share. A prefix knows its ids as a chain: its own, and those of the prefix that
+it extends. So prompts with a common beginning keep it once.
+
+Invariant: a prefix is found for the very ids that led to its state, because they are compared; all prefixes together
+have at most ``size`` bytes; those that were used least recently are dropped first, and none before those that extend
+it.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left, insort
+from collections import Counter, OrderedDict
+from dataclasses import dataclass
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nextchar_model.alphabet import Ids
+
+OVERHEAD = 600
+"""Bytes that Python and NumPy need for a prefix beside its ids and its state."""
+
+_ID_BYTES = 4
+
+_Key = tuple[int, int]
+"""Number of ids, and the checksum of them all."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Prefix:
+    """Ids from the start of a document on, and the state once they are fed in. L layers of H units."""
+
+    parent: Prefix | None
+    """The prefix that this one extends; None for the start of a document."""
+    ids: bytes
+    """The ids after those of ``parent``."""
+    length: int
+    """Number of all ids."""
+    checksum: int
+    """Of all ids. Unlike a hash, it is computed piece by piece."""
+    hidden: NDArray[np.generic]
+    """[L, H]"""
+    cell: NDArray[np.float32]
+    """[L, H], or [0, H] if the model has no cell."""
+
+    @property
+    def key(self) -> _Key:
+        """Key in the cache."""
+        return self.length, self.checksum
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes."""
+        return len(self.ids) + self.hidden.nbytes + self.cell.nbytes + OVERHEAD
+
+    def begins(self, ids: bytes) -> bool:
+        """Whether ``ids`` begin with those of the prefix."""
+        prefix: Prefix | None = self
+        while prefix is not None:
+            if not ids.startswith(prefix.ids, _ID_BYTES * prefix.length - len(prefix.ids)):
+                return False
+            prefix = prefix.parent
+        return True
+
+
+START = Prefix(None, b"", 0, 0, np.empty((0, 0), np.float32), np.empty((0, 0), np.float32))
+"""The start of a document, which every prefix extends. It belongs to no cache, and its state isn't used."""
+
+
+class Prefixes:
+    """The cache of one model's prefixes. Thread-safe."""
+
+    def __init__(self, size: int) -> None:
+        """``size`` is the most bytes that it holds; 0 keeps nothing."""
+        self.size = size
+        self.used = 0
+        """Bytes that it holds."""
+        self.hits = 0
+        """Number of prompts that began with a known prefix."""
+        self.misses = 0
+        """Number of those that didn't."""
+        self._lock = threading.Lock()
+        self._prefixes: OrderedDict[_Key, Prefix] = OrderedDict()  # the least recently used one first
+        self._lengths: list[int] = []  # of the prefixes, each once, the shortest first
+        self._counts: Counter[int] = Counter()  # of the prefixes of each length
+
+    def find(self, ids: Ids) -> Prefix:
+        """Returns the longest known prefix after which at least one of ``ids`` is left; ``START`` if it knows none."""
+        data = _bytes(ids)
+        view = memoryview(data)
+        candidates: list[Prefix] = []
+        checksum = place = 0
+        with self._lock:
+            for length in self._lengths:
+                if length >= len(ids):
+                    break
+                checksum = crc32(view[_ID_BYTES * place : _ID_BYTES * length], checksum)
+                place = length
+                if (prefix := self._prefixes.get((length, checksum))) is not None:
+                    candidates.append(prefix)
+            for prefix in reversed(candidates):
+                if prefix.begins(data):
+                    self._use(prefix)
+                    self.hits += 1
+                    return prefix
+            self.misses += 1
+            return START
+
+    def keep(self, ids: Ids, after: Prefix, hidden: NDArray[np.generic], cell: NDArray[np.float32]) -> Prefix:
+        """Keeps the state [L, H] that follows ``ids``, which begin with the prefix ``after`` and are longer.
+
+        Returns their prefix, or ``after`` if the cache has no room for it.
+        """
+        own = _bytes(ids[after.length :])
+        key = len(ids), crc32(own, after.checksum)
+        with self._lock:
+            if (known := self._prefixes.get(key)) is not None:
+                if not known.begins(_bytes(ids)):
+                    return after
+                self._use(known)
+                return known
+            parent = after
+            while parent.parent is not None and self._prefixes.get(parent.key) is not parent:  # dropped meanwhile
+                own = parent.ids + own
+                parent = parent.parent
+            prefix = Prefix(parent, own, *key, hidden.copy(), cell.copy())
+            if prefix.size > self.size:
+                return after
+            self._add(prefix)
+            return prefix
+
+    def _add(self, prefix: Prefix) -> None:
+        self._prefixes[prefix.key] = prefix
+        if not self._counts[prefix.length]:
+            insort(self._lengths, prefix.length)
+        self._counts[prefix.length] += 1
+        self.used += prefix.size
+        self._use(prefix)
+        while self.used > self.size:
+            _, dropped = self._prefixes.popitem(last=False)
+            self.used -= dropped.size
+            self._counts[dropped.length] -= 1
+            if not self._counts[dropped.length]:
+                del self._counts[dropped.length]
+                del self._lengths[bisect_left(self._lengths, dropped.length)]
+
+    def _use(self, prefix: Prefix) -> None:
+        """Makes ``prefix`` the most recently used one, except those that it extends, which come after it."""
+        while prefix.parent is not None:
+            self._prefixes.move_to_end(prefix.key)
+            prefix = prefix.parent
+
+
+def _bytes(ids: Ids) -> bytes:
+    return ids.astype(np.int32).tobytes()

@@ -1,0 +1,98 @@
+"""Snapshots: the memory of a row between two ids, and the ids since.
+
+A lane takes one of each stream every ``SNAPSHOT_IDS`` ids, at the end of a turn. The service keeps the latest one with
+the ids since in a trail, from which the state after any later id follows, so that a stream can continue elsewhere.
+
+Invariant: a row that starts from a snapshot and reads the ids after it has the bits of the row that was there before.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nextchar_model.alphabet import Ids
+from nextchar_model.batch import Batch, SamplingSettings
+from nextchar_model.runner import Runner
+
+SNAPSHOT_IDS = 48
+"""Ids between two snapshots of a stream. One costs 2 µs and a copy of the state; fewer ids make shorter tokens."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """The state of one row. Shapes: L layers, H hidden size; C is L, or 0 if the model has no ``cell``."""
+
+    consumed: int
+    """Number of ids that its stream had read and sampled."""
+    last_id: int
+    automaton_state: int
+    hidden: NDArray[np.generic]
+    """[L, H]"""
+    cell: NDArray[np.float32]
+    """[C, H]"""
+
+    @staticmethod
+    def of(batch: Batch, row: int, consumed: int) -> Snapshot:
+        """Returns a copy of the state of ``row``, whose stream had consumed ``consumed`` ids."""
+        return Snapshot(
+            consumed,
+            int(batch.last_id[row]),
+            int(batch.automaton_state[row]),
+            batch.hidden[:, row].copy(),
+            batch.cell[:, row].copy(),
+        )
+
+    @staticmethod
+    def of_document_start(runner: Runner) -> Snapshot:
+        """Returns the state at the start of a document."""
+        return Snapshot.of(runner.start([SamplingSettings()]), 0, 0)
+
+    def put_into(self, batch: Batch, row: int) -> None:
+        """Replaces the state of ``row``."""
+        batch.last_id[row] = self.last_id
+        batch.automaton_state[row] = self.automaton_state
+        batch.hidden[:, row] = self.hidden
+        batch.cell[:, row] = self.cell
+
+    def after(self, ids: Ids, runner: Runner) -> Snapshot:
+        """Returns the state after ``ids``, of which there is at least one."""
+        batch = runner.start([SamplingSettings()])
+        self.put_into(batch, 0)
+        column = ids[:, None]
+        runner.advance(batch, column[-1:], np.zeros((1, 1), np.float32), read=column[:-1])
+        return Snapshot.of(batch, 0, self.consumed + len(ids))
+
+
+class Trail:
+    """A snapshot of a stream, and the ids that it has consumed since."""
+
+    def __init__(self, start: Snapshot, read: Ids) -> None:
+        """A stream starts from ``start`` and reads ``read``."""
+        self._snapshot = replace(start, consumed=0)
+        self._coming: Snapshot | None = None  # later than the place that was asked for last
+        self._parts: deque[NDArray[np.integer]] = deque([read])
+        self._first = 0  # ids consumed before the first part
+
+    def add(self, ids: NDArray[np.integer]) -> None:
+        """Adds the ids that the stream sampled next."""
+        self._parts.append(ids)
+
+    def move(self, snapshots: deque[Snapshot], place: int) -> None:
+        """Takes those of ``snapshots`` with at most ``place`` ids, and forgets all before the latest one."""
+        while snapshots or self._coming is not None:
+            if self._coming is None:
+                self._coming = snapshots.popleft()  # the lane replaces the oldest one by a newer one, if by any
+            if self._coming.consumed > place:
+                break
+            self._snapshot, self._coming = self._coming, None
+        while self._parts and self._first + len(self._parts[0]) <= self._snapshot.consumed:
+            self._first += len(self._parts.popleft())
+
+    def until(self, place: int) -> tuple[Snapshot, Ids]:
+        """Returns the snapshot, and the ids from it to the first ``place`` ids of the stream."""
+        ids = np.concatenate(self._parts, dtype=np.int64) if self._parts else np.empty(0, np.int64)
+        return self._snapshot, ids[self._snapshot.consumed - self._first : place - self._first]

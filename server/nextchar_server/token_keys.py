@@ -1,0 +1,57 @@
+"""Token keys: the secrets that sign resume tokens.
+
+Replicas with a common key continue each other's texts. To replace a key, first add the new one everywhere as the
+second, then make it the first, then remove the old one.
+
+Invariant: there is at least one key, and each has at least ``LEAST_BYTES`` bytes; no message shows any part of one.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+import structlog
+
+from .listening import StartError
+
+LEAST_BYTES = 32
+VARIABLE = "NEXTCHAR_TOKEN_KEY"
+
+_log = structlog.get_logger()
+
+TokenKeys = tuple[bytes, ...]
+"""The keys, at least one. The first one signs."""
+
+
+def load_keys(path: Path | None, environment: Mapping[str, str]) -> TokenKeys:
+    """Returns the keys of the file at ``path``, or else of the variable, or else a random one.
+
+    Keys are separated by white space, such as lines. Raises ``StartError`` if a key is missing or too short.
+    """
+    if path is not None:
+        try:
+            return _keys(path.read_text(encoding="utf-8"), f"--token-key-file {path}")
+        except (OSError, UnicodeDecodeError) as error:
+            raise StartError(f"--token-key-file {path}: can't be read: {error}") from error
+    if value := environment.get(VARIABLE, ""):
+        return _keys(value, VARIABLE)
+    _log.warning(
+        "random_token_key",
+        hint="resume tokens are lost when this server ends; set --token-key-file or NEXTCHAR_TOKEN_KEY",
+    )
+    return (secrets.token_bytes(LEAST_BYTES),)
+
+
+def _keys(text: str, source: str) -> TokenKeys:
+    keys = tuple(key.encode() for key in text.split())
+    if not keys:
+        raise StartError(f"{source}: has no key; write one of at least {LEAST_BYTES} random bytes per line")
+    for number, key in enumerate(keys, 1):
+        if len(key) < LEAST_BYTES:
+            raise StartError(
+                f"{source}: key {number} has {len(key)} bytes; it needs at least {LEAST_BYTES}, such as from "
+                "`openssl rand -hex 32`"
+            )
+    return keys

@@ -1,0 +1,79 @@
+"""Trained weights, through a real server: the bytes of a text whatever else its server does."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from nextchar.v1 import generation_pb2 as pb
+from nextchar_model.decoder import decode
+from nextchar_model.runner import Runner
+from nextchar_server.config import PACKAGED_MODEL
+from nextchar_server.engine import stream as stream_module
+from nextchar_server.engine.admission import Admission
+from nextchar_server.engine.stream import Stream
+from tests.support.serving import Serve, Serving
+
+PROMPT = "First Citizen:\nBefore we proceed any further, hear me speak.\n\nAll:\nSpeak, speak.\n\nFirst Citizen:\n"
+SEEDS = range(4)
+COUNT = 120
+
+
+@pytest.fixture(scope="module")
+def expected() -> list[str]:
+    """The texts of the runner alone."""
+    runner = Runner(PACKAGED_MODEL)
+    read = len(runner.description.alphabet.encode(PROMPT))
+    return [
+        decode(runner.description.alphabet, runner.generate(PROMPT, seed, COUNT).ids[read:, 0].tolist())
+        for seed in SEEDS
+    ]
+
+
+async def texts(serving: Serving, **parameters: Any) -> list[str]:
+    return await asyncio.gather(
+        *(serving.text(PROMPT, seed=seed, max_characters=COUNT, **parameters) for seed in SEEDS)
+    )
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"lanes": 1, "turn_budget": 1.0},
+        {"lanes": 2, "max_batch": 1, "turn_budget": 1e-6},
+        {"lanes": 1, "threads_per_lane": 2, "prefix_cache": 0},
+    ],
+    ids=["one batch", "rows apart", "two threads"],
+)
+async def test_a_trained_model_streams_the_texts_of_its_runner(
+    serve: Serve, expected: list[str], settings: dict[str, Any]
+) -> None:
+    async with serve(PACKAGED_MODEL, **settings) as serving:
+        for _ in range(2):  # with a prefix cache, the second time its prompt is known
+            assert await texts(serving) == expected
+
+
+async def test_texts_do_not_change_if_their_rows_leave_the_batch_again_and_again(
+    serve: Serve, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paused: list[Stream] = []
+    pause = Admission.pause
+
+    def counted(self: Admission, streams: list[Stream]) -> None:
+        paused.extend(streams)
+        pause(self, streams)
+
+    monkeypatch.setattr(Admission, "pause", counted)
+    monkeypatch.setattr(stream_module, "OUTBOX_IDS", 4)  # less than a turn
+    async with serve(PACKAGED_MODEL, turn_budget=1e-6) as serving:
+        assert await texts(serving) == expected
+    assert len(paused) > len(SEEDS)
+
+
+async def test_a_stream_tells_the_digest_and_the_numeric_class_that_its_text_depends_on(serve: Serve) -> None:
+    async with serve(PACKAGED_MODEL) as serving:
+        events = [event async for event in serving.stream(PROMPT, max_characters=1)]
+        model = (await serving.stub.GetModel(pb.GetModelRequest())).model
+    started, runner = events[0].started, Runner(PACKAGED_MODEL)
+    assert (started.model_digest, started.numeric_class) == (runner.digest, runner.replay().numeric_class)
+    assert (model.digest, model.numeric_class) == (started.model_digest, started.numeric_class)
