@@ -168,7 +168,7 @@ class AsyncClient:
         with_resumed: bool = False,
     ) -> AsyncGenerator[Event, None]:
         """The events of the text that ``request`` asks ``method`` for, from as many calls as it takes."""
-        retries = Retries(timeout)
+        retries = Retries(timeout, servers=len(self._servers))
         text = Continuation(request)
         while True:
             self._require_usable()  # it may have been closed during a pause
@@ -200,7 +200,7 @@ class AsyncClient:
 
     async def _answer(self, method: str, request: Any, timeout: float | None) -> Any:
         """The answer of a unary ``method`` to ``request``, which is sent again if the server turns it away."""
-        retries = Retries(self._seconds(timeout))
+        retries = Retries(self._seconds(timeout), servers=len(self._servers))
         while True:
             self._require_usable()
             try:

@@ -43,6 +43,9 @@ class Replicas:
         self._stubs = [make_stub(channel) for channel in self._channels]
         self._turn = _draw.randrange(len(self._channels))  # clients that make one call each spread, too
 
+    def __len__(self) -> int:
+        return len(self._stubs)
+
     def stub(self) -> Any:
         """The stub whose turn it is, of those that are connected; of all of them while none is."""
         count = len(self._stubs)

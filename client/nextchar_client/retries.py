@@ -20,10 +20,12 @@ MOST_SECONDS = 60.0
 """How long after its start, or after the last new text, a call is still tried again."""
 MOST_PAUSE = 10.0
 """Longest pause before a try, in seconds, even if the server asks for a longer one; up to a quarter is added."""
-MOST_TRIES_UNAVAILABLE = 5
-"""Tries of a call that no server takes. A call that a busy server turns away is tried until ``MOST_SECONDS``."""
-MOST_TRIES_CUT = 10
-"""Tries of a text that was cut, without new text in between. They take some 11 seconds: a server may start again."""
+MOST_TRIES_ALONE = 5
+"""Tries of a call that the only server doesn't take. Those of one that a busy server turns away have no limit but
+``MOST_SECONDS``."""
+MOST_TRIES = 10
+"""Tries with several servers, or of a text that was cut, without new text in between. They take some 11 seconds: a
+server may start again."""
 
 _FIRST_PAUSE = 0.1
 _LONGEST_GROWN_PAUSE = 2.0
@@ -35,9 +37,11 @@ _draw = random.Random()  # noqa: S311 - a pause is no secret
 
 
 class Retries:
-    """The tries of a call that starts now and may take ``timeout`` seconds in all; None means no limit."""
+    """The tries of a call that starts now."""
 
-    def __init__(self, timeout: float | None) -> None:
+    def __init__(self, timeout: float | None, *, servers: int = 1) -> None:
+        """The call may take ``timeout`` seconds in all, None means no limit; this many ``servers`` can take it."""
+        self._is_alone = servers == 1
         self._began = self._progressed = time.monotonic()
         self._timeout = timeout
         self._failures = 0
@@ -91,7 +95,8 @@ class Retries:
         return None if seconds < 0 else min(seconds, MOST_PAUSE) * _draw.uniform(1, 1 + _SPREAD)
 
     def _is_worth_a_try(self, failure: grpc.aio.AioRpcError | None) -> bool:
-        has_tries = self._failures < (MOST_TRIES_UNAVAILABLE if self._progressed == self._began else MOST_TRIES_CUT)
+        is_first = self._progressed == self._began
+        has_tries = self._failures < (MOST_TRIES_ALONE if self._is_alone and is_first else MOST_TRIES)
         if failure is None:
             return has_tries
         match failure.code():

@@ -62,6 +62,10 @@ async def test_a_call_that_no_server_takes_has_five_tries(clock: Clock) -> None:
     assert await tries(Retries(None), failure(Status.UNAVAILABLE)) == 5
 
 
+async def test_one_that_none_of_several_servers_takes_is_tried_ten_times(clock: Clock) -> None:
+    assert await tries(Retries(None, servers=2), failure(Status.UNAVAILABLE)) == 10
+
+
 @pytest.mark.parametrize("error", [failure(Status.UNAVAILABLE), None])
 async def test_new_text_brings_new_tries_and_time_for_them(clock: Clock, error: grpc.aio.AioRpcError | None) -> None:
     retries = Retries(None)
