@@ -26,11 +26,6 @@ def server_ids() -> set[int]:
             return found
 
 
-def failed_calls(server: int) -> int:
-    """Returns how many calls of ``server`` ended before their time: one side cancelled them."""
-    return int(json.loads(cygrpc.channelz_get_server(server))["server"]["data"]["callsFailed"])
-
-
 def connections(server: int) -> dict[int, str]:
     """Returns the peer of each connection of ``server``, as a call's context names it, by the connection's number."""
     found: dict[int, str] = {}

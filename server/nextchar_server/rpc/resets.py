@@ -36,7 +36,13 @@ RATE = 100
 of a proxy has many callers."""
 
 INTERVAL = 0.1
-"""Seconds between two looks at the connections, at least."""
+"""Seconds between two looks at the connections, at least. One takes up to a ms of a core for each connection."""
+
+_FEW = (
+    10  # calls of a connection that came since the last look, with which there is none for another ``_QUIET`` seconds
+)
+_QUIET = 1.0
+_ALL = 5.0  # seconds between two looks at all connections, and not only those of which a call came
 
 LONGEST = 30.0
 """Most seconds for which a connection is held back: less than the minute without data after which it is pinged."""
@@ -51,12 +57,14 @@ _log = structlog.get_logger()
 class _Record:
     """The calls of one connection."""
 
+    looked_at: float
     calls: channelz.Calls = channelz.NO_CALLS
     level: float = 0.0
     """Calls above those that it may cancel for ever."""
 
-    def rise(self, calls: channelz.Calls, later: int, seconds: float) -> None:
+    def rise(self, calls: channelz.Calls, later: int, now: float) -> None:
         """Adds the calls since the last look; ``later`` of those that failed had run for a while."""
+        seconds, self.looked_at = now - self.looked_at, now
         failed, succeeded = calls.failed - self.calls.failed, calls.succeeded - self.calls.succeeded
         self.level = max(0.0, self.level + failed - later - succeeded - RATE * seconds)
         self.calls = calls
@@ -71,7 +79,8 @@ class Resets:
         self._later: dict[str, int] = {}  # calls that were cancelled after a while, by connection, since the last look
         self._records: dict[int, _Record] = {}
         self._held: dict[str, float] = {}  # connections that are held back, and the time until which
-        self._failed, self._looked_at = 0, time.monotonic()
+        self._came: dict[str, int] = {}  # calls, by connection, since the last look
+        self._looked_at = self._looked_at_all = time.monotonic()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -93,6 +102,7 @@ class Resets:
 
     def shuns(self, connection: str) -> bool:
         """Returns whether a call of ``connection`` must be dropped."""
+        self._came[connection] = self._came.get(connection, 0) + 1
         if connection not in self._held:
             return False
         self._rejected.inc()
@@ -101,9 +111,11 @@ class Resets:
     def _run(self, server: int) -> None:
         pause = INTERVAL
         while not self._stopping.wait(pause):
-            began = time.thread_time()
+            began, now = time.thread_time(), time.monotonic()
+            if now - self._looked_at < _QUIET and max(list(self._came.values()), default=0) < _FEW:
+                continue
             try:
-                self._look(server, time.monotonic())
+                self._look(server, now)
             except Exception:  # here, it would end the protection
                 _log.exception("resets_failed")
             pause = max(INTERVAL, (time.thread_time() - began) / _LOOKING)
@@ -112,17 +124,19 @@ class Resets:
         for peer in [peer for peer, until in self._held.items() if until <= now]:
             let_go(peer)
             del self._held[peer]
-        failed, seconds = channelz.failed_calls(server), now - self._looked_at
-        if failed - self._failed <= RATE * seconds:
-            return  # so no connection is above its rate
-        self._failed, self._looked_at = failed, now
         later, self._later = self._later, {}
+        came, self._came = self._came, {}
+        looks_at_all = now - self._looked_at_all >= _ALL
+        self._looked_at_all = now if looks_at_all else self._looked_at_all
+        self._looked_at = now
+        if not (came or later or looks_at_all):
+            return
         records = {}
         for number, peer in channelz.connections(server).items():
-            if (calls := channelz.calls_of(number)) is None:
+            record = records[number] = self._records.get(number) or _Record(now)
+            if not (looks_at_all or peer in came or peer in later) or (calls := channelz.calls_of(number)) is None:
                 continue
-            record = records[number] = self._records.get(number) or _Record()
-            record.rise(calls, later.get(peer, 0), seconds)
+            record.rise(calls, later.get(peer, 0), now)
             if record.level > BURST:
                 self._hold(peer, now, record)
         self._records = records

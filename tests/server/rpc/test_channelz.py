@@ -70,7 +70,6 @@ async def test_calls_that_their_caller_cancels_are_counted_by_connection() -> No
             call.cancel()
         (connection,) = channelz.connections(number)
         await until(lambda: channelz.calls_of(connection) == (5, 0))
-        assert channelz.failed_calls(number) == 5
         for call in calls[5:]:
             call.cancel()
 
