@@ -38,10 +38,9 @@ of a proxy has many callers."""
 INTERVAL = 0.1
 """Seconds between two looks at the connections, at least. One takes up to a ms of a core for each connection."""
 
-_FEW = (
-    10  # calls of a connection that came since the last look, with which there is none for another ``_QUIET`` seconds
-)
+_FEW = 10
 _QUIET = 1.0
+"""After fewer calls of each connection than this, there is no look before this many seconds have passed."""
 _ALL = 5.0  # seconds between two looks at all connections, and not only those of which a call came
 
 LONGEST = 30.0
