@@ -52,7 +52,7 @@ lint: $(STAMP) ## Lint the code, its format, its imports and the prose
 types: $(STAMP) ## Check the types, strictly
 	$(BIN)/mypy
 
-test: $(STAMP) ## Run all tests with coverage (10 to 15 minutes on two cores)
+test: $(STAMP) ## Run all tests with coverage (15 to 20 minutes on two cores)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE)
 
 test-fast: $(STAMP) ## Run the fast tests of the packages (under a minute)
@@ -76,7 +76,7 @@ up: ## Build and start the containers: server and Prometheus
 bench: $(STAMP) ## Run the benchmarks, or one part (ONLY=kernel, limits, served, scale or prefixes)
 	$(BIN)/python -m benchmarks $(ONLY)
 
-faults: $(STAMP) ## Attack, kill, stop and fuzz servers, and measure what callers keep (10 minutes)
+faults: $(STAMP) ## Attack, kill, stop and fuzz servers, and measure what callers keep (20 minutes)
 	$(BIN)/python -m benchmarks faults failover fuzzing tokens prefixes
 
 bench-versions: $(STAMP) ## Compare what a character costs with another checkout, BEFORE (6 minutes)

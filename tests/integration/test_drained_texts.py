@@ -48,7 +48,7 @@ async def cut(call: Any) -> tuple[str, grpc.aio.AioRpcError]:
 
 
 async def rest(serving: Serving, token: bytes, characters: int, **parameters: Any) -> str:
-    """Returns what follows the token."""
+    """Returns the text after the token."""
     request = pb.GenerateStreamRequest(
         resume_token=token, parameters=pb.GenerationParameters(max_characters=characters, **parameters)
     )

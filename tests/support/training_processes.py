@@ -64,7 +64,7 @@ class TrainingProcess:
         self._process.kill()
 
     def communicate(self) -> tuple[str, str]:
-        """Waits for the end, and returns what is left of standard output, and standard error."""
+        """Waits for the end, and returns the rest of standard output, and standard error."""
         written = self.stdout.read(), self._stderr.read()  # its errors are short: a full pipe would stop the process
         self._wait()
         return written

@@ -46,7 +46,7 @@ def abridged(evaluations: int = 25) -> Iterator[None]:
 
 
 def brief(arguments: Sequence[str], *, evaluations: int = 5) -> int:
-    """Does what ``main`` does, but ``abridged``, for tests that look neither at the samples nor at the picture.
+    """Runs ``main``, but ``abridged``, for tests that look neither at the samples nor at the picture.
 
     With several processes, ``evaluations`` must be 25, because the others are programs of their own.
     """

@@ -123,11 +123,11 @@ class RunningText:
         await self._model.engine.deliver(self.stream, self._out.flush())
 
     def _take(self) -> End | None:
-        """Turns the next ids of the stream into text. Returns the end if that is what it has."""
+        """Turns the next ids of the stream into text. Returns the end if nothing else is left."""
         if self._rest is None:
             taken = self._model.engine.take(self.stream)
             if isinstance(taken, End):
-                if taken is not End.DRAINED:  # then another server continues before what was held back
+                if taken is not End.DRAINED:  # then another server continues, before the text that was held back
                     self._add(self._builder.end())
                 return taken
             self._rest = taken

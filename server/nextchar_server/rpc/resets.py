@@ -89,7 +89,7 @@ class Resets:
         self._thread.start()
 
     async def stop(self) -> None:
-        """Ends what ``watch`` began. Connections stay held back."""
+        """Ends the thread of ``watch``. Connections stay held back."""
         self._stopping.set()
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join)

@@ -1,4 +1,4 @@
-"""The first rows of a caller: few, until its readers take what they get."""
+"""The first rows of a caller: few, until its readers take their messages."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The cache of prefixes: what it finds, what it drops, and what it holds."""
+"""The cache of prefixes: its finds, its drops and its bounds."""
 
 import sys
 import threading

@@ -1,4 +1,4 @@
-"""Resume tokens: what the bytes hold, and which bytes are refused."""
+"""Resume tokens: the content of their bytes, and the bytes that are refused."""
 
 from dataclasses import replace
 from types import SimpleNamespace
