@@ -21,10 +21,11 @@ from nextchar_client import (
     Started,
     UnavailableError,
     Usage,
-    retries,
 )
 from tests.support.command import Run
 from tests.support.scripted_server import FINISHED, HANG, STARTED, WHOLE, Abort, ScriptedServer, Status, delta
+
+pytestmark = pytest.mark.usefixtures("short_pauses")
 
 GONE = Abort(Status.UNAVAILABLE, "Socket closed")
 WHOLE_TEXT = "한글\nwords"
@@ -47,17 +48,6 @@ def started(**fields: Any) -> pb.GenerateStreamResponse:
 def with_logprobs(text: str, offset: int, *logprobs: float) -> pb.GenerateStreamResponse:
     columns = pb.CharacterLogprobs(logprobs=logprobs)
     return pb.GenerateStreamResponse(delta=pb.Delta(text=text, offset=offset, character_logprobs=columns))
-
-
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retries, "_FIRST_PAUSE", 0.005)
-
-
-@pytest.fixture
-async def client(server: ScriptedServer) -> AsyncIterator[AsyncClient]:
-    async with AsyncClient(server.endpoint) as client:
-        yield client
 
 
 async def told(client: AsyncClient, *prompt: str, **options: Any) -> list[Event]:

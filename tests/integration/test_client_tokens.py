@@ -1,6 +1,6 @@
 """Resume tokens in ``AsyncClient`` and the command, with servers that play scripts."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -16,10 +16,11 @@ from nextchar_client import (
     InvalidArgumentError,
     Resumed,
     Usage,
-    retries,
 )
 from tests.support.command import Run
 from tests.support.scripted_server import STARTED, Abort, ScriptedServer, Status, delta
+
+pytestmark = pytest.mark.usefixtures("short_pauses")
 
 GONE = Abort(Status.UNAVAILABLE, "Socket closed")
 
@@ -35,17 +36,6 @@ def finished(
     reason = pb.FINISH_REASON_DRAINING if drained else pb.FINISH_REASON_MAX_CHARACTERS
     usage = pb.Usage(prompt_characters=prompt, generated_characters=generated)
     return pb.GenerateStreamResponse(finished=pb.Finished(finish_reason=reason, usage=usage, resume_token=token))
-
-
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retries, "_FIRST_PAUSE", 0.005)
-
-
-@pytest.fixture
-async def client(server: ScriptedServer) -> AsyncIterator[AsyncClient]:
-    async with AsyncClient(server.endpoint) as client:
-        yield client
 
 
 async def told(client: AsyncClient, *prompt: str, **options: Any) -> list[Event]:
