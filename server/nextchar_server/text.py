@@ -22,6 +22,7 @@ from nextchar_model.composition import text_of
 from nextchar_model.decoder import Decoder, Finished, is_one_to_one
 
 from .engine.stream import IdChunk
+from .logprobs import Logprobs
 from .place import Place
 from .stop_sequences import first_stop, possible_prefix
 
@@ -30,32 +31,6 @@ NO_ALTERNATIVE, END_OF_DOCUMENT = "\ufffe", "\uffff"
 
 STAND_INS = frozenset({NO_ALTERNATIVE, END_OF_DOCUMENT})
 """Code points that an alphabet can't have if alternatives are to be told from them."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Logprobs:
-    """Log-probabilities of C consecutive characters in nats, with N alternatives each, in columns."""
-
-    own: NDArray[np.float32]
-    """[C]: the log-probability of each character."""
-    alternatives: NDArray[np.uint32]
-    """[C, N]: the code points of the likeliest characters in its place, likeliest first."""
-    alternative_logprobs: NDArray[np.float32]
-    """[C, N]: their log-probabilities."""
-
-    def __getitem__(self, part: slice) -> Logprobs:
-        return Logprobs(self.own[part], self.alternatives[part], self.alternative_logprobs[part])
-
-    @staticmethod
-    def join(parts: Sequence[Logprobs]) -> Logprobs:
-        """Returns the columns of ``parts``, of which there is at least one, in order."""
-        if len(parts) == 1:
-            return parts[0]
-        return Logprobs(
-            np.concatenate([part.own for part in parts]),
-            np.concatenate([part.alternatives for part in parts]),
-            np.concatenate([part.alternative_logprobs for part in parts]),
-        )
 
 
 @dataclass(slots=True, eq=False)
@@ -89,38 +64,6 @@ class TextChunk:
 
 
 _NOTHING = TextChunk()
-
-
-class Collected:
-    """The log-probabilities of a whole text, as its parts come.
-
-    Each part is copied once, to its place: a list of parts would take several times the memory.
-    """
-
-    def __init__(self, most: int) -> None:
-        """For ``most`` characters at most."""
-        self._most = most
-        self._all: Logprobs | None = None
-        self._length = 0
-
-    def add(self, part: Logprobs | None) -> None:
-        """Adds the next characters."""
-        if part is None:
-            return
-        if self._all is None:
-            shape = self._most, part.alternatives.shape[1]
-            self._all = Logprobs(
-                np.empty(self._most, np.float32), np.empty(shape, np.uint32), np.empty(shape, np.float32)
-            )
-        place = slice(self._length, self._length + len(part.own))
-        self._all.own[place] = part.own
-        self._all.alternatives[place] = part.alternatives
-        self._all.alternative_logprobs[place] = part.alternative_logprobs
-        self._length = place.stop
-
-    def all(self) -> Logprobs | None:
-        """Returns the columns so far; None if there are none."""
-        return None if self._all is None else self._all[: self._length]
 
 
 class _Beside:
@@ -279,10 +222,13 @@ class TextBuilder:
             self._move(new, left_out)
             self._skip -= left_out
             new = new[left_out:]
-        left = self._max_characters - self.generated
+        count = min(len(new.text), self._max_characters - self.generated)
+        self.generated += count
+        if not self._stop_sequences:  # then nothing is held back
+            self._move(new, count)
+            return new if count == len(new.text) else new[:count]
         chunk, self._held = (TextChunk.join([self._held, new]) if self._held.text else new), _NOTHING
-        end = len(chunk.text) - max(0, len(new.text) - left)
-        self.generated += min(len(new.text), left)
+        end = len(chunk.text) - (len(new.text) - count)
         found = first_stop(chunk.text[:end], self._stop_sequences)
         if found is not None:
             stop_end, self.stopped_by = found

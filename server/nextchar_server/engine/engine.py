@@ -67,7 +67,7 @@ class Engine:
         self._runner = runner
         self._one_at_a_time = asyncio.Lock()
         self._streams: set[Stream] = set()  # submitted and not yet released
-        self._messages: dict[Stream, asyncio.Task[object]] = {}  # which deliver one, with the task that waits
+        self._readers: dict[Stream, asyncio.Task[object]] = {}  # the tasks that deliver their messages
         self._stalled: dict[Stream, StalledError] = {}  # whose delivery is being broken off
         self._watch = loop.create_task(self._watch_readers(stall_timeout))
         for lane in self._lanes:
@@ -95,24 +95,24 @@ class Engine:
     async def deliver(self, stream: Stream, message: Awaitable[object]) -> None:
         """Awaits ``message``, which ends once the stream's reader has room for the next one.
 
-        Raises ``StalledError`` if that takes too long, and cancels ``message``.
+        One task delivers all messages of a stream. Raises ``StalledError`` if that takes too long, and cancels
+        ``message``.
         """
-        task = asyncio.current_task()
-        assert task is not None
-        self._messages[stream] = task
+        if stream not in self._readers:
+            task = asyncio.current_task()
+            assert task is not None
+            self._readers[stream] = task
         self.admission.begin_message(stream)
         try:
             await message
         except asyncio.CancelledError:
-            stalled = self._stalled.get(stream)
-            if stalled is None or task.uncancel():  # cancelled by the stream's caller, too
+            stalled = self._stalled.pop(stream, None)
+            if stalled is None or self._readers[stream].uncancel():  # cancelled by the stream's caller, too
                 raise
             # One of its own: the stream keeps the other, which must not keep the frames, and gRPC's call, in turn.
             raise StalledError(*stalled.args) from None
         finally:
             self.admission.end_message(stream)
-            del self._messages[stream]
-            self._stalled.pop(stream, None)
 
     async def state_after(self, snapshot: Snapshot, ids: Ids) -> Snapshot:
         """Returns the state after ``snapshot`` and ``ids``, of which there is at least one. A thread reads them."""
@@ -122,6 +122,7 @@ class Engine:
     def release(self, stream: Stream) -> None:
         """Frees the stream's row, at the start of its lane's next turn at the latest."""
         self._streams.discard(stream)
+        self._readers.pop(stream, None)
         stream.cancelled = True
         self.admission.withdraw(stream)
 
@@ -142,9 +143,9 @@ class Engine:
         """Ends a stream that lost its place, and the message on its way."""
         stream.break_off(error)
         wake([stream])
-        if isinstance(error, StalledError) and (task := self._messages.get(stream)) is not None:
+        if isinstance(error, StalledError) and stream.unread_since is not None:
             self._stalled[stream] = error
-            task.cancel()
+            self._readers[stream].cancel()
 
     async def _watch_readers(self, stall_timeout: float) -> None:
         while True:

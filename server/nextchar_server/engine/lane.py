@@ -231,26 +231,30 @@ class Lane:
         ids = np.ascontiguousarray(result.ids.T, np.int32)
         has_boundary = (result.ids == BOUNDARY).any(axis=0).tolist()
         woken: list[Stream] = []
+        over: set[Stream] = set()
+        full: set[Stream] = set()
         now = time.monotonic()
         is_due = now >= group.wake_at
         if is_due and rows is group.running:
             group.wake_at = now + MESSAGE_PACE * len(rows)
         for row, stream in enumerate(rows.streams):
+            left = stream.left
             reads = min(stream.left_to_read, steps)
-            until = min(steps, reads + stream.count - stream.sampled_count)
+            until = min(left, steps)
             end: End | None = None
             if has_boundary[row] and len(places := np.flatnonzero(ids[row, reads:until] == BOUNDARY)):
                 until = reads + int(places[0])
                 end = End.BOUNDARY
             stream.read_count += reads
             stream.sampled_count += until - reads
-            if end is None and stream.left == 0:
+            if end is None and until == left:
                 end = End.COUNT
             if stream.is_over:
+                over.add(stream)
                 continue
             if until == steps:  # the row took no step beyond the stream's end
                 stream.keep_state(rows.batch, row)
-            start = max(0, reads - max(0, stream.read_count - stream.silent))
+            start = max(0, reads - max(0, stream.read_count - stream.silent)) if reads else 0
             if start < until:
                 is_first = stream.is_new
                 stream.put(_chunk(stream, result, row, ids[row], start, until))
@@ -258,11 +262,14 @@ class Lane:
                     woken.append(stream)
             if end is not None:
                 stream.end(end)
+                over.add(stream)
                 woken.append(stream)
-        rows.take(lambda stream: stream.is_over)
+            elif stream.is_full:
+                full.add(stream)
+        if over:
+            rows.take(over.__contains__)
         # Streams whose reader is too far behind leave with their state, and return when the reader has caught up.
-        paused = rows.take(lambda stream: stream.is_full)
-        if paused is not None:
+        if full and (paused := rows.take(full.__contains__)) is not None:
             _save(paused)
             self._admission.pause(paused.streams)
             woken += paused.streams

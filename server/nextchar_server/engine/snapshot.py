@@ -22,9 +22,12 @@ SNAPSHOT_IDS = 48
 """Ids between two snapshots of a stream. One costs 2 µs and a copy of the state; fewer ids make shorter tokens."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Snapshot:
-    """The state of one row. Shapes: L layers, H hidden size; C is L, or 0 if the model has no ``cell``."""
+    """The state of one row. Nobody changes it; to freeze it would take as long as the copy does.
+
+    Shapes: L layers, H hidden size; C is L, or 0 if the model has no ``cell``.
+    """
 
     consumed: int
     """Number of ids that its stream had read and sampled."""
@@ -83,14 +86,17 @@ class Trail:
 
     def move(self, snapshots: deque[Snapshot], place: int) -> None:
         """Takes those of ``snapshots`` with at most ``place`` ids, and forgets all before the latest one."""
-        while snapshots or self._coming is not None:
-            if self._coming is None:
-                self._coming = snapshots.popleft()  # the lane replaces the oldest one by a newer one, if by any
-            if self._coming.consumed > place:
+        coming = self._coming
+        while coming is not None or snapshots:
+            if coming is None:
+                coming = snapshots.popleft()  # the lane replaces the oldest one by a newer one, if by any
+            if coming.consumed > place:
                 break
-            self._snapshot, self._coming = self._coming, None
-        while self._parts and self._first + len(self._parts[0]) <= self._snapshot.consumed:
-            self._first += len(self._parts.popleft())
+            self._snapshot, coming = coming, None
+        self._coming = coming
+        parts, consumed = self._parts, self._snapshot.consumed
+        while parts and self._first + len(parts[0]) <= consumed:
+            self._first += len(parts.popleft())
 
     def until(self, place: int) -> tuple[Snapshot, Ids]:
         """Returns the snapshot, and the ids from it to the first ``place`` ids of the stream."""

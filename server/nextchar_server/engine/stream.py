@@ -171,7 +171,7 @@ class Stream:
         self._put = self._taken = 0  # ids
         self.unread_since: float | None = None
         """``time.monotonic()`` since which the reader has had a message to take; None if it has none."""
-        self.came = asyncio.Event()
+        self._waiter: asyncio.Future[None] | None = None  # of the reader, if it has waited
         self._draws = _Draws(seed, position)
         self.snapshots: deque[Snapshot] = deque(maxlen=most_snapshots)
         """The lane adds them before the ids that follow; the reader takes them."""
@@ -250,8 +250,13 @@ class Stream:
         """Waits until there is something to take: ids, or the end."""
         # The end is read before the outbox: a lane first fills the outbox, then ends the stream.
         while self._end is None and not self._outbox:
-            self.came.clear()
-            await self.came.wait()
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+
+    def wake(self) -> None:
+        """Lets the reader look again whether there is something to take, if it waits."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def take(self) -> IdChunk | End:
         """Returns the next ids, as many as gathered since the last call up to a bound. The stream is ``ready``.
@@ -275,4 +280,4 @@ class Stream:
 def wake(streams: list[Stream]) -> None:
     """Wakes the readers of ``streams``. Lanes call it once per turn, since each call to the event loop costs."""
     for stream in streams:
-        stream.came.set()
+        stream.wake()

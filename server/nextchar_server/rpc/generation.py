@@ -152,9 +152,10 @@ class RunningText:
 
     def _add(self, generated: TextChunk) -> None:
         new = self._builder.generated - self._observed
-        self._observe(new)
-        self._unmarked += new
-        self._observed = self._builder.generated
+        if new:
+            self._observe(new)
+            self._unmarked += new
+            self._observed += new
         self._out.add(generated)
 
     @property
@@ -209,9 +210,7 @@ class RunningText:
         self._out.finish(responses.finished(reason, stopped_by, read, self._builder.sent, token))
 
     def _observe(self, characters: int) -> None:
-        """Observes that ``characters`` more characters came just now."""
-        if not characters:
-            return
+        """Observes that ``characters`` more characters, at least one, came just now."""
         metrics = self._metrics
         now = time.monotonic()
         if self._last is None:

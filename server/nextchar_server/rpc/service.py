@@ -23,9 +23,10 @@ from .. import memory
 from ..catalog import Catalog, ServedModel
 from ..engine.admission import PushedOutError, QueueFullError
 from ..engine.stream import End, Stream
+from ..logprobs import Collected
 from ..metrics import Metrics, TextMetrics
 from ..pacing import Pacer
-from ..text import Collected, ReadText
+from ..text import ReadText
 from . import footprint, requests, responses
 from .errors import DrainingError, LostPlaceError, OverloadedError
 from .generation import RunningText, most_snapshots
