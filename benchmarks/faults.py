@@ -65,6 +65,8 @@ class _Beside:
     alone: float
     """Characters per second without the attack: the mean of before and after it."""
     beside: float
+    busy: float
+    """Part of its core that the server used meanwhile: if it is well below 1, the callers' core was the limit."""
     failed: int
     health: float
     """99th percentile of the health check's seconds."""
@@ -104,7 +106,9 @@ def _beside(folder: Path, case: _Case) -> _Beside:
         memory = server.memory
         server.forget_peak()
         with _attacked(case, server, http_port), Probe(server.port) as probe:
+            began, used = time.perf_counter(), server.cpu_seconds[0]
             beside, failed = _ordinary(server)
+            busy = (server.cpu_seconds[0] - used) / (time.perf_counter() - began)
         peak = server.peak_memory
         ended = time.perf_counter()
         while held(http_port) and time.perf_counter() < ended + 30:
@@ -112,7 +116,7 @@ def _beside(folder: Path, case: _Case) -> _Beside:
         seconds = time.perf_counter() - ended
         after, _ = _ordinary(server)
         row = _Beside(
-            case, (before + after) / 2, beside, failed, probe.percentile, memory, peak, server.memory, seconds
+            case, (before + after) / 2, beside, busy, failed, probe.percentile, memory, peak, server.memory, seconds
         )
     print(_row(row), flush=True)
     return row
@@ -219,6 +223,7 @@ def _row(row: _Beside) -> list[str]:
         f"{row.beside:,.0f}",
         f"{row.case.fair_share:.0%}",
         f"{row.share:.2f}",
+        f"{row.busy:.0%}",
         str(row.failed),
         f"{row.health * 1e3:.0f}",
         *(f"{value / _MIB:,.0f}" for value in (row.memory, row.peak, row.after)),
@@ -233,6 +238,7 @@ def _beside_table(rows: list[_Beside]) -> str:
         "beside, characters/s",
         "fair share",
         "kept of it",
+        "server busy",
         "failed",
         "health p99, ms",
         "memory before, MiB",

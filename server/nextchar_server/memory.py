@@ -85,6 +85,12 @@ class Holding:
         if size > self._size:
             self.grow(size - self._size)
 
+    def shrink(self, size: int) -> None:
+        """Returns all but ``size`` bytes to the budget, if it holds more."""
+        if self._size > size:
+            self._budget._give_back(self.connection, self._size - size)
+            self._size = size
+
     def release(self) -> None:
         """Returns everything to the budget."""
         if self._size:

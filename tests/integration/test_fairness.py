@@ -15,7 +15,7 @@ from nextchar.v1 import generation_pb2 as pb
 from nextchar.v1 import generation_pb2_grpc
 from nextchar_server.engine import admission
 from nextchar_server.memory import Budget
-from nextchar_server.rpc import footprint, incoming
+from nextchar_server.rpc import footprint, incoming, refusals
 from tests.support.serving import Serve, Serving, details, failure
 from tests.support.tiny_model import TinyModel
 
@@ -255,3 +255,21 @@ async def test_the_detail_of_a_refusal_for_memory_says_when_to_try_again(tiny: T
     async with serve(tiny.int8, lanes=1, memory_budget=16, max_characters=ENDLESS) as serving:
         error = await failure(serving.stub.Generate(pb.GenerateRequest(**_whole(1_000_000))))
         assert details(error, RetryInfo).retry_delay.ToMilliseconds() > 0
+
+
+async def test_a_connection_that_is_refused_often_waits_for_its_refusals(tiny: TinyModel, serve: Serve) -> None:
+    async with serve(tiny.int8, lanes=1, memory_budget=16, max_characters=ENDLESS) as serving:
+        calls = [asyncio.create_task(_refused(serving)) for _ in range(3 * refusals.AT_ONCE)]
+        await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+        async with another(serving) as stub:
+            assert await failure(stub.Generate(pb.GenerateRequest(**_whole(1_000_000))))
+            assert not all(call.done() for call in calls)
+        told = sorted(await asyncio.gather(*calls))
+    assert max(told[: refusals.AT_ONCE]) <= 0.5  # the rest of a delay
+    assert min(told[-refusals.AT_ONCE :]) >= 0.5  # a whole one
+
+
+async def _refused(serving: Serving) -> float:
+    """Makes a call that is refused for memory, and returns the seconds after which it should be tried again."""
+    error = await failure(serving.stub.Generate(pb.GenerateRequest(**_whole(1_000_000))))
+    return float(details(error, RetryInfo).retry_delay.ToMilliseconds() / 1000)

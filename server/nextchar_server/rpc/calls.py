@@ -19,8 +19,10 @@ from weakref import WeakKeyDictionary
 
 from .. import memory
 from ..heap import Heap
-from ..memory import Budget
+from ..memory import Budget, Holding
 from . import footprint
+from .errors import OverloadedError
+from .refusals import Refusals
 
 _CHECKS = 8  # within a stall time-out
 
@@ -34,6 +36,7 @@ class Calls:
         """``stall_timeout`` is in seconds."""
         self._budget = budget
         self._heap = Heap()
+        self._refusals = Refusals()
         self._stall_timeout = stall_timeout
         self._loop = asyncio.get_running_loop()
         self._leaving: OrderedDict[_Task, float] = OrderedDict()  # handled, with the loop's time since, oldest first
@@ -42,10 +45,11 @@ class Calls:
         self._loop.set_task_factory(self._make_task)
 
     @contextmanager
-    def handling(self, connection: str) -> Iterator[None]:
+    def handling(self, connection: str) -> Iterator[Holding]:
         """Surrounds the handling of a call of ``connection``, in gRPC's task for it.
 
-        ``memory.current`` is the memory of the call. Raises ``MemoryFullError`` if there is no memory for it.
+        Yields the memory of the call, which is ``memory.current`` meanwhile. Raises ``MemoryFullError`` if there is
+        none for it.
         """
         task = asyncio.current_task()
         assert task is not None
@@ -60,12 +64,23 @@ class Calls:
 
         task.add_done_callback(forget)
         try:
-            yield
+            yield holding
         finally:
             memory.current.reset(token)
             self._leaving[task] = self._loop.time()
             if self._check is None:
                 self._check = self._loop.call_later(self._stall_timeout / _CHECKS, self._reset_unread)
+
+    async def pause(self, connection: str, refusal: OverloadedError, holding: Holding | None) -> None:
+        """Waits before ``refusal``, if ``connection`` was refused often, and takes that off its delay.
+
+        Nothing of the call is left then but the call itself, and that is what ``holding`` keeps.
+        """
+        if holding is not None:
+            holding.shrink(footprint.CALL)
+        if seconds := self._refusals.pause(connection, refusal.delay):
+            await asyncio.sleep(seconds)
+            refusal.tell(refusal.delay - seconds)
 
     def _reset_unread(self) -> None:
         """Resets the calls whose rest wasn't read in time."""

@@ -120,9 +120,15 @@ class OverloadedError(RequestError):
 
     def __init__(self, message: str, delay: float) -> None:
         """``delay`` is the number of seconds after which the caller should try again."""
+        super().__init__(message)
+        self.tell(delay)
+
+    def tell(self, delay: float) -> None:
+        """Replaces the delay."""
+        self.delay = delay
         pause = Duration()
         pause.FromMilliseconds(round(1000 * delay))
-        super().__init__(message, error_details_pb2.RetryInfo(retry_delay=pause))
+        self.details = (error_details_pb2.RetryInfo(retry_delay=pause),)
 
 
 class LostPlaceError(OverloadedError):

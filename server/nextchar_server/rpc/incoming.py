@@ -48,6 +48,16 @@ class Incoming:
         self._most_held = footprint.CALL + most_bytes
         self._most_fields = most_fields
 
+    async def message(self, context: grpc.aio.ServicerContext[Any, Any], deserialize: Any) -> Any:
+        """Returns the only message of a call, of which nobody keeps the bytes.
+
+        Raises ``RequestError`` if there is none, or if its bytes can't be parsed, and ``MemoryFullError``.
+        """
+        data = await self.received(context)
+        if data is None:
+            raise NoMessageError("the call ended without a request message")
+        return await self.parsed(data, deserialize)
+
     async def received(self, context: grpc.aio.ServicerContext[Any, Any]) -> bytes | None:
         """Returns the next message of a call in bytes, or None after the last one.
 

@@ -24,10 +24,11 @@ from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
+from ..memory import Holding
 from ..metrics import Metrics
 from .call_log import LINES, LINES_OF_SERVED_CALLS, LineLimit
 from .calls import Calls
-from .errors import NoMessageError, NotServedError, RequestError, UnknownMethodError, request_error
+from .errors import NoMessageError, NotServedError, OverloadedError, RequestError, UnknownMethodError, request_error
 from .incoming import Incoming
 from .resets import Resets
 
@@ -121,10 +122,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             # not when a generator is collected.
             async def handle_call(context: Context) -> Any:
                 async with call.handled(context):
-                    data = await incoming.received(context)
-                    if data is None:
-                        raise NoMessageError("the call ended without a request message")
-                    return await handle(await incoming.parsed(data, deserialize), context)
+                    return await handle(await incoming.message(context, deserialize), context)
 
         async def handled(_: object, context: Context) -> Any:
             try:
@@ -174,8 +172,9 @@ class _Call:
         started = time.monotonic()
         deadline = context.time_remaining()
         code = grpc.StatusCode.CANCELLED  # by its caller, or by its deadline: both arrive as CancelledError
+        holding: Holding | None = None
         try:
-            with self._calls.handling(context.peer()):
+            with self._calls.handling(context.peer()) as holding:
                 yield
             code = grpc.StatusCode.OK
         except grpc.aio.AbortError:  # the handler of health, which isn't ours, set its own status
@@ -187,9 +186,11 @@ class _Call:
         except Exception as error:
             refusal = self._refusal(error, context)
             if refusal is not None:
-                error.__traceback__ = None  # its frames refer to it, and to the message
+                error.__traceback__ = error.__context__ = None  # their frames refer to it, and to the message
                 code, reason = refusal.code, refusal.reason
                 try:
+                    if isinstance(refusal, OverloadedError):
+                        await self._calls.pause(context.peer(), refusal, holding)
                     await _abort(context, identifier, refusal)
                 except (grpc.aio.InternalError, asyncio.CancelledError) as failure:
                     if isinstance(refusal, NoMessageError):  # gRPC itself refused the message, and ended the call
