@@ -32,8 +32,8 @@ from nextchar_model.runner import Runner
 
 from .admission import Admission
 from .prompts import Prompts
-from .rows import Group, Rows
-from .stream import End, IdChunk, LaneError, Stream, wake
+from .rows import Group, Rows, copied
+from .stream import End, LaneError, Stream, wake
 
 MIN_STEPS = 16
 """Fewest steps of a turn, even if they exceed the turn budget: the turn's own Python costs as much as one or two."""
@@ -257,7 +257,7 @@ class Lane:
             start = max(0, reads - max(0, stream.read_count - stream.silent)) if reads else 0
             if start < until:
                 is_first = stream.is_new
-                stream.put(_chunk(stream, result, row, ids[row], start, until))
+                stream.put(copied(stream, result, row, ids[row], start, until))
                 if is_due or is_first:
                     woken.append(stream)
             if end is not None:
@@ -288,17 +288,3 @@ def _save(rows: Rows | None) -> None:
     if rows is not None:
         for row, stream in enumerate(rows.streams):
             stream.row = rows.batch.take([row])
-
-
-def _chunk(stream: Stream, result: Steps, row: int, ids: NDArray[np.int32], start: int, until: int) -> IdChunk:
-    """Returns copies, because a view would hold the results of all rows for as long as a reader is slow."""
-    if stream.alternatives is None:
-        return IdChunk(ids[start:until].copy())
-    part = slice(start, until)
-    top_ids, top_logprobs = result.top_ids[part, row], result.top_logprobs[part, row]
-    return IdChunk(
-        ids[part].copy(),
-        result.logprob[part, row].copy(),
-        top_ids[:, : stream.alternatives].astype(np.int32),
-        top_logprobs[:, : stream.alternatives].copy(),
-    )

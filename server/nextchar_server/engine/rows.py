@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nextchar_model.batch import Batch
+import numpy as np
+from numpy.typing import NDArray
+
+from nextchar_model.batch import Batch, Steps
 from nextchar_model.runner import Runner
 
-from .stream import Stream
+from .stream import IdChunk, Stream
 
 
 @dataclass
@@ -86,3 +89,20 @@ class Group:
         """Drops the rows of streams that ended or were cancelled, before they cost another turn."""
         for rows in (self.reading, self.running):
             rows.take(lambda stream: stream.is_over)
+
+
+def copied(stream: Stream, result: Steps, row: int, ids: NDArray[np.int32], start: int, until: int) -> IdChunk:
+    """Returns ``ids``, [steps] of ``row``, from ``start`` to ``until``, with all that ``stream`` wants of ``result``.
+
+    They are copies, because a view would hold the results of all rows for as long as a reader is slow.
+    """
+    if stream.alternatives is None:
+        return IdChunk(ids[start:until].copy())
+    part = slice(start, until)
+    top_ids, top_logprobs = result.top_ids[part, row], result.top_logprobs[part, row]
+    return IdChunk(
+        ids[part].copy(),
+        result.logprob[part, row].copy(),
+        top_ids[:, : stream.alternatives].astype(np.int32),
+        top_logprobs[:, : stream.alternatives].copy(),
+    )
