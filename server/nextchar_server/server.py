@@ -43,6 +43,7 @@ from .rpc.resets import Resets
 from .rpc.service import LAST_WORDS, GenerationService
 from .rpc.tokens import Tokens
 from .token_keys import TokenKeys, load_keys
+from .watching import Watch
 
 SERVICE = generation_pb2.DESCRIPTOR.services_by_name["GenerationService"].full_name
 
@@ -88,6 +89,7 @@ class Server:
         self._metrics.memory_bytes.set_function(lambda: self._budget.used)
         self._metrics.memory_budget_bytes.set(self._budget.size)
         self._parts: _Parts | None = None  # None before ``start`` and after ``stop``
+        self._watch = Watch()
         self._ready = False
         self._texts_end_by = 0.0  # of the loop's time, once it stops
 
@@ -111,6 +113,7 @@ class Server:
         # All present objects stay for good: without this, each full garbage collection scans them for tens of ms.
         gc.collect()
         gc.freeze()
+        self._watch.start()
         self._parts = parts
         self._ready = True
         _log.info("serving", host=config.host, grpc_port=ports.grpc, http_port=ports.http)
@@ -131,6 +134,7 @@ class Server:
         self._texts_end_by = loop.time() + patience + LAST_WORDS
         _log.info("draining", timeout=patience, hint="a second signal ends running streams at once")
         parts.health.drain()
+        await self._watch.stop()
         draining = asyncio.create_task(parts.service.drain(patience))
         leaving = asyncio.create_task(parts.grpc.stop(_WITHOUT_END))
         await draining
@@ -144,6 +148,10 @@ class Server:
         if self._parts is not None:
             self._texts_end_by = min(self._texts_end_by, asyncio.get_running_loop().time() + LAST_WORDS)
             self._parts.service.hurry()
+
+    def reload(self) -> None:
+        """Reads certificates, callers and models again, if they come from files."""
+        self._watch.look_now()
 
     def _make_model(self, name: str, runner: Runner, replay: Replay) -> ServedModel:
         config, metrics = self._config, self._metrics
@@ -254,6 +262,7 @@ async def serve(config: Config) -> None:
     stopping = asyncio.Event()
     server = Server(config)
     await server.start()
+    signals.reload_on(lambda: loop.call_soon_threadsafe(server.reload))
     signals.drain_on(
         lambda: loop.call_soon_threadsafe(stopping.set),
         lambda: loop.call_soon_threadsafe(server.hurry),
