@@ -32,7 +32,7 @@ _SETTINGS = [setting.name.upper() for setting in fields(Config)]
 
 _OTHERS = re.compile(
     # Variables of the client, of training, of Compose, and the key of resume tokens.
-    r"ENDPOINT|CACHE_DIR|CORPUS_DIR|PUBLISHED_\w+|TRAIN_\w+|TOKEN_KEY"
+    r"ENDPOINT|CACHE_DIR|CORPUS_DIR|PUBLISHED_\w+|SECRETS|TRAIN_\w+|TOKEN_KEY"
     # Variables that Kubernetes sets in every container for a service called nextchar or nextchar-….
     r"|(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR))"
 )
