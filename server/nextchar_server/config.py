@@ -84,6 +84,32 @@ class Config:
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Lowest level that is logged."""
 
+    # Bounds of connections and calls.
+    max_connections: Annotated[int, Ge(1), Le(2**20), Parameter(metavar="NUMBER")] = 2048
+    """Most connections to the gRPC port at once; one more is closed at once. Fewer if the process may open few
+    files."""
+    max_http_connections: Annotated[int, Ge(1), Le(4096), Parameter(metavar="NUMBER")] = 64
+    """Most connections to the HTTP port at once; one more closes the oldest."""
+    max_calls_per_connection: Annotated[int, Ge(1), Le(2**20), Parameter(metavar="NUMBER")] = 6000
+    """Most calls of one connection at once. Clients wait with the next one, or use another connection."""
+    max_watches_per_connection: Annotated[int, Ge(1), Le(4096), Parameter(metavar="NUMBER")] = 8
+    """Most calls of one connection that watch the health. Clients need one for each service that they watch."""
+    handshake_timeout: Annotated[float, Gt(0), Le(3600), AllowInfNan(False), Parameter(metavar="SECONDS")] = 3.0
+    """Time after which a connection to the gRPC port is closed that hasn't begun to speak HTTP/2."""
+    connection_idle: Annotated[float, Ge(1), Le(86_400), AllowInfNan(False), Parameter(metavar="SECONDS")] = 60.0
+    """Time after which a connection without calls is told to go away. Its client connects again when it has a call."""
+    connection_age: Annotated[
+        float | None, Ge(1), Le(10**6), AllowInfNan(False), Parameter(metavar="SECONDS", show_default="any age")
+    ] = None
+    """Age, 10 % more or less, at which a connection is told to go away, so that clients find new replicas. Its calls
+    continue."""
+    connection_age_grace: Annotated[
+        float | None, Ge(1), Le(10**6), AllowInfNan(False), Parameter(metavar="SECONDS", show_default="no end")
+    ] = None
+    """Time after which such a connection is closed, even if it has calls."""
+    message_timeout: Annotated[float, Gt(0), Le(3600), AllowInfNan(False), Parameter(metavar="SECONDS")] = 20.0
+    """Time in which a request message must arrive: with 20 s, the largest one over a line of 50 KB per second."""
+
     @field_validator("model")
     @classmethod
     def _check_names(cls, values: tuple[str, ...]) -> tuple[str, ...]:
@@ -103,6 +129,12 @@ class Config:
     def _check_ports(self) -> Config:
         if self.grpc_port == self.http_port != 0:
             raise ValueError(f"--grpc-port and --http-port are both {self.grpc_port}; choose another one for HTTP")
+        return self
+
+    @model_validator(mode="after")
+    def _check_age(self) -> Config:
+        if self.connection_age is None and self.connection_age_grace is not None:
+            raise ValueError("--connection-age-grace needs --connection-age, after which it begins")
         return self
 
     @property

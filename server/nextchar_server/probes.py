@@ -4,7 +4,7 @@ Stands beside the gRPC port. A connection serves one request. If there are too m
 scrapes wait for the next encoding of the metrics, which comes the later, the more work the last one made.
 
 Invariant: beyond a burst, this thread takes a tenth of a core at most, and for scrapes a thirtieth, however many ask; a
-connection lasts ``LIFETIME`` at most, and there are at most ``MAX_CONNECTIONS``.
+connection lasts ``LIFETIME`` at most, and their number is bounded.
 """
 
 from __future__ import annotations
@@ -23,9 +23,6 @@ from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-MAX_CONNECTIONS = 64
-"""Most connections at once. One more closes the oldest one."""
-
 LIFETIME = 10.0
 """Seconds from the start of a connection to its end at the latest, whether or not it was answered."""
 
@@ -43,9 +40,13 @@ _OPEN_METRICS = "application/openmetrics-text"
 class HttpPort:
     """The HTTP port. Its methods are called on the server's event loop."""
 
-    def __init__(self, registry: CollectorRegistry, is_ready: Callable[[], bool]) -> None:
-        """``is_ready`` tells whether the server takes new calls. It is called in the thread of this port."""
+    def __init__(self, registry: CollectorRegistry, is_ready: Callable[[], bool], *, most_connections: int) -> None:
+        """``is_ready`` tells whether the server takes new calls. It is called in the thread of this port.
+
+        There are ``most_connections`` at once; one more closes the oldest.
+        """
         self._answers = _Answers(registry, is_ready)
+        self._most_connections = most_connections
         self._running: tuple[threading.Thread, asyncio.AbstractEventLoop] | None = None  # None until the port is open
         self._closing = asyncio.Event()
         self._listeners: list[socket.socket] = []
@@ -115,7 +116,7 @@ class HttpPort:
             loop.call_later(LIFETIME, transport.abort)
             open_ones = server.connections
             self._transports = {each: self._transports[each] for each in open_ones if each in self._transports}
-            if len(self._transports) >= MAX_CONNECTIONS:
+            if len(self._transports) >= self._most_connections:
                 next(iter(self._transports.values())).abort()
             self._transports[handler] = transport
 

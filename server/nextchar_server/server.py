@@ -197,20 +197,20 @@ class Server:
         return ServedModel(name, runner, replay, engine, self._limits)
 
     def _assemble(self, catalog: Catalog, keys: TokenKeys) -> _Parts:
-        pacer = Pacer()
+        config, pacer = self._config, Pacer()
         service = GenerationService(catalog, self._metrics, pacer, Tokens(keys))
-        health_service = HealthService(SERVICE)
+        health_service = HealthService(SERVICE, most_watches=config.max_watches_per_connection)
         symbols = max(len(model.alphabet.symbols) for model in catalog)
         most_bytes = requests.most_bytes(self._limits, symbols)
-        incoming = Incoming(pacer, requests.most_fields(symbols), most_bytes)
-        calls = Calls(self._budget, stall_timeout=self._config.stall_timeout)
+        incoming = Incoming(pacer, requests.most_fields(symbols), most_bytes, patience=config.message_timeout)
+        calls = Calls(self._budget, stall_timeout=config.stall_timeout)
         resets = Resets(self._metrics.rejected)
         interceptor = CallInterceptor(self._metrics, incoming, calls, resets)
-        grpc_server = make_server(interceptor, resets, max_request=most_bytes)
+        grpc_server = make_server(interceptor, resets, config, max_request=most_bytes)
         generation_pb2_grpc.add_GenerationServiceServicer_to_server(service, grpc_server)  # type: ignore[no-untyped-call]
         health_pb2_grpc.add_HealthServicer_to_server(health_service, grpc_server)
         reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), grpc_server)
-        http = HttpPort(self._metrics.registry, lambda: self._ready)
+        http = HttpPort(self._metrics.registry, lambda: self._ready, most_connections=config.max_http_connections)
         return _Parts(catalog, service, health_service, resets, grpc_server, http)
 
     async def _open(self, parts: _Parts) -> Ports:

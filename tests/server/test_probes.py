@@ -12,9 +12,10 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
-from nextchar_server.probes import MAX_CONNECTIONS, HttpPort
+from nextchar_server.probes import HttpPort
 
 SCRAPE = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
+MOST = 64  # connections
 
 
 class Encodings(Collector):
@@ -43,7 +44,7 @@ async def port(encodings: Encodings) -> AsyncIterator[int]:
     registry = CollectorRegistry()
     registry.register(encodings)
     encodings.count = 0
-    http = HttpPort(registry, lambda: False)
+    http = HttpPort(registry, lambda: False, most_connections=MOST)
     yield await http.open("127.0.0.1", 0)
     await http.close()
 
@@ -118,7 +119,7 @@ async def test_a_scrape_is_encoded_after_it_came(port: int, encodings: Encodings
 
 
 async def test_a_caller_that_says_nothing_is_not_even_accepted(port: int) -> None:
-    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(2 * MAX_CONNECTIONS)]
+    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(2 * MOST)]
     said = await asyncio.open_connection("127.0.0.1", port)
     said[1].write(b"GET ")  # it isn't closed, although there are more connections than may be
     assert b"ok" in await answer(port, request("/healthz"))
@@ -131,7 +132,7 @@ async def test_a_caller_that_says_nothing_is_not_even_accepted(port: int) -> Non
 
 @pytest.mark.parametrize("said", [b"GET /metrics HTTP/1.1\r\nHo", SCRAPE * 100])
 async def test_connections_that_are_not_done_give_way_to_new_ones(port: int, said: bytes) -> None:
-    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(2 * MAX_CONNECTIONS)]
+    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(2 * MOST)]
     for connection in silent:
         connection.sendall(said)
     assert b"ok" in await answer(port, request("/healthz"))
@@ -146,7 +147,7 @@ async def test_it_answers_while_the_servers_event_loop_is_busy(port: int) -> Non
 
 
 async def test_it_listens_on_every_address_of_a_name() -> None:
-    http = HttpPort(CollectorRegistry(), lambda: True)
+    http = HttpPort(CollectorRegistry(), lambda: True, most_connections=MOST)
     port = await http.open("localhost", 0)
     found = await asyncio.get_running_loop().getaddrinfo("localhost", port, type=socket.SOCK_STREAM)
     for *_, address in found:

@@ -2,7 +2,8 @@
 
 In place of the one that gRPC offers: there, one caller of ``Watch`` that doesn't read holds up every change of health.
 
-Invariant: a change of health waits for no caller, and a drain for no watcher; a connection has at most ``MAX_WATCHES``.
+Invariant: a change of health waits for no caller, and a drain for no watcher; a connection has a bounded number
+of watches.
 """
 
 from __future__ import annotations
@@ -17,17 +18,16 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from .errors import TooManyWatchesError
 from .interceptor import Context
 
-MAX_WATCHES = 8
-"""Most calls of ``Watch`` of one connection. Clients need one for each service that they watch."""
-
 _Status: TypeAlias = health_pb2.HealthCheckResponse
 
 
 class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
     """``grpc.health.v1.Health``, for the whole server ("") and its services."""
 
-    def __init__(self, *services: str) -> None:
+    def __init__(self, *services: str, most_watches: int) -> None:
+        """A connection may have ``most_watches`` calls of ``Watch``."""
         self._services = {"", *services}
+        self._most_watches = most_watches
         self._draining = asyncio.Event()
         self._watches: Counter[str] = Counter()  # by connection
 
@@ -44,8 +44,8 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:
         """Sends the health of a service, and sends it again when it changes."""
         peer = context.peer()
-        if self._watches[peer] >= MAX_WATCHES:
-            raise TooManyWatchesError(MAX_WATCHES)
+        if self._watches[peer] >= self._most_watches:
+            raise TooManyWatchesError(self._most_watches)
         self._watches[peer] += 1
         try:
             await context.write(self._health(request.service))
