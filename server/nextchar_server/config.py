@@ -15,6 +15,7 @@ from pydantic import AllowInfNan, ConfigDict, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from . import cores
+from .certificate import CertificateFiles
 from .listening import plain_host
 from .model_paths import check_name, name_and_path, split_at_commas
 
@@ -110,6 +111,16 @@ class Config:
     message_timeout: Annotated[float, Gt(0), Le(3600), AllowInfNan(False), Parameter(metavar="SECONDS")] = 20.0
     """Time in which a request message must arrive: with 20 s, the largest one over a line of 50 KB per second."""
 
+    # TLS.
+    tls_cert: Annotated[Path | None, Parameter(metavar="PATH", show_default="no TLS")] = None
+    """File in PEM with the certificate for both ports, and after it the intermediate ones. It is read again when it
+    changes, and on SIGHUP."""
+    tls_key: Annotated[Path | None, Parameter(metavar="PATH", show_default="no TLS")] = None
+    """File in PEM with the key of that certificate, without a password."""
+    tls_client_ca: Annotated[Path | None, Parameter(metavar="PATH", show_default="callers need no certificate")] = None
+    """File in PEM with the certificates of those who sign the certificates of callers. With it, a caller needs a
+    certificate on both ports, except for /healthz and /readyz."""
+
     @field_validator("model")
     @classmethod
     def _check_names(cls, values: tuple[str, ...]) -> tuple[str, ...]:
@@ -136,6 +147,22 @@ class Config:
         if self.connection_age is None and self.connection_age_grace is not None:
             raise ValueError("--connection-age-grace needs --connection-age, after which it begins")
         return self
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> Config:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            given, absent = ("--tls-cert", "--tls-key") if self.tls_key is None else ("--tls-key", "--tls-cert")
+            raise ValueError(f"{given} needs {absent}: a certificate and its key belong together")
+        if self.tls_client_ca is not None and self.tls_cert is None:
+            raise ValueError("--tls-client-ca needs --tls-cert and --tls-key, because only TLS asks for certificates")
+        return self
+
+    @property
+    def certificate_files(self) -> CertificateFiles | None:
+        """The files of TLS; None without it."""
+        if self.tls_cert is None or self.tls_key is None:
+            return None
+        return CertificateFiles(self.tls_cert, self.tls_key, self.tls_client_ca)
 
     @property
     def models(self) -> dict[str, Path]:

@@ -125,6 +125,45 @@ class TextMetrics:
         self._finished.labels(self._model, reason).inc()
 
 
+class TlsMetrics:
+    """The metrics of a server's certificate. Only servers with TLS have them."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.expiry = Gauge(
+            "nextchar_tls_certificate_expiry_timestamp_seconds",
+            "Time at which the certificate ends, in seconds since 1970.",
+            registry=registry,
+        )
+        self.reloads = Counter(
+            "nextchar_tls_reloads_total", "Times that the certificate was read again.", ("result",), registry=registry
+        )
+        for result in ("ok", "failed"):
+            self.reloads.labels(result)
+
+
+class CallerMetrics:
+    """The metrics of callers by their names. Only servers with authentication have them."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.calls = Counter(
+            "nextchar_caller_calls_total", "Calls completed, by caller and code.", ("caller", "code"), registry=registry
+        )
+        self.characters = Counter(
+            "nextchar_caller_characters_total",
+            "Characters that callers had: of prompts, generated, and scored.",
+            ("caller",),
+            registry=registry,
+        )
+        self.reloads = Counter(
+            "nextchar_credentials_reloads_total",
+            "Times that a file of tokens or keys was read again.",
+            ("result",),
+            registry=registry,
+        )
+        for result in ("ok", "failed"):
+            self.reloads.labels(result)
+
+
 class _LogCounter(Collector):
     """Counter of the log, which belongs to the process and not to one server."""
 

@@ -15,7 +15,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import uvloop
 from aiohttp import web
@@ -23,8 +23,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-LIFETIME = 10.0
-"""Seconds from the start of a connection to its end at the latest, whether or not it was answered."""
+from .http_connections import LIFETIME, Connections
+from .tls import Tls
 
 _BACKLOG = 4096  # connections that wait in the operating system
 _SILENCE = 3  # seconds that one that says nothing waits there; only Linux holds it back so long
@@ -34,23 +34,31 @@ _SHARE = 0.1  # of a core, for this thread
 _BURST = 0.1  # seconds of processor time that it may take at once
 _ENCODING_PAUSE = 29.0  # pause between two encodings, in processor times of this thread since the first one began
 _RETRY = 0.1  # seconds until the next try if a connection can't be accepted
+_PROBES = ("/healthz", "/readyz")  # those who look after a container have no certificate
 _OPEN_METRICS = "application/openmetrics-text"
 
 
 class HttpPort:
     """The HTTP port. Its methods are called on the server's event loop."""
 
-    def __init__(self, registry: CollectorRegistry, is_ready: Callable[[], bool], *, most_connections: int) -> None:
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        is_ready: Callable[[], bool],
+        *,
+        most_connections: int,
+        tls: Tls | None = None,
+    ) -> None:
         """``is_ready`` tells whether the server takes new calls. It is called in the thread of this port.
 
         There are ``most_connections`` at once; one more closes the oldest.
         """
-        self._answers = _Answers(registry, is_ready)
+        self._answers = _Answers(registry, is_ready, is_mutual=tls is not None and tls.is_mutual)
+        self._tls = tls
         self._most_connections = most_connections
         self._running: tuple[threading.Thread, asyncio.AbstractEventLoop] | None = None  # None until the port is open
         self._closing = asyncio.Event()
         self._listeners: list[socket.socket] = []
-        self._transports: dict[web.RequestHandler, asyncio.Transport] = {}  # the oldest first
 
     async def open(self, host: str, port: int) -> int:
         """Listens on all addresses of ``host`` and returns the port. Raises ``OSError``."""
@@ -76,26 +84,18 @@ class HttpPort:
             runner.run(self._serve())
 
     async def _serve(self) -> None:
-        server = web.Server(
-            self._answers.answer,
-            access_log=None,
-            logger=_logger,
-            keepalive_timeout=LIFETIME,
-            lingering_time=0,
-            max_line_size=_MAX_LINE,
-            max_field_size=_MAX_LINE,
-            max_headers=_MAX_HEADERS,
+        connections = Connections(
+            _server(self._answers.answer), _server(_hint_at_tls), self._most_connections, self._tls
         )
-        tasks = [asyncio.create_task(self._accept(listener, server)) for listener in self._listeners]
+        tasks = [asyncio.create_task(self._accept(listener, connections)) for listener in self._listeners]
         await self._closing.wait()
         for task in tasks:
             task.cancel()
         for listener in self._listeners:
             listener.close()
-        for transport in self._transports.values():
-            transport.abort()
+        connections.close()
 
-    async def _accept(self, listener: socket.socket, server: web.Server) -> None:
+    async def _accept(self, listener: socket.socket, connections: Connections) -> None:
         loop = asyncio.get_running_loop()
         left, seen, worked = _BURST, loop.time(), time.thread_time()
         while True:
@@ -109,16 +109,29 @@ class HttpPort:
                 if not _has_spoken(connection):
                     connection.close()
                     continue
-                transport, handler = await loop.connect_accepted_socket(server, connection)
             except OSError:  # such as too many open files
                 await asyncio.sleep(_RETRY)
                 continue
-            loop.call_later(LIFETIME, transport.abort)
-            open_ones = server.connections
-            self._transports = {each: self._transports[each] for each in open_ones if each in self._transports}
-            if len(self._transports) >= self._most_connections:
-                next(iter(self._transports.values())).abort()
-            self._transports[handler] = transport
+            connections.take(connection)
+
+
+def _server(answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> web.Server:
+    return web.Server(
+        answer,
+        access_log=None,
+        logger=_logger,
+        keepalive_timeout=LIFETIME,
+        lingering_time=0,
+        max_line_size=_MAX_LINE,
+        max_field_size=_MAX_LINE,
+        max_headers=_MAX_HEADERS,
+    )
+
+
+async def _hint_at_tls(request: web.BaseRequest) -> web.Response:
+    response = web.Response(status=400, text="this port speaks TLS: use https\n")
+    response.force_close()
+    return response
 
 
 async def _listen(host: str, port: int) -> list[socket.socket]:
@@ -173,7 +186,8 @@ def _has_spoken(connection: socket.socket) -> bool:
 class _Answers:
     """The answers to requests."""
 
-    def __init__(self, registry: CollectorRegistry, is_ready: Callable[[], bool]) -> None:
+    def __init__(self, registry: CollectorRegistry, is_ready: Callable[[], bool], *, is_mutual: bool) -> None:
+        self._is_mutual = is_mutual
         self._registry = registry
         self._is_ready = is_ready
         self._turn = asyncio.Lock()
@@ -190,6 +204,8 @@ class _Answers:
     async def _answer(self, request: web.BaseRequest) -> web.Response:
         if request.method not in ("GET", "HEAD"):
             return web.Response(status=405, text="only GET and HEAD\n", headers={"Allow": "GET, HEAD"})
+        if self._is_mutual and request.path not in _PROBES and not request.get_extra_info("peercert"):
+            return web.Response(status=403, text="this needs a client certificate\n")
         match request.path:
             case "/metrics":
                 return await self._metrics(request.headers.get("Accept", ""))

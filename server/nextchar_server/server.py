@@ -30,7 +30,7 @@ from .config import Config
 from .engine.engine import Engine
 from .listening import bracketed, cannot_listen, require_free
 from .memory import Budget
-from .metrics import Metrics
+from .metrics import Metrics, TlsMetrics
 from .pacing import Pacer
 from .ports import make_server
 from .probes import HttpPort
@@ -42,6 +42,7 @@ from .rpc.interceptor import CallInterceptor
 from .rpc.resets import Resets
 from .rpc.service import LAST_WORDS, GenerationService
 from .rpc.tokens import Tokens
+from .tls import Tls
 from .token_keys import TokenKeys, load_keys
 from .watching import Watch
 
@@ -90,6 +91,8 @@ class Server:
         self._metrics.memory_budget_bytes.set(self._budget.size)
         self._parts: _Parts | None = None  # None before ``start`` and after ``stop``
         self._watch = Watch()
+        files = config.certificate_files
+        self._tls = None if files is None else Tls(files, TlsMetrics(self._metrics.registry))
         self._ready = False
         self._texts_end_by = 0.0  # of the loop's time, once it stops
 
@@ -101,6 +104,8 @@ class Server:
         config = self._config
         await require_free(config.host, config.grpc_port, "gRPC")
         await require_free(config.host, config.http_port, "HTTP")
+        if self._tls is not None:
+            await self._tls.start(self._watch)
         loaded = await asyncio.to_thread(_load, config)
         keys = load_keys(config.token_key_file, os.environ)
         catalog = Catalog([self._make_model(name, runner, replay) for name, (runner, replay) in loaded.items()])
@@ -116,7 +121,7 @@ class Server:
         self._watch.start()
         self._parts = parts
         self._ready = True
-        _log.info("serving", host=config.host, grpc_port=ports.grpc, http_port=ports.http)
+        _log.info("serving", host=config.host, grpc_port=ports.grpc, http_port=ports.http, tls=self._tls is not None)
         return ports
 
     async def stop(self) -> None:
@@ -135,6 +140,8 @@ class Server:
         _log.info("draining", timeout=patience, hint="a second signal ends running streams at once")
         parts.health.drain()
         await self._watch.stop()
+        if self._tls is not None:
+            self._tls.stop()
         draining = asyncio.create_task(parts.service.drain(patience))
         leaving = asyncio.create_task(parts.grpc.stop(_WITHOUT_END))
         await draining
@@ -210,13 +217,20 @@ class Server:
         generation_pb2_grpc.add_GenerationServiceServicer_to_server(service, grpc_server)  # type: ignore[no-untyped-call]
         health_pb2_grpc.add_HealthServicer_to_server(health_service, grpc_server)
         reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), grpc_server)
-        http = HttpPort(self._metrics.registry, lambda: self._ready, most_connections=config.max_http_connections)
+        http = HttpPort(
+            self._metrics.registry, lambda: self._ready, most_connections=config.max_http_connections, tls=self._tls
+        )
         return _Parts(catalog, service, health_service, resets, grpc_server, http)
 
     async def _open(self, parts: _Parts) -> Ports:
         config = self._config
         try:
-            grpc_port = parts.grpc.add_insecure_port(f"{bracketed(config.host)}:{config.grpc_port}")
+            address = f"{bracketed(config.host)}:{config.grpc_port}"
+            grpc_port = (
+                parts.grpc.add_insecure_port(address)
+                if self._tls is None
+                else parts.grpc.add_secure_port(address, self._tls.credentials())
+            )
         except RuntimeError as error:
             raise cannot_listen(config.host, config.grpc_port, "gRPC", error) from error
         try:

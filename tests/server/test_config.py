@@ -49,7 +49,12 @@ def test_an_option_goes_before_a_variable(variables: Variables) -> None:
 
 
 SETTINGS = sorted(setting.name for setting in fields(Config))
-NEEDS = {"connection_age_grace": ("--connection-age", "1")}
+NEEDS = {
+    "connection_age_grace": ("--connection-age", "1"),
+    "tls_cert": ("--tls-key", "key.pem"),
+    "tls_key": ("--tls-cert", "certificate.pem"),
+    "tls_client_ca": ("--tls-cert", "certificate.pem", "--tls-key", "key.pem"),
+}
 """Options without which others are refused."""
 
 
@@ -136,3 +141,16 @@ def test_zero_is_a_value(option: str, value: Any) -> None:
 def test_a_configuration_is_frozen() -> None:
     with pytest.raises(FrozenInstanceError):
         config().grpc_port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--tls-cert", "a"), "--tls-cert needs --tls-key"),
+        (("--tls-key", "a"), "--tls-key needs --tls-cert"),
+        (("--tls-client-ca", "a"), "--tls-client-ca needs --tls-cert and --tls-key"),
+    ],
+)
+def test_an_option_of_tls_without_its_partner_is_refused(options: tuple[str, str], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        config(*options)
