@@ -144,13 +144,13 @@ def test_a_configuration_is_frozen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("name", "message"),
     [
-        (("--tls-cert", "a"), "--tls-cert needs --tls-key"),
-        (("--tls-key", "a"), "--tls-key needs --tls-cert"),
-        (("--tls-client-ca", "a"), "--tls-client-ca needs --tls-cert and --tls-key"),
+        ("tls_cert", "--tls-cert needs --tls-key"),
+        ("tls_key", "--tls-key needs --tls-cert"),
+        ("tls_client_ca", "--tls-client-ca needs --tls-cert and --tls-key"),
     ],
 )
-def test_an_option_of_tls_without_its_partner_is_refused(options: tuple[str, str], message: str) -> None:
+def test_an_option_of_tls_without_its_partner_is_refused(name: str, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
-        config(*options)
+        Config(**{name: Path("file")})  # type: ignore[arg-type]
