@@ -1,7 +1,6 @@
 """Prints the bill of materials of the image in which it runs; deploy/sbom.sh runs it there.
 
-Takes the CycloneDX document of its Python distributions, and adds Python itself and the packages of the distribution
-that the image is built on.
+Joins the CycloneDX documents of its Python environments, and adds Python itself and the packages of the system.
 """
 
 from __future__ import annotations
@@ -12,32 +11,51 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
-FIELDS = "${binary:Package}\t${Version}\t${Architecture}\n"
+
+def component(kind: str, name: str, number: str, purl: str) -> dict[str, str]:
+    """A CycloneDX component of type ``kind`` with the package URL ``purl``."""
+    return {"type": kind, "bom-ref": purl, "name": name, "version": number, "purl": purl}
 
 
-def system_packages() -> list[dict[str, object]]:
-    """The installed Debian packages as CycloneDX components."""
+def system_packages() -> list[dict[str, str]]:
+    """The installed Debian packages."""
     system = platform.freedesktop_os_release()
-    listed = subprocess.run(["dpkg-query", "--show", "--showformat", FIELDS], check=True, capture_output=True, text=True)
-    components: list[dict[str, object]] = []
+    listed = subprocess.run(
+        ["/usr/bin/dpkg-query", "--show", "--showformat", "${Package}\t${Version}\t${Architecture}\n"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    components = []
     for line in listed.stdout.splitlines():
-        package, number, architecture = line.split("\t")
-        name = package.partition(":")[0]
-        distribution = f"{system['ID']}-{system['VERSION_ID']}"
-        purl = f"pkg:deb/{system['ID']}/{quote(name)}@{quote(number)}?arch={architecture}&distro={distribution}"
-        components.append({"type": "library", "bom-ref": purl, "name": name, "version": number, "purl": purl})
+        name, number, architecture = line.split("\t")
+        package = f"pkg:deb/{system['ID']}/{quote(name)}@{quote(number)}"
+        purl = f"{package}?arch={architecture}&distro={system['ID']}-{system['VERSION_ID']}"
+        components.append(component("library", name, number, purl))
     return components
 
 
-def main(python_packages: str) -> None:
-    """Prints the document. ``python_packages`` is the file with that of the Python distributions."""
-    document = json.loads(Path(python_packages).read_text())
+def joined(documents: list[dict[str, Any]]) -> dict[str, Any]:
+    """The last document, with the components of the others that it lacks."""
+    document = documents[-1]
+    for other in documents[:-1]:
+        known = {each["bom-ref"] for each in document["components"]}
+        document["components"] += [each for each in other["components"] if each["bom-ref"] not in known]
+        document["dependencies"] += [each for each in other["dependencies"] if each["ref"] not in known]
+    return document
+
+
+def main(paths: list[str]) -> None:
+    """Prints the document. ``paths`` are those of the Python environments, that of the project last."""
+    document = joined([json.loads(Path(path).read_text()) for path in paths])
     number = platform.python_version()
-    purl = f"pkg:generic/python@{number}"
-    interpreter = {"type": "platform", "bom-ref": purl, "name": "python", "version": number, "purl": purl}
-    document["components"] += [interpreter, *system_packages()]
+    document["components"] += [
+        component("platform", "python", number, f"pkg:generic/python@{number}"),
+        *system_packages(),
+    ]
     document["metadata"]["component"] = {
         "type": "container",
         "bom-ref": "image",
@@ -49,4 +67,4 @@ def main(python_packages: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1:])

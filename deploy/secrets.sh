@@ -87,6 +87,10 @@ make_caller() {
 
 revoke_caller() {
   awk -v name="$1" '$1 != name' "$folder/tokens" >"$work/tokens"
+  if ! grep -q '^[^#]' "$work/tokens"; then
+    echo "secrets.sh: $1 is the last caller. A server keeps the list that it has if a new one is empty: stop it instead" >&2
+    exit 1
+  fi
   cat "$work/tokens" >"$folder/tokens"
   rm -f "$folder/$1.token"
 }
