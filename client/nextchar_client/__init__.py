@@ -35,12 +35,13 @@ if TYPE_CHECKING:
         InvalidArgumentError,
         NextcharError,
         NotFoundError,
+        PermissionDeniedError,
         ResourceExhaustedError,
         UnauthenticatedError,
         UnavailableError,
         UnimplementedError,
     )
-    from .options import GenerationOptions, UnknownCharacters
+    from .options import AccessOptions, GenerationOptions, UnknownCharacters
     from .results import (
         AlternativeCharacter,
         CharacterLogprob,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_ENDPOINT",
+    "AccessOptions",
     "AlternativeCharacter",
     "AsyncClient",
     "CallCancelledError",
@@ -81,6 +83,7 @@ __all__ = [
     "Model",
     "NextcharError",
     "NotFoundError",
+    "PermissionDeniedError",
     "Replay",
     "ResourceExhaustedError",
     "Resumed",

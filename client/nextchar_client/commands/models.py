@@ -6,17 +6,20 @@ from dataclasses import asdict
 
 from ..endpoint import DEFAULT_ENDPOINT
 from . import ExitCode, calling
+from .access import Access, options_of
 from .arguments import Endpoint, Json, Timeout
 from .output import write_json, write_records
 
 _HEADINGS = ("MODEL", "NETWORK", "PARAMETERS", "ALPHABET", "ARITHMETIC", "REPLAY", "LOSS", "DIGEST")
 
 
-def models(*, json: Json = False, endpoint: Endpoint = DEFAULT_ENDPOINT, timeout: Timeout = None) -> ExitCode:
+def models(
+    *, json: Json = False, endpoint: Endpoint = DEFAULT_ENDPOINT, timeout: Timeout = None, access: Access = None
+) -> ExitCode:
     """List the models of the server."""
     from ..client import Client
 
-    with calling(endpoint), Client(endpoint, timeout=timeout) as client:
+    with calling(endpoint), Client(endpoint, timeout=timeout, **options_of(access)) as client:
         found = client.models()
     if json:
         for model in found:
