@@ -25,9 +25,13 @@ _RSA = bytes.fromhex("2a864886f70d010101")
 _EC = bytes.fromhex("2a8648ce3d0201")
 _CURVES = (bytes.fromhex("2a8648ce3d030107"), bytes.fromhex("2b81040022"))  # P-256, P-384
 
+_FOREIGN_KEY = (
+    "isn't the key of the first certificate in {chain}; replace both, the server's own certificate first and the "
+    "intermediate ones after it"
+)
 _REASONS = {
-    "KEY_VALUES_MISMATCH": "isn't the key of the first certificate in {chain}; replace both, the server's own "
-    "certificate first and the intermediate ones after it",
+    "KEY_VALUES_MISMATCH": _FOREIGN_KEY,
+    "NO_CERTIFICATE_ASSIGNED": _FOREIGN_KEY,  # a key of another kind
     "EE_KEY_TOO_SMALL": "its key is too short; use RSA with 2048 bits or more, or ECDSA",
     "CA_MD_TOO_WEAK": "it is signed with a digest that is no longer safe; use SHA-256",
 }
@@ -53,9 +57,9 @@ class CertificateFiles:
 class Certificate:
     """A certificate that can be served."""
 
-    chain: bytes
+    chain: bytes = field(repr=False)
     key: bytes = field(repr=False)
-    client_ca: bytes | None
+    client_ca: bytes | None = field(repr=False)
     serial: int
     begins: datetime
     ends: datetime
@@ -67,7 +71,7 @@ def load_certificate(files: CertificateFiles) -> Certificate:
     """Reads and checks ``files``. Raises ``StartError``, which names the option, the file and what is wrong with it."""
     chain, key = _read("--tls-cert", files.chain), _read("--tls-key", files.key)
     client_ca = None if files.client_ca is None else _read("--tls-client-ca", files.client_ca)
-    context = _context(files, chain, key, client_ca)
+    context = _context(files, chain, client_ca)
     if chain != _read("--tls-cert", files.chain) or key != _read("--tls-key", files.key):
         raise StartError(f"--tls-cert {files.chain}: was changed while it was read; try again")
     serial, begins, ends = _served(f"--tls-cert {files.chain}", chain)
@@ -98,7 +102,7 @@ def _refuse_password() -> str:
     raise _EncryptedKeyError
 
 
-def _context(files: CertificateFiles, chain: bytes, key: bytes, client_ca: bytes | None) -> ssl.SSLContext:
+def _context(files: CertificateFiles, chain: bytes, client_ca: bytes | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
@@ -112,8 +116,8 @@ def _context(files: CertificateFiles, chain: bytes, key: bytes, client_ca: bytes
             "readable for the server only"
         ) from None
     except ssl.SSLError as error:
-        is_keys = error.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH") or error.library != "SSL"
-        place = f"--tls-key {files.key}" if is_keys else f"--tls-cert {files.chain}"
+        is_weak = (error.reason or "").endswith(("_TOO_SMALL", "_TOO_WEAK"))
+        place = f"--tls-cert {files.chain}" if is_weak else f"--tls-key {files.key}"
         raise StartError(f"{place}: {_reason(error, files)}") from error
     except OSError as error:
         raise StartError(f"--tls-cert {files.chain}: can't be read again: {error.strerror}") from error
@@ -123,9 +127,8 @@ def _context(files: CertificateFiles, chain: bytes, key: bytes, client_ca: bytes
 
 
 def _reason(error: ssl.SSLError, files: CertificateFiles) -> str:
-    reason = "KEY_VALUES_MISMATCH" if error.reason == "KEY_TYPE_MISMATCH" else error.reason
-    if reason in _REASONS:
-        return _REASONS[reason].format(chain=files.chain)
+    if error.reason in _REASONS:
+        return _REASONS[error.reason].format(chain=files.chain)
     return f"can't be used: {(error.reason or 'damaged').lower().replace('_', ' ')}"
 
 
@@ -155,7 +158,10 @@ def _served(place: str, chain: bytes) -> tuple[int, datetime, datetime]:
 
 def _require_parsed(place: str, pem: bytes) -> None:
     """Raises ``StartError`` if a certificate in ``pem`` is damaged."""
-    for number, found in enumerate(_ONE.findall(pem), 1):
+    whole = _ONE.findall(pem)
+    if pem.count(b"-----BEGIN CERTIFICATE-----") != len(whole):
+        raise StartError(f"{place}: is incomplete: a certificate in it has no end")
+    for number, found in enumerate(whole, 1):
         try:
             der = ssl.PEM_cert_to_DER_cert(found.decode("ascii"))
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=der)
