@@ -257,9 +257,8 @@ async def _may_continue(text: Continuation, retries: Retries, trouble: grpc.aio.
     if text.drops_token(trouble):
         return True
     if text.is_running:
-        if text.keeps_token(trouble):
-            return await retries.pause(None)
-    elif text.has_begun and trouble.code() is grpc.StatusCode.NOT_FOUND:  # its models differ
+        return await retries.pause(None if text.keeps_token(trouble) else trouble, is_cut=True)
+    if text.has_begun and trouble.code() is grpc.StatusCode.NOT_FOUND:  # its models differ
         return await retries.pause(None)
     return await retries.pause(trouble)
 
