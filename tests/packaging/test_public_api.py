@@ -14,6 +14,7 @@ from nextchar_client.errors import NextcharError
 
 def test_public_names_are_these() -> None:
     assert sorted(nextchar_client.__all__) == [
+        "AccessOptions",
         "AlternativeCharacter",
         "AsyncClient",
         "CallCancelledError",
@@ -36,6 +37,7 @@ def test_public_names_are_these() -> None:
         "Model",
         "NextcharError",
         "NotFoundError",
+        "PermissionDeniedError",
         "Replay",
         "ResourceExhaustedError",
         "Resumed",
