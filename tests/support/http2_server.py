@@ -20,7 +20,7 @@ READ = object()
 """A step that waits until the test has called ``has_read``."""
 
 Step = Callable[[int], bytes] | object
-"""Returns what is sent for the call of a stream; or one of the steps above."""
+"""Returns the bytes that are sent for the call of a stream; or one of the steps above."""
 
 _PREFACE_BYTES = 24
 _EMPTY_MESSAGE = 5  # bytes
