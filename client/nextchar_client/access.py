@@ -78,7 +78,7 @@ class Access:
 
 
 def token_complaint(token: str) -> str | None:
-    """Returns what is wrong with ``token``, without quoting it; None if a call can send it."""
+    """Returns why no call can send ``token``, without quoting it; None if one can."""
     if not token:
         return "it is empty"
     if len(token) > _LONGEST_TOKEN:

@@ -83,7 +83,7 @@ def reason_of(access: Access) -> str | None:
         if not is_local(target) and any(os.environ.get(name) for name in _PROXIES):
             continue  # gRPC goes another way
         for host, port in addresses_of(target) or []:
-            with suppress(OSError, ValueError):  # what can't be reached by this way either has no TLS to look at
+            with suppress(OSError, ValueError):  # it can't be reached in this way either
                 if reason := _Server(host, port, last).reason(access):
                     return reason
     return None

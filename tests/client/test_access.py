@@ -65,7 +65,7 @@ def test_addresses_without_a_name_are_a_mistake_with_tls() -> None:
 @pytest.mark.parametrize("keyword", ["tls_ca", "tls_cert", "tls_key"])
 def test_a_file_that_cannot_be_used_is_named(authority: Authority, tmp_path: Path, keyword: str) -> None:
     certificate, key = authority.issue("caller")
-    files = {"tls_ca": authority.ca, "tls_cert": certificate, "tls_key": key}
+    files: dict[str, Any] = {"tls_ca": authority.ca, "tls_cert": certificate, "tls_key": key}
     other = tmp_path / "other"
     assert complaint(**files | {keyword: other}) == f"{keyword}: cannot read {other}: No such file or directory"
     assert complaint(**files | {keyword: tmp_path}) == f"{keyword}: cannot read {tmp_path}: Is a directory"
