@@ -6,6 +6,7 @@ Frames and header fields are those of RFC 9113 and RFC 7541; header fields are a
 from __future__ import annotations
 
 import asyncio
+import ssl
 import struct
 from collections.abc import Iterable, Mapping
 
@@ -31,9 +32,10 @@ class Connection:
         self._ended = asyncio.Semaphore(0)
 
     @classmethod
-    async def open(cls, port: int, *, window: int) -> Connection:
+    async def open(cls, port: int, *, window: int, tls: ssl.SSLContext | None = None) -> Connection:
         """Connects to ``port`` of this machine."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        name = None if tls is None else "localhost"
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls, server_hostname=name)
         connection = cls(reader, writer)
         writer.write(_PREFACE + frame(SETTINGS, 0, 0, struct.pack(">HI", _INITIAL_WINDOW, window)))
         if window > _FIRST_WINDOW:

@@ -24,6 +24,7 @@ WARNED_BEFORE = timedelta(days=14)
 """Time before a certificate's end in which the log warns each day."""
 
 _DAY = 86_400.0
+_SETTLING = 0.5  # seconds; files that are replaced one after the other are wrong in between
 
 _log = structlog.get_logger()
 
@@ -91,7 +92,11 @@ class Tls:
     async def _reload(self) -> None:
         """Reads the files again. If they can't be served, the certificate in use stays, and the log says why."""
         try:
-            await asyncio.to_thread(self._load)
+            try:
+                await asyncio.to_thread(self._load)
+            except StartError:
+                await asyncio.sleep(_SETTLING)
+                await asyncio.to_thread(self._load)
         except StartError as error:
             self._metrics.reloads.labels("failed").inc()
             _log.error("tls_reload_failed", error=str(error), hint="the certificate before it stays in use")

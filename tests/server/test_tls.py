@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
+from nextchar_server import tls
 from nextchar_server.listening import StartError
 from nextchar_server.metrics import TlsMetrics
 from nextchar_server.tls import Tls
@@ -45,7 +47,8 @@ class Holder:
 
 
 @pytest.fixture
-async def held(tmp_path: Path) -> AsyncIterator[Holder]:
+async def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Holder]:
+    monkeypatch.setattr(tls, "_SETTLING", 0.0)
     held = Holder(tmp_path)
     yield held
     held.tls.stop()
@@ -104,6 +107,18 @@ async def test_a_new_certificate_beside_the_old_key_changes_nothing_until_its_ke
     files.key.write_bytes(issued.key)
     await held.reload()
     assert held.serial == issued.serial
+
+
+async def test_files_that_are_wrong_only_for_a_moment_are_no_failure(
+    held: Holder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await held.start()
+    key = held.authority.files.key
+    content = key.read_bytes()
+    key.write_bytes(content[:100])
+    monkeypatch.setattr(tls.asyncio, "sleep", AsyncMock(side_effect=lambda _: key.write_bytes(content)))
+    await held.reload()
+    assert held.metric("reloads_total", result="failed") == 0
 
 
 async def test_files_that_are_as_before_change_nothing(held: Holder) -> None:

@@ -66,6 +66,7 @@ class Authority:
     def context(self, own: Issued | None = None) -> ssl.SSLContext:
         """Returns the context of a caller who trusts this authority; ``own`` is its own certificate."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.set_alpn_protocols(["h2", "http/1.1"])
         context.load_verify_locations(cadata=self.pem.decode())
         if own is not None:
             path = self.folder / "own.pem"
