@@ -132,12 +132,20 @@ class Engine:
             stream.end(End.DRAINED)
         wake(list(self._streams))
 
-    def stop(self) -> None:
-        """Ends the lanes after their current turn, and waits for them."""
+    def close(self) -> None:
+        """Ends the lanes after their current turn. Nothing may be submitted any more."""
         self._watch.cancel()
         self.admission.close()
+
+    def join(self) -> None:
+        """Waits until the lanes have ended. Any thread may call this, after ``close``."""
         for lane in self._lanes:
             lane.join()
+
+    def stop(self) -> None:
+        """Ends the lanes after their current turn, and waits for them."""
+        self.close()
+        self.join()
 
     def _break_off(self, stream: Stream, error: Exception) -> None:
         """Ends a stream that lost its place, and the message on its way."""

@@ -140,6 +140,16 @@ class Prefixes:
         self._counts[prefix.length] += 1
         self.used += prefix.size
         self._use(prefix)
+        self._drop()
+
+    def resize(self, size: int) -> None:
+        """Holds at most ``size`` bytes from now on."""
+        with self._lock:
+            self.size = size
+            self._drop()
+
+    def _drop(self) -> None:
+        """Drops those that were used least recently while there are too many."""
         while self.used > self.size:
             _, dropped = self._prefixes.popitem(last=False)
             self.used -= dropped.size

@@ -10,7 +10,7 @@ proportion to the largest valid request.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import grpc
@@ -38,8 +38,8 @@ SLOW = 0.25
 class Incoming:
     """Receives and parses the messages of all calls."""
 
-    def __init__(self, pacer: Pacer, most_fields: int, most_bytes: int, *, patience: float) -> None:
-        """``most_fields`` is the number of fields that the largest valid request has, ``most_bytes`` its size.
+    def __init__(self, pacer: Pacer, most_fields: Callable[[], int], most_bytes: int, *, patience: float) -> None:
+        """``most_fields`` returns the number of fields that the largest valid request has; ``most_bytes`` is its size.
 
         A message must arrive within ``patience`` seconds.
         """
@@ -98,7 +98,7 @@ class Incoming:
         if kind.file.package != _PACKAGE:
             raise MalformedMessageError(kind.name, f"it has {len(data)} bytes, more than {HEAVY_BYTES}")
         async with self._pacer.piece(spent=_RECEIVING * len(data)):
-            check_fields(data, kind, self._most_fields)
+            check_fields(data, kind, self._most_fields())
             return _parsed(data, deserialize)
 
     async def messages(
