@@ -258,7 +258,7 @@ async def _may_continue(text: Continuation, retries: Retries, trouble: grpc.aio.
         return True
     if text.is_running:
         return await retries.pause(None if text.keeps_token(trouble) else trouble, is_cut=True)
-    if text.has_begun and trouble.code() is grpc.StatusCode.NOT_FOUND:  # its models differ
+    if text.drops_version(trouble):
         return await retries.pause(None)
     return await retries.pause(trouble)
 
