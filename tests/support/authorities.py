@@ -20,7 +20,7 @@ class Authority:
         """The file of its own certificate."""
         self.ca.write_bytes(self._authority.cert_pem.bytes())
 
-    def issue(self, *names: str, days: float = 1.0, since: float = -1.0) -> tuple[Path, Path]:
+    def issue(self, *names: str, days: float = 30.0, since: float = -1.0) -> tuple[Path, Path]:
         """The files of a new certificate for ``names`` and of its key; valid from ``since`` to ``days`` from now on."""
         now = datetime.now(UTC)
         issued = self._authority.issue_cert(
@@ -33,7 +33,7 @@ class Authority:
         return certificate, key
 
     def credentials(
-        self, *names: str, days: float = 1.0, since: float = -1.0, wants_client: bool = False
+        self, *names: str, days: float = 30.0, since: float = -1.0, wants_client: bool = False
     ) -> grpc.ServerCredentials:
         """Credentials of a server for ``names``, or for this machine; ``wants_client`` demands a client certificate."""
         certificate, key = self.issue(*(names or ("localhost", "127.0.0.1")), days=days, since=since)
