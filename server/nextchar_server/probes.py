@@ -48,12 +48,14 @@ class HttpPort:
         *,
         most_connections: int,
         tls: Tls | None = None,
+        admits: Callable[[str | None], bool] | None = None,
     ) -> None:
-        """``is_ready`` tells whether the server takes new calls. It is called in the thread of this port.
+        """``is_ready`` tells whether the server takes new calls, and ``admits`` whether the Authorization of a request
+        is accepted; without it, none is needed. Both are called in the thread of this port.
 
         There are ``most_connections`` at once; one more closes the oldest.
         """
-        self._answers = _Answers(registry, is_ready, is_mutual=tls is not None and tls.is_mutual)
+        self._answers = _Answers(registry, is_ready, admits, is_mutual=tls is not None and tls.is_mutual)
         self._tls = tls
         self._most_connections = most_connections
         self._running: tuple[threading.Thread, asyncio.AbstractEventLoop] | None = None  # None until the port is open
@@ -186,7 +188,15 @@ def _has_spoken(connection: socket.socket) -> bool:
 class _Answers:
     """The answers to requests."""
 
-    def __init__(self, registry: CollectorRegistry, is_ready: Callable[[], bool], *, is_mutual: bool) -> None:
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        is_ready: Callable[[], bool],
+        admits: Callable[[str | None], bool] | None,
+        *,
+        is_mutual: bool,
+    ) -> None:
+        self._admits = admits
         self._is_mutual = is_mutual
         self._registry = registry
         self._is_ready = is_ready
@@ -206,6 +216,12 @@ class _Answers:
             return web.Response(status=405, text="only GET and HEAD\n", headers={"Allow": "GET, HEAD"})
         if self._is_mutual and request.path not in _PROBES and not request.get_extra_info("peercert"):
             return web.Response(status=403, text="this needs a client certificate\n")
+        if self._admits and request.path not in _PROBES and not self._admits(request.headers.get("Authorization")):
+            return web.Response(
+                status=401,
+                text="this needs a valid token: Authorization: Bearer TOKEN\n",
+                headers={"WWW-Authenticate": 'Bearer realm="nextchar"'},
+            )
         match request.path:
             case "/metrics":
                 return await self._metrics(request.headers.get("Accept", ""))
