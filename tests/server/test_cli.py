@@ -111,6 +111,9 @@ def test_one_port_for_both_is_refused_before_a_model_is_loaded(refusal: Refusal)
     [
         ("NEXTCHAR_LANE", "NEXTCHAR_LANES"),
         ("NEXTCHAR_MODELS", "NEXTCHAR_MODEL"),
+        ("NEXTCHAR_MODEL_DIR", "NEXTCHAR_MODELS_DIR"),
+        ("NEXTCHAR_TOKEN_KEYS", "NEXTCHAR_TOKEN_KEY"),
+        ("NEXTCHAR_CONFIG_FILE", "NEXTCHAR_CONFIG"),
         ("NEXTCHAR_GPRC_PORT", "NEXTCHAR_GRPC_PORT"),
         ("NEXTCHAR_MAX_CHARACTER", "NEXTCHAR_MAX_CHARACTERS"),
         ("NEXTCHAR_LOGLEVEL", "NEXTCHAR_LOG_LEVEL"),
@@ -156,7 +159,7 @@ def test_a_variable_that_is_empty_or_of_another_program_or_of_kubernetes_passes(
     assert list(unknown_variables({name: value})) == []
 
 
-@pytest.mark.parametrize("name", ["NEXTCHAR_VERSION", "NEXTCHAR_MODEL_DIR", "NEXTCHAR_OPTIONS"])
+@pytest.mark.parametrize("name", ["NEXTCHAR_VERSION", "NEXTCHAR_COLOUR", "NEXTCHAR_OPTIONS"])
 def test_a_variable_that_nothing_reads_is_reported(name: str) -> None:
     assert list(unknown_variables({name: "1", "NEXTCHAR_LANES": "2"})) == [name]
 
@@ -182,7 +185,7 @@ def test_help_fits_80_columns_and_shows_no_python(capsys: pytest.CaptureFixture[
     words = " ".join(shown.replace("│", " ").split())
     for wanted in (
         "--model [NAME=]PATH Model file.",
-        "[default: the packaged shakespeare.onnx]",
+        "[default: the packaged shakespeare.onnx, unless --models-dir is given]",
         "--lanes NUMBER",
         "[default: one per core]",
         "--turn-budget SECONDS",

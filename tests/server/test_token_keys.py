@@ -33,7 +33,8 @@ def test_without_keys_a_random_one_signs_and_the_log_warns_once(environment: dic
     ("text", "message"),
     [
         ("", "has no key; write one of at least 32 random bytes per line"),
-        (f"{FIRST}\n{'c' * 31}\n", "key 2 has 31 bytes; it needs at least 32"),
+        (f"{FIRST}\n{'c' * 31}\n", "key 2 of 2 has 31 bytes; it needs at least 32"),
+        (f"{FIRST} {'c' * 31}\n", "key 1 of 1 has a blank in it; write each key on a line of its own"),
     ],
 )
 def test_a_missing_or_short_key_is_refused_unshown(tmp_path: Path, text: str, message: str) -> None:
@@ -42,6 +43,22 @@ def test_a_missing_or_short_key_is_refused_unshown(tmp_path: Path, text: str, me
         load_keys(tmp_path / "keys", {})
     assert str(caught.value).startswith(f"--token-key-file {tmp_path / 'keys'}: ")
     assert "c" * 31 not in str(caught.value)
+
+
+def test_a_phrase_in_the_variable_is_refused_as_the_several_keys_that_it_is() -> None:
+    with pytest.raises(StartError) as caught:
+        load_keys(None, {"NEXTCHAR_TOKEN_KEY": "a phrase that somebody took for one key of many bytes"})
+    assert str(caught.value).startswith(
+        "NEXTCHAR_TOKEN_KEY: key 1 of 11 (blanks part keys) has 1 bytes; it needs at least 32"
+    )
+
+
+def test_the_log_tells_of_several_keys_and_shows_none() -> None:
+    with capture_logs() as lines:
+        load_keys(None, {"NEXTCHAR_TOKEN_KEY": f"{FIRST} {SECOND}"})
+    ((event, count),) = [(line["event"], line["count"]) for line in lines]
+    assert (event, count) == ("token_keys", 2)
+    assert FIRST not in str(lines)
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 In place of the one that gRPC offers: there, one caller of ``Watch`` that doesn't read holds up every change of health.
 
-Invariant: a change of health waits for no caller, and a drain for no watcher; a connection has a bounded number
-of watches.
+A server that is about to drain is a lame duck for a while: it says that it doesn't serve, and serves.
+
+Invariant: a change of health waits for no caller, and a drain for no watcher; a connection has a bounded number of
+watches.
 """
 
 from __future__ import annotations
@@ -28,11 +30,17 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         """A connection may have ``most_watches`` calls of ``Watch``."""
         self._services = {"", *services}
         self._most_watches = most_watches
+        self._failing = asyncio.Event()
         self._draining = asyncio.Event()
         self._watches: Counter[str] = Counter()  # by connection
 
+    def fail(self) -> None:
+        """Turns the health to NOT_SERVING for good."""
+        self._failing.set()
+
     def drain(self) -> None:
         """Turns the health to NOT_SERVING for good, and ends all calls of ``Watch``."""
+        self._failing.set()
         self._draining.set()
 
     async def Check(self, request: health_pb2.HealthCheckRequest, context: Context) -> _Status:
@@ -49,9 +57,10 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         self._watches[peer] += 1
         try:
             await context.write(self._health(request.service))
-            if not self._draining.is_set():
-                await self._draining.wait()
+            if not self._failing.is_set():
+                await self._failing.wait()
                 await context.write(self._health(request.service))
+            await self._draining.wait()
         finally:
             self._watches[peer] -= 1
             if not self._watches[peer]:
@@ -61,4 +70,4 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
     def _health(self, service: str) -> _Status:
         if service not in self._services:
             return _Status(status=_Status.SERVICE_UNKNOWN)
-        return _Status(status=_Status.NOT_SERVING if self._draining.is_set() else _Status.SERVING)
+        return _Status(status=_Status.NOT_SERVING if self._failing.is_set() else _Status.SERVING)
