@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextvars import Context
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -247,7 +248,8 @@ class Versions:
         """Unloads ``version``, which nothing uses any more."""
         self._collector.remove(version)
         version.engine.close()
-        task = asyncio.create_task(_end(version.engine, version.name, version.digest))
+        end = _end(version.engine, version.name, version.digest)
+        task = asyncio.create_task(end, context=Context())  # and not in that of its last call
         self._unloading.add(task)
         task.add_done_callback(self._unloading.discard)
 

@@ -202,8 +202,8 @@ async def test_a_model_of_another_alphabet_takes_requests_that_only_it_can_serve
     await folder.look()
     bias = dict.fromkeys(folder.versions.catalog.get("korean").alphabet.symbols, 1.0)
     assert len(bias) > len(folder.versions.catalog.get("verse").alphabet.symbols)
-    long = "값" * 10_000  # so that the fields of the request are counted
-    await folder.started("korean", character_bias=bias, stop_sequences=[long[:256]])
+    # The fields of a request of this size are counted.
+    await folder.started("korean", "값" * 10_000, character_bias=bias, max_characters=1)
     assert folder.versions.most_fields > 3 * len(bias)
 
 

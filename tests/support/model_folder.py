@@ -47,9 +47,9 @@ class Folder:
         answer: pb.ListModelsResponse = await self.server.stub.ListModels(pb.ListModelsRequest())
         return answer
 
-    async def started(self, model: str = "", **options: Any) -> pb.Started:
+    async def started(self, model: str = "", prompt: str = "", **options: Any) -> pb.Started:
         """Generates a text, and returns its first event."""
-        async for event in self.server.stream("the ", model=model, **options):
+        async for event in self.server.stream(prompt, model=model, **options):
             return pb.Started.FromString(event.started.SerializeToString())
         raise AssertionError("no event")
 

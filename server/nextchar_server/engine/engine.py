@@ -69,7 +69,7 @@ class Engine:
         self._streams: set[Stream] = set()  # submitted and not yet released
         self._readers: dict[Stream, asyncio.Task[object]] = {}  # the tasks that deliver their messages
         self._stalled: dict[Stream, StalledError] = {}  # whose delivery is being broken off
-        self._watch = loop.create_task(self._watch_readers(stall_timeout))
+        self._watch = loop.create_task(_watch_readers(self.admission, stall_timeout))
         for lane in self._lanes:
             lane.start()
 
@@ -155,7 +155,8 @@ class Engine:
             self._stalled[stream] = error
             self._readers[stream].cancel()
 
-    async def _watch_readers(self, stall_timeout: float) -> None:
-        while True:
-            await asyncio.sleep(stall_timeout / _CHECKS)
-            self.admission.push_stalled(stall_timeout)
+
+async def _watch_readers(admission: Admission, stall_timeout: float) -> None:
+    while True:
+        await asyncio.sleep(stall_timeout / _CHECKS)
+        admission.push_stalled(stall_timeout)
