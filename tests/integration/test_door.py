@@ -26,7 +26,7 @@ METHODS = {
     "ListModels": SERVICE + "ListModels",
     "Check": "/grpc.health.v1.Health/Check",
     "Watch": "/grpc.health.v1.Health/Watch",
-    "ServerReflectionInfo": "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+    "ServerReflectionInfo": "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
 }
 BROKEN = b"\x0a\x05ab"
 NOT_UTF_8 = b"\x0a\x02\xff\xfe"
