@@ -208,6 +208,8 @@ class AsyncClient:
                 text.end()
                 return
             except (grpc.aio.AioRpcError, CutError) as trouble:
+                if text.is_whole:
+                    return
                 if self._is_closed or not await _may_continue(text, retries, trouble):
                     yield text.last_event(await self._error(trouble, retries))
                     return

@@ -77,6 +77,8 @@ class Continuation:
         self._mark: _Mark | None = None
         self.resumed: Resumed | None = None
         """To be told to the caller before the first new event of this call; the reader of it sets it to None."""
+        self.is_whole = False
+        """Whether the last event of the text has come; a failure after it takes nothing from the text."""
         self._drained: Finished | None = None  # the last event of a server that drained, if nothing came since
         self._names_version = True  # whether the next call that begins again asks for the version that began the text
         self._begin_call()
@@ -253,6 +255,7 @@ class Continuation:
             raise DivergedError(
                 f"the server that continues the text ends it after {end} characters; {self._length} had come before"
             )
+        self.is_whole = True
         return self._with_whole_usage(finished)
 
     def _with_whole_usage(self, finished: Finished) -> Finished:

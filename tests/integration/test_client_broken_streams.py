@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from nextchar.v1 import generation_pb2 as pb
-from nextchar_client import AsyncClient, Delta, InternalError, NextcharError
+from nextchar_client import AsyncClient, Delta, Event, Finished, InternalError, NextcharError
 from tests.support.http2_server import (
     CLOSE,
     READ,
@@ -43,15 +43,16 @@ BREAKS: dict[str, Sequence[Step]] = RESETS | {
 }
 
 
-async def read(server: Http2Server) -> str:
-    """The text that the client reads; the server learns when half of it has come."""
-    text = ""
+async def read(server: Http2Server, until: type[Event] = Delta) -> str:
+    """The text that the client reads; the server learns when an event of the type ``until`` has come."""
+    events: list[Event] = []
     async with AsyncClient(server.endpoint) as client:
         async for event in client.stream("ROMEO:"):
-            if isinstance(event, Delta):
-                text += event.text
+            events.append(event)
+            if isinstance(event, until):
                 server.has_read()
-    return text
+    assert [isinstance(event, Finished) for event in events] == [False] * (len(events) - 1) + [True]
+    return "".join(event.text for event in events if isinstance(event, Delta))
 
 
 @pytest.mark.parametrize("steps", BREAKS.values(), ids=BREAKS)
@@ -66,6 +67,13 @@ async def test_a_text_that_breaks_before_it_begins_is_asked_for_again(steps: Seq
     async with Http2Server(steps, WHOLE_SCRIPT) as server:
         assert await read(server) == "한글\nwords"
         assert server.calls >= 2  # gRPC itself repeats a call that a server has not seen
+
+
+@pytest.mark.parametrize("steps", [*BREAKS.values(), [OWN]], ids=[*BREAKS, "an error of the server"])
+async def test_a_text_that_breaks_after_its_last_event_is_whole(steps: Sequence[Step]) -> None:
+    async with Http2Server([*WHOLE_SCRIPT[:-1], READ, *steps], WHOLE_SCRIPT) as server:
+        assert await read(server, until=Finished) == "한글\nwords"
+        assert server.calls == 1
 
 
 @pytest.mark.parametrize("steps", [[*HALF, READ, reset(2)], [reset(2)]], ids=["half-way", "before it begins"])
