@@ -121,7 +121,7 @@ def test_a_function_is_asked_for_each_token() -> None:
         (f"{SECRET}\t", "character 13 is a tab; it must"),
         (f"{SECRET}\x7f", "character 13 is a control character; it must"),
         (f"{SECRET}한", "character 13 is outside ASCII; it must"),
-        (SECRET * 1000, "it has 12,000 characters; the longest that a call can send has 8,000"),
+        (SECRET * 1000, "it has 12,000 characters; the longest that a call can send has 7,000"),
     ],
 )
 def test_a_malformed_token_is_refused_without_its_text(token: str, reason: str) -> None:
