@@ -48,8 +48,8 @@ class Calls:
     def handling(self, connection: str) -> Iterator[Holding]:
         """Surrounds the handling of a call of ``connection``, in gRPC's task for it.
 
-        Yields the memory of the call, which is ``memory.current`` meanwhile. Raises ``MemoryFullError`` if there is
-        none for it.
+        Yields the memory of the call, which is ``memory.current`` meanwhile. Raises ``MemoryFullError`` if there is no
+        memory for it.
         """
         task = asyncio.current_task()
         assert task is not None

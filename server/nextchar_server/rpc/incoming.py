@@ -51,7 +51,7 @@ class Incoming:
     async def message(self, context: grpc.aio.ServicerContext[Any, Any], deserialize: Any) -> Any:
         """Returns the only message of a call, of which nobody keeps the bytes.
 
-        Raises ``RequestError`` if there is none, or if its bytes can't be parsed, and ``MemoryFullError``.
+        Raises ``RequestError`` if the call has no message, or if its bytes can't be parsed, and ``MemoryFullError``.
         """
         data = await self.received(context)
         if data is None:
