@@ -19,14 +19,17 @@ from nextchar.v1 import generation_pb2_grpc
 from nextchar_server.rpc import channelz, resets
 from nextchar_server.rpc.holding_back import hold_back, let_go
 from tests.support.certificates import Authority, Issued, authority, speaking
-from tests.support.serving import SMALL_WINDOWS, Serve, Serving
+from tests.support.serving import Serve, Serving
 from tests.support.tiny_model import TinyModel
 from tests.support.waiting import until
 
 STREAMS = 64
+WHOLE = 4  # of them, which are read to their ends
 STREAM = "/nextchar.v1.GenerationService/GenerateStream"
 HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
 """The beginning of a handshake."""
+SMALLEST_WINDOWS = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 1024)]
+"""With these, the server is held up by a reader of a few messages who stops reading."""
 
 
 @pytest.fixture
@@ -51,7 +54,7 @@ async def stub(port: int, trusted: Authority, own: Issued | None = None) -> Asyn
     """A stub over TLS, on a connection of its own."""
     key, chain = (None, None) if own is None else (own.key, own.chain)
     credentials = grpc.ssl_channel_credentials(trusted.pem, key, chain)
-    options = [*SMALL_WINDOWS, ("grpc.use_local_subchannel_pool", 1)]
+    options = [*SMALLEST_WINDOWS, ("grpc.use_local_subchannel_pool", 1)]
     async with grpc.aio.secure_channel(f"localhost:{port}", credentials, options) as channel:
         yield generation_pb2_grpc.GenerationServiceStub(channel)  # type: ignore[no-untyped-call]
 
@@ -76,7 +79,7 @@ async def code(stub: Any) -> grpc.StatusCode:
 
 
 def request(seed: int) -> pb.GenerateStreamRequest:
-    parameters = pb.GenerationParameters(max_characters=5000, seed=seed)
+    parameters = pb.GenerationParameters(max_characters=4000, seed=seed)
     return pb.GenerateStreamRequest(prompt="the", parameters=parameters)
 
 
@@ -87,21 +90,25 @@ async def read(stream: Any) -> tuple[str, int]:
 
 
 async def test_a_certificate_is_renewed_under_64_streams_and_none_ends(trusted: Authority, secure: Serving) -> None:
-    ports = secure.grpc_port, secure.http_port
+    ports, admission = (secure.grpc_port, secure.http_port), secure.engine.admission
     before = [await serial(port, trusted) for port in ports]
     async with stub(secure.grpc_port, trusted) as running, stub(secure.grpc_port, trusted) as later:
-        streams = [running.GenerateStream(request(seed)) for seed in range(STREAMS)]
+        streams = [aiter(running.GenerateStream(request(seed))) for seed in range(STREAMS)]
         for stream in streams:
-            await stream.read()  # it has begun, and has a small window, so it can't end before it is read
+            await anext(stream)  # it has begun, and has a small window, so it can't end before it is read
         new = trusted.renew()
         async with asyncio.timeout(60):
             for port in ports:
                 while await serial(port, trusted) != new:
                     await asyncio.sleep(0.02)
-        texts = await asyncio.gather(*map(read, streams))
-        again = await asyncio.gather(*(read(later.GenerateStream(request(seed))) for seed in range(STREAMS)))
+        assert admission.active + admission.paused == STREAMS
+        texts = await asyncio.gather(*map(read, streams[:WHOLE]))
+        assert admission.active + admission.paused == STREAMS - WHOLE
+        for stream in streams[WHOLE:]:
+            assert (await anext(stream)).HasField("delta")
+        again = await asyncio.gather(*(read(later.GenerateStream(request(seed))) for seed in range(WHOLE)))
     assert before != [new, new]
-    assert [reason for _, reason in texts] == [pb.FINISH_REASON_MAX_CHARACTERS] * STREAMS
+    assert [reason for _, reason in texts] == [pb.FINISH_REASON_MAX_CHARACTERS] * WHOLE
     assert texts == again
 
 
@@ -206,17 +213,15 @@ async def test_a_connection_above_the_most_is_closed(trusted: Authority, tiny: T
 async def test_calls_of_a_connection_are_counted_and_it_can_be_held_back(trusted: Authority, secure: Serving) -> None:
     async with stub(secure.grpc_port, trusted) as calls:
         assert await code(calls) is grpc.StatusCode.OK
-        (counted,) = [
-            (channelz.calls_of(number), peer)
-            for server in channelz.server_ids()
-            for number, peer in channelz.connections(server).items()
+        ((number, peer),) = [
+            found for server in channelz.server_ids() for found in channelz.connections(server).items()
         ]
-        assert counted[0] == channelz.Calls(failed=0, succeeded=1)
-        assert hold_back(counted[1])
+        await until(lambda: channelz.calls_of(number) == channelz.Calls(failed=0, succeeded=1))
+        assert hold_back(peer)
         held = asyncio.create_task(code(calls))
         await asyncio.sleep(0.2)
         assert not held.done()
-        assert let_go(counted[1])
+        assert let_go(peer)
         assert await held is grpc.StatusCode.OK
 
 
