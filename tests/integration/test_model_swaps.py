@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import grpc
@@ -65,7 +66,7 @@ async def test_a_file_of_the_option_is_read_again(
 
 
 async def test_a_running_stream_ends_on_its_model(folder: Folder, tiny: TinyModel, digests: tuple[str, str]) -> None:
-    request = {"seed": 7, "max_characters": 20_000}
+    request: dict[str, Any] = {"seed": 7, "max_characters": 5_000}
     events = aiter(folder.server.stream("the ", **request))
     started = (await anext(events)).started
     folder.put("verse", tiny.fp32)
@@ -112,7 +113,7 @@ async def test_a_file_that_is_back_before_its_last_stream_ended_is_the_same_vers
         call.cancel()
 
 
-BAD = {
+BAD: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda content: b"",
     "half-written": lambda content: content[: len(content) // 2],
     "damaged": lambda content: content[:1000] + bytes([content[1000] ^ 1]) + content[1001:],

@@ -1,6 +1,7 @@
 """Model files that are to be served: names, shares, and what is wrong with them."""
 
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -63,6 +64,7 @@ def test_shares_beyond_all_requests_are_refused_in_the_order_of_the_names(tmp_pa
 
 
 def test_a_request_is_served_by_the_version_in_whose_share_its_id_lies() -> None:
-    family = Family("main", ((0.25, "first"), (0.5, "second")))  # type: ignore[arg-type]
-    chosen = [family.chosen(f"{number:02x}" + "0" * 14) for number in range(256)]
+    main, first, second = (cast("Any", name) for name in ("main", "first", "second"))
+    family = Family(main, ((0.25, first), (0.5, second)))
+    chosen: list[Any] = [family.chosen(f"{number:02x}" + "0" * 14) for number in range(256)]
     assert chosen == ["first"] * 64 + ["second"] * 128 + ["main"] * 64
