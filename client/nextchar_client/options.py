@@ -77,6 +77,7 @@ class AccessOptions(TypedDict, total=False):
     """File of the private key of ``tls_cert``, without a passphrase."""
     token: str | Callable[[], str] | None
     """Token by which the server knows the caller; every call sends it as ``authorization: Bearer …``. A function is
-    asked for it before each try of a call, on the event loop, so that a token can be renewed."""
+    asked for it before each try of a call, on the event loop, so that a token can be renewed; its exception ends the
+    call."""
     allow_plaintext_token: bool
     """Send ``token`` without TLS to another machine too. It is readable on the way, so this is refused otherwise."""

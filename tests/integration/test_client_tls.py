@@ -1,5 +1,7 @@
 """TLS between the client and a server: calls that succeed, and the reason of those that can't."""
 
+import asyncio
+import ssl
 from collections.abc import Iterator
 from threading import Event
 from typing import Any
@@ -9,6 +11,7 @@ import pytest
 
 from nextchar.v1 import generation_pb2 as pb
 from nextchar_client import AsyncClient, Client, DeadlineExceededError, Delta, Health, UnavailableError, diagnosis
+from nextchar_client.access import Access
 from tests.support.authorities import Authority
 from tests.support.command import Run
 from tests.support.scripted_server import HANG, STARTED, WHOLE, Abort, ScriptedServer, Status, delta
@@ -139,6 +142,30 @@ async def test_a_server_that_only_refuses_has_no_other_reason(server: ScriptedSe
     async with AsyncClient(server.endpoint) as client:
         with pytest.raises(UnavailableError, match=r"^connections to all backends failing, says the script$"):
             await client.models()
+
+
+async def test_a_server_with_tls_and_without_http_2_is_another_service(authority: Authority) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*authority.issue("127.0.0.1"))
+    async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=context) as other:
+        port = other.sockets[0].getsockname()[1]
+        message = await complaint(f"127.0.0.1:{port}", tls_ca=authority.ca)
+    assert message.startswith(f"the server at 127.0.0.1:{port} has TLS without HTTP/2; is this the port for gRPC?")
+
+
+async def test_calls_that_fail_together_look_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[Access] = []
+
+    def look(access: Access) -> str:
+        looks.append(access)
+        return "the reason"
+
+    monkeypatch.setattr(diagnosis, "reason_of", look)
+    one = diagnosis.Diagnosis(Access("127.0.0.1:1"))
+    error = UnavailableError("connections to all backends failing; last error: Socket closed")
+    errors = await asyncio.gather(*(one.explain(error) for _ in range(20)))
+    assert {str(each) for each in errors} == {f"the reason (gRPC: {error})"}
+    assert len(looks) == 1
 
 
 async def test_the_timeout_of_a_call_holds_for_the_search_for_a_reason(
