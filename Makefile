@@ -12,7 +12,7 @@ COVERAGE := 93
 export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install proto proto-check proto-release format lint types test test-fast demo docs train serve up bench faults bench-versions bench-training check clean
+.PHONY: help install proto proto-check proto-release format lint types test test-fast demo docs train serve up sbom audit bench faults bench-versions bench-training check clean
 
 help: ## List the verbs
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -72,6 +72,20 @@ serve: $(STAMP) ## Serve the packaged model, or MODEL=path
 
 up: ## Build and start the containers: server and Prometheus
 	docker-compose up --build --detach
+
+sbom: ## Build the server's image and write what is in it to build/sbom.cdx.json (CycloneDX)
+	mkdir -p build
+	docker build --network host --file deploy/Dockerfile --target server --tag nextchar-server .
+	deploy/sbom.sh nextchar-server >build/sbom.cdx.json.part
+	mv build/sbom.cdx.json.part build/sbom.cdx.json
+
+audit: build/tools/.installed ## Look up the pinned versions in the database of known vulnerabilities (needs the internet)
+	build/tools/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip
+
+build/tools/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv build/tools
+	build/tools/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt pip-audit
+	touch build/tools/.installed
 
 bench: $(STAMP) ## Run the benchmarks, or one part (ONLY=kernel, limits, served, scale or prefixes)
 	$(BIN)/python -m benchmarks $(ONLY)

@@ -1,6 +1,7 @@
 """Prints the bill of materials of the image in which it runs; deploy/sbom.sh runs it there.
 
-Joins the CycloneDX documents of its Python environments, and adds Python itself and the packages of the system.
+Joins the CycloneDX documents of its Python environments, adds Python itself and the packages of the system, and checks
+the result against the schema.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ import json
 import platform
 import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 
 def component(kind: str, name: str, number: str, purl: str) -> dict[str, str]:
@@ -51,19 +54,20 @@ def joined(documents: list[dict[str, Any]]) -> dict[str, Any]:
 def main(paths: list[str]) -> None:
     """Prints the document. ``paths`` are those of the Python environments, that of the project last."""
     document = joined([json.loads(Path(path).read_text()) for path in paths])
-    number = platform.python_version()
-    document["components"] += [
-        component("platform", "python", number, f"pkg:generic/python@{number}"),
-        *system_packages(),
-    ]
+    (project,) = (each for each in document["components"] if each["name"] == "nextchar")
     document["metadata"]["component"] = {
         "type": "container",
         "bom-ref": "image",
         "name": "nextchar-server",
-        "version": version("nextchar"),
+        "version": project["version"],
     }
-    json.dump(document, sys.stdout, indent=2)
-    print()
+    number = platform.python_version()
+    interpreter = component("platform", "python", number, f"pkg:generic/python@{number}")
+    document["components"] += [interpreter, *system_packages()]
+    text = json.dumps(document, indent=2)
+    if error := JsonStrictValidator(SchemaVersion.from_version(document["specVersion"])).validate_str(text):
+        sys.exit(f"sbom.py: the document isn't valid CycloneDX: {error}")
+    print(text)
 
 
 if __name__ == "__main__":

@@ -20,4 +20,4 @@ tar --create constraints.txt deploy/sbom.py | docker run --rm --interactive --ne
   for python in "$base" /opt/nextchar/bin/python; do
     tool/bin/cyclonedx-py environment --output-reproducible --output-file "python$((number += 1)).json" "$python"
   done
-  python deploy/sbom.py python*.json'
+  tool/bin/python deploy/sbom.py python*.json'
