@@ -79,8 +79,9 @@ sbom: ## Build the server's image and write what is in it to build/sbom.cdx.json
 	deploy/sbom.sh nextchar-server >build/sbom.cdx.json.part
 	mv build/sbom.cdx.json.part build/sbom.cdx.json
 
+# Strict, because versions that the database doesn't have would pass else.
 audit: build/tools/.installed ## Look up the pinned versions in the database of known vulnerabilities (needs the internet)
-	build/tools/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip
+	build/tools/bin/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip
 
 build/tools/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv build/tools
