@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -116,7 +117,7 @@ async def test_files_that_are_wrong_only_for_a_moment_are_no_failure(
     key = held.authority.files.key
     content = key.read_bytes()
     key.write_bytes(content[:100])
-    monkeypatch.setattr(tls.asyncio, "sleep", AsyncMock(side_effect=lambda _: key.write_bytes(content)))
+    monkeypatch.setattr(asyncio, "sleep", AsyncMock(side_effect=lambda _: key.write_bytes(content)))
     await held.reload()
     assert held.metric("reloads_total", result="failed") == 0
 
