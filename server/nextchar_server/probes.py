@@ -24,6 +24,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from .http_connections import LIFETIME, Connections
+from .thread_share import ThreadShare
 from .tls import Tls
 
 _BACKLOG = 4096  # connections that wait in the operating system
@@ -32,6 +33,8 @@ _MAX_LINE = 4096  # bytes of the request's first line, and of a header
 _MAX_HEADERS = 64
 _SHARE = 0.1  # of a core, for this thread
 _BURST = 0.1  # seconds of processor time that it may take at once
+_OVERDRAFT = 0.5  # seconds beyond its share after which open connections are closed
+_LOOK = 0.25  # seconds between two looks at it
 _ENCODING_PAUSE = 29.0  # pause between two encodings, in processor times of this thread since the first one began
 _RETRY = 0.1  # seconds until the next try if a connection can't be accepted
 _PROBES = ("/healthz", "/readyz")  # those who look after a container have no certificate
@@ -89,7 +92,9 @@ class HttpPort:
         connections = Connections(
             _server(self._answers.answer), _server(_hint_at_tls), self._most_connections, self._tls
         )
-        tasks = [asyncio.create_task(self._accept(listener, connections)) for listener in self._listeners]
+        share = ThreadShare(_SHARE, _BURST)
+        tasks = [asyncio.create_task(self._accept(listener, connections, share)) for listener in self._listeners]
+        tasks.append(asyncio.create_task(self._guard(connections, share)))
         await self._closing.wait()
         for task in tasks:
             task.cancel()
@@ -97,14 +102,10 @@ class HttpPort:
             listener.close()
         connections.close()
 
-    async def _accept(self, listener: socket.socket, connections: Connections) -> None:
-        loop = asyncio.get_running_loop()
-        left, seen, worked = _BURST, loop.time(), time.thread_time()
+    async def _accept(self, listener: socket.socket, connections: Connections, share: ThreadShare) -> None:
         while True:
-            left = min(_BURST, left + _SHARE * (loop.time() - seen)) + worked - time.thread_time()
-            seen, worked = loop.time(), time.thread_time()
-            if left < 0:
-                await asyncio.sleep(-left / _SHARE)
+            if (left := share.left()) < 0:
+                await asyncio.sleep(-left / share.share)
             try:
                 await _readable(listener)
                 connection, _ = listener.accept()
@@ -115,6 +116,13 @@ class HttpPort:
                 await asyncio.sleep(_RETRY)
                 continue
             connections.take(connection)
+
+    async def _guard(self, connections: Connections, share: ThreadShare) -> None:
+        """Closes all connections whenever those that are open take far more than the share, such as by tiny records."""
+        while True:
+            await asyncio.sleep(_LOOK)
+            if share.left() < -_OVERDRAFT:
+                connections.close()
 
 
 def _server(answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> web.Server:

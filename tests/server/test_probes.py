@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
+from nextchar_server import http_connections, probes
 from nextchar_server.probes import HttpPort
 
 SCRAPE = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -156,3 +157,15 @@ async def test_it_listens_on_every_address_of_a_name() -> None:
         assert b"ready" in await reader.read()
         writer.close()
     await http.close()
+
+
+async def test_open_connections_that_take_far_more_than_their_share_are_closed(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_connections, "LIFETIME", 3600.0)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET ")
+    monkeypatch.setattr(probes, "_OVERDRAFT", -1.0)  # whatever they take is too much
+    async with asyncio.timeout(60):
+        assert await reader.read() == b""
+    writer.close()
