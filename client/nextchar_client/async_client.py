@@ -37,7 +37,7 @@ from .errors import (
 from .fork import Origin, keep_at_fork
 from .options import AccessOptions, GenerationOptions, UnknownCharacters
 from .replicas import Replicas
-from .results import Delta, Event, Finished, Generation, Health, Model, Score, Started
+from .results import Delta, Event, Finished, Generation, Health, LoadFailure, Model, Score, Started
 from .retries import Retries
 from .transcript import require_logprobs
 
@@ -154,9 +154,14 @@ class AsyncClient:
         return conversion.model(answer.model)
 
     async def models(self, *, timeout: float | None = None) -> tuple[Model, ...]:
-        """Describes every model of the server, the default one first."""
+        """Describes every model of the server in all its versions, the default one first."""
         answer = await self._answer("ListModels", pb.ListModelsRequest(), timeout)
         return tuple(map(conversion.model, answer.models))
+
+    async def load_failures(self, *, timeout: float | None = None) -> tuple[LoadFailure, ...]:
+        """Tells which model files the server could not load, and why."""
+        answer = await self._answer("ListModels", pb.ListModelsRequest(), timeout)
+        return tuple(map(conversion.load_failure, answer.load_failures))
 
     async def health(self, service: str = "", *, timeout: float | None = None) -> Health:
         """Asks grpc.health.v1 whether the server, or one of its services, takes calls. Never retried."""

@@ -127,6 +127,8 @@ class Client:
     """``AsyncClient.model``, but blocks."""
     models = _blocking(AsyncClient.models)
     """``AsyncClient.models``, but blocks."""
+    load_failures = _blocking(AsyncClient.load_failures)
+    """``AsyncClient.load_failures``, but blocks."""
     health = _blocking(AsyncClient.health)
     """``AsyncClient.health``, but blocks."""
 

@@ -20,7 +20,7 @@ class GenerationOptions(TypedDict, total=False):
     """
 
     model: str
-    """Name of the model. Default: the server's default model."""
+    """Name of the model, or NAME@DIGEST for one version of it. Default: the server's default model."""
     max_characters: int | None
     """Most characters to generate, not counting the prompt; at least 1. Default: 256."""
     temperature: float | None
