@@ -1,7 +1,7 @@
 """The certificate of a server: read from its files and checked whole, before anything uses it.
 
-Stands before ``tls``, which serves it. OpenSSL checks that the files are a certificate and its key; this module, what
-OpenSSL leaves out: the dates, and kinds of keys that callers through gRPC don't accept.
+Stands before ``tls``, which serves it. OpenSSL checks that the files are a certificate and its key; this module, the
+dates and the kind of key, because OpenSSL accepts kinds that callers through gRPC don't.
 
 Invariant: all parts of a ``Certificate`` come from the same files at the same time.
 """

@@ -1,7 +1,7 @@
 """TLS of both ports: the certificate in use, renewed while the server runs.
 
 Stands between ``certificate`` and the two ports. Each new connection gets the newest certificate; those that are open
-keep theirs, and what runs on them isn't touched.
+keep theirs, and their calls aren't touched.
 
 Invariant: a certificate is served only after all of it was read and checked; files that are wrong change nothing.
 """
