@@ -41,7 +41,7 @@ from .rpc.resets import Resets
 from .rpc.service import LAST_WORDS, GenerationService
 from .rpc.tokens import Tokens
 from .tls import Tls
-from .token_keys import TokenKeys, load_keys
+from .token_keys import TokenKeys, load_keys, log_keys
 from .versions import Versions
 from .watching import Watch
 
@@ -111,6 +111,7 @@ class Server:
         self._watch.add(self._versions.paths, self._versions.refresh)
         keys = load_keys(config.token_key_file, os.environ)
         await self._versions.start()
+        log_keys(keys, config.token_key_file, os.environ)
         parts = self._assemble(keys)
         try:
             ports = await self._open(parts)

@@ -38,11 +38,18 @@ def load_keys(path: Path | None, environment: Mapping[str, str]) -> TokenKeys:
             raise StartError(f"--token-key-file {path}: can't be read: {error}") from error
     if value := environment.get(VARIABLE, ""):
         return _keys(value.split(), VARIABLE, parted_by=" (blanks part keys)")
-    _log.warning(
-        "random_token_key",
-        hint="resume tokens are lost when this server ends; set --token-key-file or NEXTCHAR_TOKEN_KEY",
-    )
     return (secrets.token_bytes(LEAST_BYTES),)
+
+
+def log_keys(keys: TokenKeys, path: Path | None, environment: Mapping[str, str]) -> None:
+    """Writes to the log where ``keys`` come from, if that is surprising: from nowhere, or several from one place."""
+    if path is None and not environment.get(VARIABLE, ""):
+        _log.warning(
+            "random_token_key",
+            hint="resume tokens are lost when this server ends; set --token-key-file or NEXTCHAR_TOKEN_KEY",
+        )
+    elif len(keys) > 1:
+        _log.info("token_keys", count=len(keys), hint="the first one signs, and all are accepted")
 
 
 def _keys(texts: Sequence[str], source: str, parted_by: str = "") -> TokenKeys:
@@ -57,6 +64,4 @@ def _keys(texts: Sequence[str], source: str, parted_by: str = "") -> TokenKeys:
             raise StartError(
                 f"{place} has {len(key)} bytes; it needs at least {LEAST_BYTES}, such as from `openssl rand -hex 32`"
             )
-    if len(keys) > 1:
-        _log.info("token_keys", count=len(keys), origin=source, hint="the first one signs, and all are accepted")
     return keys

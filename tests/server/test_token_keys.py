@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from nextchar_server.listening import StartError
-from nextchar_server.token_keys import load_keys
+from nextchar_server.token_keys import load_keys, log_keys
 
 FIRST, SECOND = "a" * 32, "é" * 16
 
@@ -22,8 +22,9 @@ def test_the_variable_has_keys_without_a_file() -> None:
 
 @pytest.mark.parametrize("environment", [{}, {"NEXTCHAR_TOKEN_KEY": ""}])
 def test_without_keys_a_random_one_signs_and_the_log_warns_once(environment: dict[str, str]) -> None:
+    (key,) = load_keys(None, environment)
     with capture_logs() as lines:
-        (key,) = load_keys(None, environment)
+        log_keys((key,), None, environment)
     assert len(key) == 32
     assert (key,) != load_keys(None, environment)
     assert [(line["log_level"], line["event"]) for line in lines] == [("warning", "random_token_key")]
@@ -54,8 +55,9 @@ def test_a_phrase_in_the_variable_is_refused_as_the_several_keys_that_it_is() ->
 
 
 def test_the_log_tells_of_several_keys_and_shows_none() -> None:
+    environment = {"NEXTCHAR_TOKEN_KEY": f"{FIRST} {SECOND}"}
     with capture_logs() as lines:
-        load_keys(None, {"NEXTCHAR_TOKEN_KEY": f"{FIRST} {SECOND}"})
+        log_keys(load_keys(None, environment), None, environment)
     ((event, count),) = [(line["event"], line["count"]) for line in lines]
     assert (event, count) == ("token_keys", 2)
     assert FIRST not in str(lines)

@@ -89,7 +89,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
-        """Wraps the handler."""
+        """Wraps the handler. Runs in the task of the call, so what it binds to the log ends with the call."""
+        if (trace := trace_id(handler_call_details.invocation_metadata or ())) is not None:
+            structlog.contextvars.bind_contextvars(trace_id=trace)
         method: str = handler_call_details.method
         if method in self._handlers:
             return self._handlers[method]
@@ -181,8 +183,7 @@ class _Call:
         metrics, labels = self._metrics, self._labels
         identifier = secrets.token_hex(8)
         token = _request_id.set(identifier)
-        trace = trace_id(context)
-        structlog.contextvars.bind_contextvars(request_id=identifier, **({} if trace is None else {"trace_id": trace}))
+        structlog.contextvars.bind_contextvars(request_id=identifier)
         context.set_trailing_metadata(((REQUEST_ID_KEY, identifier),))
         metrics.calls_started.labels(*labels).inc()
         started = time.monotonic()
@@ -230,7 +231,7 @@ class _Call:
             await context.abort(code, f"internal error; request id {identifier}", ((REQUEST_ID_KEY, identifier),))
         finally:
             self._end(context, code, time.monotonic() - started, deadline, caller)
-            structlog.contextvars.unbind_contextvars("request_id", "trace_id")
+            structlog.contextvars.unbind_contextvars("request_id")
             _request_id.reset(token)
 
     def _end(

@@ -9,9 +9,7 @@ whatever else a caller sends is ignored, as the standard asks.
 from __future__ import annotations
 
 import re
-from typing import Any
-
-import grpc
+from collections.abc import Iterable
 
 TRACEPARENT = "traceparent"
 """Key of the metadata."""
@@ -21,17 +19,11 @@ _FORM = re.compile(
 )
 
 
-def trace_id(context: grpc.aio.ServicerContext[Any, Any]) -> str | None:
-    """Returns the identifier of the trace that a call belongs to; None if its metadata names none."""
-    try:
-        metadata = context.invocation_metadata() or ()
-    except UnicodeDecodeError:  # of a field that isn't text
-        return None
-    found = next((value for key, value in metadata if key == TRACEPARENT), None)  # gRPC keeps one of several
-    if not isinstance(found, str):
-        return None
-    parts = _FORM.fullmatch(found)
-    # Only later versions than 00 may have more parts.
-    if parts is None or (parts["more"] is not None and parts["version"] == "00"):
-        return None
-    return parts["trace"]
+def trace_id(metadata: Iterable[tuple[str, str | bytes]]) -> str | None:
+    """Returns the identifier of the trace that a call with ``metadata`` belongs to; None if it names none."""
+    for key, value in metadata:
+        if key == TRACEPARENT and isinstance(value, str):  # gRPC keeps one of several
+            parts = _FORM.fullmatch(value)
+            # Only later versions than 00 may have more parts.
+            return parts["trace"] if parts and not (parts["more"] and parts["version"] == "00") else None
+    return None
