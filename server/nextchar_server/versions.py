@@ -165,7 +165,8 @@ class Versions:
     def _report(self, key: str, refused: Refused, path: Path | None) -> LoadFailure:
         """Counts and logs that a file was refused."""
         self._metrics.model_load_failures.labels(refused.reason).inc()
-        _log.error("model_load_failed", model=key, reason=refused.reason, error=refused.message)
+        if self.most_bytes or key not in self._config.models:  # or else the server doesn't start, and says why itself
+            _log.error("model_load_failed", model=key, reason=refused.reason, error=refused.message)
         shown = refused.message if path is None else refused.message.replace(str(path), path.name)
         return LoadFailure(key, refused.reason, shown, time.time())
 
