@@ -6,9 +6,13 @@ from pathlib import Path
 import pytest
 
 from nextchar.v1 import generation_pb2 as pb
-from nextchar_client import AsyncClient, Client, NextcharError, PermissionDeniedError, UnauthenticatedError
+from nextchar_client import AsyncClient, Client, Health, NextcharError, PermissionDeniedError, UnauthenticatedError
+from tests.support.authorities import Authority
 from tests.support.command import Run
+from tests.support.known_callers import line
 from tests.support.scripted_server import MODEL, WHOLE, Abort, ScriptedServer, Status
+from tests.support.serving import serving
+from tests.support.tiny_model import TinyModel
 
 SECRET = "s3cret-t0ken"
 ELSEWHERE = "nextchar.example:1"
@@ -140,3 +144,27 @@ def test_no_help_shows_the_token_and_no_option_takes_one(
     monkeypatch.setenv("NEXTCHAR_TOKEN", SECRET)
     assert SECRET not in run(command, "--help")[1]
     assert run(command, "--token", SECRET)[0] == 2
+
+
+@pytest.fixture
+def tokens(tmp_path: Path) -> Path:
+    """The list of tokens of a server."""
+    file = tmp_path / "tokens"
+    file.write_text(line("alice", SECRET))
+    return file
+
+
+async def test_a_real_server_with_tls_serves_its_callers_and_no_other(
+    tiny: TinyModel, tmp_path: Path, tokens: Path
+) -> None:
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue("localhost", "127.0.0.1")
+    async with serving(tiny.int8, tls_cert=certificate, tls_key=key, auth_tokens_file=tokens) as running:
+        endpoint = f"grpcs://127.0.0.1:{running.grpc_port}"
+        async with AsyncClient(endpoint, tls_ca=authority.ca, token=SECRET) as client:
+            assert len((await client.generate(max_characters=40)).text) == 40
+        for token in (None, SECRET.upper()):
+            async with AsyncClient(endpoint, tls_ca=authority.ca, token=token) as client:
+                with pytest.raises(UnauthenticatedError, match="no valid credential"):
+                    await client.generate()
+                assert await client.health() is Health.SERVING
