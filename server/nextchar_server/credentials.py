@@ -63,7 +63,7 @@ class Credentials:
         return self._names.get(name) or Identity(name, self._default, is_listed=False)
 
     def signer(self, token: str) -> SignedTokens:
-        """Returns what verifies ``token``, which isn't in the list. Raises ``CredentialError`` if it can't be valid."""
+        """Returns the issuer that may have signed ``token``, which isn't in the list. Raises ``CredentialError``."""
         if self.signed is None or token.count(".") != _DOTS:
             raise CredentialError("unknown token")
         return self.signed
