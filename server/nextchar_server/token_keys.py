@@ -35,7 +35,8 @@ def load_keys(path: Path | None, environment: Mapping[str, str]) -> TokenKeys:
         try:
             return _keys(path.read_text(encoding="utf-8").splitlines(), f"--token-key-file {path}")
         except (OSError, UnicodeDecodeError) as error:
-            raise StartError(f"--token-key-file {path}: can't be read: {error}") from error
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise StartError(f"--token-key-file {path}: can't be read: {reason}") from error
     if value := environment.get(VARIABLE, ""):
         return _keys(value.split(), VARIABLE, parted_by=" (blanks part keys)")
     return (secrets.token_bytes(LEAST_BYTES),)
