@@ -28,11 +28,12 @@ MOST_SECONDS = 5.0
 
 # How gRPC begins its own messages about servers that it doesn't reach.
 _NO_CONNECTION = ("connections to all backends failing", "failed to connect to all addresses")
-_NOBODY = "Connection refused"
+_NOBODY = "Failed to connect to remote host"  # refused, or no answer
 _PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")
 # The preface of HTTP/2 and an empty SETTINGS frame, the fourth byte of which is its type.
 _HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
 _SETTINGS = 4
+_MOST_NAMES = 5  # of a certificate in a message
 # Codes of X.509, as in OpenSSL's x509_vfy.h.
 _EXPIRED, _NOT_YET_VALID, _WRONG_NAME, _UNTRUSTED = {10}, {9}, {62, 64}, {18, 19, 20, 21}
 
@@ -47,7 +48,9 @@ class Diagnosis:
     async def explain(self, error: NextcharError, seconds: float | None = None) -> NextcharError:
         """Returns ``error``, with the reason before its message if it is about TLS and found within ``seconds``."""
         message = str(error)
-        if not isinstance(error, UnavailableError) or not message.startswith(_NO_CONNECTION) or _NOBODY in message:
+        if not isinstance(error, UnavailableError) or not message.startswith(_NO_CONNECTION):
+            return error
+        if _NOBODY in message and len(self._access.targets) == 1:
             return error
         if self._looking is None or self._looking.done():
             self._looking = self._look()
@@ -78,8 +81,8 @@ class Diagnosis:
 
 def reason_of(access: Access) -> str | None:
     """Returns why the TLS of a server and that of ``access`` don't fit, with the remedy; None if nothing is found."""
-    last = time.monotonic() + MOST_SECONDS
     for target in access.targets:
+        last = time.monotonic() + MOST_SECONDS / len(access.targets)
         if not is_local(target) and any(os.environ.get(name) for name in _PROXIES):
             continue  # gRPC goes another way
         for host, port in addresses_of(target) or []:
@@ -105,7 +108,7 @@ class _Server:
         try:
             return self._reason_after_handshake(access.context, has_identity=access.identity is not None)
         except ssl.SSLCertVerificationError as error:
-            return self._distrust(error)
+            return self._distrust(error, access.context)
         except (ssl.SSLError, ConnectionError) as error:
             if self._speaks_plaintext():
                 return (
@@ -153,16 +156,17 @@ class _Server:
             "server trusts (nextchar-server --tls-client-ca) and must not have expired"
         )
 
-    def _distrust(self, error: ssl.SSLCertVerificationError) -> str:
+    def _distrust(self, error: ssl.SSLCertVerificationError, context: ssl.SSLContext) -> str:
         """Why the certificate of the server can't be trusted."""
         if error.verify_code in _EXPIRED:
             return f"the certificate of {self._name} has expired; renew it on the server"
         if error.verify_code in _NOT_YET_VALID:
             return f"the certificate of {self._name} isn't valid yet; compare the clocks of both machines"
         if error.verify_code in _WRONG_NAME:
+            names = self._names(context)
             return (
-                f"the certificate of {self._name} is for another name than {self._host}; use a name of the "
-                f"certificate in the endpoint, or issue one for {self._host}"
+                f"the certificate of {self._name} is for {names}, not for {self._host}; use a name of the certificate "
+                f"in the endpoint, or issue one for {self._host}"
             )
         if error.verify_code in _UNTRUSTED:
             return (
@@ -170,6 +174,19 @@ class _Server:
                 "certificate of its authority (tls_ca, --tls-ca)"
             )
         return f"the certificate of {self._name} can't be trusted: {error.verify_message}"
+
+    def _names(self, context: ssl.SSLContext) -> str:
+        """The first names and addresses in the certificate of the server, whose authority ``context`` trusts."""
+        context.check_hostname = False
+        try:
+            with self._connection() as connection, context.wrap_socket(connection) as encrypted:
+                certificate = encrypted.getpeercert() or {}
+        except OSError:
+            return "another name"
+        finally:
+            context.check_hostname = True
+        names = [str(entry[1]) for entry in certificate.get("subjectAltName", ())]
+        return ", ".join(names[:_MOST_NAMES]) + ", …" * (len(names) > _MOST_NAMES) if names else "no name"
 
     def _speaks_plaintext(self) -> bool:
         try:

@@ -92,7 +92,7 @@ async def test_the_authority_is_missing(secure: ScriptedServer, stranger: Author
 @pytest.mark.parametrize(
     ("names", "days", "since", "reason"),
     [
-        (("else.example",), 1.0, -1.0, "is for another name than 127.0.0.1; use a name of the certificate"),
+        (("else.example",), 1.0, -1.0, "is for else.example, not for 127.0.0.1; use a name of the certificate"),
         ((), -1.0, -2.0, "has expired; renew it on the server"),
         ((), 2.0, 1.0, "isn't valid yet; compare the clocks"),
     ],
