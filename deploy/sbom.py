@@ -17,6 +17,9 @@ from urllib.parse import quote
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
+UNDECLARED = {"protobuf": "BSD-3-Clause", "python": "PSF-2.0"}
+"""Licences of components in which the tool that lists them finds none."""
+
 
 def component(kind: str, name: str, number: str, purl: str) -> dict[str, str]:
     """A CycloneDX component of type ``kind`` with the package URL ``purl``."""
@@ -64,6 +67,9 @@ def main(paths: list[str]) -> None:
     number = platform.python_version()
     interpreter = component("platform", "python", number, f"pkg:generic/python@{number}")
     document["components"] += [interpreter, *system_packages()]
+    for each in document["components"]:
+        if not each.get("licenses") and each["name"] in UNDECLARED:
+            each["licenses"] = [{"license": {"id": UNDECLARED[each["name"]]}}]
     text = json.dumps(document, indent=2)
     if error := JsonStrictValidator(SchemaVersion.from_version(document["specVersion"])).validate_str(text):
         sys.exit(f"sbom.py: the document isn't valid CycloneDX: {error}")
