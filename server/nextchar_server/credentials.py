@@ -127,6 +127,6 @@ def _issuer_reader(config: Config) -> Callable[[], SignedTokens]:
         from .signed_tokens import read_issuer
     except ModuleNotFoundError as error:
         raise StartError(
-            f"--auth-jwks-file needs the package {error.name}: pip install 'nextchar[server,server-jwt]'"
+            f"--auth-jwks-file needs PyJWT ({error.name} is missing): pip install 'nextchar[server,server-jwt]'"
         ) from None
     return lambda: read_issuer(path, config.auth_jwt_issuer, config.auth_jwt_audience)

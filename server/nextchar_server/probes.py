@@ -51,10 +51,10 @@ class HttpPort:
         *,
         most_connections: int,
         tls: Tls | None = None,
-        admits: Callable[[str | None], bool] | None = None,
+        admits: Callable[[str, str | None], bool] | None = None,
     ) -> None:
-        """``is_ready`` tells whether the server takes new calls, and ``admits`` whether the Authorization of a request
-        is accepted; without it, none is needed. Both are called in the thread of this port.
+        """``is_ready`` tells whether the server takes new calls, and ``admits`` whether a request for a path may have
+        an answer, by its Authorization; without it, every one may. Both are called in the thread of this port.
 
         There are ``most_connections`` at once; one more closes the oldest.
         """
@@ -200,7 +200,7 @@ class _Answers:
         self,
         registry: CollectorRegistry,
         is_ready: Callable[[], bool],
-        admits: Callable[[str | None], bool] | None,
+        admits: Callable[[str, str | None], bool] | None,
         *,
         is_mutual: bool,
     ) -> None:
@@ -224,7 +224,7 @@ class _Answers:
             return web.Response(status=405, text="only GET and HEAD\n", headers={"Allow": "GET, HEAD"})
         if self._is_mutual and request.path not in _PROBES and not request.get_extra_info("peercert"):
             return web.Response(status=403, text="this needs a client certificate\n")
-        if self._admits and request.path not in _PROBES and not self._admits(request.headers.get("Authorization")):
+        if self._admits and not self._admits(request.path, request.headers.get("Authorization")):
             return web.Response(
                 status=401,
                 text="this needs a valid token: Authorization: Bearer TOKEN\n",

@@ -190,7 +190,7 @@ class Server:
             lambda: self._ready,
             most_connections=config.max_http_connections,
             tls=self._tls,
-            admits=None if self._gate is None or "metrics" in config.exempt else self._gate.admits,
+            admits=None if self._gate is None else self._gate.admits,
         )
         return _Parts(versions, service, health_service, resets, grpc_server, http)
 

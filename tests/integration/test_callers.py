@@ -91,6 +91,7 @@ async def test_parts_can_be_exempt(opened: Open) -> None:
         await reflection.done_writing()
         assert await reflection.code() is Status.OK
         assert await asyncio.to_thread(scraped, serving, None) == 200
+        assert await asyncio.to_thread(scraped, serving, None, "/other") == 401
         assert (await failure(serving.stream("the"))).code() is Status.UNAUTHENTICATED
 
 

@@ -39,6 +39,8 @@ _EXEMPT = {
     "reflection": ("/grpc.reflection.",),
     "models": ("/nextchar.v1.GenerationService/GetModel", "/nextchar.v1.GenerationService/ListModels"),
 }
+_OPEN_PATHS = ("/healthz", "/readyz")
+_EXEMPT_PATHS = {"metrics": ("/metrics",)}
 _TEXTS = tuple(f"/nextchar.v1.GenerationService/{name}" for name in ("Generate", "GenerateStream", "Score"))
 
 _log = structlog.get_logger()
@@ -56,6 +58,7 @@ class Gate:
         self._callers = Callers(caller_metrics)
         self._rejected = metrics.rejected
         self._open = _OPEN + tuple(method for part in config.exempt for method in _EXEMPT.get(part, ()))
+        self._open_paths = _OPEN_PATHS + tuple(path for part in config.exempt for path in _EXEMPT_PATHS.get(part, ()))
         self._pacer = Pacer(pause=_PAUSE)
         self._turns: dict[str, asyncio.Lock] = {}  # of the connections that have signatures to verify
         self._waiting: Counter[str] = Counter()  # calls for such a turn
@@ -64,8 +67,10 @@ class Gate:
         """Whether calls of ``method`` need a credential."""
         return not method.startswith(self._open)
 
-    def admits(self, authorization: str | None) -> bool:
-        """Whether a request to the HTTP port has a valid credential. Called in the thread of that port."""
+    def admits(self, path: str, authorization: str | None) -> bool:
+        """Whether a request to the HTTP port needs no credential, or has a valid one. Called in that port's thread."""
+        if path in self._open_paths:
+            return True
         try:
             self._credentials.accept(authorization)
         except CredentialError:
