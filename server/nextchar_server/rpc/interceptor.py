@@ -89,7 +89,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
-        """Wraps the handler. Runs in the task of the call, so what it binds to the log ends with the call."""
+        """Wraps the handler. Runs in the task of the call, so a field that it binds to the log ends with the call."""
         if (trace := trace_id(handler_call_details.invocation_metadata or ())) is not None:
             structlog.contextvars.bind_contextvars(trace_id=trace)
         method: str = handler_call_details.method
