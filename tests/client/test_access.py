@@ -8,7 +8,8 @@ import pytest
 
 from nextchar_client import InvalidArgumentError
 from nextchar_client.access import Access
-from tests.support.authorities import Authority
+from tests.support import certificates
+from tests.support.certificates import Authority
 
 HERE, THERE = "127.0.0.1:1", "nextchar.example:1"
 SECRET = "s3cret-t0ken"
@@ -16,7 +17,7 @@ SECRET = "s3cret-t0ken"
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
+    return certificates.authority(tmp_path_factory.mktemp("authority"))
 
 
 def complaint(endpoint: str | Sequence[str] = HERE, **access: Any) -> str:
@@ -47,8 +48,8 @@ def test_tls_is_for_all_servers_or_none(
 
 
 def test_files_of_tls_imply_it(authority: Authority) -> None:
-    certificate, key = authority.issue("caller")
-    assert Access(HERE, tls_ca=authority.ca).authorities == authority.ca.read_bytes()
+    certificate, key = authority.own_files("caller")
+    assert Access(HERE, tls_ca=authority.ca_file).authorities == authority.ca_file.read_bytes()
     assert Access(HERE, tls_cert=certificate, tls_key=key).identity == (certificate.read_bytes(), key.read_bytes())
 
 
@@ -64,8 +65,8 @@ def test_addresses_without_a_name_are_a_mistake_with_tls() -> None:
 
 @pytest.mark.parametrize("keyword", ["tls_ca", "tls_cert", "tls_key"])
 def test_a_file_that_cannot_be_used_is_named(authority: Authority, tmp_path: Path, keyword: str) -> None:
-    certificate, key = authority.issue("caller")
-    files: dict[str, Any] = {"tls_ca": authority.ca, "tls_cert": certificate, "tls_key": key}
+    certificate, key = authority.own_files("caller")
+    files: dict[str, Any] = {"tls_ca": authority.ca_file, "tls_cert": certificate, "tls_key": key}
     other = tmp_path / "other"
     assert complaint(**files | {keyword: other}) == f"{keyword}: cannot read {other}: No such file or directory"
     assert complaint(**files | {keyword: tmp_path}) == f"{keyword}: cannot read {tmp_path}: Is a directory"
@@ -76,7 +77,7 @@ def test_a_file_that_cannot_be_used_is_named(authority: Authority, tmp_path: Pat
 
 
 def test_a_certificate_and_its_key_go_together(authority: Authority) -> None:
-    (certificate, key), (_, other) = authority.issue("caller"), authority.issue("other")
+    (certificate, key), (_, other) = authority.own_files("caller"), authority.own_files("other")
     assert complaint(tls_cert=certificate) == "tls_cert, tls_key: give both or neither"
     assert complaint(tls_key=key) == "tls_cert, tls_key: give both or neither"
     assert (
@@ -86,9 +87,9 @@ def test_a_certificate_and_its_key_go_together(authority: Authority) -> None:
 
 
 def test_a_damaged_or_encrypted_file_is_a_mistake(authority: Authority, tmp_path: Path) -> None:
-    certificate, key = authority.issue("caller")
+    certificate, key = authority.own_files("caller")
     damaged = tmp_path / "damaged"
-    damaged.write_bytes(authority.ca.read_bytes().replace(b"M", b"N", 3))
+    damaged.write_bytes(authority.ca_file.read_bytes().replace(b"M", b"N", 3))
     assert complaint(tls_ca=damaged).startswith(f"tls_ca: a certificate in {damaged} is damaged (")
     assert "can't be used (" in complaint(tls_cert=damaged, tls_key=key)
     damaged.write_text("-----BEGIN ENCRYPTED PRIVATE KEY-----\nMII=\n-----END ENCRYPTED PRIVATE KEY-----\n")

@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from nextchar_client import AsyncClient, Delta, NextcharError
-from tests.support.authorities import Authority
+from tests.support import certificates
+from tests.support.certificates import Authority
 from tests.support.known_callers import line, looked
 from tests.support.pages import ROOT
 from tests.support.serving import Serving, serving
@@ -52,7 +53,7 @@ def list_only(name: str, token: str, file: Path) -> Path:
 
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
-    return Authority(tmp_path / "authority")
+    return certificates.authority(tmp_path)
 
 
 @pytest.fixture
@@ -72,10 +73,8 @@ async def secure(
     tiny: TinyModel, authority: Authority, tokens: Path, issuer: Issuer, tmp_path: Path
 ) -> AsyncIterator[Serving]:
     """A server with TLS that accepts listed and signed tokens."""
-    certificate, key = authority.issue("localhost", "127.0.0.1")
     settings: dict[str, Any] = {
-        "tls_cert": certificate,
-        "tls_key": key,
+        **authority.settings,
         "auth_tokens_file": tokens,
         "auth_jwks_file": issuer.write(tmp_path / "keys"),
         "auth_jwt_issuer": ISSUER,
@@ -122,8 +121,8 @@ async def both(node: str, endpoint: str, authority: Authority, token: str | None
     """Status and length of the text of Node.js's call and of ours, which must have the same details and text."""
     credential = {} if token is None else {"token": token}
     outcomes = [
-        await told(node, endpoint, ca=authority.ca, **credential),
-        await ours(endpoint, tls_ca=authority.ca, **credential),
+        await told(node, endpoint, ca=authority.ca_file, **credential),
+        await ours(endpoint, tls_ca=authority.ca_file, **credential),
     ]
     assert outcomes[0] == outcomes[1]
     return [(outcome["code"], len(outcome["text"])) for outcome in outcomes]
@@ -153,10 +152,10 @@ async def test_a_caller_whose_token_is_revoked_is_refused_as_ours_is(
 
 
 async def test_a_caller_without_tls_or_without_the_authority_is_not_served(
-    node: str, endpoint: str, tmp_path: Path
+    node: str, endpoint: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    stranger = Authority(tmp_path / "stranger")
-    for access in ({}, {"ca": stranger.ca}):
+    stranger = certificates.authority(tmp_path_factory.mktemp("stranger"))
+    for access in ({}, {"ca": stranger.ca_file}):
         outcome = await told(node, endpoint, token=SECRET, **access)
         assert (outcome["code"], outcome["text"]) == ("UNAVAILABLE", "")
 
@@ -164,12 +163,10 @@ async def test_a_caller_without_tls_or_without_the_authority_is_not_served(
 async def test_a_caller_needs_the_certificate_that_the_server_wants(
     node: str, tiny: TinyModel, authority: Authority
 ) -> None:
-    certificate, key = authority.issue("localhost", "127.0.0.1")
-    own, own_key = authority.issue("alice")
-    settings = {"tls_cert": certificate, "tls_key": key, "tls_client_ca": authority.ca}
-    async with serving(tiny.int8, **settings) as running:
+    own, own_key = authority.own_files("alice")
+    async with serving(tiny.int8, **authority.mutual_settings) as running:
         endpoint = f"127.0.0.1:{running.grpc_port}"
-        assert (await told(node, endpoint, ca=authority.ca))["code"] == "UNAVAILABLE"
-        outcome = await told(node, endpoint, ca=authority.ca, cert=own, key=own_key)
-        assert outcome == await ours(endpoint, tls_ca=authority.ca, tls_cert=own, tls_key=own_key)
+        assert (await told(node, endpoint, ca=authority.ca_file))["code"] == "UNAVAILABLE"
+        outcome = await told(node, endpoint, ca=authority.ca_file, cert=own, key=own_key)
+        assert outcome == await ours(endpoint, tls_ca=authority.ca_file, tls_cert=own, tls_key=own_key)
         assert len(outcome["text"]) == 40

@@ -7,7 +7,7 @@ import pytest
 
 from nextchar.v1 import generation_pb2 as pb
 from nextchar_client import AsyncClient, Client, Health, NextcharError, PermissionDeniedError, UnauthenticatedError
-from tests.support.authorities import Authority
+from tests.support import certificates
 from tests.support.command import Run
 from tests.support.known_callers import line
 from tests.support.scripted_server import MODEL, WHOLE, Abort, ScriptedServer, Status
@@ -157,14 +157,13 @@ def tokens(tmp_path: Path) -> Path:
 async def test_a_real_server_with_tls_serves_its_callers_and_no_other(
     tiny: TinyModel, tmp_path: Path, tokens: Path
 ) -> None:
-    authority = Authority(tmp_path)
-    certificate, key = authority.issue("localhost", "127.0.0.1")
-    async with serving(tiny.int8, tls_cert=certificate, tls_key=key, auth_tokens_file=tokens) as running:
+    authority = certificates.authority(tmp_path)
+    async with serving(tiny.int8, auth_tokens_file=tokens, **authority.settings) as running:
         endpoint = f"grpcs://127.0.0.1:{running.grpc_port}"
-        async with AsyncClient(endpoint, tls_ca=authority.ca, token=SECRET) as client:
+        async with AsyncClient(endpoint, tls_ca=authority.ca_file, token=SECRET) as client:
             assert len((await client.generate(max_characters=40)).text) == 40
         for token in (None, SECRET.upper()):
-            async with AsyncClient(endpoint, tls_ca=authority.ca, token=token) as client:
+            async with AsyncClient(endpoint, tls_ca=authority.ca_file, token=token) as client:
                 with pytest.raises(UnauthenticatedError, match="no valid credential"):
                     await client.generate()
                 assert await client.health() is Health.SERVING

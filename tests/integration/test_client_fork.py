@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.authorities import Authority
+from tests.support import certificates
 from tests.support.scripted_server import ScriptedServer
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -57,7 +57,7 @@ print(len(list(client.stream())))
 
 
 def test_a_client_with_tls_is_refused_in_the_child_and_works_in_the_parent(tmp_path: Path) -> None:
-    authority = Authority(tmp_path)
+    authority = certificates.authority(tmp_path)
     program = """
 client = Client(endpoint, tls_ca=sys.argv[2], token="secret")
 list(client.stream())
@@ -70,7 +70,7 @@ ended(child)
 print(len(list(client.stream())))
 """
     with ScriptedServer(authority.credentials()) as server:
-        assert run(program, server, str(authority.ca)) == [*[REFUSED] * 2, "7", "4"]
+        assert run(program, server, str(authority.ca_file)) == [*[REFUSED] * 2, "7", "4"]
 
 
 def test_a_running_stream_is_refused_in_the_child_and_continues_in_the_parent(server: ScriptedServer) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from threading import Event
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 from nextchar.v1 import generation_pb2 as pb
 from nextchar_client import AsyncClient, Client, DeadlineExceededError, Delta, Health, UnavailableError, diagnosis
 from nextchar_client.access import Access
-from tests.support.authorities import Authority
+from tests.support import certificates
+from tests.support.certificates import Authority
 from tests.support.command import Run
 from tests.support.scripted_server import HANG, STARTED, WHOLE, Abort, ScriptedServer, Status, delta
 
@@ -24,13 +26,13 @@ pytestmark = pytest.mark.usefixtures("short_pauses")
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     """The authority that the client trusts."""
-    return Authority(tmp_path_factory.mktemp("authority"))
+    return certificates.authority(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture(scope="module")
 def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     """An authority that nobody trusts."""
-    return Authority(tmp_path_factory.mktemp("stranger"))
+    return certificates.authority(tmp_path_factory.mktemp("stranger"))
 
 
 @pytest.fixture
@@ -66,24 +68,24 @@ async def text(client: AsyncClient, **options: Any) -> str:
 
 @pytest.mark.parametrize("scheme", ["grpcs://", "https://", ""])
 async def test_every_call_succeeds_over_tls(secure: ScriptedServer, authority: Authority, scheme: str) -> None:
-    async with AsyncClient(f"{scheme}{secure.endpoint}", tls_ca=authority.ca) as client:
+    async with AsyncClient(f"{scheme}{secure.endpoint}", tls_ca=authority.ca_file) as client:
         assert await text(client) == TEXT
         assert await client.health() is Health.SERVING
 
 
 async def test_a_client_shows_its_certificate(strict: ScriptedServer, authority: Authority) -> None:
-    certificate, key = authority.issue("caller")
-    async with AsyncClient(strict.endpoint, tls_ca=authority.ca, tls_cert=certificate, tls_key=key) as client:
+    certificate, key = authority.own_files("caller")
+    async with AsyncClient(strict.endpoint, tls_ca=authority.ca_file, tls_cert=certificate, tls_key=key) as client:
         assert await text(client) == TEXT
 
 
 def test_a_blocking_client_speaks_tls(secure: ScriptedServer, authority: Authority) -> None:
-    with Client(secure.endpoint, tls=True, tls_ca=str(authority.ca)) as client:
+    with Client(secure.endpoint, tls=True, tls_ca=str(authority.ca_file)) as client:
         assert "".join(event.text for event in client.stream() if isinstance(event, Delta)) == TEXT
 
 
 async def test_the_authority_is_missing(secure: ScriptedServer, stranger: Authority) -> None:
-    for access in ({"tls": True}, {"tls_ca": stranger.ca}):
+    for access in ({"tls": True}, {"tls_ca": stranger.ca_file}):
         message = await complaint(secure.endpoint, **access)
         assert message.startswith(f"the certificate of {secure.endpoint} is of no trusted authority (")
         assert "tls_ca" in message
@@ -100,21 +102,23 @@ async def test_the_authority_is_missing(secure: ScriptedServer, stranger: Author
 async def test_the_certificate_of_the_server_is_wrong(
     authority: Authority, names: tuple[str, ...], days: float, since: float, reason: str
 ) -> None:
-    with ScriptedServer(authority.credentials(*names, days=days, since=since)) as server:
-        message = await complaint(server.endpoint, tls_ca=authority.ca)
+    now = datetime.now(UTC)
+    issued = authority.issued(*names, before=now + timedelta(days=since), after=now + timedelta(days=days))
+    with ScriptedServer(authority.credentials(issued)) as server:
+        message = await complaint(server.endpoint, tls_ca=authority.ca_file)
         assert message.startswith(f"the certificate of {server.endpoint} {reason}")
 
 
 async def test_the_server_wants_a_client_certificate(strict: ScriptedServer, authority: Authority) -> None:
-    message = await complaint(strict.endpoint, tls_ca=authority.ca)
+    message = await complaint(strict.endpoint, tls_ca=authority.ca_file)
     assert "wants a client certificate; give one with its key (tls_cert and tls_key" in message
 
 
 async def test_the_server_refuses_the_client_certificate(
     strict: ScriptedServer, authority: Authority, stranger: Authority
 ) -> None:
-    certificate, key = stranger.issue("caller")
-    message = await complaint(strict.endpoint, tls_ca=authority.ca, tls_cert=certificate, tls_key=key)
+    certificate, key = stranger.own_files("caller")
+    message = await complaint(strict.endpoint, tls_ca=authority.ca_file, tls_cert=certificate, tls_key=key)
     assert message.startswith(f"the server at {strict.endpoint} refuses the client certificate")
 
 
@@ -146,10 +150,10 @@ async def test_a_server_that_only_refuses_has_no_other_reason(server: ScriptedSe
 
 async def test_a_server_with_tls_and_without_http_2_is_another_service(authority: Authority) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*authority.issue("127.0.0.1"))
+    context.load_cert_chain(*authority.own_files("127.0.0.1"))
     async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=context) as other:
         port = other.sockets[0].getsockname()[1]
-        message = await complaint(f"127.0.0.1:{port}", tls_ca=authority.ca)
+        message = await complaint(f"127.0.0.1:{port}", tls_ca=authority.ca_file)
     assert message.startswith(f"the server at 127.0.0.1:{port} has TLS without HTTP/2; is this the port for gRPC?")
 
 
@@ -183,7 +187,7 @@ async def test_a_text_continues_on_another_server_over_tls(secure: ScriptedServe
     with ScriptedServer(authority.credentials()) as other:
         secure.scripts = [[STARTED, delta("한글"), Abort(Status.UNAVAILABLE)]]
         endpoints = [f"grpcs://{server.endpoint}" for server in (secure, other)]
-        async with AsyncClient(endpoints, tls_ca=authority.ca, token="secret") as client:
+        async with AsyncClient(endpoints, tls_ca=authority.ca_file, token="secret") as client:
             while not secure.requests:  # the first turn is drawn
                 assert await text(client) == TEXT
         assert [calls[-1]["authorization"] for calls in (secure.metadata, other.metadata)] == ["Bearer secret"] * 2
@@ -193,13 +197,13 @@ async def test_a_server_that_turns_a_call_away_is_tried_again_over_tls(
     secure: ScriptedServer, authority: Authority
 ) -> None:
     secure.scripts = [[Abort(Status.UNAVAILABLE)], [Abort(Status.RESOURCE_EXHAUSTED)], WHOLE]
-    async with AsyncClient(secure.endpoint, tls_ca=authority.ca) as client:
+    async with AsyncClient(secure.endpoint, tls_ca=authority.ca_file) as client:
         assert await text(client) == TEXT
 
 
 async def test_a_timeout_holds_over_tls(secure: ScriptedServer, authority: Authority) -> None:
     secure.scripts = [[STARTED, HANG]]
-    async with AsyncClient(secure.endpoint, tls_ca=authority.ca) as client:
+    async with AsyncClient(secure.endpoint, tls_ca=authority.ca_file) as client:
         with pytest.raises(DeadlineExceededError):
             await text(client, timeout=0.5)
 
@@ -207,12 +211,12 @@ async def test_a_timeout_holds_over_tls(secure: ScriptedServer, authority: Autho
 def test_commands_take_tls_from_options_and_from_variables(
     strict: ScriptedServer, run: Run, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    certificate, key = authority.issue("caller")
+    certificate, key = authority.own_files("caller")
     strict.scripts = [[pb.ListModelsResponse()]]
-    given = ["--tls-ca", str(authority.ca), "--tls-cert", str(certificate), "--tls-key", str(key)]
+    given = ["--tls-ca", str(authority.ca_file), "--tls-cert", str(certificate), "--tls-key", str(key)]
     assert run("models", "--endpoint", strict.endpoint, *given)[0] == 0
     monkeypatch.setenv("NEXTCHAR_ENDPOINT", f"grpcs://{strict.endpoint}")
-    monkeypatch.setenv("NEXTCHAR_ENDPOINT_CA", str(authority.ca))
+    monkeypatch.setenv("NEXTCHAR_ENDPOINT_CA", str(authority.ca_file))
     monkeypatch.setenv("NEXTCHAR_ENDPOINT_CERT", str(certificate))
     monkeypatch.setenv("NEXTCHAR_ENDPOINT_KEY", str(key))
     assert run("models")[0] == 0

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import grpc
 import trustme
 from cryptography import x509
 
@@ -26,6 +27,13 @@ class Authority:
     def pem(self) -> bytes:
         """Its own certificate."""
         return self.ca.cert_pem.bytes()
+
+    @property
+    def ca_file(self) -> Path:
+        """The file of its own certificate, for a client."""
+        path = self.folder / "ca.pem"
+        path.write_bytes(self.pem)
+        return path
 
     @property
     def files(self) -> CertificateFiles:
@@ -49,10 +57,25 @@ class Authority:
         """The same, of a server whose callers need certificates of this authority."""
         return {**self.settings, "tls_client_ca": self.mutual_files.client_ca}
 
-    def issued(self, *, before: datetime | None = None, after: datetime | None = None) -> Issued:
-        """Returns a new certificate of ``localhost``."""
-        leaf = self.ca.issue_cert("localhost", "127.0.0.1", not_before=before, not_after=after)
+    def issued(self, *names: str, before: datetime | None = None, after: datetime | None = None) -> Issued:
+        """Returns a new certificate of ``names``, or of this machine; valid from ``before`` to ``after``."""
+        leaf = self.ca.issue_cert(*(names or ("localhost", "127.0.0.1")), not_before=before, not_after=after)
         return Issued(b"".join(part.bytes() for part in leaf.cert_chain_pems), leaf.private_key_pem.bytes())
+
+    def own_files(self, name: str) -> tuple[Path, Path]:
+        """The files of a new certificate of a caller, and of its key."""
+        issued = self.issued(name)
+        certificate, key = self.folder / f"{name}.pem", self.folder / f"{name}.key"
+        certificate.write_bytes(issued.chain)
+        key.write_bytes(issued.key)
+        return certificate, key
+
+    def credentials(self, issued: Issued | None = None, *, wants_client: bool = False) -> grpc.ServerCredentials:
+        """Credentials of a server with ``issued``, or a new certificate; with ``wants_client``, callers need one too."""
+        issued = issued or self.issued()
+        return grpc.ssl_server_credentials(
+            [(issued.key, issued.chain)], self.pem if wants_client else None, wants_client
+        )
 
     def renew(self, **dates: datetime) -> int:
         """Replaces the server's certificate, and returns the serial number of the new one."""
