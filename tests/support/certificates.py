@@ -71,7 +71,7 @@ class Authority:
         return certificate, key
 
     def credentials(self, issued: Issued | None = None, *, wants_client: bool = False) -> grpc.ServerCredentials:
-        """Credentials of a server with ``issued``, or a new certificate; with ``wants_client``, callers need one too."""
+        """Credentials of a server with ``issued``, or a new one; with ``wants_client``, callers need one too."""
         issued = issued or self.issued()
         return grpc.ssl_server_credentials(
             [(issued.key, issued.chain)], self.pem if wants_client else None, wants_client
