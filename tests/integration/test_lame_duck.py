@@ -3,13 +3,17 @@
 import asyncio
 import json
 import signal
+from collections.abc import Callable
 from typing import Any
 
 import grpc
+import pytest
 from aiohttp import ClientSession
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from nextchar.v1 import generation_pb2 as pb
+from nextchar_server import server, signals
+from nextchar_server.config import Config
 from tests.support.server_process import PATIENCE, started
 from tests.support.serving import Serve, failure
 from tests.support.tiny_model import TinyModel
@@ -61,12 +65,27 @@ async def test_hurry_ends_the_lame_duck_and_the_running_texts(tiny: TinyModel, s
         await stopping
 
 
+async def test_the_process_has_the_time_of_both_and_a_second_signal_may_come_at_once(
+    tiny: TinyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: asyncio.Future[tuple[Callable[[], object], Callable[[], object], float]] = asyncio.Future()
+    monkeypatch.setattr(signals, "drain_on", lambda *arguments: told.set_result(arguments))
+    monkeypatch.setattr(signals, "reload_on", lambda reload: None)
+    config = Config(model=(str(tiny.int8),), grpc_port=0, http_port=0, lanes=1, lame_duck=LONG, drain_timeout=5.0)
+    running = asyncio.create_task(server.serve(config))
+    drain, hurry, patience = await told
+    assert patience == LONG + 5.0
+    drain()
+    hurry()
+    await running
+
+
 def test_a_second_signal_ends_the_process_of_a_lame_duck_in_order(tiny: TinyModel) -> None:
-    with started("--model", tiny.int8, "--lame-duck", "86400", "--drain-timeout", "86400") as server:
-        server.process.send_signal(signal.SIGTERM)
-        assert server.process.stderr is not None
-        for line in server.process.stderr:
+    with started("--model", tiny.int8, "--lame-duck", "86400", "--drain-timeout", "86400") as lame:
+        lame.process.send_signal(signal.SIGTERM)
+        assert lame.process.stderr is not None
+        for line in lame.process.stderr:
             if json.loads(line)["event"] == "lame_duck":
                 break
-        server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(PATIENCE) == 0
+        lame.process.send_signal(signal.SIGTERM)
+        assert lame.process.wait(PATIENCE) == 0
