@@ -27,6 +27,7 @@ from ..metrics import CallerMetrics, Metrics
 from ..pacing import Pacer
 from ..token_list import CredentialError, digest
 from ..watching import Watch
+from .call_log import LineLimit
 from .errors import CallerRateError, CallerStreamsError, UnauthenticatedError
 
 AUTHORIZATION = "authorization"
@@ -59,6 +60,7 @@ class Gate:
         self._rejected = metrics.rejected
         self._open = _OPEN + tuple(method for part in config.exempt for method in _EXEMPT.get(part, ()))
         self._open_paths = _OPEN_PATHS + tuple(path for part in config.exempt for path in _EXEMPT_PATHS.get(part, ()))
+        self._lines = LineLimit()
         self._pacer = Pacer(pause=_PAUSE)
         self._turns: dict[str, asyncio.Lock] = {}  # of the connections that have signatures to verify
         self._waiting: Counter[str] = Counter()  # calls for such a turn
@@ -86,7 +88,8 @@ class Gate:
             if identity is None:
                 identity = self._credentials.subject(await self._subject(token, context.peer()))
         except CredentialError as error:
-            _log.debug("credential_refused", reason=str(error))
+            if (left_out := self._lines.left_out(AUTHORIZATION)) is not None:
+                _log.debug("credential_refused", reason=str(error), left_out=left_out)
             raise UnauthenticatedError from None
         return self._callers.get(identity)
 
