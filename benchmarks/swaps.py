@@ -1,4 +1,4 @@
-"""Swaps: what callers notice while model files are replaced, half of them by files that can't be served.
+"""Swaps: calls and memory while model files are replaced, half of them by files that can't be served.
 
 Callers without any retries ask for texts all the time. Each text is generated again in this process, from the file
 whose digest its ``Started`` tells, and compared.

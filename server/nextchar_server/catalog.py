@@ -200,12 +200,12 @@ class Catalog:
         for version in list(self._ending):
             version.retire(end)
 
-    def get(self, name: str, request_id: str = "0", digest: str = "") -> ServedModel:
+    def get(self, name: str, request_id: str = "", digest: str = "") -> ServedModel:
         """Returns the version of the model called ``name`` that serves the request of ``request_id``.
 
-        That is the one with ``digest``, if the model has it. An empty name stands for the default model, and
-        NAME@DIGEST for one version: a beginning of its digest, at least 8 hexadecimal digits. Raises
-        ``UnknownModelError``.
+        If a version has ``digest``, it is that one. Without an id it is the one that serves most requests. An empty
+        name stands for the default model, and NAME@DIGEST for one version: a beginning of its digest, at least 8
+        hexadecimal digits. Raises ``UnknownModelError``.
         """
         family = self.families.get(name) if name else self._default
         if family is None:
@@ -214,7 +214,7 @@ class Catalog:
             for version in family.all:
                 if version.digest == digest:
                     return version
-        return family.chosen(request_id)
+        return family.chosen(request_id) if request_id else max(family.current, key=family.weight)
 
     def _named(self, name: str) -> ServedModel:
         base, _, digits = name.rpartition("@")

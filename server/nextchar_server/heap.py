@@ -44,7 +44,7 @@ class Heap:
 
 
 def trim() -> None:
-    """Gives back what is free now. Takes some 30 ms."""
+    """Gives back all memory that is free now. Takes some 30 ms."""
     _trim_of_libc()()
 
 

@@ -2,8 +2,8 @@
 
 Stands between the configuration and ``versions``, which loads them.
 
-Invariant: what is found depends on the configuration and the names in the folder only, so replicas with the same files
-serve the same models with the same shares, however the files came.
+Invariant: models and shares depend on the configuration and the names in the folder only, so replicas with the same
+files serve the same ones, however the files came.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class ModelSource:
 
     @property
     def share(self) -> float | None:
-        """Part of the requests by its name that it serves; None if that is what others leave."""
+        """Part of the requests by its name that it serves; None for the rest of them."""
         return name_and_share(self.key)[1]
 
 

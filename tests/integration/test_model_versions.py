@@ -115,6 +115,8 @@ async def test_a_canary_is_a_version_of_its_model(canary: Folder, digests: tuple
         ("verse", digests[0], 0.75),
         ("verse", digests[1], 0.25),
     ]
+    answer = await canary.server.stub.GetModel(pb.GetModelRequest(name="verse"))
+    assert answer.model == models[0]
     with pytest.raises(UnknownModelError):
         canary.versions.catalog.get("verse@25%")
 
