@@ -91,8 +91,8 @@ build/tools/.installed: pyproject.toml constraints.txt
 bench: $(STAMP) ## Run the benchmarks, or one part (ONLY=kernel, limits, served, scale or prefixes)
 	$(BIN)/python -m benchmarks $(ONLY)
 
-faults: $(STAMP) ## Attack, kill, stop and fuzz servers, and measure what callers keep (20 minutes)
-	$(BIN)/python -m benchmarks faults failover fuzzing tokens prefixes
+faults: $(STAMP) ## Attack, kill, stop and fuzz servers, and measure what callers keep (25 minutes)
+	$(BIN)/python -m benchmarks faults callers_limits failover fuzzing tokens prefixes
 
 bench-versions: $(STAMP) ## Compare what a character costs with another checkout, BEFORE (6 minutes)
 	BEFORE=$(BEFORE) $(BIN)/python -m benchmarks versions

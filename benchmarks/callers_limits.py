@@ -35,7 +35,7 @@ _CHARACTERS = 50
 _INTERVAL = 0.02  # seconds between two texts of the quiet caller
 _TURNS = 16
 _SECONDS = 3.0
-_SETTLING = 1.0  # seconds for which the greedy caller runs before the measurement
+_SETTLING = 1.0  # seconds for which the greedy caller runs before the measurement, and uses up what an idle one has
 _MOST = 1.2
 
 
@@ -121,7 +121,6 @@ def _greedy(port: int, token: str, had: list[float]) -> Iterator[None]:
         assert process.stdout is not None
         assert process.stdin is not None
         process.stdout.readline()  # it has begun
-        time.sleep(_SETTLING)
         yield
         process.stdin.close()
         had.append(float(process.stdout.readline()))
@@ -144,7 +143,9 @@ async def _be_greedy(port: int, token: str) -> float:
                         characters += len(event.delta.text)
 
         tasks = [asyncio.create_task(again_and_again()) for _ in range(_GREEDY)]
+        await asyncio.sleep(_SETTLING)
         print("begun", flush=True)
+        characters = 0
         started = time.perf_counter()
         await asyncio.to_thread(sys.stdin.read)
         seconds = time.perf_counter() - started
