@@ -8,7 +8,7 @@ from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
 from nextchar.v1 import generation_pb2 as pb
-from tests.support.serving import Serve, Serving
+from tests.support.serving import Serve, Serving, failure
 from tests.support.tiny_model import TinyModel
 from tests.support.waiting import until
 
@@ -49,6 +49,14 @@ async def test_the_identifier_of_a_trace_is_in_the_line_of_its_call(serving: Ser
 
 async def test_a_later_version_may_have_more_parts(serving: Serving) -> None:
     assert (await line(serving, ("traceparent", f"01-{TRACE}-{PARENT}-01-more")))["trace_id"] == TRACE
+
+
+async def test_so_it_is_in_the_line_of_a_call_of_an_unknown_method(serving: Serving) -> None:
+    with capture_logs(processors=[merge_contextvars]) as lines:
+        method: Any = serving.channel.unary_unary("/no/method")
+        await failure(method(b"", metadata=(("traceparent", GOOD),)))
+        await until(lambda: any(line["event"] == "call" for line in lines))
+    assert [line["trace_id"] for line in lines if line["event"] == "call"] == [TRACE]
 
 
 async def test_a_malformed_one_is_ignored(serving: Serving) -> None:

@@ -13,7 +13,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, NoReturn, TypeAlias
 
@@ -33,7 +33,7 @@ from .errors import NoMessageError, NotServedError, RequestError, UnknownMethodE
 from .gate import Gate
 from .incoming import Incoming
 from .resets import Resets
-from .tracing import trace_id
+from .tracing import bind_trace
 
 REQUEST_ID_KEY = "request-id"
 """Key of the request id in the trailing metadata of every call."""
@@ -90,8 +90,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
         """Wraps the handler. Runs in the task of the call, so a field that it binds to the log ends with the call."""
-        if (trace := trace_id(handler_call_details.invocation_metadata or ())) is not None:
-            structlog.contextvars.bind_contextvars(trace_id=trace)
+        bind_trace(handler_call_details.invocation_metadata)
         method: str = handler_call_details.method
         if method in self._handlers:
             return self._handlers[method]
@@ -102,6 +101,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     async def refuse(self, context: Context) -> None:
         """Handles a call of a method that the server doesn't have."""
+        with suppress(UnicodeDecodeError):  # of metadata that isn't text
+            bind_trace(context.invocation_metadata())
         async with self._unknown.handled(context):
             raise UnknownMethodError
 

@@ -11,12 +11,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+import structlog
+
 TRACEPARENT = "traceparent"
 """Key of the metadata."""
 
 _FORM = re.compile(
     r"(?!ff)(?P<version>[0-9a-f]{2})-(?!0{32})(?P<trace>[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?P<more>-.*)?"
 )
+
+
+def bind_trace(metadata: Iterable[tuple[str, str | bytes]] | None) -> None:
+    """Adds the trace of the call with ``metadata``, if it has one, to all lines that the current task logs."""
+    if (trace := trace_id(metadata or ())) is not None:
+        structlog.contextvars.bind_contextvars(trace_id=trace)
 
 
 def trace_id(metadata: Iterable[tuple[str, str | bytes]]) -> str | None:
