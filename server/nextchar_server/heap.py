@@ -44,7 +44,7 @@ class Heap:
 
 
 def trim() -> None:
-    """Gives back all memory that is free now. Takes some 30 ms."""
+    """Returns all memory that is free now to the system. Takes some 30 ms."""
     _trim_of_libc()()
 
 
