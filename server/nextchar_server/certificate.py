@@ -17,8 +17,10 @@ from pathlib import Path
 from .listening import StartError
 
 _MOST_BYTES = 2**20  # of a file
-_ONE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
-_KEY = re.compile(rb"-----BEGIN ([A-Z]+ )*PRIVATE KEY-----")
+_BEGIN = re.compile(rb"^-----BEGIN CERTIFICATE-----", re.MULTILINE)
+_ONE = re.compile(_BEGIN.pattern + rb".+?^-----END CERTIFICATE-----", re.MULTILINE | re.DOTALL)
+_KEY = re.compile(rb"^-----BEGIN ([A-Z]+ )*PRIVATE KEY-----", re.MULTILINE)
+_MARK = b"\xef\xbb\xbf"  # that some editors begin a text with; OpenSSL skips it, gRPC's library doesn't
 
 # Object identifiers, as DER encodes them (https://www.rfc-editor.org/rfc/rfc3279, https://www.rfc-editor.org/rfc/rfc5480).
 _RSA = bytes.fromhex("2a864886f70d010101")
@@ -83,14 +85,14 @@ def _read(option: str, path: Path) -> bytes:
         if path.exists() and not path.is_file():
             raise StartError(f"{option} {path}: is not a file")
         with path.open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)
+            content = file.read(_MOST_BYTES + 1).removeprefix(_MARK)
     except OSError as error:
         raise StartError(f"{option} {path}: can't be read: {error.strerror}") from error
     if len(content) > _MOST_BYTES:
         raise StartError(f"{option} {path}: is too large for a file in PEM")
     pattern, name = (_KEY, "private key") if option == "--tls-key" else (_ONE, "certificate")
     if not pattern.search(content):
-        raise StartError(f"{option} {path}: has no {name} in PEM, the text that begins with -----BEGIN")
+        raise StartError(f"{option} {path}: has no {name} in PEM, lines that begin with -----BEGIN")
     return content
 
 
@@ -159,7 +161,7 @@ def _served(place: str, chain: bytes) -> tuple[int, datetime, datetime]:
 def _require_parsed(place: str, pem: bytes) -> None:
     """Raises ``StartError`` if a certificate in ``pem`` is damaged."""
     whole = _ONE.findall(pem)
-    if pem.count(b"-----BEGIN CERTIFICATE-----") != len(whole):
+    if len(_BEGIN.findall(pem)) != len(whole):
         raise StartError(f"{place}: is incomplete: a certificate in it has no end")
     for number, found in enumerate(whole, 1):
         try:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import grpc
 import pytest
 import trustme
 from cryptography import x509
@@ -66,6 +68,30 @@ def test_certificate_and_key_may_share_a_file(tmp_path: Path, key: rsa.RSAPrivat
     assert load_certificate(files).serial == 2**64
 
 
+def with_line_ends(pem: bytes) -> bytes:
+    return pem.replace(b"\n", b"\r\n")
+
+
+def with_mark(pem: bytes) -> bytes:
+    return b"\xef\xbb\xbf" + pem
+
+
+def with_words(pem: bytes) -> bytes:
+    return b"Bag Attributes\n  localKeyID: 01\n" + pem + b"\nwords"
+
+
+@pytest.mark.parametrize("change", [bytes.rstrip, with_line_ends, with_mark, with_words])
+def test_a_form_of_the_files_that_is_taken_is_one_that_grpc_takes(
+    trusted: Authority, change: Callable[[bytes], bytes]
+) -> None:
+    for path in trusted.files.paths:
+        path.write_bytes(change(path.read_bytes()))
+    found = load_certificate(trusted.files)
+    server = grpc.server(ThreadPoolExecutor(1))
+    assert server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(found.key, found.chain)]))
+    server.stop(None)
+
+
 def test_the_key_is_in_no_representation(trusted: Authority) -> None:
     assert "PRIVATE" not in repr(load_certificate(trusted.files))
 
@@ -99,6 +125,10 @@ REFUSED: dict[str, tuple[Callable[[Authority], object], str]] = {
     ),
     "a large file": (lambda made: made.files.key.write_bytes(bytes(2**21)), "key {key}: is too large"),
     "not PEM": (lambda made: made.files.chain.write_bytes(b"\x30\x82\x01"), "cert {chain}: has no certificate in PEM"),
+    "indented": (
+        lambda made: made.files.chain.write_bytes(b"  " + made.files.chain.read_bytes()),
+        "cert {chain}: has no certificate in PEM",
+    ),
     "half written": (
         lambda made: made.files.chain.write_bytes(made.issued().chain[:200]),
         "cert {chain}: has no certificate in PEM",
