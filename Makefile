@@ -1,5 +1,5 @@
-# Every verb sets up what it needs: `make test` on a fresh clone installs, then tests. CI runs `make check` and nothing
-# else.
+# Every verb sets up what it needs: `make test` on a fresh clone installs, then tests. CI runs
+# `make check`, `make audit` and `make sbom`.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -100,7 +100,7 @@ bench-versions: $(STAMP) ## Compare what a character costs with another checkout
 bench-training: $(STAMP) ## Run the training benchmark (70 minutes on two idle cores)
 	$(BIN)/python -m benchmarks training
 
-check: lint types proto-check test ## Run everything that CI runs
+check: lint types proto-check test ## Run all checks and tests, as CI does
 
 clean: ## Remove the virtual environment, builds, runs and caches
 	rm -rf $(VENV) build dist runs .mypy_cache .pytest_cache .ruff_cache .hypothesis
