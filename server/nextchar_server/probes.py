@@ -18,7 +18,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 import uvloop
-from aiohttp import web
+from aiohttp import web, web_response
 from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -39,6 +39,10 @@ _ENCODING_PAUSE = 29.0  # pause between two encodings, in processor times of thi
 _RETRY = 0.1  # seconds until the next try if a connection can't be accepted
 _PROBES = ("/healthz", "/readyz")  # those who look after a container have no certificate
 _OPEN_METRICS = "application/openmetrics-text"
+
+# Server, in the header of every answer, also of those that aiohttp makes by itself to broken requests. By default it
+# tells strangers the versions of Python and aiohttp.
+web_response.SERVER_SOFTWARE = "nextchar"  # type: ignore[attr-defined]
 
 
 class HttpPort:

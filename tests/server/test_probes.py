@@ -87,6 +87,14 @@ async def test_every_request_has_its_status(port: int, asked: bytes, status: int
     assert (await answer(port, asked)).split(b" ", 2)[1] == str(status).encode()
 
 
+@pytest.mark.parametrize("asked", [request("/healthz"), request("/" + "a" * 10_000)], ids=["good", "bad"])
+async def test_an_answer_tells_no_versions(port: int, asked: bytes) -> None:
+    answered = await answer(port, asked)
+    assert b"Server: nextchar\r\n" in answered
+    assert b"aiohttp" not in answered
+    assert b"Python" not in answered
+
+
 async def test_a_bad_request_leaves_nothing_in_the_log(port: int, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         for bad in (b"\x1b[31mhello\r\n\r\n", request("/" + "a" * 10_000), request("/", headers="a b\r\n")):
