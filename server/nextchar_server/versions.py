@@ -47,6 +47,9 @@ class _File:
     """Why that isn't the file itself."""
 
 
+_Files = dict[str, _File]
+"""Files by the key of their source."""
+
 _Fresh = dict[tuple[str, str], Loaded]
 """Files that were loaded and don't serve yet, by name and digest."""
 
@@ -63,7 +66,7 @@ class Versions:
             metrics.model_load_failures.labels(reason)
         self._collector = ModelCollector()
         metrics.registry.register(self._collector)
-        self._files: dict[str, _File] = {}  # by the key of their source
+        self._files: _Files = {}
         self._unloading: set[asyncio.Task[None]] = set()  # the loop itself keeps no task alive
         self.catalog = Catalog()
         """The models in service; none before ``start``."""
@@ -90,15 +93,16 @@ class Versions:
             sources = await asyncio.to_thread(self._sources.find)
         except OSError as error:
             raise StartError(f"--models-dir {folder}: can't be read: {error.strerror}") from error
+        files: _Files = {}
         fresh: _Fresh = {}
         for source in sources:
-            self._files[source.key], refused = await self._look(source, fresh)
+            files[source.key], refused = await self._look(source, fresh)
             if refused is not None and source.is_named:
                 raise ModelFileError(refused.message)
-        families = self._families(fresh)
+        families = self._families(files, fresh)
         if not families:
             raise ModelFileError(f"--models-dir {folder}: has no NAME.onnx that can be served")
-        self._swap(families)
+        self._swap(files, families)
         self.most_bytes = requests.most_bytes(self._limits, self.catalog.most_symbols)
 
     async def refresh(self) -> None:
@@ -110,13 +114,13 @@ class Versions:
             self._report("", Refused("unreadable", message), None)
             return
         fresh: _Fresh = {}
-        self._files = {source.key: (await self._look(source, fresh))[0] for source in sources}
-        families = self._families(fresh)
+        files = {source.key: (await self._look(source, fresh))[0] for source in sources}
+        families = self._families(files, fresh)
         if not families:
             name, family = next(iter(self.catalog.families.items()))
             _log.warning("last_model_kept", model=name, hint="its file was removed; a server has at least one model")
             families = {name: replace(family, canaries=())}
-        self._swap(families)
+        self._swap(files, families)
 
     def stop(self) -> None:
         """Ends the lanes of all versions, and waits for them. Called in a thread, after the last call."""
@@ -170,8 +174,8 @@ class Versions:
         shown = refused.message if path is None else refused.message.replace(str(path), path.name)
         return LoadFailure(key, refused.reason, shown, time.time())
 
-    def _families(self, fresh: _Fresh) -> dict[str, Family]:
-        """Returns the models that the files make, and starts those that are ``fresh``."""
+    def _families(self, files: _Files, fresh: _Fresh) -> dict[str, Family]:
+        """Returns the models that ``files`` make, and starts those that are ``fresh``."""
         versions = {(version.name, version.digest): version for version in self.catalog}
 
         def version(file: _File) -> ServedModel:
@@ -180,7 +184,7 @@ class Versions:
                 versions[key] = self._make(key[0], fresh[key])
             return versions[key]
 
-        served = [file for file in self._files.values() if file.digest]
+        served = [file for file in files.values() if file.digest]
         families = {}
         for main in served:
             if main.source.share is not None:
@@ -229,11 +233,12 @@ class Versions:
         )
         return version
 
-    def _swap(self, families: dict[str, Family]) -> None:
-        """Serves ``families`` from now on."""
+    def _swap(self, files: _Files, families: dict[str, Family]) -> None:
+        """Serves ``families``, which ``files`` make, from now on."""
+        self._files = files
         before = self.catalog.families
         self.catalog.replace(families, self._unload)
-        failures = [file.failure for file in self._files.values() if file.failure is not None]
+        failures = [file.failure for file in files.values() if file.failure is not None]
         self.catalog.listing = responses.listing(families.values(), failures)
         current = {version for family in families.values() for version in family.current}
         for version in self.catalog:
