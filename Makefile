@@ -1,5 +1,5 @@
-# Every verb sets up what it needs: `make test` on a fresh clone installs, then tests. CI runs `make check` and nothing
-# else.
+# Every verb sets up what it needs: `make test` on a fresh clone installs, then tests. CI runs
+# `make check`, `make audit` and `make sbom`.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,7 +12,7 @@ COVERAGE := 93
 export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install proto proto-check proto-release format lint types test test-fast demo docs train serve up bench faults bench-versions bench-training check clean
+.PHONY: help install proto proto-check proto-release format lint types test test-fast demo docs train serve up sbom audit bench faults bench-versions bench-training check clean
 
 help: ## List the verbs
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -73,11 +73,26 @@ serve: $(STAMP) ## Serve the packaged model, or MODEL=path
 up: ## Build and start the containers: server and Prometheus
 	docker-compose up --build --detach
 
+sbom: ## Build the server's image and write what is in it to build/sbom.cdx.json (CycloneDX)
+	mkdir -p build
+	docker build --network host --file deploy/Dockerfile --target server --tag nextchar-server .
+	deploy/sbom.sh nextchar-server >build/sbom.cdx.json.part
+	mv build/sbom.cdx.json.part build/sbom.cdx.json
+
+# Strict, because versions that the database doesn't have would pass else.
+audit: build/tools/.installed ## Look up the pinned versions in the database of known vulnerabilities (needs the internet)
+	build/tools/bin/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip
+
+build/tools/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv build/tools
+	build/tools/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt pip-audit
+	touch build/tools/.installed
+
 bench: $(STAMP) ## Run the benchmarks, or one part (ONLY=kernel, limits, served, scale or prefixes)
 	$(BIN)/python -m benchmarks $(ONLY)
 
-faults: $(STAMP) ## Attack, kill, stop and fuzz servers, and measure what callers keep (20 minutes)
-	$(BIN)/python -m benchmarks faults failover fuzzing tokens prefixes
+faults: $(STAMP) ## Attack, kill, stop and fuzz servers, and measure what callers keep (25 minutes)
+	$(BIN)/python -m benchmarks faults callers_limits failover fuzzing tokens prefixes
 
 bench-versions: $(STAMP) ## Compare what a character costs with another checkout, BEFORE (6 minutes)
 	BEFORE=$(BEFORE) $(BIN)/python -m benchmarks versions
@@ -85,7 +100,7 @@ bench-versions: $(STAMP) ## Compare what a character costs with another checkout
 bench-training: $(STAMP) ## Run the training benchmark (70 minutes on two idle cores)
 	$(BIN)/python -m benchmarks training
 
-check: lint types proto-check test ## Run everything that CI runs
+check: lint types proto-check test ## Run all checks and tests, as CI does
 
 clean: ## Remove the virtual environment, builds, runs and caches
 	rm -rf $(VENV) build dist runs .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 USUAL = ("kernel", "limits", "served", "scale", "prefixes")
-PARTS = (*USUAL, "faults", "failover", "fuzzing", "tokens", "versions", "training")
+PARTS = (*USUAL, "callers_limits", "faults", "failover", "fuzzing", "tokens", "swaps", "versions", "training")
 
 
 def main() -> None:

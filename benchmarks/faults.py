@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmarks.probes import Probe, held
 from benchmarks.report import Claim, claims, table
 from benchmarks.servers import LOAD_CORE, Load, Server, free_port, served
-from nextchar_client import AsyncClient, Finished, FinishReason, NextcharError
+from nextchar_client import AsyncClient, Delta, Finished, FinishReason, NextcharError
 
 TITLE = "Protections"
 _STREAMS = 64
@@ -152,8 +152,13 @@ class _Stop:
     case: _Case
     seconds: float
     code: int | None
-    whole: int
-    """Number of ordinary streams that came out whole."""
+    lost: tuple[str, ...]
+    """Why ordinary streams didn't come out whole, one reason per stream."""
+
+    @property
+    def whole(self) -> int:
+        """Number of ordinary streams that came out whole."""
+        return _STREAMS - len(self.lost)
 
 
 def _stop(folder: Path, case: _Case) -> _Stop:
@@ -172,24 +177,30 @@ def _stop(folder: Path, case: _Case) -> _Stop:
 async def _terminated(case: _Case, server: Server) -> _Stop:
     async with AsyncClient(f"127.0.0.1:{server.port}") as client:
         running = [asyncio.Event() for _ in range(_STREAMS)]
-        streams = [asyncio.create_task(_is_whole(client, begun)) for begun in running]
+        streams = [asyncio.create_task(_loss(client, begun)) for begun in running]
         with suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN):
                 for begun in running:
                     await begun.wait()
         seconds, code = await asyncio.to_thread(server.terminate, _DRAIN + 30)
-        return _Stop(case, seconds, code, sum(await asyncio.gather(*streams)))
+        return _Stop(case, seconds, code, tuple(filter(None, await asyncio.gather(*streams))))
 
 
-async def _is_whole(client: AsyncClient, begun: asyncio.Event) -> bool:
-    """Reads one stream, and returns whether it came out whole. Sets ``begun`` at its first characters, or its end."""
-    reason = None
-    with suppress(NextcharError):
+async def _loss(client: AsyncClient, begun: asyncio.Event) -> str:
+    """Reads one stream, and returns why it isn't whole; empty if it is. Sets ``begun`` at its first characters."""
+    characters, reason = 0, "the stream has no end"
+    try:
         async for event in client.stream("ROMEO:", max_characters=_DRAINED_CHARACTERS):
             begun.set()
-            reason = event.finish_reason if isinstance(event, Finished) else None
-    begun.set()
-    return reason is FinishReason.MAX_CHARACTERS
+            if isinstance(event, Delta):
+                characters += len(event.text)
+            elif isinstance(event, Finished):
+                reason = "" if event.finish_reason is FinishReason.MAX_CHARACTERS else event.finish_reason.name
+    except NextcharError as error:
+        reason = f"{type(error).__name__}: {error}"
+    finally:
+        begun.set()
+    return f"{reason}, after {characters} characters" if reason else ""
 
 
 def _claims(rows: list[_Beside], stops: list[_Stop]) -> list[Claim]:
@@ -251,9 +262,15 @@ def _beside_table(rows: list[_Beside]) -> str:
 
 def _stop_table(stops: list[_Stop]) -> str:
     return f"SIGTERM beside each, with a drain timeout of {_DRAIN:g} s:\n\n" + table(
-        ["beside", "gone after, s", "exit code", "whole streams"],
+        ["beside", "gone after, s", "exit code", "whole streams", "the first of the others"],
         [
-            [f"{stop.case.callers:,} × {stop.case.attack}", f"{stop.seconds:.1f}", stop.code, f"{stop.whole} of 64"]
+            [
+                f"{stop.case.callers:,} × {stop.case.attack}",
+                f"{stop.seconds:.1f}",
+                stop.code,
+                f"{stop.whole} of {_STREAMS}",
+                stop.lost[0] if stop.lost else "",
+            ]
             for stop in stops
         ],
     )

@@ -1,4 +1,4 @@
-"""HTTP/2 by hand, for callers that no gRPC library would be: they open calls, and then don't behave.
+"""HTTP/2 by hand, for callers and servers that no gRPC library would be: they open calls, and then don't behave.
 
 Frames and header fields are those of RFC 9113 and RFC 7541; header fields are always literals, never indexed.
 """
@@ -6,12 +6,14 @@ Frames and header fields are those of RFC 9113 and RFC 7541; header fields are a
 from __future__ import annotations
 
 import asyncio
+import ssl
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_DATA, _HEADERS, _RESET, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
-_END_STREAM, _END_HEADERS, _ACKNOWLEDGEMENT = 0x1, 0x4, 0x1
+# Kinds of frames, and their flags.
+DATA, HEADERS, RESET, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
+END_STREAM, END_HEADERS, ACKNOWLEDGEMENT = 0x1, 0x4, 0x1
 _INITIAL_WINDOW = 4
 _CANCEL = 8
 _FIRST_WINDOW = 2**16 - 1  # of a connection
@@ -30,13 +32,14 @@ class Connection:
         self._ended = asyncio.Semaphore(0)
 
     @classmethod
-    async def open(cls, port: int, *, window: int) -> Connection:
+    async def open(cls, port: int, *, window: int, tls: ssl.SSLContext | None = None) -> Connection:
         """Connects to ``port`` of this machine."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        name = None if tls is None else "localhost"
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls, server_hostname=name)
         connection = cls(reader, writer)
-        writer.write(_PREFACE + _frame(_SETTINGS, 0, 0, struct.pack(">HI", _INITIAL_WINDOW, window)))
+        writer.write(_PREFACE + frame(SETTINGS, 0, 0, struct.pack(">HI", _INITIAL_WINDOW, window)))
         if window > _FIRST_WINDOW:
-            writer.write(_frame(_WINDOW_UPDATE, 0, 0, struct.pack(">I", window - _FIRST_WINDOW)))
+            writer.write(frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", window - _FIRST_WINDOW)))
         await writer.drain()
         return connection
 
@@ -52,15 +55,15 @@ class Connection:
             "te": "trailers",
             **(more or {}),
         }
-        block = b"".join(b"\0" + _text(name) + _text(value) for name, value in fields.items())
+        head = headers(stream, fields.items())
         compressed = bool(more and "grpc-encoding" in more)
         body = struct.pack(">BI", compressed, len(message)) + message
-        self._writer.write(_frame(_HEADERS, _END_HEADERS, stream, block) + _frame(_DATA, _END_STREAM, stream, body))
+        self._writer.write(head + frame(DATA, END_STREAM, stream, body))
         return stream
 
     def reset(self, stream: int) -> None:
         """Cancels the call of ``stream``."""
-        self._writer.write(_frame(_RESET, 0, stream, struct.pack(">I", _CANCEL)))
+        self._writer.write(frame(RESET, 0, stream, struct.pack(">I", _CANCEL)))
 
     async def drain(self) -> None:
         """Waits until the operating system has taken what was sent. Raises ``OSError`` if the server hung up."""
@@ -80,11 +83,11 @@ class Connection:
             except (asyncio.IncompleteReadError, OSError):
                 self._ended.release()
                 return
-            if kind in (_SETTINGS, _PING) and not flags & _ACKNOWLEDGEMENT:
-                self._writer.write(_frame(kind, _ACKNOWLEDGEMENT, 0, payload if kind == _PING else b""))
-            if kind == _RESET or (kind == _HEADERS and flags & _END_STREAM):
+            if kind in (SETTINGS, PING) and not flags & ACKNOWLEDGEMENT:
+                self._writer.write(frame(kind, ACKNOWLEDGEMENT, 0, payload if kind == PING else b""))
+            if kind == RESET or (kind == HEADERS and flags & END_STREAM):
                 self._ended.release()
-            if kind == _GOAWAY:
+            if kind == GOAWAY:
                 self._ended.release()
                 return
 
@@ -93,8 +96,15 @@ class Connection:
         self._writer.transport.abort()
 
 
-def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    """Returns a frame."""
     return len(payload).to_bytes(3) + struct.pack(">BBI", kind, flags, stream) + payload
+
+
+def headers(stream: int, fields: Iterable[tuple[str, str]], flags: int = 0) -> bytes:
+    """Returns the frame of ``fields``."""
+    block = b"".join(b"\0" + _text(name) + _text(value) for name, value in fields)
+    return frame(HEADERS, END_HEADERS | flags, stream, block)
 
 
 def _text(value: str) -> bytes:

@@ -1,11 +1,13 @@
 """The prefix cache: the time to the first character behind prompts that were read, and the cost for those that weren't.
 
-Calls take turns, so that the machine's other work affects all alike. The servers are pinned to one core, and the caller
-to the other.
+Calls take turns, so that the machine's other work affects all alike. The server is pinned to one core, and the caller
+to the other. The cost is that of one engine, whose cache is switched on and off: two processes of the same server
+differ by up to 3 % from each other, three times the cost that is allowed.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import time
@@ -17,17 +19,23 @@ from statistics import median
 from typing import Any
 
 import grpc
+import numpy as np
 
 from benchmarks.models import SHAKESPEARE, WIDE, model_file, name_of
 from benchmarks.report import Claim, claims, table
 from benchmarks.servers import LOAD_CORE, Server, served
 from nextchar.v1 import generation_pb2 as pb
 from nextchar.v1 import generation_pb2_grpc
+from nextchar_model.runner import Runner
+from nextchar_server.engine.engine import Engine
+from nextchar_server.engine.stream import End, Stream
 
 TITLE = "Prefix cache"
 _LONG = 10_000
 _NEW = (100, 500, 2000)
 _ROUNDS = 100
+_CACHE = 64 * 2**20  # bytes, as a server has unless it is told otherwise
+_TURN_BUDGET = 0.005  # seconds, likewise
 _WARM, _EMPTY = f"{_LONG:,} characters that were read before", "no prompt"
 
 
@@ -36,12 +44,7 @@ def measure(folder: Path) -> str:
     model = model_file(folder, WIDE)
     with ExitStack() as running:
         running.enter_context(_on_load_core())
-        servers = {
-            "with": running.enter_context(served(folder, "--model", model)),
-            "without": running.enter_context(served(folder, "--model", model, "--prefix-cache", "0")),
-        }
-        stubs = {name: running.enter_context(_stub(server)) for name, server in servers.items()}
-        usual = stubs["with"]
+        usual = running.enter_context(_stub(running.enter_context(served(folder, "--model", model))))
         known = _prompt(_LONG)
         read = [_seconds_to_first(usual, _prompt(_LONG)) for _ in range(3)]
         _seconds_to_first(usual, known)
@@ -49,12 +52,7 @@ def measure(folder: Path) -> str:
             {name: partial(_seconds_to_first, usual, prompt) for name, prompt in ((_EMPTY, ""), (_WARM, known))},
             _ROUNDS,
         )
-        misses: dict[int, dict[str, float]] = {}
-        for length in _NEW:
-            misses[length] = _interleaved(
-                {name: partial(_cpu_of_new, servers[name], stub, length) for name, stub in stubs.items()},
-                max(20, _ROUNDS * 500 // length),
-            )
+        misses = _misses(model)
     lines = [
         Claim(f"first character after {_WARM}, against {_EMPTY}", 2, firsts[_WARM] / firsts[_EMPTY], at_most=True),
         *(
@@ -89,11 +87,46 @@ def _prompt(length: int) -> str:
     return "".join(random.choices(SHAKESPEARE, k=length))  # noqa: S311
 
 
-def _cpu_of_new(server: Server, stub: Any, length: int) -> float:
-    """Returns the processor time, in seconds, that ``server`` needs for a new prompt and the character after it."""
-    before = server.cpu_seconds[0]
-    _seconds_to_first(stub, _prompt(length))
-    return server.cpu_seconds[0] - before
+def _misses(model: Path) -> dict[int, dict[str, float]]:
+    """Returns the processor time, in seconds, of new prompts with a cache and without, by their length."""
+    runner = Runner(model)
+    misses: dict[int, dict[str, float]] = {}
+    with asyncio.Runner() as loop:
+        engine = loop.run(_engine(runner))
+        try:
+            for length in _NEW:
+                misses[length] = _interleaved(
+                    {
+                        name: lambda size=size, length=length: loop.run(_cpu_of_new(engine, length, size))  # type: ignore[misc]
+                        for name, size in (("with", _CACHE), ("without", 0))
+                    },
+                    max(_ROUNDS, _ROUNDS * 500 // length),
+                )
+        finally:
+            loop.run(_stopped(engine))
+    return misses
+
+
+async def _engine(runner: Runner) -> Engine:
+    return Engine(runner, lanes=1, max_batch=1, queue_size=1, turn_budget=_TURN_BUDGET)
+
+
+async def _stopped(engine: Engine) -> None:
+    engine.stop()
+
+
+async def _cpu_of_new(engine: Engine, length: int, size: int) -> float:
+    """Returns the processor time, in seconds, of a new prompt and the id after it, with a cache of ``size`` bytes."""
+    engine.prefixes.size = size
+    stream = Stream(read=np.random.randint(1, len(SHAKESPEARE) + 1, length), count=1)
+    used = time.process_time()
+    engine.submit(stream)
+    taken: object = None
+    while not isinstance(taken, End):
+        await stream.ready()
+        taken = engine.take(stream)
+    engine.release(stream)
+    return time.process_time() - used
 
 
 def _seconds_to_first(stub: Any, prompt: str) -> float:

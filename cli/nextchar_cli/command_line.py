@@ -34,6 +34,9 @@ from .wording import explain, quoted
 WRONG_USAGE = 2
 """Exit code of a mistake on the command line."""
 
+FILE = "file"
+"""Source of a value that a configuration file has; its token's keyword names the file and the key."""
+
 _WHOLE_NUMBER = re.compile(r"\s*[+-]?\d+(_\d+)*(\.0+)?\s*", re.ASCII)
 
 Reader = Callable[[App, tuple[str, ...], ArgumentCollection], Any]
@@ -181,13 +184,13 @@ def _place(error: UnknownOptionError, tokens: Sequence[str]) -> int | None:
 
 
 def _origin(argument: Argument, field: str = "") -> str:
-    """The option or the environment variable that gave ``argument``, or a field of it, its value."""
+    """The option, the environment variable or the key of a file that set ``argument``, or a field of it."""
     first = field.partition(".")[0]
     for child in argument.children:
         if child.keys[-1:] == (first,):
             argument = child
     for token in argument.tokens:
-        if token.source == "env" and token.keyword:
+        if token.source in ("env", FILE) and token.keyword:
             return token.keyword
     return argument.name if argument.index is None else argument.name.lstrip("-").upper()
 

@@ -35,12 +35,13 @@ if TYPE_CHECKING:
         InvalidArgumentError,
         NextcharError,
         NotFoundError,
+        PermissionDeniedError,
         ResourceExhaustedError,
         UnauthenticatedError,
         UnavailableError,
         UnimplementedError,
     )
-    from .options import GenerationOptions, UnknownCharacters
+    from .options import AccessOptions, GenerationOptions, UnknownCharacters
     from .results import (
         AlternativeCharacter,
         CharacterLogprob,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
         FinishReason,
         Generation,
         Health,
+        LoadFailure,
         Model,
         Replay,
         Resumed,
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_ENDPOINT",
+    "AccessOptions",
     "AlternativeCharacter",
     "AsyncClient",
     "CallCancelledError",
@@ -78,9 +81,11 @@ __all__ = [
     "IncompleteStreamError",
     "InternalError",
     "InvalidArgumentError",
+    "LoadFailure",
     "Model",
     "NextcharError",
     "NotFoundError",
+    "PermissionDeniedError",
     "Replay",
     "ResourceExhaustedError",
     "Resumed",

@@ -21,39 +21,55 @@ from nextchar.v1 import generation_pb2 as pb
 from nextchar.v1 import generation_pb2_grpc as rpc
 
 from . import conversion
+from .access import Access
 from .continuation import Continuation, CutError
 from .deadline import seconds_of
+from .diagnosis import Diagnosis
 from .endpoint import DEFAULT_ENDPOINT
-from .errors import IncompleteStreamError, InternalError, InvalidArgumentError, NotFoundError, error_of_call
+from .errors import (
+    IncompleteStreamError,
+    InternalError,
+    InvalidArgumentError,
+    NextcharError,
+    NotFoundError,
+    error_of_call,
+)
 from .fork import Origin, keep_at_fork
-from .options import GenerationOptions, UnknownCharacters
+from .options import AccessOptions, GenerationOptions, UnknownCharacters
 from .replicas import Replicas
-from .results import Delta, Event, Finished, Generation, Health, Model, Score, Started
+from .results import Delta, Event, Finished, Generation, Health, LoadFailure, Model, Score, Started
 from .retries import Retries
 from .transcript import require_logprobs
-
-_LOST = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}  # statuses of a call whose server went away
 
 
 class AsyncClient:
     """A client of one server, or of several that have the same models.
 
-    ``endpoint`` is HOST:PORT or another gRPC target, such as ``dns:///nextchar:50051``; or several of them, in a
-    sequence or with commas between them. Calls take turns over them, and over the addresses to which one resolves. If a
-    server fails, another one continues its calls. ``timeout`` is the time limit of a call in seconds, above 0 and at
-    most a year, unless the call sets its own; None means no limit.
+    ``endpoint`` is HOST:PORT, with TLS ``grpcs://HOST:PORT``, or another gRPC target, such as
+    ``dns:///nextchar:50051``; or several of them, in a sequence or with commas between them. Calls take turns over
+    them, and over the addresses to which one resolves. If a server fails, another one continues its calls. ``timeout``
+    is the time limit of a call in seconds, above 0 and at most a year, unless the call sets its own; None means no
+    limit. ``AccessOptions`` has the keywords for TLS and for the caller's token.
 
     Create and use it inside one running event loop, with ``async with`` or ``close``, and in one process: after a fork
-    the child needs a client of its own. Raises ``InvalidArgumentError`` if an endpoint or the timeout is malformed.
-    Every call raises ``NextcharError`` if it fails, and ``RuntimeError`` if the client is closed or of another process.
+    the child needs a client of its own. Raises ``InvalidArgumentError`` if an argument is malformed, a file can't be
+    used, or the token would leave this machine in plaintext. Every call raises ``NextcharError`` if it fails, and
+    ``RuntimeError`` if the client is closed or of another process.
     """
 
-    def __init__(self, endpoint: str | Sequence[str] = DEFAULT_ENDPOINT, *, timeout: float | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: str | Sequence[str] = DEFAULT_ENDPOINT,
+        *,
+        timeout: float | None = None,
+        **access: Unpack[AccessOptions],
+    ) -> None:
         self._timeout = _checked(timeout)
-        self._endpoint = endpoint
         self._origin = Origin()
         self._is_closed = False
-        self._servers = Replicas(endpoint, rpc.GenerationServiceStub)
+        self._access = Access(endpoint, **access)
+        self._diagnosis = Diagnosis(self._access)
+        self._servers = Replicas(self._access, rpc.GenerationServiceStub)
         self._health: Replicas | None = None  # opened by the first health check
 
     async def __aenter__(self) -> Self:
@@ -138,21 +154,28 @@ class AsyncClient:
         return conversion.model(answer.model)
 
     async def models(self, *, timeout: float | None = None) -> tuple[Model, ...]:
-        """Describes every model of the server, the default one first."""
+        """Describes every model of the server in all its versions, the default one first."""
         answer = await self._answer("ListModels", pb.ListModelsRequest(), timeout)
         return tuple(map(conversion.model, answer.models))
+
+    async def load_failures(self, *, timeout: float | None = None) -> tuple[LoadFailure, ...]:
+        """Tells which model files the server could not load, and why."""
+        answer = await self._answer("ListModels", pb.ListModelsRequest(), timeout)
+        return tuple(map(conversion.load_failure, answer.load_failures))
 
     async def health(self, service: str = "", *, timeout: float | None = None) -> Health:
         """Asks grpc.health.v1 whether the server, or one of its services, takes calls. Never retried."""
         self._require_usable()
         request = conversion.request(health_pb2.HealthCheckRequest, service=service)
         if self._health is None:
-            self._health = Replicas(self._endpoint, health_pb2_grpc.HealthStub, health_checked=False)
+            self._health = Replicas(self._access, health_pb2_grpc.HealthStub, health_checked=False)
         check = self._health.stub().Check
+        retries = Retries(self._seconds(timeout))  # keeps the time; there is one try
         try:
-            return conversion.health(_readable(await keep_at_fork(check(request, timeout=self._seconds(timeout)))))
+            call = check(request, timeout=retries.seconds_left, metadata=self._access.metadata)
+            return conversion.health(_readable(await keep_at_fork(call)))
         except grpc.aio.AioRpcError as failure:
-            error = error_of_call(failure)
+            error = await self._error(failure, retries)
             if isinstance(error, NotFoundError):  # gRPC's own health service sends no details
                 raise NotFoundError(
                     f"the server has no service {service!r}", status=error.status, request_id=error.request_id
@@ -174,7 +197,7 @@ class AsyncClient:
             self._require_usable()  # it may have been closed during a pause
             call = keep_at_fork(
                 getattr(self._servers.stub(), method)(
-                    text.next_request(), timeout=retries.seconds_left, metadata=retries.metadata
+                    text.next_request(), timeout=retries.seconds_left, metadata=self._metadata(retries)
                 )
             )
             try:
@@ -190,9 +213,10 @@ class AsyncClient:
                 text.end()
                 return
             except (grpc.aio.AioRpcError, CutError) as trouble:
+                if text.is_whole:
+                    return
                 if self._is_closed or not await _may_continue(text, retries, trouble):
-                    error = trouble.otherwise if isinstance(trouble, CutError) else error_of_call(trouble)
-                    yield text.last_event(error)
+                    yield text.last_event(await self._error(trouble, retries))
                     return
             finally:
                 if self._origin.is_here:
@@ -205,12 +229,22 @@ class AsyncClient:
             self._require_usable()
             try:
                 call = getattr(self._servers.stub(), method)(
-                    request, timeout=retries.seconds_left, metadata=retries.metadata
+                    request, timeout=retries.seconds_left, metadata=self._metadata(retries)
                 )
                 return _readable(await keep_at_fork(call))
             except grpc.aio.AioRpcError as failure:
                 if self._is_closed or not await retries.pause(failure):
-                    raise error_of_call(failure) from failure
+                    raise await self._error(failure, retries) from failure
+
+    async def _error(self, trouble: grpc.aio.AioRpcError | CutError, retries: Retries) -> NextcharError:
+        """The exception for a call that failed for good, with the reason if it is one of TLS."""
+        if isinstance(trouble, CutError):
+            return trouble.otherwise
+        error = error_of_call(trouble)
+        return error if self._is_closed else await self._diagnosis.explain(error, retries.seconds_left)
+
+    def _metadata(self, retries: Retries) -> tuple[tuple[str, str], ...]:
+        return (*retries.metadata, *self._access.metadata)
 
     def _seconds(self, timeout: float | None) -> float | None:
         return self._timeout if timeout is None else _checked(timeout)
@@ -230,10 +264,8 @@ async def _may_continue(text: Continuation, retries: Retries, trouble: grpc.aio.
     if text.drops_token(trouble):
         return True
     if text.is_running:
-        if text.keeps_token(trouble):
-            return await retries.pause(None)
-        return trouble.code() in _LOST and await retries.pause(trouble)
-    if text.has_begun and trouble.code() is grpc.StatusCode.NOT_FOUND:  # its models differ
+        return await retries.pause(None if text.keeps_token(trouble) else trouble, is_cut=True)
+    if text.drops_version(trouble):
         return await retries.pause(None)
     return await retries.pause(trouble)
 

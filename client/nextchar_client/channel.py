@@ -13,8 +13,8 @@ from typing import Any
 
 import grpc.aio
 
-from .endpoint import endpoint_complaint, is_local
-from .errors import InvalidArgumentError
+from .access import Access
+from .endpoint import is_local
 from .fork import claim_grpc, keep_at_fork
 
 # Calls take turns over all addresses of the endpoint, and skip an address that doesn't answer.
@@ -39,18 +39,21 @@ _OPTIONS = (
 )
 
 
-def open_channel(endpoint: str, *options: tuple[str, Any], health_checked: bool = True) -> grpc.aio.Channel:
-    """Opens a channel to ``endpoint`` with further gRPC ``options``.
+def open_channel(
+    access: Access, target: str, *options: tuple[str, Any], health_checked: bool = True
+) -> grpc.aio.Channel:
+    """Opens a channel to ``target``, one of those of ``access``, with further gRPC ``options``.
 
-    Unless it is ``health_checked``, calls also reach servers that say they take none. Raises ``InvalidArgumentError``
-    if the endpoint is malformed, ``RuntimeError`` outside an event loop or in a forked process that can't use gRPC.
+    Unless it is ``health_checked``, calls also reach servers that say they take none. Raises ``RuntimeError`` outside
+    an event loop or in a forked process that can't use gRPC.
     """
-    complaint = endpoint_complaint(endpoint)
-    if complaint:
-        raise InvalidArgumentError(f"endpoint: {complaint}")
     asyncio.get_running_loop()  # outside a loop gRPC would bind the channel to one that never runs
     claim_grpc()
     config = json.dumps(_HEALTH_CHECKED if health_checked else _BALANCING)
-    proxied = 0 if is_local(endpoint) else 1
+    proxied = 0 if is_local(target) else 1
     options = (("grpc.service_config", config), ("grpc.enable_http_proxy", proxied), *_OPTIONS, *options)
-    return keep_at_fork(grpc.aio.insecure_channel(endpoint, options=options))
+    if not access.is_secure:
+        return keep_at_fork(grpc.aio.insecure_channel(target, options=options))
+    chain, key = access.identity or (None, None)
+    credentials = keep_at_fork(grpc.ssl_channel_credentials(access.authorities, key, chain))
+    return keep_at_fork(grpc.aio.secure_channel(target, credentials, options=options))

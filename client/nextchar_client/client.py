@@ -19,7 +19,7 @@ from .async_client import AsyncClient
 from .endpoint import DEFAULT_ENDPOINT
 from .errors import CallCancelledError
 from .fork import Origin
-from .options import GenerationOptions
+from .options import AccessOptions, GenerationOptions
 from .results import Event
 
 P = ParamSpec("P")
@@ -43,10 +43,16 @@ class Client:
 
     Threads may share it, forked processes can't: there every method raises ``RuntimeError``. Use it with ``with``, or
     ``close`` it; a call that is still running then raises ``CallCancelledError``. Raises ``InvalidArgumentError`` if
-    an endpoint or the timeout is malformed.
+    an argument is malformed, a file can't be used, or the token would leave this machine in plaintext.
     """
 
-    def __init__(self, endpoint: str | Sequence[str] = DEFAULT_ENDPOINT, *, timeout: float | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: str | Sequence[str] = DEFAULT_ENDPOINT,
+        *,
+        timeout: float | None = None,
+        **access: Unpack[AccessOptions],
+    ) -> None:
         self._origin = Origin()
         opened: concurrent.futures.Future[None] = concurrent.futures.Future()
 
@@ -54,7 +60,7 @@ class Client:
             try:
                 self._loop = asyncio.get_running_loop()
                 self._closed = asyncio.Event()
-                self._client = AsyncClient(endpoint, timeout=timeout)
+                self._client = AsyncClient(endpoint, timeout=timeout, **access)
             except BaseException as error:
                 opened.set_exception(error)
                 return
@@ -121,6 +127,8 @@ class Client:
     """``AsyncClient.model``, but blocks."""
     models = _blocking(AsyncClient.models)
     """``AsyncClient.models``, but blocks."""
+    load_failures = _blocking(AsyncClient.load_failures)
+    """``AsyncClient.load_failures``, but blocks."""
     health = _blocking(AsyncClient.health)
     """``AsyncClient.health``, but blocks."""
 

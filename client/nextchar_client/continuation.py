@@ -1,8 +1,8 @@
 """A text that may take several calls: the part that has come, the request that continues it, and how the parts join.
 
 Between the messages of the calls and the caller. If a call is cut, the next one starts from the last resume token, or
-repeats the request with the seed of the first call: the same model, request and seed give the same text. The part
-that came before comes again then, is compared, and is left out.
+repeats the request with the seed of the first call and the digest of its model file: the same file, request and seed
+give the same text. The part that came before comes again then, is compared, and is left out.
 Invariant: the caller sees one ``Started``, deltas that continue each other, and one ``Finished`` with the usage of the
 whole; a server that sends other text is a failure, never a silent splice.
 """
@@ -20,7 +20,7 @@ import grpc.aio
 
 from nextchar.v1 import generation_pb2 as pb
 
-from .errors import DivergedError, NextcharError, UnavailableError
+from .errors import DivergedError, NextcharError, NotFoundError, UnavailableError
 from .results import CharacterLogprob, Delta, Event, Finished, FinishReason, Resumed, Started, Usage
 from .transcript import Transcript
 
@@ -29,6 +29,7 @@ _Request = pb.GenerateRequest | pb.GenerateStreamRequest
 _DEFAULT_MAX_CHARACTERS = 256  # of the contract; a model that allows fewer refuses the rest, and the token is dropped
 _OF_THE_PROMPT = ("seed", "echo", "unknown_characters", "replacement_character")  # have no place beside a token
 _SHOWN = 20  # characters of a text in a message
+_SHOWN_DIGITS = 12  # of a digest
 _TOKEN_KEY, _OFFSET_KEY = "resume-token-bin", "resume-offset"
 # Statuses of a server that can't use a token: of another key, of another model or version, or of any version.
 _REFUSALS = {
@@ -76,7 +77,10 @@ class Continuation:
         self._mark: _Mark | None = None
         self.resumed: Resumed | None = None
         """To be told to the caller before the first new event of this call; the reader of it sets it to None."""
+        self.is_whole = False
+        """Whether the last event of the text has come; a failure after it takes nothing from the text."""
         self._drained: Finished | None = None  # the last event of a server that drained, if nothing came since
+        self._names_version = True  # whether the next call that begins again asks for the version that began the text
         self._begin_call()
 
     def next_request(self) -> _Request:
@@ -90,8 +94,10 @@ class Continuation:
             for name in _OF_THE_PROMPT:
                 request.parameters.ClearField(name)
             request.parameters.max_characters = self._left(self._mark.place)
-        elif request.WhichOneof("start") != "resume_token":
+        elif request.WhichOneof("start") != "resume_token":  # a token chooses the version by itself
             request.parameters.seed = self._started.seed
+            if self._names_version and self._started.model and self._started.model_digest:
+                request.model = f"{self._started.model}@{self._started.model_digest}"
         return request
 
     def take(self, event: Event) -> Event | None:
@@ -136,6 +142,16 @@ class Continuation:
         self._mark = None
         return True
 
+    def drops_version(self, failure: grpc.aio.AioRpcError) -> bool:
+        """Whether ``failure`` says that the server lacks the version that began the text, or can't be asked for one.
+
+        The next call asks for the model by its name alone if this one didn't, so that both are tried.
+        """
+        if self._started is None or self.is_running or failure.code() is not grpc.StatusCode.NOT_FOUND:
+            return False
+        self._names_version = not self._names_version
+        return True
+
     def keeps_token(self, failure: grpc.aio.AioRpcError) -> bool:
         """Whether ``failure`` brings a token: a server ended the call of a late reader, who may continue from there."""
         trailers = failure.trailing_metadata()
@@ -151,9 +167,16 @@ class Continuation:
 
         Raises ``error`` otherwise.
         """
-        if self._drained is None:
-            raise error
-        return self._drained
+        if self._drained is not None:
+            return self._drained
+        if self._started is not None and isinstance(error, NotFoundError):
+            model = f"{self._started.model}@{self._started.model_digest[:_SHOWN_DIGITS]}"
+            raise DivergedError(
+                f"the text was cut after {self._length} characters, and no server has {model}, which began it",
+                status=error.status,
+                request_id=error.request_id,
+            ) from error
+        raise error
 
     def _begin_call(self) -> None:
         self._grown_from = self._length
@@ -170,11 +193,12 @@ class Continuation:
             self._started = started
             return started
         for name, its, expected in (
-            ("the model", started.model_digest[:12], first.model_digest[:12]),
+            ("the model", started.model_digest[:_SHOWN_DIGITS], first.model_digest[:_SHOWN_DIGITS]),
             ("the numeric class", started.numeric_class, first.numeric_class),
             ("the seed", str(started.seed), str(first.seed)),
         ):
             if its and expected and its != expected:  # servers of an earlier version don't tell their numeric class
+                self._names_version = True
                 raise CutError(
                     DivergedError(
                         f"the text was cut after {self._length} characters, and the server that should continue it has "
@@ -231,6 +255,7 @@ class Continuation:
             raise DivergedError(
                 f"the server that continues the text ends it after {end} characters; {self._length} had come before"
             )
+        self.is_whole = True
         return self._with_whole_usage(finished)
 
     def _with_whole_usage(self, finished: Finished) -> Finished:

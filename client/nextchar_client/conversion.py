@@ -7,9 +7,11 @@ Options become requests here, and responses become results. A value that no mess
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1 import health_pb2
 
 from nextchar.v1 import generation_pb2 as pb
@@ -24,6 +26,7 @@ from .results import (
     Finished,
     FinishReason,
     Health,
+    LoadFailure,
     Model,
     Replay,
     Score,
@@ -171,7 +174,15 @@ def model(message: pb.Model) -> Model:
         state_bytes=message.state_bytes,
         max_characters=message.max_characters,
         max_prompt_characters=message.max_prompt_characters,
+        load_time=_time(message.load_time) if message.HasField("load_time") else None,
+        is_current=message.is_current,
+        weight=message.weight,
     )
+
+
+def load_failure(message: pb.LoadFailure) -> LoadFailure:
+    """A model file that could not be loaded."""
+    return LoadFailure(message.name, message.reason, message.message, _time(message.tried_time))
 
 
 def health(message: health_pb2.HealthCheckResponse) -> Health:
@@ -187,6 +198,13 @@ def _unknown_characters(value: str | None) -> pb.UnknownCharacters | None:
             f"unknown_characters: {value!r} is invalid; it must be {' or '.join(_UNKNOWN_CHARACTERS)}"
         )
     return _UNKNOWN_CHARACTERS[value]
+
+
+def _time(message: Timestamp) -> datetime:
+    try:
+        return message.ToDatetime(UTC)
+    except (ValueError, OverflowError):
+        raise InternalError("a time of the server is out of range") from None
 
 
 def _started(message: pb.Started) -> Started:

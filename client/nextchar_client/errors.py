@@ -7,7 +7,8 @@ if the client is closed or was made in another process. Each class stands for a 
     ├── InvalidArgumentError        INVALID_ARGUMENT; also raised, without a status, before a call is made
     ├── NotFoundError               NOT_FOUND: no such model or health service
     ├── FailedPreconditionError     FAILED_PRECONDITION
-    ├── UnauthenticatedError        UNAUTHENTICATED
+    ├── UnauthenticatedError        UNAUTHENTICATED: no token, or not a valid one
+    ├── PermissionDeniedError       PERMISSION_DENIED: the caller is known, and may not do that
     ├── ResourceExhaustedError      RESOURCE_EXHAUSTED: the server is full, or a message is too large
     ├── UnavailableError            UNAVAILABLE: no server answers, or it is loading or shutting down
     ├── DeadlineExceededError       DEADLINE_EXCEEDED: ``timeout`` passed
@@ -53,7 +54,11 @@ class FailedPreconditionError(NextcharError):
 
 
 class UnauthenticatedError(NextcharError):
-    """The credential is missing or wrong."""
+    """The token is missing, wrong, expired or revoked."""
+
+
+class PermissionDeniedError(NextcharError):
+    """The server knows the caller, who may not do that."""
 
 
 class ResourceExhaustedError(NextcharError):
@@ -100,6 +105,7 @@ _CLASSES: dict[str, type[NextcharError]] = {
     "NOT_FOUND": NotFoundError,
     "FAILED_PRECONDITION": FailedPreconditionError,
     "UNAUTHENTICATED": UnauthenticatedError,
+    "PERMISSION_DENIED": PermissionDeniedError,
     "RESOURCE_EXHAUSTED": ResourceExhaustedError,
     "UNAVAILABLE": UnavailableError,
     "DEADLINE_EXCEEDED": DeadlineExceededError,

@@ -1,11 +1,12 @@
-"""How to generate: the keywords that ``stream`` and ``generate`` share.
+"""The keywords that methods share: of ``stream`` and ``generate``, how to generate; of the clients, how to connect.
 
-The docstrings here are also the help of the options of ``nextchar generate`` and ``nextchar score``.
+The docstrings of ``GenerationOptions`` are also the help of options of ``nextchar generate`` and ``nextchar score``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
 from typing import Literal, TypedDict
 
 UnknownCharacters = Literal["error", "skip", "replace"]
@@ -19,7 +20,7 @@ class GenerationOptions(TypedDict, total=False):
     """
 
     model: str
-    """Name of the model. Default: the server's default model."""
+    """Name of the model, or NAME@DIGEST for one version of it. Default: the server's default model."""
     max_characters: int | None
     """Most characters to generate, not counting the prompt; at least 1. Default: 256."""
     temperature: float | None
@@ -56,3 +57,27 @@ class GenerationOptions(TypedDict, total=False):
     """Token of an earlier text, to continue it from there; in place of a prompt. Default: none."""
     timeout: float | None
     """Time limit of the whole call in seconds, retries included. Default: none, unless the client has one."""
+
+
+class AccessOptions(TypedDict, total=False):
+    """Keywords of a client: how it knows the server, and how the server knows the caller.
+
+    Files are PEM, and are read once, when the client is made.
+    """
+
+    tls: bool
+    """Use TLS: encrypt the connections and check the certificates of the servers. An endpoint that begins with
+    ``grpcs://`` or ``https://``, ``tls_ca`` and ``tls_cert`` imply it."""
+    tls_ca: str | PathLike[str] | None
+    """File of the certificates of the authorities that may sign a server's. Default: the public authorities that come
+    with gRPC, or those of the file that the variable ``GRPC_DEFAULT_SSL_ROOTS_FILE_PATH`` names."""
+    tls_cert: str | PathLike[str] | None
+    """File of the client's certificate, followed by those between it and its authority, for servers that want one."""
+    tls_key: str | PathLike[str] | None
+    """File of the private key of ``tls_cert``, without a passphrase."""
+    token: str | Callable[[], str] | None
+    """Token by which the server knows the caller; every call sends it as ``authorization: Bearer …``. A function is
+    asked for it before each try of a call, on the event loop, so that a token can be renewed; its exception ends the
+    call."""
+    allow_plaintext_token: bool
+    """Send ``token`` without TLS to another machine too. It is readable on the way, so this is refused otherwise."""

@@ -8,14 +8,14 @@ Invariant: while one endpoint is connected, no call is sent to one that isn't.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import grpc
 import grpc.aio
 
+from .access import Access
 from .channel import open_channel
-from .endpoint import endpoints_of
 
 _RANKS = {grpc.ChannelConnectivity.READY: 0, grpc.ChannelConnectivity.TRANSIENT_FAILURE: 2}  # others: 1
 
@@ -23,22 +23,22 @@ _draw = random.Random()  # noqa: S311 - a turn is no secret
 
 
 class Replicas:
-    """The servers at ``endpoint``, one or several, and a stub of each.
+    """The servers of ``access``, one or several, and a stub of each.
 
     ``make_stub`` makes the stub of a channel; ``options`` are further options of gRPC. Unless they are
-    ``health_checked``, calls also reach servers that say they take none. Raises ``InvalidArgumentError`` if an endpoint
-    is malformed, ``RuntimeError`` outside an event loop or in a forked process that can't use gRPC.
+    ``health_checked``, calls also reach servers that say they take none. Raises ``RuntimeError`` outside an event loop
+    or in a forked process that can't use gRPC.
     """
 
     def __init__(
         self,
-        endpoint: str | Sequence[str],
+        access: Access,
         make_stub: Callable[[grpc.aio.Channel], Any],
         *options: tuple[str, Any],
         health_checked: bool = True,
     ) -> None:
         self._channels = [
-            open_channel(each, *options, health_checked=health_checked) for each in endpoints_of(endpoint)
+            open_channel(access, target, *options, health_checked=health_checked) for target in access.targets
         ]
         self._stubs = [make_stub(channel) for channel in self._channels]
         self._turn = _draw.randrange(len(self._channels))  # clients that make one call each spread, too

@@ -7,6 +7,7 @@ code points), all log-probabilities in nats.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
 
@@ -204,3 +205,24 @@ class Model:
     """Limit of ``max_characters`` of a request."""
     max_prompt_characters: int
     """Limit of the length of a prompt or a scored text, in characters."""
+    load_time: datetime | None
+    """When the server loaded the model file; None if the server is of an earlier version."""
+    is_current: bool
+    """Whether requests by the model's name can reach this version; one that was replaced is asked for as
+    NAME@DIGEST."""
+    weight: float
+    """Part of the requests by the model's name that this version serves, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class LoadFailure:
+    """A model file that the server could not load; its model is as it was before."""
+
+    name: str
+    """Name of the model that it would be, with its share if it has one."""
+    reason: str
+    """Why, in one word."""
+    message: str
+    """Why, for people to read."""
+    tried_time: datetime
+    """When the server tried it last."""

@@ -61,13 +61,14 @@ class Retries:
         self._progressed = time.monotonic()
         self._failures = 0
 
-    async def pause(self, failure: grpc.aio.AioRpcError | None) -> bool:
+    async def pause(self, failure: grpc.aio.AioRpcError | None, *, is_cut: bool = False) -> bool:
         """Waits until it is time for another try after ``failure``. Returns False at once if there should be none.
 
-        None stands for a server that answered in good order and yet has to be replaced by another: it drains, say.
+        None stands for a server that answered in good order and yet has to be replaced by another: it drains, say. If
+        the failure ``is_cut``, a text had begun: the server took the call, so it isn't full.
         """
         self._failures += 1
-        seconds = self._pause_after(failure)
+        seconds = self._pause_after(failure, is_cut=is_cut)
         left = MOST_SECONDS - (time.monotonic() - self._progressed)
         if self._timeout is not None:
             left = min(left, self._timeout - self._passed)
@@ -80,9 +81,9 @@ class Retries:
     def _passed(self) -> float:
         return time.monotonic() - self._began
 
-    def _pause_after(self, failure: grpc.aio.AioRpcError | None) -> float | None:
+    def _pause_after(self, failure: grpc.aio.AioRpcError | None, *, is_cut: bool) -> float | None:
         """Seconds to wait after ``failure``; None if another try is pointless or the server forbids it."""
-        if not self._is_worth_a_try(failure):
+        if not self._is_worth_a_try(failure, is_cut=is_cut):
             return None
         asked = None if failure is None else failure.trailing_metadata().get(_PUSHBACK_KEY)
         if asked is None:
@@ -94,7 +95,7 @@ class Retries:
             return None  # as gRPC has it: https://github.com/grpc/proposal/blob/master/A6-client-retries.md
         return None if seconds < 0 else min(seconds, MOST_PAUSE) * _draw.uniform(1, 1 + _SPREAD)
 
-    def _is_worth_a_try(self, failure: grpc.aio.AioRpcError | None) -> bool:
+    def _is_worth_a_try(self, failure: grpc.aio.AioRpcError | None, *, is_cut: bool) -> bool:
         is_first = self._progressed == self._began
         has_tries = self._failures < (MOST_TRIES_ALONE if self._is_alone and is_first else MOST_TRIES)
         if failure is None:
@@ -103,8 +104,17 @@ class Retries:
             case grpc.StatusCode.UNAVAILABLE:
                 return has_tries
             case grpc.StatusCode.RESOURCE_EXHAUSTED:
-                return "message larger than max" not in (failure.details() or "")  # it stays as large
+                is_too_large = "message larger than max" in (failure.details() or "")  # and stays so
+                return not is_too_large and (has_tries or not is_cut)
             case grpc.StatusCode.CANCELLED:
                 # By gRPC in the server, which dropped the call before any code of ours saw it.
-                return "request-id" not in failure.trailing_metadata()
+                return _is_by_transport(failure)
+            case grpc.StatusCode.INTERNAL | grpc.StatusCode.UNKNOWN:
+                # A stream that was reset, a connection of damaged bytes, or a page of a proxy.
+                return has_tries and _is_by_transport(failure)
         return False
+
+
+def _is_by_transport(failure: grpc.aio.AioRpcError) -> bool:
+    """Whether ``failure`` comes from gRPC or a proxy: every status of the server itself has the request's id."""
+    return "request-id" not in failure.trailing_metadata()

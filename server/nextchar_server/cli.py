@@ -2,44 +2,38 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-import re
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from pathlib import Path
+from typing import Annotated
 
 import structlog
 import uvloop
-from cyclopts import App
-from cyclopts.argument import ArgumentCollection
+from cyclopts import App, Parameter
+from cyclopts.argument import Argument, ArgumentCollection
 from cyclopts.config import Env
 
-from nextchar_cli.command_line import UsageError, make_app, run
+from nextchar_cli.command_line import FILE, make_app, run
 from nextchar_cli.printable import printable
 from nextchar_cli.streams import discard_output
 from nextchar_model.description import ModelFileError
 from nextchar_model.providers import ProviderError
 
 from . import logs, server, signals
+from .check import checked, path_hint
 from .config import Config
+from .config_file import read_file, written
 from .listening import StartError
-from .model_paths import is_there, name_and_path
-
-PREFIX = "NEXTCHAR_"
-
-_SETTINGS = [setting.name.upper() for setting in fields(Config)]
-
-_OTHERS = re.compile(
-    # Variables of the client, of training, of Compose, and the key of resume tokens.
-    r"ENDPOINT|CACHE_DIR|CORPUS_DIR|PUBLISHED_\w+|TRAIN_\w+|TOKEN_KEY"
-    # Variables that Kubernetes sets in every container for a service called nextchar or nextchar-….
-    r"|(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR))"
-)
-_SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")  # value of Kubernetes' others, such as NEXTCHAR_PORT
+from .variables import PREFIX, is_meant, service_links, unknown_variables
 
 _LAST_LINES = 0.5
 """Seconds in which the last lines of the log are written at the exit."""
+
+_ACTIONS = ("--check", "--print-config")
+"""Options that are no settings of a server."""
+
+_origins: dict[str, str] = {}
+"""Where the value of each field of the configuration comes from. Read with the command line, of which there is one."""
 
 _log = structlog.get_logger()
 
@@ -55,40 +49,83 @@ def main() -> int:
 
 
 def _ignore_unset(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Ignores variables that nobody meant to set.
-
-    These are empty ones, with which Compose files and shells pass an absent value on, and those that Kubernetes sets
-    for services called nextchar-grpc, nextchar-http and the like.
-    """
+    """Ignores variables that nobody meant to set, and those for options that aren't settings."""
     for argument in arguments:
         argument.tokens = [
             token
             for token in argument.tokens
-            if token.source != "env" or _is_meant(os.environ.get(token.keyword or "", ""))
+            if token.source != "env"
+            or (is_meant(os.environ.get(token.keyword or "", "")) and argument.name not in _ACTIONS)
         ]
 
 
-def _is_meant(value: str) -> bool:
-    return value != "" and not _SERVICE_LINK.match(value)
+def _read_file(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Reads the configuration file, if one is named."""
+    settings = {argument.name.removeprefix("--"): argument for argument in arguments if argument.keys}
+    options = [argument.name for argument in arguments if not argument.keys]
+    (named,) = (argument.tokens for argument in arguments if argument.name == "--config")
+    if named:
+        read_file(Path(named[-1].value), named[-1].keyword or "--config", settings, options)
+    _origins.clear()
+    _origins.update((argument.keys[0], _origin(argument)) for argument in arguments if argument.keys)
+
+
+def _origin(argument: Argument) -> str:
+    if not argument.tokens:
+        return "default"
+    first = argument.tokens[0]
+    keyword = first.keyword or argument.name
+    return keyword if first.source != FILE else keyword.rpartition(": ")[0]
 
 
 app = make_app(
     "nextchar-server",
     "Serves text generation from character-level models over gRPC.\n\n"
-    "Every option is also a variable: NEXTCHAR_GRPC_PORT for --grpc-port. An option takes precedence over its "
-    "variable; an empty variable means the default.",
-    exit_codes="Exit codes: 0: drained after SIGTERM or SIGINT. 1: could not start. 2: an option or a variable is "
-    "wrong. 3: had to be ended by force, because it didn't end within the drain timeout and 2 seconds. 130 and 143: "
-    "SIGINT and SIGTERM before it served.",
-    readers=(Env(PREFIX, command=False), _ignore_unset),
+    "Every option but --check and --print-config is also a variable, NEXTCHAR_GRPC_PORT for --grpc-port, and, "
+    "except --config, a key of the file that --config names: grpc-port. An option takes precedence over its variable, "
+    "and a variable over the file; an empty variable counts as absent.",
+    exit_codes="Exit codes: 0: drained after SIGTERM or SIGINT; nothing is wrong (--check). 1: could not start; "
+    "something is wrong (--check). 2: an option, a variable or the configuration file is wrong. 3: had to be ended by "
+    "force, because it didn't end within the lame duck, the drain timeout and 2 seconds. 130 and 143: SIGINT and "
+    "SIGTERM before it served.",
+    readers=(Env(PREFIX, command=False), _ignore_unset, _read_file),
 )
 
 
 @app.default
-def serve(*, config: Config | None = None) -> int:
+def serve(
+    *,
+    config: Config | None = None,
+    file: Annotated[
+        Path | None,
+        Parameter(
+            name="--config",
+            metavar="FILE",
+            show_default="none",
+            help="Configuration file in TOML: keys are the names of these options, without dashes before them. "
+            "Relative paths in it start from its folder.",
+        ),
+    ] = None,
+    check: Annotated[
+        bool,
+        Parameter(help="Don't serve: load all that a server would load, print one line for each part, and exit."),
+    ] = False,
+    print_config: Annotated[
+        bool,
+        Parameter(
+            help="Don't serve: print the effective configuration as a file that --config reads, with the origin of "
+            "each value, and exit."
+        ),
+    ] = False,
+) -> int:
     """Runs the server until SIGTERM or SIGINT, and returns the exit code."""
     config = config or Config()
     unknown = list(unknown_variables(os.environ))
+    if print_config:
+        print(written(config, _origins), end="")
+        return 0
+    if check:
+        return _check(config)
     logs.configure(config.log_level)
     signals.say_with(_say_last)
     for name in service_links(os.environ):
@@ -99,10 +136,22 @@ def serve(*, config: Config | None = None) -> int:
         )
     for name in unknown:
         _log.warning("unknown_variable", variable=name, hint="no setting has this name; see nextchar-server --help")
+    return _run(config)
+
+
+def _check(config: Config) -> int:
+    logs.configure("error")  # the lines of the check say the rest
+    try:
+        return checked(config)
+    finally:
+        logs.close(_LAST_LINES)
+
+
+def _run(config: Config) -> int:
     try:
         uvloop.run(server.serve(config))
     except (ModelFileError, ProviderError, StartError) as error:
-        logs.complain(f"nextchar-server: error: {printable(str(error))}{_path_hint(config)}")
+        logs.complain(f"nextchar-server: error: {printable(str(error))}{path_hint(config, os.environ)}")
         return 1
     except Exception:
         _log.exception("failed")
@@ -115,35 +164,3 @@ def serve(*, config: Config | None = None) -> int:
 def _say_last(event: str, **fields: str | int) -> None:
     _log.error(event, **fields)
     logs.close(signals.LAST_WORDS)
-
-
-def service_links(environment: Mapping[str, str]) -> Iterator[str]:
-    """Yields the variables that are settings by their name, and addresses of Kubernetes services by their value."""
-    for setting in _SETTINGS:
-        if _SERVICE_LINK.match(environment.get(PREFIX + setting, "")):
-            yield PREFIX + setting
-
-
-def unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
-    """Yields the ``NEXTCHAR_*`` variables that nothing reads. Raises ``UsageError`` for a misspelt setting."""
-    for name, value in environment.items():
-        setting = name.upper().removeprefix(PREFIX)
-        if setting == name.upper() or (name == PREFIX + setting and setting in _SETTINGS):
-            continue
-        if _OTHERS.fullmatch(setting) or not _is_meant(value):
-            continue
-        if similar := difflib.get_close_matches(setting, _SETTINGS, n=1, cutoff=0.8):
-            raise UsageError(f"there is no setting {name}; did you mean {PREFIX}{similar[0]}?")
-        yield name
-
-
-def _path_hint(config: Config) -> str:
-    """Explains a missing model file whose path may have been taken apart at a comma or an equals sign."""
-    missing = [value for value in config.model if not is_there(name_and_path(value)[1])]
-    if not missing:
-        return ""
-    if len(config.model) > 1 and ",".join(config.model) == os.environ.get("NEXTCHAR_MODEL"):
-        return "; NEXTCHAR_MODEL is split at commas: use --model for a path with a comma"
-    if "=" in missing[0] and str(name_and_path(missing[0])[1]) != missing[0]:
-        return f"; {printable(missing[0])} was read as NAME=PATH"
-    return ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
 # Every histogram reaches as far as its values can: of those beyond the last bucket, nothing is known.
@@ -35,10 +35,6 @@ class Metrics:
         self.registry = registry
         self._log = _LogCounter()
         registry.register(self._log)
-        self._streams = _StreamGauges()
-        registry.register(self._streams)
-        self._prefixes = _PrefixCounts()
-        registry.register(self._prefixes)
         ProcessCollector(registry=registry)
 
         def counter(name: str, help_: str, *labels: str) -> Counter:
@@ -81,31 +77,13 @@ class Metrics:
         self.memory_budget_bytes = Gauge(
             "nextchar_memory_budget_bytes", "Most memory that calls may hold.", registry=registry
         )
-        self.model_info = Gauge(
-            "nextchar_model_info",
-            "1 for each model of the server.",
-            ("model", "digest", "precision", "provider", "numeric_class"),
-            registry=registry,
+        self.model_load_failures = counter(
+            "nextchar_model_load_failures_total", "Model files that could not be loaded, by reason.", "reason"
         )
 
     def watch_log(self, dropped: Callable[[], int]) -> None:
         """Counts the lines that the log dropped. ``dropped`` is called at each scrape."""
         self._log.dropped = dropped
-
-    def watch(
-        self, model: str, *, active: Callable[[], int], paused: Callable[[], int], waiting: Callable[[], int]
-    ) -> None:
-        """Adds the streams of ``model`` to the gauges. The functions are called at each scrape."""
-        self._streams.counts[model] = (active, paused, waiting)
-
-    def watch_prefixes(
-        self, model: str, *, hits: Callable[[], int], misses: Callable[[], int], used: Callable[[], int]
-    ) -> None:
-        """Adds the prefix cache of ``model``: prompts with and without a known prefix, and the bytes that it holds.
-
-        The functions are called at each scrape.
-        """
-        self._prefixes.counts[model] = (hits, misses, used)
 
 
 class TextMetrics:
@@ -125,6 +103,45 @@ class TextMetrics:
         self._finished.labels(self._model, reason).inc()
 
 
+class TlsMetrics:
+    """The metrics of a server's certificate. Only servers with TLS have them."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.expiry = Gauge(
+            "nextchar_tls_certificate_expiry_timestamp_seconds",
+            "Time at which the certificate ends, in seconds since 1970.",
+            registry=registry,
+        )
+        self.reloads = Counter(
+            "nextchar_tls_reloads_total", "Times that the certificate was read again.", ("result",), registry=registry
+        )
+        for result in ("ok", "failed"):
+            self.reloads.labels(result)
+
+
+class CallerMetrics:
+    """The metrics of callers by their names. Only servers with authentication have them."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.calls = Counter(
+            "nextchar_caller_calls_total", "Calls completed, by caller and code.", ("caller", "code"), registry=registry
+        )
+        self.characters = Counter(
+            "nextchar_caller_characters_total",
+            "Characters that callers had: of prompts, generated, and scored.",
+            ("caller",),
+            registry=registry,
+        )
+        self.reloads = Counter(
+            "nextchar_credentials_reloads_total",
+            "Times that a file of tokens or keys was read again.",
+            ("result",),
+            registry=registry,
+        )
+        for result in ("ok", "failed"):
+            self.reloads.labels(result)
+
+
 class _LogCounter(Collector):
     """Counter of the log, which belongs to the process and not to one server."""
 
@@ -135,40 +152,3 @@ class _LogCounter(Collector):
         yield CounterMetricFamily(
             "nextchar_log_dropped", "Lines of the log that could not be written.", value=self.dropped()
         )
-
-
-class _StreamGauges(Collector):
-    """Gauges of the streams of each model, computed at a scrape."""
-
-    def __init__(self) -> None:
-        self.counts: dict[str, tuple[Callable[[], int], Callable[[], int], Callable[[], int]]] = {}
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        families = (
-            GaugeMetricFamily("nextchar_active_streams", "Streams in a batch.", labels=["model"]),
-            GaugeMetricFamily("nextchar_paused_streams", "Streams that wait for a slow reader.", labels=["model"]),
-            GaugeMetricFamily("nextchar_waiting_requests", "Requests in the queue.", labels=["model"]),
-        )
-        for model, counts in self.counts.items():
-            for family, count in zip(families, counts, strict=True):
-                family.add_metric([model], count())
-        yield from families
-
-
-class _PrefixCounts(Collector):
-    """Counts of the prefix cache of each model, read at a scrape."""
-
-    def __init__(self) -> None:
-        self.counts: dict[str, tuple[Callable[[], int], Callable[[], int], Callable[[], int]]] = {}
-
-    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
-        hits = CounterMetricFamily("nextchar_prefix_hits", "Prompts that began with a known prefix.", labels=["model"])
-        misses = CounterMetricFamily(
-            "nextchar_prefix_misses", "Prompts of 100 ids or more without a known prefix.", labels=["model"]
-        )
-        used = GaugeMetricFamily("nextchar_prefix_bytes", "Memory that known prefixes take.", labels=["model"])
-        for model, (count_hits, count_misses, count_bytes) in self.counts.items():
-            hits.add_metric([model], count_hits())
-            misses.add_metric([model], count_misses())
-            used.add_metric([model], count_bytes())
-        yield from (hits, misses, used)

@@ -1,4 +1,4 @@
-"""Model paths: from ``[NAME=]PATH`` to the name of a model and the path of its file.
+"""Model paths: from ``[NAME=]PATH`` to the name of a model and the path of its file, and from a name to its share.
 
 A path may hold the characters that part a name from it (``=``) and the models of a variable (``,``), as in
 ``runs/lr=0.006/m.onnx``. Invariant: a value that exists as a file is that file, and a name holds no path separator. A
@@ -8,21 +8,24 @@ value that can be read in two ways, both of which exist, is refused.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 MAX_NAME = 255
 """Most bytes of a model's name in UTF-8, which is also the most of a file's name."""
 
+_CANARY = re.compile(r"([^@]+)@(\d{1,2}(?:\.\d{1,3})?)%(-[^@]+)?")
 
-def name_and_path(value: str) -> tuple[str, Path]:
+
+def name_and_path(value: str, folder: Path = Path()) -> tuple[str, Path]:
     """Returns the name and the path that ``value`` stands for. Raises ``ValueError`` if it is ambiguous.
 
-    The name is the file's without .onnx, unless it is given.
+    The name is the file's without .onnx, unless it is given. Whether a relative path exists is looked up in ``folder``.
     """
     name, separator, path = value.partition("=")
     has_name = bool(separator) and not _has_separator(name)
-    if not has_name or is_there(value):
-        if has_name and is_there(path):
+    if not has_name or is_there(folder / value):
+        if has_name and is_there(folder / path):
             raise ValueError(
                 f"{value!r} and {path!r} both exist; write {_here(value)!r} for the first, or "
                 f"{name + '=' + _here(path)!r} for the second"
@@ -44,8 +47,26 @@ def check_name(value: str, name: str) -> None:
                 f"{_shortened(name)} can't be the name of a model: the character at offset {offset} is "
                 f"{_described(character)}; name the model with NAME=PATH"
             )
+    try:
+        name_and_share(name)
+    except ValueError as error:
+        raise ValueError(f"{_shortened(name)} can't be the name of a model: {error}") from None
     if (size := len(name.encode())) > MAX_NAME:
         raise ValueError(f"{_shortened(name)} can't be the name of a model: it has {size} bytes; at most {MAX_NAME}")
+
+
+def name_and_share(name: str) -> tuple[str, float | None]:
+    """Returns the name by which requests ask for the model called ``name``, and the share of them that it serves.
+
+    ``verse@10%`` and ``verse@10%-b`` serve a tenth of the requests for ``verse``; ``verse`` itself serves the rest, and
+    its share is None. Raises ``ValueError`` if ``name`` has an @ that isn't followed by a share.
+    """
+    if "@" not in name:
+        return name, None
+    found = _CANARY.fullmatch(name)
+    if found is None or not (share := float(found[2]) / 100):
+        raise ValueError("after an @ follows the share of a version, such as verse@10% or verse@10%-label")
+    return found[1], share
 
 
 def split_at_commas(value: str) -> list[str]:

@@ -22,17 +22,21 @@ Steps = Generator[None, None, Result]
 """Work in steps of bounded cost: yields between them, and returns the result."""
 
 PAUSE = 3
-"""Length of the pause after a piece, in processor times of the piece."""
+"""Length of the pause after a piece, in processor times of the piece, unless a pacer has another one."""
 
 _GRACE = 1e-3
 """Longest pause, in seconds, that may stay owed, because a timer can't wait for less. The next piece owes it too."""
 
 
 class Pacer:
-    """Paces the heavy pieces of one event loop. A server has one, for all callers and models together."""
+    """Paces the heavy pieces of one event loop. A server has one, for all callers and models together.
 
-    def __init__(self, *, clock: Callable[[], float] = time.thread_time) -> None:
+    Another one is for the credentials of strangers, who must not keep callers waiting.
+    """
+
+    def __init__(self, *, pause: float = PAUSE, clock: Callable[[], float] = time.thread_time) -> None:
         """``clock`` measures the processor time of the loop's thread, in seconds."""
+        self._pause = pause
         self._clock = clock
         self._turn = asyncio.Lock()  # wakes its waiters in the order in which they came
         self._free_at = 0.0  # loop time at which the pause of the latest piece ends
@@ -53,7 +57,7 @@ class Pacer:
                 yield
             finally:
                 spent += self._clock() - started
-                self._free_at = max(self._free_at, loop.time()) + PAUSE * spent
+                self._free_at = max(self._free_at, loop.time()) + self._pause * spent
 
     async def run(self, steps: Steps[Result]) -> Result:
         """Returns the result of ``steps``. The first one is small and taken at once, each later one is a piece."""

@@ -15,13 +15,11 @@ from contextlib import suppress
 import grpc
 import structlog
 
+from .config import Config
 from .rpc import channelz
 from .rpc.core import make_core
 from .rpc.interceptor import CallInterceptor
-from .rpc.resets import MAX_CALLS, Resets
-
-MAX_CONNECTIONS = 2048
-"""Most connections to the gRPC port at once; one more is closed at once."""
+from .rpc.resets import Resets
 
 _OTHER_FILES = 160
 """Files that the process keeps beside those connections: those of the HTTP port, models, logs and libraries."""
@@ -29,21 +27,21 @@ _OTHER_FILES = 160
 _log = structlog.get_logger()
 
 
-def make_server(interceptor: CallInterceptor, resets: Resets, *, max_request: int) -> grpc.aio.Server:
+def make_server(interceptor: CallInterceptor, resets: Resets, config: Config, *, max_request: int) -> grpc.aio.Server:
     """Returns a server without services and ports, which reads requests of at most ``max_request`` bytes.
 
     Raises the process's limit of open files as far as it may, because every connection is one.
     """
     _start_poller()
     others = channelz.server_ids()
-    server = make_core([interceptor], _options(_connections(), max_request), interceptor.refuse, resets.shuns)
+    server = make_core([interceptor], _options(config, max_request), interceptor.refuse, resets.shuns)
     (number,) = channelz.server_ids() - others
     resets.watch(number)
     return server
 
 
-def _options(connections: int, max_request: int) -> list[tuple[str, int]]:
-    return [
+def _options(config: Config, max_request: int) -> list[tuple[str, int]]:
+    options = [
         ("grpc.so_reuseport", 0),  # a port in use is an error
         ("grpc.max_receive_message_length", max_request),
         # Only the identity: a few KiB that unpack to many MiB would take more time than the largest plain message.
@@ -54,13 +52,13 @@ def _options(connections: int, max_request: int) -> list[tuple[str, int]]:
         # counts, so there is room for a burst of 5,000; each takes 10 to 15 KB.
         ("grpc.server.max_pending_requests", 6_000),
         ("grpc.server.max_pending_requests_hard_limit", 8_000),
-        ("grpc.max_concurrent_streams", MAX_CALLS),
+        ("grpc.max_concurrent_streams", config.max_calls_per_connection),
         ("grpc.enable_channelz", 1),  # counts, for `resets`
         ("grpc.tcp_receive_buffer_size", 64 * 1024),  # the system holds that much of a connection that is held back
         # Connections.
-        ("grpc.max_allowed_incoming_connections", connections),
-        ("grpc.server_handshake_timeout_ms", 3_000),  # of a connection that says nothing
-        ("grpc.max_connection_idle_ms", 60_000),  # of one without calls; its client connects again when it has one
+        ("grpc.max_allowed_incoming_connections", _connections(config.max_connections)),
+        ("grpc.server_handshake_timeout_ms", _ms(config.handshake_timeout)),
+        ("grpc.max_connection_idle_ms", _ms(config.connection_idle)),
         # Callers that vanished are detected, so that their streams are freed.
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
@@ -68,9 +66,18 @@ def _options(connections: int, max_request: int) -> list[tuple[str, int]]:
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ]
+    if config.connection_age is not None:
+        options.append(("grpc.max_connection_age_ms", _ms(config.connection_age)))
+    if config.connection_age_grace is not None:
+        options.append(("grpc.max_connection_age_grace_ms", _ms(config.connection_age_grace)))
+    return options
 
 
-def _connections() -> int:
+def _ms(seconds: float) -> int:
+    return max(1, round(1000 * seconds))
+
+
+def _connections(wanted: int) -> int:
     """Returns how many connections the gRPC port may take, after raising the limit of open files."""
     files, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files != most:
@@ -78,9 +85,9 @@ def _connections() -> int:
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
             files = most
     if files == resource.RLIM_INFINITY:
-        files = MAX_CONNECTIONS + _OTHER_FILES
-    connections = max(1, min(MAX_CONNECTIONS, files - _OTHER_FILES))
-    if connections < MAX_CONNECTIONS:
+        files = wanted + _OTHER_FILES
+    connections = max(1, min(wanted, files - _OTHER_FILES))
+    if connections < wanted:
         _log.warning("few_files", files=files, connections=connections, hint="raise the limit of open files")
     return connections
 

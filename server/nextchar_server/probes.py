@@ -4,7 +4,7 @@ Stands beside the gRPC port. A connection serves one request. If there are too m
 scrapes wait for the next encoding of the metrics, which comes the later, the more work the last one made.
 
 Invariant: beyond a burst, this thread takes a tenth of a core at most, and for scrapes a thirtieth, however many ask; a
-connection lasts ``LIFETIME`` at most, and there are at most ``MAX_CONNECTIONS``.
+connection lasts ``LIFETIME`` at most, and their number is bounded.
 """
 
 from __future__ import annotations
@@ -15,19 +15,17 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import uvloop
-from aiohttp import web
+from aiohttp import web, web_response
 from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-MAX_CONNECTIONS = 64
-"""Most connections at once. One more closes the oldest one."""
-
-LIFETIME = 10.0
-"""Seconds from the start of a connection to its end at the latest, whether or not it was answered."""
+from .http_connections import LIFETIME, Connections
+from .thread_share import ThreadShare
+from .tls import Tls
 
 _BACKLOG = 4096  # connections that wait in the operating system
 _SILENCE = 3  # seconds that one that says nothing waits there; only Linux holds it back so long
@@ -35,21 +33,41 @@ _MAX_LINE = 4096  # bytes of the request's first line, and of a header
 _MAX_HEADERS = 64
 _SHARE = 0.1  # of a core, for this thread
 _BURST = 0.1  # seconds of processor time that it may take at once
+_OVERDRAFT = 0.5  # seconds beyond its share after which open connections are closed
+_LOOK = 0.25  # seconds between two looks at it
 _ENCODING_PAUSE = 29.0  # pause between two encodings, in processor times of this thread since the first one began
 _RETRY = 0.1  # seconds until the next try if a connection can't be accepted
+_PROBES = ("/healthz", "/readyz")  # those who look after a container have no certificate
 _OPEN_METRICS = "application/openmetrics-text"
+
+# Server, in the header of every answer, also of those that aiohttp makes by itself to broken requests. By default it
+# tells strangers the versions of Python and aiohttp.
+web_response.SERVER_SOFTWARE = "nextchar"  # type: ignore[attr-defined]
 
 
 class HttpPort:
     """The HTTP port. Its methods are called on the server's event loop."""
 
-    def __init__(self, registry: CollectorRegistry, is_ready: Callable[[], bool]) -> None:
-        """``is_ready`` tells whether the server takes new calls. It is called in the thread of this port."""
-        self._answers = _Answers(registry, is_ready)
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        is_ready: Callable[[], bool],
+        *,
+        most_connections: int,
+        tls: Tls | None = None,
+        admits: Callable[[str, str | None], bool] | None = None,
+    ) -> None:
+        """``is_ready`` tells whether the server takes new calls, and ``admits`` whether a request for a path may have
+        an answer, by its Authorization; without it, every one may. Both are called in the thread of this port.
+
+        There are ``most_connections`` at once; one more closes the oldest.
+        """
+        self._answers = _Answers(registry, is_ready, admits, is_mutual=tls is not None and tls.is_mutual)
+        self._tls = tls
+        self._most_connections = most_connections
         self._running: tuple[threading.Thread, asyncio.AbstractEventLoop] | None = None  # None until the port is open
         self._closing = asyncio.Event()
         self._listeners: list[socket.socket] = []
-        self._transports: dict[web.RequestHandler, asyncio.Transport] = {}  # the oldest first
 
     async def open(self, host: str, port: int) -> int:
         """Listens on all addresses of ``host`` and returns the port. Raises ``OSError``."""
@@ -75,49 +93,59 @@ class HttpPort:
             runner.run(self._serve())
 
     async def _serve(self) -> None:
-        server = web.Server(
-            self._answers.answer,
-            access_log=None,
-            logger=_logger,
-            keepalive_timeout=LIFETIME,
-            lingering_time=0,
-            max_line_size=_MAX_LINE,
-            max_field_size=_MAX_LINE,
-            max_headers=_MAX_HEADERS,
+        connections = Connections(
+            _server(self._answers.answer), _server(_hint_at_tls), self._most_connections, self._tls
         )
-        tasks = [asyncio.create_task(self._accept(listener, server)) for listener in self._listeners]
+        share = ThreadShare(_SHARE, _BURST)
+        tasks = [asyncio.create_task(self._accept(listener, connections, share)) for listener in self._listeners]
+        tasks.append(asyncio.create_task(self._guard(connections, share)))
         await self._closing.wait()
         for task in tasks:
             task.cancel()
         for listener in self._listeners:
             listener.close()
-        for transport in self._transports.values():
-            transport.abort()
+        connections.close()
 
-    async def _accept(self, listener: socket.socket, server: web.Server) -> None:
-        loop = asyncio.get_running_loop()
-        left, seen, worked = _BURST, loop.time(), time.thread_time()
+    async def _accept(self, listener: socket.socket, connections: Connections, share: ThreadShare) -> None:
         while True:
-            left = min(_BURST, left + _SHARE * (loop.time() - seen)) + worked - time.thread_time()
-            seen, worked = loop.time(), time.thread_time()
-            if left < 0:
-                await asyncio.sleep(-left / _SHARE)
+            if (left := share.left()) < 0:
+                await asyncio.sleep(-left / share.share)
             try:
                 await _readable(listener)
                 connection, _ = listener.accept()
                 if not _has_spoken(connection):
                     connection.close()
                     continue
-                transport, handler = await loop.connect_accepted_socket(server, connection)
             except OSError:  # such as too many open files
                 await asyncio.sleep(_RETRY)
                 continue
-            loop.call_later(LIFETIME, transport.abort)
-            open_ones = server.connections
-            self._transports = {each: self._transports[each] for each in open_ones if each in self._transports}
-            if len(self._transports) >= MAX_CONNECTIONS:
-                next(iter(self._transports.values())).abort()
-            self._transports[handler] = transport
+            connections.take(connection)
+
+    async def _guard(self, connections: Connections, share: ThreadShare) -> None:
+        """Closes all connections whenever those that are open take far more than the share, such as by tiny records."""
+        while True:
+            await asyncio.sleep(_LOOK)
+            if share.left() < -_OVERDRAFT:
+                connections.close()
+
+
+def _server(answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> web.Server:
+    return web.Server(
+        answer,
+        access_log=None,
+        logger=_logger,
+        keepalive_timeout=LIFETIME,
+        lingering_time=0,
+        max_line_size=_MAX_LINE,
+        max_field_size=_MAX_LINE,
+        max_headers=_MAX_HEADERS,
+    )
+
+
+async def _hint_at_tls(request: web.BaseRequest) -> web.Response:
+    response = web.Response(status=400, text="this port speaks TLS: use https\n")
+    response.force_close()
+    return response
 
 
 async def _listen(host: str, port: int) -> list[socket.socket]:
@@ -172,7 +200,16 @@ def _has_spoken(connection: socket.socket) -> bool:
 class _Answers:
     """The answers to requests."""
 
-    def __init__(self, registry: CollectorRegistry, is_ready: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        is_ready: Callable[[], bool],
+        admits: Callable[[str, str | None], bool] | None,
+        *,
+        is_mutual: bool,
+    ) -> None:
+        self._admits = admits
+        self._is_mutual = is_mutual
         self._registry = registry
         self._is_ready = is_ready
         self._turn = asyncio.Lock()
@@ -189,6 +226,14 @@ class _Answers:
     async def _answer(self, request: web.BaseRequest) -> web.Response:
         if request.method not in ("GET", "HEAD"):
             return web.Response(status=405, text="only GET and HEAD\n", headers={"Allow": "GET, HEAD"})
+        if self._is_mutual and request.path not in _PROBES and not request.get_extra_info("peercert"):
+            return web.Response(status=403, text="this needs a client certificate\n")
+        if self._admits and not self._admits(request.path, request.headers.get("Authorization")):
+            return web.Response(
+                status=401,
+                text="this needs a valid token: Authorization: Bearer TOKEN\n",
+                headers={"WWW-Authenticate": 'Bearer realm="nextchar"'},
+            )
         match request.path:
             case "/metrics":
                 return await self._metrics(request.headers.get("Accept", ""))

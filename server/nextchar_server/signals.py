@@ -3,6 +3,8 @@
 Stands before all else: ``__main__`` calls ``install`` before the other imports. A thread of its own waits for the
 signals, so they are heard during imports, while a model is loaded, and while the event loop is stuck.
 
+SIGHUP asks for files to be read again.
+
 Invariant: until ``drain_on`` is called, a signal ends the process at once. After it, the first signal starts a
 drain, and a second one hurries it; a process that hasn't ended by itself when its time is up is ended by force.
 """
@@ -28,6 +30,7 @@ LAST_WORDS = 0.2
 
 _SHOWN_FRAMES = 8
 _NUMBERS = (signal.SIGTERM, signal.SIGINT)
+_RELOAD = getattr(signal, "SIGHUP", None)  # absent on Windows
 
 
 class _Starting:
@@ -73,12 +76,13 @@ Say = Callable[..., object]
 """Writes the last line of the log, an event and its fields, within ``LAST_WORDS`` seconds."""
 
 _state: _Starting | _Serving = _Starting()
+_reload: Callable[[], object] = lambda: None  # noqa: E731
 _say: Say | None = None
 
 
 def install() -> None:
     """Starts the thread that waits for signals. Call it in the main thread, before any other thread is started."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, _NUMBERS)  # threads inherit it, so only `sigwait` gets the signals
+    signal.pthread_sigmask(signal.SIG_BLOCK, _waited())  # threads inherit it, so only `sigwait` gets the signals
     threading.Thread(target=_wait, name="signals", daemon=True).start()
 
 
@@ -97,10 +101,23 @@ def drain_on(drain: Callable[[], object], hurry: Callable[[], object], patience:
     _state = _Serving(drain, hurry, patience)
 
 
+def reload_on(reload: Callable[[], object]) -> None:
+    """Lets SIGHUP call ``reload``, in the thread of signals. Until then it does nothing."""
+    global _reload
+    _reload = reload
+
+
+def _waited() -> tuple[int, ...]:
+    return _NUMBERS if _RELOAD is None else (*_NUMBERS, _RELOAD)
+
+
 def _wait() -> None:
     while True:
-        number = signal.sigwait(_NUMBERS)
-        _state.hear(number)
+        number = signal.sigwait(_waited())
+        if number == _RELOAD:
+            _reload()
+        else:
+            _state.hear(number)
 
 
 def _leave(code: int, event: str, **fields: str) -> None:

@@ -1,9 +1,11 @@
 """The conversion between the client's plain values and protobuf messages."""
 
 import dataclasses
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from nextchar.v1 import generation_pb2 as pb
 from nextchar_client import (
@@ -139,13 +141,20 @@ def test_a_model_has_every_field_of_the_contract() -> None:
 
 
 def test_each_field_of_a_model_is_carried_over() -> None:
-    message = pb.Model(replay=pb.REPLAY_EXACT, alphabet=["a", "b"], is_default=True, batch_dependent=True)
+    booleans: dict[str, Any] = {"is_default": True, "batch_dependent": True, "is_current": True}
+    message = pb.Model(replay=pb.REPLAY_EXACT, alphabet=["a", "b"], load_time=Timestamp(seconds=7), **booleans)
     names = [field.name for field in dataclasses.fields(Model)]
     for number, name in enumerate(names):
-        if name not in {"replay", "alphabet", "is_default", "batch_dependent"}:
+        if name not in {"replay", "alphabet", "load_time", *booleans}:
             setattr(message, name, type(getattr(message, name))(number))
     expected = {name: getattr(message, name) for name in names}
-    assert dataclasses.asdict(conversion.model(message)) == expected | {"replay": "exact", "alphabet": ("a", "b")}
+    plain = {"replay": "exact", "alphabet": ("a", "b"), "load_time": datetime(1970, 1, 1, 0, 0, 7, tzinfo=UTC)}
+    assert dataclasses.asdict(conversion.model(message)) == expected | plain
+
+
+def test_a_time_that_is_no_time_is_an_error_of_the_server() -> None:
+    with pytest.raises(InternalError, match="time of the server is out of range"):
+        conversion.load_failure(pb.LoadFailure(tried_time=Timestamp(seconds=2**62)))
 
 
 def scored(text: str, **columns: Any) -> tuple[CharacterLogprob, ...]:

@@ -90,7 +90,8 @@ async def test_no_pause_outlasts_the_timeout_of_the_call(clock: Clock) -> None:
     [
         failure(Status.INVALID_ARGUMENT),
         failure(Status.DEADLINE_EXCEEDED),
-        failure(Status.INTERNAL),
+        failure(Status.INTERNAL, request_id="r1"),
+        failure(Status.UNKNOWN, request_id="r1"),
         failure(Status.RESOURCE_EXHAUSTED, "CLIENT: Received message larger than max (5 vs. 4)"),
         failure(Status.RESOURCE_EXHAUSTED, grpc_retry_pushback_ms="-1"),
         failure(Status.UNAVAILABLE, grpc_retry_pushback_ms="soon"),
@@ -100,6 +101,11 @@ async def test_no_pause_outlasts_the_timeout_of_the_call(clock: Clock) -> None:
 async def test_a_failure_that_would_come_again_is_not_tried_again(clock: Clock, error: grpc.aio.AioRpcError) -> None:
     assert await tries(Retries(None), error) == 1
     assert clock.pauses == []
+
+
+@pytest.mark.parametrize("status", [Status.INTERNAL, Status.UNKNOWN])
+async def test_a_status_that_no_server_gave_is_tried_again(clock: Clock, status: Status) -> None:
+    assert await tries(Retries(None), failure(status)) == 5
 
 
 async def test_a_call_that_grpc_dropped_at_the_servers_door_is_tried_again(clock: Clock) -> None:

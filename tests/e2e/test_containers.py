@@ -79,6 +79,11 @@ def test_prometheus_scrapes_the_characters_that_were_generated(stack: Project) -
             continue
 
 
+def test_a_check_in_a_container_says_what_a_server_would_load(stack: Project) -> None:
+    said = stack.compose("run", "--rm", "-T", "server", "--check")
+    assert "model shakespeare: good: " in said
+
+
 def test_the_server_is_not_root(stack: Project) -> None:
     answer = stack.inside("server", "id", "-u")
     assert answer.returncode == 0

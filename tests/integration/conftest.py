@@ -1,13 +1,18 @@
 """Fixtures of the integration tests."""
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nextchar_client import AsyncClient, retries
 from tests.support.command import Run, runner
+from tests.support.known_callers import ENDLESS, OTHER_TOKEN, TOKEN, Open, line
 from tests.support.scripted_server import ScriptedServer
-from tests.support.serving import Serve, serving
+from tests.support.serving import Serve, Serving, serving
+from tests.support.tiny_model import TinyModel
 
 
 @pytest.fixture
@@ -41,3 +46,24 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 def run(capfdbinary: pytest.CaptureFixture[bytes]) -> Run:
     """Runs the command ``nextchar`` in this process."""
     return runner(capfdbinary)
+
+
+@pytest.fixture
+def tokens(tmp_path: Path) -> Path:
+    """The list of tokens, with ann and bob."""
+    path = tmp_path / "tokens"
+    path.write_text(line("ann", TOKEN) + line("bob", OTHER_TOKEN))
+    return path
+
+
+@pytest.fixture
+def opened(tiny: TinyModel, serve: Serve, tokens: Path) -> Open:
+    """Serves the tiny model to the callers of the list."""
+
+    @asynccontextmanager
+    async def opened(**settings: Any) -> AsyncIterator[Serving]:
+        settings = {"auth_tokens_file": tokens, "max_characters": ENDLESS, "lanes": 1, **settings}
+        async with serve(tiny.int8, **settings) as serving:
+            yield serving
+
+    return opened

@@ -204,8 +204,8 @@ async def test_a_status_raises_its_class_with_message_and_request_id(
 
 
 async def test_an_error_without_a_request_id_has_none(client: AsyncClient, server: ScriptedServer) -> None:
-    server.scripts = [[Abort(Status.INTERNAL)]]
-    with pytest.raises(InternalError) as caught:
+    server.scripts = [[Abort(Status.DATA_LOSS)]]
+    with pytest.raises(NextcharError) as caught:
         await anext(client.stream())
     assert caught.value.request_id is None
 

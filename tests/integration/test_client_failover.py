@@ -65,7 +65,7 @@ def text(events: Sequence[Event]) -> str:
 
 
 @pytest.mark.parametrize("script", [*CUT, [STARTED, delta("한글"), DRAINED], [STARTED, GONE]])
-async def test_a_cut_text_is_generated_again_with_its_seed_and_only_the_rest_is_told(
+async def test_a_cut_text_is_generated_again_with_its_seed_and_version_and_only_the_rest_is_told(
     client: AsyncClient, server: ScriptedServer, script: Sequence[Any]
 ) -> None:
     server.scripts = [script, WHOLE]
@@ -74,8 +74,22 @@ async def test_a_cut_text_is_generated_again_with_its_seed_and_only_the_rest_is_
     assert text(events) == WHOLE_TEXT
     assert [event.offset for event in events if isinstance(event, Delta)] in ([0, 2, 3], [0, 3])
     first, second = server.requests
-    first.parameters.seed = 2**64 - 1
+    first.parameters.seed, first.model = 2**64 - 1, "tiny@0123456789abcdef"
     assert second == first
+
+
+async def test_a_server_without_the_version_of_a_cut_text_is_asked_for_the_model_by_its_name(
+    client: AsyncClient, server: ScriptedServer
+) -> None:
+    server.scripts = [CUT[0], [Abort(Status.NOT_FOUND)], WHOLE]
+    assert text(await told(client, model="tiny")) == WHOLE_TEXT
+    assert [request.model for request in server.requests] == ["tiny", "tiny@0123456789abcdef", "tiny"]
+
+
+async def test_a_text_whose_version_no_server_has_is_not_continued(client: AsyncClient, server: ScriptedServer) -> None:
+    server.scripts = [CUT[0], [Abort(Status.NOT_FOUND)]]
+    with pytest.raises(DivergedError, match="after 2 characters, and no server has tiny@0123456789ab"):
+        await told(client)
 
 
 async def test_a_cut_text_continues_on_another_server(server: ScriptedServer) -> None:

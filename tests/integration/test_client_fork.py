@@ -3,9 +3,11 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from tests.support import certificates
 from tests.support.scripted_server import ScriptedServer
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -29,10 +31,9 @@ def ended(child):
 REFUSED = "RuntimeError  make the first client after the fork, or start processes by 'spawn' or 'forkserver' instead"
 
 
-def run(program: str, server: ScriptedServer) -> list[str]:
-    ended = subprocess.run(
-        [sys.executable, "-c", BEGIN + program, server.endpoint], capture_output=True, text=True, timeout=60
-    )
+def run(program: str, server: ScriptedServer, *arguments: str) -> list[str]:
+    command = [sys.executable, "-c", BEGIN + program, server.endpoint, *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 0, ended.stderr
     assert "Traceback" not in ended.stderr
     return ended.stdout.splitlines()
@@ -53,6 +54,23 @@ ended(child)
 print(len(list(client.stream())))
 """
     assert run(program, server) == [*[REFUSED] * 8, "7", "4"]
+
+
+def test_a_client_with_tls_is_refused_in_the_child_and_works_in_the_parent(tmp_path: Path) -> None:
+    authority = certificates.authority(tmp_path)
+    program = """
+client = Client(endpoint, tls_ca=sys.argv[2], token="secret")
+list(client.stream())
+if (child := os.fork()) == 0:
+    complaint(client.models)
+    del client
+    complaint(lambda: Client(endpoint, tls_ca=sys.argv[2]))
+    sys.exit(7)
+ended(child)
+print(len(list(client.stream())))
+"""
+    with ScriptedServer(authority.credentials()) as server:
+        assert run(program, server, str(authority.ca_file)) == [*[REFUSED] * 2, "7", "4"]
 
 
 def test_a_running_stream_is_refused_in_the_child_and_continues_in_the_parent(server: ScriptedServer) -> None:

@@ -65,6 +65,18 @@ def test_models_as_json_is_one_object_per_model(server: ScriptedServer, run: Run
     assert [(model["name"], model["alphabet"]) for model in models] == [("a", ["한"]), ("b", [])]
 
 
+def test_models_shows_the_share_of_each_version_and_warns_of_files_that_could_not_be_loaded(
+    server: ScriptedServer, run: Run
+) -> None:
+    versions = [pb.Model(name="verse", is_current=True, weight=0.9), pb.Model(name="verse")]
+    failure = pb.LoadFailure(name="verse@10%", reason="damaged", message="not a model file\x1b")
+    server.scripts = [[pb.ListModelsResponse(models=versions, load_failures=[failure])]]
+    code, output, errors = run("models")
+    assert code == 0
+    assert [line.split()[-1] for line in output.splitlines()[1:]] == ["90%", "digest"]
+    assert errors == "nextchar: warning: the server can't load verse@10%: not a model file\\x1b\n"
+
+
 def score_response() -> pb.ScoreResponse:
     columns = pb.CharacterLogprobs(
         logprobs=[-0.5], alternatives_per_character=1, alternatives="b", alternative_logprobs=[-1]

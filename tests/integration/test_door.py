@@ -26,7 +26,7 @@ METHODS = {
     "ListModels": SERVICE + "ListModels",
     "Check": "/grpc.health.v1.Health/Check",
     "Watch": "/grpc.health.v1.Health/Watch",
-    "ServerReflectionInfo": "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+    "ServerReflectionInfo": "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
 }
 BROKEN = b"\x0a\x05ab"
 NOT_UTF_8 = b"\x0a\x02\xff\xfe"
@@ -104,16 +104,14 @@ async def test_a_call_that_ends_without_a_message_is_refused(serving: Serving) -
     assert rejected(serving, "no_message") == len(methods)
 
 
-async def test_a_call_waits_for_its_message_for_a_bounded_time(
-    serving: Serving, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(incoming, "MESSAGE_PATIENCE", 0.01)
-    for method in METHODS.values():
-        async with asyncio.timeout(60):
-            error = await failure(serving.channel.stream_stream(method)())
-        assert error.code() is Status.INVALID_ARGUMENT
-        assert error.details() == "no request message came within 0.01 s"
-    await until(lambda: rejected(serving, "no_message") == len(METHODS))
+async def test_a_call_waits_for_its_message_for_a_bounded_time(tiny: TinyModel, serve: Serve) -> None:
+    async with serve(tiny.int8, message_timeout=0.01) as serving:
+        for method in METHODS.values():
+            async with asyncio.timeout(60):
+                error = await failure(serving.channel.stream_stream(method)())
+            assert error.code() is Status.INVALID_ARGUMENT
+            assert error.details() == "no request message came within 0.01 s"
+        await until(lambda: rejected(serving, "no_message") == len(METHODS))
 
 
 async def test_refused_calls_leave_one_line_each_and_no_traceback(serving: Serving, lines: list[Any]) -> None:

@@ -1,28 +1,37 @@
 """Trained weights, through a real server: the bytes of a text whatever else its server does."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nextchar.v1 import generation_pb2 as pb
+from nextchar_model.cell import Precision
 from nextchar_model.decoder import decode
 from nextchar_model.runner import Runner
-from nextchar_server.config import PACKAGED_MODEL
 from nextchar_server.engine import stream as stream_module
 from nextchar_server.engine.admission import Admission
 from nextchar_server.engine.stream import Stream
 from tests.support.serving import Serve, Serving
+from tests.support.trained_model import trained_model
 
 PROMPT = "First Citizen:\nBefore we proceed any further, hear me speak.\n\nAll:\nSpeak, speak.\n\nFirst Citizen:\n"
 SEEDS = range(4)
 COUNT = 120
 
 
+@pytest.fixture(scope="module", params=["int8", "fp32"])
+def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Trained weights in either precision."""
+    precision: Precision = request.param
+    return trained_model(precision, tmp_path_factory.mktemp("trained"))
+
+
 @pytest.fixture(scope="module")
-def expected() -> list[str]:
+def expected(trained: Path) -> list[str]:
     """The texts of the runner alone."""
-    runner = Runner(PACKAGED_MODEL)
+    runner = Runner(trained)
     read = len(runner.description.alphabet.encode(PROMPT))
     return [
         decode(runner.description.alphabet, runner.generate(PROMPT, seed, COUNT).ids[read:, 0].tolist())
@@ -46,15 +55,15 @@ async def texts(serving: Serving, **parameters: Any) -> list[str]:
     ids=["one batch", "rows apart", "two threads"],
 )
 async def test_a_trained_model_streams_the_texts_of_its_runner(
-    serve: Serve, expected: list[str], settings: dict[str, Any]
+    serve: Serve, trained: Path, expected: list[str], settings: dict[str, Any]
 ) -> None:
-    async with serve(PACKAGED_MODEL, **settings) as serving:
+    async with serve(trained, **settings) as serving:
         for _ in range(2):  # with a prefix cache, the second time its prompt is known
             assert await texts(serving) == expected
 
 
 async def test_texts_do_not_change_if_their_rows_leave_the_batch_again_and_again(
-    serve: Serve, expected: list[str], monkeypatch: pytest.MonkeyPatch
+    serve: Serve, trained: Path, expected: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paused: list[Stream] = []
     pause = Admission.pause
@@ -65,15 +74,17 @@ async def test_texts_do_not_change_if_their_rows_leave_the_batch_again_and_again
 
     monkeypatch.setattr(Admission, "pause", counted)
     monkeypatch.setattr(stream_module, "OUTBOX_IDS", 4)  # less than a turn
-    async with serve(PACKAGED_MODEL, turn_budget=1e-6) as serving:
+    async with serve(trained, turn_budget=1e-6) as serving:
         assert await texts(serving) == expected
     assert len(paused) > len(SEEDS)
 
 
-async def test_a_stream_tells_the_digest_and_the_numeric_class_that_its_text_depends_on(serve: Serve) -> None:
-    async with serve(PACKAGED_MODEL) as serving:
+async def test_a_stream_tells_the_digest_and_the_numeric_class_that_its_text_depends_on(
+    serve: Serve, trained: Path
+) -> None:
+    async with serve(trained) as serving:
         events = [event async for event in serving.stream(PROMPT, max_characters=1)]
         model = (await serving.stub.GetModel(pb.GetModelRequest())).model
-    started, runner = events[0].started, Runner(PACKAGED_MODEL)
+    started, runner = events[0].started, Runner(trained)
     assert (started.model_digest, started.numeric_class) == (runner.digest, runner.replay().numeric_class)
     assert (model.digest, model.numeric_class) == (started.model_digest, started.numeric_class)

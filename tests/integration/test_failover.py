@@ -15,6 +15,7 @@ import pytest
 from benchmarks.proxy import Proxy
 from nextchar_client import AsyncClient, Delta, Event, Finished, Resumed, Started, channel, retries
 from nextchar_model.alphabet import Kind
+from nextchar_server.rpc import errors
 from nextchar_server.token_keys import VARIABLE
 from tests.support.korean_model import make_korean_model
 from tests.support.server_process import ServerProcess, started
@@ -134,7 +135,11 @@ async def test_a_whole_answer_that_drains_is_finished_by_another_server(tiny: Ti
         assert (generation.text, generation.finished.usage) == (whole.text, whole.finished.usage)
 
 
-async def test_a_late_reader_has_the_whole_text(tiny: TinyModel, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("room", [errors.MOST_TRAILING_BYTES, 0], ids=["with a token", "its token is too large"])
+async def test_a_late_reader_has_the_whole_text(
+    tiny: TinyModel, serve: Serve, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    monkeypatch.setattr(errors, "MOST_TRAILING_BYTES", room)
     options: Any = OPTIONS | {"max_characters": 10_000, "top_logprobs": 1}
     monkeypatch.setattr(channel, "_OPTIONS", (*channel._OPTIONS, *SMALL_WINDOWS))
     async with serve(tiny.int8, stall_timeout=0.5) as serving, AsyncClient(f"127.0.0.1:{serving.grpc_port}") as client:
@@ -145,7 +150,8 @@ async def test_a_late_reader_has_the_whole_text(tiny: TinyModel, serve: Serve, m
             if len(events) == 2:
                 while serving.engine._streams:
                     await asyncio.sleep(0.01)
-        assert next(event.repeated_characters for event in events if isinstance(event, Resumed)) < 512
+        resumed = next(event for event in events if isinstance(event, Resumed))
+        assert resumed.repeated_characters < 512 if room else resumed.repeated_characters == resumed.offset
         assert same([event for event in events if not isinstance(event, Resumed)]) == same(whole)
 
 

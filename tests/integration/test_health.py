@@ -12,7 +12,6 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from benchmarks.http2 import Connection
 from nextchar.v1 import generation_pb2 as pb
 from nextchar_server.rpc import resets
-from nextchar_server.rpc.health import MAX_WATCHES
 from nextchar_server.server import SERVICE
 from tests.support.server_process import started
 from tests.support.serving import Serve, Serving, failure
@@ -23,11 +22,13 @@ WATCH = "/grpc.health.v1.Health/Watch"
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 ENDLESS = 2**31
+MOST = 3
+"""Watches of one connection."""
 
 
 @pytest.fixture
 async def serving(tiny: TinyModel, serve: Serve) -> AsyncIterator[Serving]:
-    async with serve(tiny.int8, max_characters=ENDLESS, drain_timeout=60.0) as serving:
+    async with serve(tiny.int8, max_characters=ENDLESS, drain_timeout=60.0, max_watches_per_connection=MOST) as serving:
         yield serving
 
 
@@ -39,8 +40,8 @@ async def test_a_watcher_of_an_unknown_service_is_told_so_and_waits(serving: Ser
 
 async def test_a_connection_has_so_many_watches_and_no_more(serving: Serving) -> None:
     stub = health_pb2_grpc.HealthStub(serving.channel)
-    watches = [stub.Watch(health_pb2.HealthCheckRequest(service=SERVICE)) for _ in range(MAX_WATCHES)]
-    assert [(await watch.read()).status for watch in watches] == [SERVING] * MAX_WATCHES
+    watches = [stub.Watch(health_pb2.HealthCheckRequest(service=SERVICE)) for _ in range(MOST)]
+    assert [(await watch.read()).status for watch in watches] == [SERVING] * MOST
     error = await failure(stub.Watch(health_pb2.HealthCheckRequest()))
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     watches[0].cancel()

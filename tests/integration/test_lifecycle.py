@@ -7,7 +7,6 @@ import aiohttp
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from prometheus_client.parser import text_string_to_metric_families
 
 from nextchar.v1 import generation_pb2 as pb
@@ -132,14 +131,6 @@ async def test_health_is_serving_for_the_server_and_the_service(serving: Serving
     assert error.code() is grpc.StatusCode.NOT_FOUND
     await counted(serving, 1, "grpc_server_handled_total", grpc_code="NOT_FOUND")
     assert await metric(serving, "grpc_server_handled_total", grpc_code="INTERNAL") == 0
-
-
-async def test_reflection_lists_the_services(serving: Serving) -> None:
-    def services() -> list[str]:
-        with grpc.insecure_channel(f"127.0.0.1:{serving.grpc_port}") as channel:
-            return list(ProtoReflectionDescriptorDatabase(channel).get_services())
-
-    assert SERVICE in await asyncio.to_thread(services)
 
 
 async def test_probes_answer(serving: Serving) -> None:

@@ -15,6 +15,7 @@ from nextchar_server.rpc.tokens import MOST_BYTES
 from tests.support.korean_model import KINDS, KOREAN, make_korean_model
 from tests.support.serving import Serve, Serving
 from tests.support.tiny_model import TinyModel
+from tests.support.trained_model import trained_model
 
 MOST = 40
 
@@ -66,10 +67,12 @@ async def check(serving: Serving, *, prompt: str = "", **parameters: Any) -> int
     return len(found)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_text_continues_from_every_place(tmp_path: Path, serve: Serve, kind: Kind, cell: Cell) -> None:
-    precision: Precision = "int8" if (KINDS.index(kind) + len(cell)) % 2 else "fp32"
+async def test_a_text_continues_from_every_place(
+    tmp_path: Path, serve: Serve, kind: Kind, cell: Cell, precision: Precision
+) -> None:
     path = make_korean_model(kind, tmp_path, cell=cell, precision=precision)
     alternatives = 3 if kind == "characters" else 0
     async with serve(path, turn_budget=1e-6) as serving:
@@ -78,6 +81,14 @@ async def test_a_text_continues_from_every_place(tmp_path: Path, serve: Serve, k
             for seed, prompt in enumerate(("", KOREAN[:200]))
         ]
     assert sum(counts) > MOST / 4
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+async def test_a_text_of_trained_weights_continues_from_every_place(
+    tmp_path: Path, serve: Serve, precision: Precision
+) -> None:
+    async with serve(trained_model(precision, tmp_path), turn_budget=1e-6) as serving:
+        assert await check(serving, prompt="ROMEO:\n", seed=5, top_logprobs=2) == MOST
 
 
 async def test_no_continuation_adds_to_a_character_that_was_sent(tmp_path: Path, serve: Serve) -> None:

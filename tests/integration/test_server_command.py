@@ -97,6 +97,27 @@ def test_a_wrong_option_and_a_wrong_variable_are_named() -> None:
     assert complaint(by_variable).startswith("NEXTCHAR_LANES: ")
 
 
+# Actions.
+
+
+def test_a_check_opens_no_port_and_its_exit_code_says_whether_all_is_good(tiny: TinyModel, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        completed = run("--check", "--grpc-port", str(taken.getsockname()[1]), "--model", tiny.int8)
+    assert completed.returncode == 0
+    assert [line.partition(": good: ")[0] for line in completed.stdout.splitlines()] == ["token keys", "model int8"]
+    assert completed.stderr == ""
+    completed = run("--check", "--model", tmp_path / "none.onnx")
+    assert completed.returncode == 1
+    assert completed.stdout.endswith(f"{tmp_path / 'none.onnx'}: can't be read: No such file or directory\n")
+
+
+def test_the_printed_configuration_is_served(tiny: TinyModel, tmp_path: Path) -> None:
+    file = tmp_path / "nextchar.toml"
+    file.write_text(run("--model", tiny.int8, "--print-config").stdout)
+    with started("--config", file) as server:
+        assert server.events["model_loaded"]["model"] == tiny.int8.stem
+
+
 # Running.
 
 

@@ -210,13 +210,13 @@ time.sleep(99)
 def test_a_signal_ends_a_server_whose_model_never_finishes_loading(number: int) -> None:
     program = """
 import sys, time
-from nextchar_server import __main__, server
+from nextchar_server import __main__, loading
 
-def load(config):
+def load(path, config):
     print("ready", flush=True)
     time.sleep(99)
 
-server._load = load
+loading.load = load
 sys.argv = ["nextchar-server", "--grpc-port", "0", "--http-port", "0"]
 __main__.main()
 """

@@ -10,7 +10,7 @@ import pytest
 from google.rpc.error_details_pb2 import BadRequest, RetryInfo
 
 from nextchar.v1 import generation_pb2 as pb
-from nextchar_server.rpc.returns import LONGEST, SHORTEST
+from nextchar_server.returns import LONGEST, SHORTEST
 from tests.support.serving import Serve, Serving, details, failure
 from tests.support.tiny_model import TinyModel
 

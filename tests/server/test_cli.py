@@ -6,6 +6,7 @@ import pytest
 
 from nextchar_cli.command_line import UsageError, run
 from nextchar_server import cli
+from nextchar_server.variables import unknown_variables
 
 Variables = Callable[..., None]
 
@@ -110,6 +111,9 @@ def test_one_port_for_both_is_refused_before_a_model_is_loaded(refusal: Refusal)
     [
         ("NEXTCHAR_LANE", "NEXTCHAR_LANES"),
         ("NEXTCHAR_MODELS", "NEXTCHAR_MODEL"),
+        ("NEXTCHAR_MODEL_DIR", "NEXTCHAR_MODELS_DIR"),
+        ("NEXTCHAR_TOKEN_KEYS", "NEXTCHAR_TOKEN_KEY"),
+        ("NEXTCHAR_CONFIG_FILE", "NEXTCHAR_CONFIG"),
         ("NEXTCHAR_GPRC_PORT", "NEXTCHAR_GRPC_PORT"),
         ("NEXTCHAR_MAX_CHARACTER", "NEXTCHAR_MAX_CHARACTERS"),
         ("NEXTCHAR_LOGLEVEL", "NEXTCHAR_LOG_LEVEL"),
@@ -128,6 +132,8 @@ def test_a_misspelt_variable_is_refused_with_a_suggestion(
     [
         ("NEXTCHAR_LANES", "3"),
         ("NEXTCHAR_ENDPOINT", "host:1"),
+        ("NEXTCHAR_ENDPOINT_CA", "/ca.pem"),
+        ("NEXTCHAR_TOKEN", "secret"),
         ("NEXTCHAR_CACHE_DIR", "/cache"),
         ("NEXTCHAR_CORPUS_DIR", "/corpora"),
         ("NEXTCHAR_TOKEN_KEY", "secret"),
@@ -150,22 +156,22 @@ def test_a_misspelt_variable_is_refused_with_a_suggestion(
     ],
 )
 def test_a_variable_that_is_empty_or_of_another_program_or_of_kubernetes_passes(name: str, value: str) -> None:
-    assert list(cli.unknown_variables({name: value})) == []
+    assert list(unknown_variables({name: value})) == []
 
 
-@pytest.mark.parametrize("name", ["NEXTCHAR_VERSION", "NEXTCHAR_MODEL_DIR", "NEXTCHAR_OPTIONS"])
+@pytest.mark.parametrize("name", ["NEXTCHAR_VERSION", "NEXTCHAR_COLOUR", "NEXTCHAR_OPTIONS"])
 def test_a_variable_that_nothing_reads_is_reported(name: str) -> None:
-    assert list(cli.unknown_variables({name: "1", "NEXTCHAR_LANES": "2"})) == [name]
+    assert list(unknown_variables({name: "1", "NEXTCHAR_LANES": "2"})) == [name]
 
 
 def test_a_port_that_is_no_service_link_is_taken_for_a_misspelt_setting() -> None:
     with pytest.raises(UsageError, match="NEXTCHAR_HTTP_PORT"):
-        list(cli.unknown_variables({"NEXTCHAR_HTTPS_PORT": "443"}))
+        list(unknown_variables({"NEXTCHAR_HTTPS_PORT": "443"}))
 
 
 def test_a_setting_in_small_letters_is_taken_for_a_misspelt_one() -> None:
     with pytest.raises(UsageError, match="no setting nextchar_lanes; did you mean NEXTCHAR_LANES"):
-        list(cli.unknown_variables({"nextchar_lanes": "2"}))
+        list(unknown_variables({"nextchar_lanes": "2"}))
 
 
 # Help.
@@ -179,7 +185,7 @@ def test_help_fits_80_columns_and_shows_no_python(capsys: pytest.CaptureFixture[
     words = " ".join(shown.replace("│", " ").split())
     for wanted in (
         "--model [NAME=]PATH Model file.",
-        "[default: the packaged shakespeare.onnx]",
+        "[default: the packaged shakespeare.onnx, unless --models-dir is given]",
         "--lanes NUMBER",
         "[default: one per core]",
         "--turn-budget SECONDS",

@@ -49,15 +49,38 @@ def test_an_option_goes_before_a_variable(variables: Variables) -> None:
 
 
 SETTINGS = sorted(setting.name for setting in fields(Config))
+NEEDS = {
+    "auth_exempt": ("--auth-tokens-file", "tokens"),
+    "auth_jwks_file": ("--auth-jwt-issuer", "i", "--auth-jwt-audience", "a"),
+    "auth_jwt_audience": ("--auth-jwks-file", "keys", "--auth-jwt-issuer", "i"),
+    "auth_jwt_issuer": ("--auth-jwks-file", "keys", "--auth-jwt-audience", "a"),
+    "caller_rate": ("--auth-tokens-file", "tokens"),
+    "caller_streams": ("--auth-tokens-file", "tokens"),
+    "connection_age_grace": ("--connection-age", "1"),
+    "tls_cert": ("--tls-key", "key.pem"),
+    "tls_key": ("--tls-cert", "certificate.pem"),
+    "tls_client_ca": ("--tls-cert", "certificate.pem", "--tls-key", "key.pem"),
+}
+"""Options without which others are refused."""
+VALUES = {
+    "auth_exempt": "metrics",
+    "host": "::1",
+    "keep_versions": "7",
+    "log_level": "debug",
+    "model": "m.onnx",
+    "provider": "cpu",
+    "turn_budget": "0.5",
+}
+"""Values of options that can't be 77."""
 
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_every_option_is_also_a_variable(name: str, variables: Variables) -> None:
-    values = {"model": "m.onnx", "host": "::1", "provider": "cpu", "log_level": "debug", "turn_budget": "0.5"}
-    value = values.get(name, "77")
-    option = config("--" + name.replace("_", "-"), value)
+    value = VALUES.get(name, "77")
+    needed = NEEDS.get(name, ())
+    option = config("--" + name.replace("_", "-"), value, *needed)
     variables(**{name.upper(): value})
-    assert getattr(config(), name) == getattr(option, name) != getattr(Config(), name)
+    assert getattr(config(*needed), name) == getattr(option, name) != getattr(Config(), name)
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -116,9 +139,8 @@ def test_two_ports_may_be_any_free_ones() -> None:
     assert (given.grpc_port, given.http_port) == (0, 0)
 
 
-def test_a_configuration_without_a_model_is_refused() -> None:
-    with pytest.raises(ValidationError, match="model"):
-        Config(model=())
+def test_the_packaged_model_is_not_served_beside_a_folder() -> None:
+    assert config("--models-dir", "folder").models == {}
 
 
 def test_a_machine_of_any_number_of_cores_gets_a_lane_for_each() -> None:
@@ -133,3 +155,16 @@ def test_zero_is_a_value(option: str, value: Any) -> None:
 def test_a_configuration_is_frozen() -> None:
     with pytest.raises(FrozenInstanceError):
         config().grpc_port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("tls_cert", "--tls-cert needs --tls-key"),
+        ("tls_key", "--tls-key needs --tls-cert"),
+        ("tls_client_ca", "--tls-client-ca needs --tls-cert and --tls-key"),
+    ],
+)
+def test_an_option_of_tls_without_its_partner_is_refused(name: str, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Config(**{name: Path("file")})  # type: ignore[arg-type]

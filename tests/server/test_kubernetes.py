@@ -7,6 +7,7 @@ import pytest
 
 from nextchar_server import cli
 from nextchar_server.config import Config
+from nextchar_server.variables import service_links, unknown_variables
 
 pytestmark = pytest.mark.usefixtures("variables")
 
@@ -46,13 +47,13 @@ def test_services_of_any_name_set_nothing(address: str, protocol: str, variables
     variables(**given)
     _, bound, _ = cli.app.parse_args([], exit_on_error=False, print_error=False)
     assert (bound.arguments.get("config") or Config()) == Config()
-    assert list(cli.unknown_variables({f"NEXTCHAR_{key}": value for key, value in given.items()})) == []
+    assert list(unknown_variables({f"NEXTCHAR_{key}": value for key, value in given.items()})) == []
 
 
 def test_a_setting_that_a_service_hides_is_reported() -> None:
     environment = {f"NEXTCHAR_{key}": value for name in NAMES for key, value in links(name).items()}
-    assert list(cli.service_links(environment)) == ["NEXTCHAR_GRPC_PORT", "NEXTCHAR_HTTP_PORT"]
+    assert list(service_links(environment)) == ["NEXTCHAR_GRPC_PORT", "NEXTCHAR_HTTP_PORT"]
 
 
 def test_a_port_that_is_a_number_is_no_service() -> None:
-    assert list(cli.service_links({"NEXTCHAR_GRPC_PORT": "50051", "NEXTCHAR_HTTP_PORT": ""})) == []
+    assert list(service_links({"NEXTCHAR_GRPC_PORT": "50051", "NEXTCHAR_HTTP_PORT": ""})) == []

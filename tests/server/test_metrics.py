@@ -1,7 +1,9 @@
 """The metrics: the names that dashboards rely on, in a registry that is injected."""
 
 import math
-from typing import get_type_hints
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, get_type_hints
 
 import pytest
 from annotated_types import Le
@@ -9,8 +11,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
+from nextchar_model.runner import Replay
 from nextchar_server.config import Config
 from nextchar_server.metrics import Metrics
+from nextchar_server.model_metrics import ModelCollector
 
 CALL = {"grpc_type", "grpc_service", "grpc_method"}
 
@@ -37,15 +41,49 @@ FAMILIES = {
     "nextchar_memory_bytes": ("gauge", set()),
     "nextchar_memory_budget_bytes": ("gauge", set()),
     "nextchar_model_info": ("gauge", {"model", "digest", "precision", "provider", "numeric_class"}),
+    "nextchar_model_loaded_timestamp_seconds": ("gauge", {"model", "digest"}),
+    "nextchar_model_weight": ("gauge", {"model", "digest"}),
+    "nextchar_model_load_failures": ("counter", {"reason"}),
 }
+
+
+def version(name: str = "m", digest: str = "0a1b", *, active: int = 0, hits: int = 0) -> Any:
+    """Returns what is scraped of a loaded version."""
+    engine = SimpleNamespace(
+        admission=SimpleNamespace(active=active, paused=2, waiting=1),
+        prefixes=SimpleNamespace(hits=hits, misses=2, used=1),
+    )
+    runner = SimpleNamespace(digest=digest, provider="cpu", description=SimpleNamespace(precision="int8"))
+    return Version(name, digest, runner, Replay(True, "int8-cpu-1"), engine)
+
+
+@dataclass(eq=False)
+class Version:
+    """Replaces ``ServedModel``."""
+
+    name: str
+    digest: str
+    runner: Any
+    replay: Replay
+    engine: Any
+    loaded_at: float = 1.7e9
+    weight: float = 1.0
+
+
+def collected(registry: CollectorRegistry, *versions: Any) -> ModelCollector:
+    """Adds ``versions`` to ``registry``."""
+    collector = ModelCollector()
+    for one in versions:
+        collector.add(one)
+    registry.register(collector)
+    return collector
 
 
 def used() -> CollectorRegistry:
     """Returns a registry in which every metric was used once."""
     registry = CollectorRegistry()
     metrics = Metrics(registry)
-    metrics.watch("m", active=lambda: 3, paused=lambda: 2, waiting=lambda: 1)
-    metrics.watch_prefixes("m", hits=lambda: 3, misses=lambda: 2, used=lambda: 1)
+    collected(registry, version())
     call = ("server_stream", "nextchar.v1.GenerationService", "GenerateStream")
     metrics.calls_started.labels(*call).inc()
     metrics.calls_handled.labels(*call, "OK").inc()
@@ -64,7 +102,7 @@ def used() -> CollectorRegistry:
     metrics.rejected.labels("queue_full").inc()
     metrics.memory_bytes.set(1)
     metrics.memory_budget_bytes.set(2)
-    metrics.model_info.labels("m", "0a1b", "int8", "cpu", "int8-cpu-1").set(1)
+    metrics.model_load_failures.labels("damaged").inc()
     return registry
 
 
@@ -154,26 +192,32 @@ def test_lines_that_the_log_dropped_are_counted() -> None:
 
 def test_streams_are_counted_at_each_scrape() -> None:
     registry = CollectorRegistry()
-    now = {"active": 0, "paused": 0, "waiting": 0}
-    metrics = Metrics(registry)
-    metrics.watch("m", active=lambda: now["active"], paused=lambda: now["paused"], waiting=lambda: now["waiting"])
+    one = version()
+    collected(registry, one)
 
     def scraped() -> list[float | None]:
         names = ("nextchar_active_streams", "nextchar_paused_streams", "nextchar_waiting_requests")
         return [registry.get_sample_value(name, {"model": "m"}) for name in names]
 
-    assert scraped() == [0, 0, 0]
-    now.update(active=3, paused=2, waiting=1)
+    assert scraped() == [0, 2, 1]
+    one.engine.admission.active = 3
     assert scraped() == [3, 2, 1]
 
 
-def test_each_model_has_its_own_gauges() -> None:
+def test_each_model_has_its_own_gauges_which_add_up_its_versions() -> None:
     registry = CollectorRegistry()
-    metrics = Metrics(registry)
-    metrics.watch("one", active=lambda: 0, paused=lambda: 0, waiting=lambda: 0)
-    metrics.watch("two", active=lambda: 1, paused=lambda: 0, waiting=lambda: 0)
+    collected(registry, version("one"), version("two", active=1), version("two", "ff", active=2))
     name = "nextchar_active_streams"
-    assert [registry.get_sample_value(name, {"model": model}) for model in ("one", "two")] == [0, 1]
+    assert [registry.get_sample_value(name, {"model": model}) for model in ("one", "two")] == [0, 3]
+
+
+def test_nothing_is_left_of_a_version_that_was_removed_but_its_counts() -> None:
+    registry = CollectorRegistry()
+    old = version(hits=3)
+    collector = collected(registry, old, version(digest="ff", hits=4))
+    collector.remove(old)
+    assert registry.get_sample_value("nextchar_prefix_hits_total", {"model": "m"}) == 7
+    assert b"0a1b" not in generate_latest(registry)
 
 
 def test_two_servers_in_one_process_count_for_themselves() -> None:

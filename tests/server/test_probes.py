@@ -12,9 +12,11 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
-from nextchar_server.probes import MAX_CONNECTIONS, HttpPort
+from nextchar_server import http_connections, probes
+from nextchar_server.probes import HttpPort
 
 SCRAPE = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
+MOST = 64  # connections
 
 
 class Encodings(Collector):
@@ -43,7 +45,7 @@ async def port(encodings: Encodings) -> AsyncIterator[int]:
     registry = CollectorRegistry()
     registry.register(encodings)
     encodings.count = 0
-    http = HttpPort(registry, lambda: False)
+    http = HttpPort(registry, lambda: False, most_connections=MOST)
     yield await http.open("127.0.0.1", 0)
     await http.close()
 
@@ -85,6 +87,14 @@ async def test_every_request_has_its_status(port: int, asked: bytes, status: int
     assert (await answer(port, asked)).split(b" ", 2)[1] == str(status).encode()
 
 
+@pytest.mark.parametrize("asked", [request("/healthz"), request("/" + "a" * 10_000)], ids=["good", "bad"])
+async def test_an_answer_tells_no_versions(port: int, asked: bytes) -> None:
+    answered = await answer(port, asked)
+    assert b"Server: nextchar\r\n" in answered
+    assert b"aiohttp" not in answered
+    assert b"Python" not in answered
+
+
 async def test_a_bad_request_leaves_nothing_in_the_log(port: int, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         for bad in (b"\x1b[31mhello\r\n\r\n", request("/" + "a" * 10_000), request("/", headers="a b\r\n")):
@@ -118,7 +128,7 @@ async def test_a_scrape_is_encoded_after_it_came(port: int, encodings: Encodings
 
 
 async def test_a_caller_that_says_nothing_is_not_even_accepted(port: int) -> None:
-    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(2 * MAX_CONNECTIONS)]
+    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(2 * MOST)]
     said = await asyncio.open_connection("127.0.0.1", port)
     said[1].write(b"GET ")  # it isn't closed, although there are more connections than may be
     assert b"ok" in await answer(port, request("/healthz"))
@@ -131,7 +141,7 @@ async def test_a_caller_that_says_nothing_is_not_even_accepted(port: int) -> Non
 
 @pytest.mark.parametrize("said", [b"GET /metrics HTTP/1.1\r\nHo", SCRAPE * 100])
 async def test_connections_that_are_not_done_give_way_to_new_ones(port: int, said: bytes) -> None:
-    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(2 * MAX_CONNECTIONS)]
+    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(2 * MOST)]
     for connection in silent:
         connection.sendall(said)
     assert b"ok" in await answer(port, request("/healthz"))
@@ -146,7 +156,7 @@ async def test_it_answers_while_the_servers_event_loop_is_busy(port: int) -> Non
 
 
 async def test_it_listens_on_every_address_of_a_name() -> None:
-    http = HttpPort(CollectorRegistry(), lambda: True)
+    http = HttpPort(CollectorRegistry(), lambda: True, most_connections=MOST)
     port = await http.open("localhost", 0)
     found = await asyncio.get_running_loop().getaddrinfo("localhost", port, type=socket.SOCK_STREAM)
     for *_, address in found:
@@ -155,3 +165,15 @@ async def test_it_listens_on_every_address_of_a_name() -> None:
         assert b"ready" in await reader.read()
         writer.close()
     await http.close()
+
+
+async def test_open_connections_that_take_far_more_than_their_share_are_closed(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_connections, "LIFETIME", 3600.0)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET ")
+    monkeypatch.setattr(probes, "_OVERDRAFT", -1.0)  # whatever they take is too much
+    async with asyncio.timeout(60):
+        assert await reader.read() == b""
+    writer.close()

@@ -6,9 +6,9 @@ import secrets
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -21,10 +21,12 @@ class Project:
     """One Compose project on the engine."""
 
     command: tuple[str, ...]
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Variables that hold for all commands."""
 
     def compose(self, *arguments: str, timeout: float = 60, variables: dict[str, str] | None = None) -> str:
         """Runs Compose and returns its standard output."""
-        return run(*self.command, *arguments, timeout=timeout, variables=variables)
+        return run(*self.command, *arguments, timeout=timeout, variables={**self.variables, **(variables or {})})
 
     def up(self, *, servers: int = 1, **variables: str) -> None:
         """Starts or replaces the services. Prometheus waits until the servers are healthy, so this waits too."""
@@ -41,6 +43,10 @@ class Project:
     def containers(self, service: str) -> list[str]:
         """The ids of the running containers of a scaled service."""
         return self.compose("ps", "--quiet", service).split()
+
+    def image(self, service: str) -> str:
+        """The image of the running container."""
+        return run("docker", "inspect", "--format", "{{.Image}}", self.container(service)).strip()
 
     def inside(self, service: str, *command: str) -> subprocess.CompletedProcess[str]:
         """Runs a command in the running container."""
@@ -99,9 +105,13 @@ def compose_command() -> tuple[str, ...]:
 
 
 @contextmanager
-def project(compose: tuple[str, ...]) -> Iterator[Project]:
-    """A project with its images built and its server and Prometheus running; removed afterwards."""
-    project = Project((*compose, "--project-name", f"nextchar-test-{secrets.token_hex(4)}"))
+def project(compose: tuple[str, ...], *files: str, **variables: str) -> Iterator[Project]:
+    """A project with its images built and its server and Prometheus running; removed afterwards.
+
+    ``files`` are Compose files on top of docker-compose.yml, and ``variables`` those that they take.
+    """
+    chosen = [argument for file in ("docker-compose.yml", *files) for argument in ("--file", file)]
+    project = Project((*compose, *chosen, "--project-name", f"nextchar-test-{secrets.token_hex(4)}"), variables)
     try:
         project.compose("build", "server", timeout=300)
         project.up()

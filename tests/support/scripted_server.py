@@ -25,7 +25,7 @@ Status = grpc.StatusCode
 
 @dataclass(frozen=True)
 class Abort:
-    """A step that ends the call with a status."""
+    """A step that ends the call with a status; INTERNAL without other trailers has a request id, as all of a server."""
 
     status: Status
     details: str = "so the script says"
@@ -61,14 +61,17 @@ MODEL = [pb.GetModelResponse(model=pb.Model(name="tiny", digest="0123456789abcde
 class ScriptedServer(rpc.GenerationServiceServicer):
     """Plays one of ``scripts`` per call, and the last one forever; a script is messages, ``Abort`` and ``HANG``.
 
-    ``requests`` holds the requests that arrived, ``seconds_left`` the deadline of each call. ``arrived`` is set when
-    the first call arrives, ``cancelled`` when a call is cancelled.
+    ``requests`` holds the requests that arrived, ``seconds_left`` the deadline and ``metadata`` the metadata of each
+    call. ``arrived`` is set when the first call arrives, ``cancelled`` when a call is cancelled. With ``credentials``
+    it speaks TLS.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, credentials: grpc.ServerCredentials | None = None) -> None:
+        self._credentials = credentials
         self.scripts: list[Sequence[Any]] = [WHOLE]
         self.requests: list[Any] = []
         self.seconds_left: list[float | None] = []
+        self.metadata: list[dict[str, str | bytes]] = []
         self.arrived = threading.Event()
         self.cancelled = threading.Event()
         self.endpoint = ""
@@ -102,7 +105,10 @@ class ScriptedServer(rpc.GenerationServiceServicer):
         server = grpc.aio.server()
         rpc.add_GenerationServiceServicer_to_server(self, server)  # type: ignore[no-untyped-call] # generated code
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        chosen = server.add_insecure_port("127.0.0.1:0")
+        if self._credentials is None:
+            chosen = server.add_insecure_port("127.0.0.1:0")
+        else:
+            chosen = server.add_secure_port("127.0.0.1:0", self._credentials)
         await server.start()
         port.set_result(chosen)
         await self._stop.wait()
@@ -111,12 +117,14 @@ class ScriptedServer(rpc.GenerationServiceServicer):
     async def _play(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
         self.requests.append(request)
         self.seconds_left.append(context.time_remaining())
+        self.metadata.append(dict(context.invocation_metadata() or ()))
         self.arrived.set()
         script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
         try:
             for step in script:
                 if isinstance(step, Abort):
-                    await context.abort(step.status, step.details, step.trailers)
+                    own = (("request-id", "request-1"),) if step.status is Status.INTERNAL else ()
+                    await context.abort(step.status, step.details, step.trailers or own)
                 elif step is HANG:
                     await asyncio.Event().wait()
                 else:

@@ -37,7 +37,7 @@ class Serving:
     def engine(self) -> Engine:
         """The engine of its only model."""
         assert self.server._parts is not None
-        (model,) = self.server._parts.catalog
+        (model,) = self.server._parts.versions.catalog
         return model.engine
 
     def stream(self, prompt: str = "", model: str = "", **parameters: Any) -> Any:

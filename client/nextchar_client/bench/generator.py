@@ -16,6 +16,7 @@ import asyncio
 import time
 import unicodedata
 from itertools import islice
+from typing import Unpack
 
 import grpc
 import grpc.aio
@@ -24,7 +25,10 @@ from nextchar.v1 import generation_pb2 as pb
 from nextchar.v1 import generation_pb2_grpc as rpc
 
 from .. import conversion
+from ..access import Access
+from ..diagnosis import Diagnosis
 from ..errors import InternalError, InvalidArgumentError, error_of_call
+from ..options import AccessOptions
 from ..replicas import Replicas
 from .load import Load, arrivals, requests
 from .measurement import Measurement
@@ -33,13 +37,14 @@ from .measurement import Measurement
 class LoadGenerator:
     """Puts ``load`` on the server at ``endpoint`` and records the answers in ``measurement``.
 
-    Prompts are cut from ``text``, or from random characters of the model's alphabet if it is None. Raises
-    ``InvalidArgumentError`` if the text is shorter than the longest prompt.
+    Prompts are cut from ``text``, or from random characters of the model's alphabet if it is None. ``AccessOptions``
+    has the other keywords. Raises ``InvalidArgumentError`` if the text is shorter than the longest prompt, or as a
+    client does.
     """
 
-    def __init__(self, endpoint: str, load: Load, text: str | None = None) -> None:
+    def __init__(self, endpoint: str, load: Load, text: str | None = None, **access: Unpack[AccessOptions]) -> None:
         self.measurement = Measurement(load)
-        self._endpoint = endpoint
+        self._access = Access(endpoint, **access)
         self._load = load
         self._text = None if text is None else unicodedata.normalize("NFC", text)
         longest = load.prompt_characters[1]
@@ -54,13 +59,15 @@ class LoadGenerator:
         Raises ``NextcharError`` if the server doesn't describe the model.
         """
         # A retried request would hide an error and look slow instead.
-        self._servers = Replicas(self._endpoint, rpc.GenerationServiceStub, ("grpc.enable_retries", 0))
+        self._servers = Replicas(self._access, rpc.GenerationServiceStub, ("grpc.enable_retries", 0))
         try:
             request = conversion.request(pb.GetModelRequest, name=self._load.model)
             try:
-                answer = await self._servers.stub().GetModel(request, timeout=self._load.timeout)
+                answer = await self._servers.stub().GetModel(
+                    request, timeout=self._load.timeout, metadata=self._access.metadata
+                )
             except grpc.aio.AioRpcError as failure:
-                raise error_of_call(failure) from failure
+                raise await Diagnosis(self._access).explain(error_of_call(failure)) from failure
             if answer is None or not answer.model.alphabet:
                 raise InternalError("the server's answer describes no model with an alphabet")
             self.measurement.model = conversion.model(answer.model)
@@ -105,7 +112,9 @@ class LoadGenerator:
         status, complaint = "INCOMPLETE", "the stream ended without its last event"
         received = 0
         last: float | None = None
-        call = self._servers.stub().GenerateStream(next(self._requests), timeout=load.timeout)
+        call = self._servers.stub().GenerateStream(
+            next(self._requests), timeout=load.timeout, metadata=self._access.metadata
+        )
         try:
             async for message in call:
                 if message is None:  # gRPC passes it on in place of one that it can't parse

@@ -7,7 +7,8 @@ with ``--verbose``, and while ``bench`` runs on a terminal, its progress.
 Exit codes:
   0    done
   1    health: not serving or unreachable; bench: a request failed
-  2    wrong request: usage, unreadable text, INVALID_ARGUMENT, NOT_FOUND
+  2    wrong request: usage, unreadable file, INVALID_ARGUMENT, NOT_FOUND,
+       UNAUTHENTICATED, PERMISSION_DENIED
   3    no server, or not now: UNAVAILABLE, RESOURCE_EXHAUSTED, shutting down
   4    the timeout passed: DEADLINE_EXCEEDED
   5    anything else: another status, a broken stream, an unwritable output
@@ -33,7 +34,9 @@ from ..errors import (
     InvalidArgumentError,
     NextcharError,
     NotFoundError,
+    PermissionDeniedError,
     ResourceExhaustedError,
+    UnauthenticatedError,
     UnavailableError,
 )
 from .output import complain
@@ -105,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(str(failure))
         return failure.code
     except InvalidArgumentError as error:
-        return _refuse(_with_options(str(error)), tokens)
+        return _refuse(_with_options(str(error), tokens), tokens)
     except OSError as error:  # texts are read where OSError is handled: this is an output that can't be written
         # Python writes the rest of the buffer once more at exit, and would complain there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -133,12 +136,12 @@ def _refuse(message: str, tokens: Sequence[str]) -> ExitCode:
     return ExitCode.WRONG_REQUEST
 
 
-def _with_options(message: str) -> str:
-    """``message`` with options in place of the keywords before its colon."""
+def _with_options(message: str, tokens: Sequence[str]) -> str:
+    """``message`` with options, or the variables that stand for them, in place of the keywords before its colon."""
     from .arguments import option_name
 
     keywords, colon, rest = message.partition(": ")
-    return ", ".join(map(option_name, keywords.split(", "))) + colon + rest
+    return ", ".join(option_name(keyword, tokens) for keyword in keywords.split(", ")) + colon + rest
 
 
 def _description(error: NextcharError, endpoint: str) -> str:
@@ -154,6 +157,8 @@ def _description(error: NextcharError, endpoint: str) -> str:
         from .arguments import with_option
 
         message = with_option(message)
+    if isinstance(error, UnauthenticatedError):
+        message += " (see --token-file and NEXTCHAR_TOKEN)"
     place = f" at {endpoint}" if isinstance(error, UnavailableError) else ""
     request = f" (request {error.request_id})" if error.request_id and error.request_id not in message else ""
     return f"{error.status.name}{place}: {message}{request}"
@@ -161,7 +166,7 @@ def _description(error: NextcharError, endpoint: str) -> str:
 
 def _exit_code(error: NextcharError) -> ExitCode:
     match error:
-        case InvalidArgumentError() | NotFoundError():
+        case InvalidArgumentError() | NotFoundError() | UnauthenticatedError() | PermissionDeniedError():
             return ExitCode.WRONG_REQUEST
         case UnavailableError() | ResourceExhaustedError():
             return ExitCode.UNAVAILABLE

@@ -82,6 +82,14 @@ def _check_endpoint(_: Any, endpoint: str) -> None:
             raise ValueError(complaint)
 
 
+VARIABLES = {
+    "endpoint": "NEXTCHAR_ENDPOINT",
+    "tls_ca": "NEXTCHAR_ENDPOINT_CA",
+    "tls_cert": "NEXTCHAR_ENDPOINT_CERT",
+    "tls_key": "NEXTCHAR_ENDPOINT_KEY",
+    "token": "NEXTCHAR_TOKEN",
+}
+"""The variables that stand for options, by keyword. ``NEXTCHAR_TLS_CERT`` and the like are the server's."""
 _SHOWN = 20  # characters of a token in a message
 _FIELD = re.compile(r"(parameters\.)?(?P<field>\w+)(\[(?P<key>.*?)\])?: ", re.DOTALL)
 _HINTS = get_type_hints(GenerationOptions)
@@ -115,6 +123,7 @@ _SPELLINGS = {
     "unknown_characters": Parameter(name="--unknown", converter=_choice),
     "replacement_character": Parameter(name="--replacement", metavar="CHAR", allow_leading_hyphen=True),
     "regex": Parameter(metavar="REGEX"),
+    "token": Parameter(name="--token-file"),
     "model": Parameter(metavar="NAME"),
     "timeout": Parameter(metavar="SECONDS", help="Time limit of the call, retries included.", show_default="none"),
 }
@@ -128,12 +137,15 @@ def option(keyword: str) -> Parameter:
     return Parameter.combine(*(_TYPES[kind] for kind in kinds), described, _SPELLINGS.get(keyword))
 
 
-def option_name(keyword: str) -> str:
-    """The option that stands for a ``keyword`` of the library."""
+def option_name(keyword: str, tokens: Sequence[str] | None = None) -> str:
+    """The option that stands for a ``keyword`` of the library, or the variable if ``tokens`` don't have the option."""
     if keyword in ("prompt", "text"):
         return keyword.upper()
     names = _SPELLINGS.get(keyword, Parameter()).name
-    return next(iter(names or [f"--{keyword.replace('_', '-')}"]))
+    name = next(iter(names or [f"--{keyword.replace('_', '-')}"]))
+    if tokens is not None and keyword in VARIABLES and not any(token.startswith(name) for token in tokens):
+        return VARIABLES[keyword]
+    return name
 
 
 def with_option(message: str) -> str:
@@ -172,9 +184,10 @@ Endpoint = Annotated[
     Parameter(
         converter=utf8,
         validator=_check_endpoint,
-        env_var="NEXTCHAR_ENDPOINT",
+        env_var=VARIABLES["endpoint"],
         metavar="HOST:PORT[,…]",
-        help="Address of the server, or of several with commas between them, of which any may answer.",
+        help="Address of the server, or of several with commas between them, of which any may answer; with TLS "
+        "grpcs://HOST:PORT.",
         show_default=lambda _: f"$NEXTCHAR_ENDPOINT, or {DEFAULT_ENDPOINT}",
     ),
 ]

@@ -14,6 +14,7 @@ from ..bench.load import Load
 from ..bench.measurement import Measurement, Report
 from ..endpoint import DEFAULT_ENDPOINT
 from . import ExitCode, calling
+from .access import Access, options_of
 from .arguments import Endpoint, File, Json, text_of, with_option
 from .output import complain, say, write, write_json, write_table
 
@@ -31,6 +32,7 @@ def bench(
     file: Annotated[File, Parameter(show_default="random characters of the model's alphabet")] = None,
     json: Json = False,
     endpoint: Endpoint = DEFAULT_ENDPOINT,
+    access: Access = None,
 ) -> ExitCode:
     """Put load on the server and measure its speed.
 
@@ -41,7 +43,7 @@ def bench(
     """
     from ..bench.generator import LoadGenerator
 
-    generator = LoadGenerator(endpoint, load or Load(), text_of(None, file, name="FILE"))
+    generator = LoadGenerator(endpoint, load or Load(), text_of(None, file, name="FILE"), **options_of(access))
     measurement = generator.measurement
     interrupted = False
     try:

@@ -14,6 +14,7 @@ from nextchar_cli.command_line import UsageError
 from ..endpoint import DEFAULT_ENDPOINT
 from ..results import Delta, Event, Finished, FinishReason, Resumed, Started
 from . import CommandError, ExitCode, calling
+from .access import Access, options_of
 from .arguments import Endpoint, File, GenerationArguments, Json, Text, Verbatim, text_of
 from .output import say, write, write_json, write_text
 
@@ -28,6 +29,7 @@ def generate(
     verbose: Annotated[bool, Parameter(show_default=False)] = False,
     json: Json = False,
     endpoint: Endpoint = DEFAULT_ENDPOINT,
+    access: Access = None,
     **options: Unpack[GenerationArguments],
 ) -> ExitCode:
     """Stream the text that follows a prompt.
@@ -49,7 +51,7 @@ def generate(
         raise UsageError("--top-logprobs needs --json")
     writer = _Writer(json=json, newline=newline, verbose=verbose)
     text = text_of(prompt, file, name="PROMPT", verbatim=verbatim) or ""
-    with calling(endpoint), Client(endpoint) as client:
+    with calling(endpoint), Client(endpoint, **options_of(access)) as client:
         try:
             for event in client.stream(text, with_resumed=True, **options):
                 writer.take(event)

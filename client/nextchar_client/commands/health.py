@@ -11,6 +11,7 @@ from nextchar_cli.command_line import utf8
 from ..endpoint import DEFAULT_ENDPOINT
 from ..results import Health
 from . import CommandError, ExitCode, calling
+from .access import Access, options_of
 from .arguments import Endpoint, Json, Timeout
 from .output import write, write_json
 
@@ -21,6 +22,7 @@ def health(
     json: Json = False,
     endpoint: Endpoint = DEFAULT_ENDPOINT,
     timeout: Timeout = None,
+    access: Access = None,
 ) -> ExitCode:
     """Ask whether the server takes calls.
 
@@ -32,7 +34,7 @@ def health(
     from ..client import Client
 
     try:
-        with calling(endpoint), Client(endpoint, timeout=timeout) as client:
+        with calling(endpoint), Client(endpoint, timeout=timeout, **options_of(access)) as client:
             state = client.health(service)
     except CommandError as failure:
         raise CommandError(str(failure), ExitCode.UNHEALTHY) from None

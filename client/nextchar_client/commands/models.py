@@ -6,18 +6,24 @@ from dataclasses import asdict
 
 from ..endpoint import DEFAULT_ENDPOINT
 from . import ExitCode, calling
+from .access import Access, options_of
 from .arguments import Endpoint, Json, Timeout
-from .output import write_json, write_records
+from .output import say, write_json, write_records
 
-_HEADINGS = ("MODEL", "NETWORK", "PARAMETERS", "ALPHABET", "ARITHMETIC", "REPLAY", "LOSS", "DIGEST")
+_HEADINGS = ("MODEL", "NETWORK", "PARAMETERS", "ALPHABET", "ARITHMETIC", "REPLAY", "LOSS", "REQUESTS", "DIGEST")
 
 
-def models(*, json: Json = False, endpoint: Endpoint = DEFAULT_ENDPOINT, timeout: Timeout = None) -> ExitCode:
-    """List the models of the server."""
+def models(
+    *, json: Json = False, endpoint: Endpoint = DEFAULT_ENDPOINT, timeout: Timeout = None, access: Access = None
+) -> ExitCode:
+    """List the models of the server, in all their versions."""
     from ..client import Client
 
-    with calling(endpoint), Client(endpoint, timeout=timeout) as client:
+    with calling(endpoint), Client(endpoint, timeout=timeout, **options_of(access)) as client:
         found = client.models()
+        failures = client.load_failures()
+    for failure in failures:
+        say(f"warning: the server can't load {failure.name}: {failure.message}")
     if json:
         for model in found:
             write_json(asdict(model))
@@ -31,6 +37,7 @@ def models(*, json: Json = False, endpoint: Endpoint = DEFAULT_ENDPOINT, timeout
             f"{model.precision} on {model.provider}",
             model.replay,
             f"{model.validation_loss:.4f}",
+            f"{model.weight:.0%}" if model.is_current else "by digest",
             model.digest[:12],
         )
         for model in found

@@ -14,6 +14,7 @@ import sys
 import unicodedata
 from base64 import b64encode
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from nextchar_cli.printable import one_line, printable
@@ -37,7 +38,10 @@ def write_text(text: str) -> None:
 
 
 def write_json(value: dict[str, Any]) -> None:
-    """Writes ``value`` as a line of JSON. Bytes become Base64, a number that JSON lacks, such as NaN, null."""
+    """Writes ``value`` as a line of JSON.
+
+    Bytes become Base64, times ISO 8601, and a number that JSON lacks, such as NaN, null.
+    """
     line = json.dumps(_plain(value), ensure_ascii=False, allow_nan=False)
     if not line.isprintable():
         line = "".join(json.dumps(character)[1:-1] if _steers(character) else character for character in line)
@@ -52,6 +56,8 @@ def _plain(value: Any) -> Any:
             return [_plain(item) for item in value]
         case bytes():
             return b64encode(value).decode()
+        case datetime():
+            return value.isoformat()
         case float() if not math.isfinite(value):
             return None
     return value

@@ -13,6 +13,7 @@ from nextchar_cli.command_line import UsageError
 from ..endpoint import DEFAULT_ENDPOINT
 from ..results import Score
 from . import ExitCode, calling
+from .access import Access, options_of
 from .arguments import (
     Endpoint,
     File,
@@ -43,6 +44,7 @@ def score(
     unknown_characters: Unknown = None,
     replacement_character: Replacement = None,
     timeout: Timeout = None,
+    access: Access = None,
 ) -> ExitCode:
     """Show how likely a text is.
 
@@ -62,7 +64,7 @@ def score(
     scored = text_of(text, file, name="TEXT", verbatim=verbatim)
     if scored is None:
         raise UsageError("TEXT or --file is required")
-    with calling(endpoint), Client(endpoint, timeout=timeout) as client:
+    with calling(endpoint), Client(endpoint, timeout=timeout, **options_of(access)) as client:
         result = client.score(
             scored,
             model=model,

@@ -22,9 +22,10 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cnextchar/v1/generation.proto\x12\x0bnextchar.v1\"\x8a\x01\n\x0fGenerateRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x10\n\x06prompt\x18\x02 \x01(\tH\x00\x12\x16\n\x0cresume_token\x18\x03 \x01(\x0cH\x00\x12\x35\n\nparameters\x18\x04 \x01(\x0b\x32!.nextchar.v1.GenerationParametersB\x07\n\x05start\"\x90\x01\n\x15GenerateStreamRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x10\n\x06prompt\x18\x02 \x01(\tH\x00\x12\x16\n\x0cresume_token\x18\x03 \x01(\x0cH\x00\x12\x35\n\nparameters\x18\x04 \x01(\x0b\x32!.nextchar.v1.GenerationParametersB\x07\n\x05start\"\xee\x05\n\x14GenerationParameters\x12\x1b\n\x0emax_characters\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x18\n\x0btemperature\x18\x02 \x01(\x02H\x01\x88\x01\x01\x12\x12\n\x05top_k\x18\x03 \x01(\rH\x02\x88\x01\x01\x12\x12\n\x05top_p\x18\x04 \x01(\x02H\x03\x88\x01\x01\x12\x12\n\x05min_p\x18\x05 \x01(\x02H\x04\x88\x01\x01\x12\x11\n\x04seed\x18\x06 \x01(\x04H\x05\x88\x01\x01\x12\x16\n\x0estop_sequences\x18\x07 \x03(\t\x12\"\n\x15include_stop_sequence\x18\x08 \x01(\x08H\x06\x88\x01\x01\x12\x11\n\x04\x65\x63ho\x18\t \x01(\x08H\x07\x88\x01\x01\x12\x19\n\x0ctop_logprobs\x18\n \x01(\rH\x08\x88\x01\x01\x12L\n\x0e\x63haracter_bias\x18\x0b \x03(\x0b\x32\x34.nextchar.v1.GenerationParameters.CharacterBiasEntry\x12\x12\n\x05regex\x18\x0c \x01(\tH\t\x88\x01\x01\x12?\n\x12unknown_characters\x18\r \x01(\x0e\x32\x1e.nextchar.v1.UnknownCharactersH\n\x88\x01\x01\x12\"\n\x15replacement_character\x18\x0e \x01(\tH\x0b\x88\x01\x01\x12\x1c\n\x0fresume_interval\x18\x0f \x01(\rH\x0c\x88\x01\x01\x1a\x34\n\x12\x43haracterBiasEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\x42\x11\n\x0f_max_charactersB\x0e\n\x0c_temperatureB\x08\n\x06_top_kB\x08\n\x06_top_pB\x08\n\x06_min_pB\x07\n\x05_seedB\x18\n\x16_include_stop_sequenceB\x07\n\x05_echoB\x0f\n\r_top_logprobsB\x08\n\x06_regexB\x15\n\x13_unknown_charactersB\x18\n\x16_replacement_characterB\x12\n\x10_resume_interval\"\xbc\x01\n\x10GenerateResponse\x12%\n\x07started\x18\x01 \x01(\x0b\x32\x14.nextchar.v1.Started\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\'\n\x08\x66inished\x18\x04 \x01(\x0b\x32\x15.nextchar.v1.Finished\x12:\n\x12\x63haracter_logprobs\x18\x05 \x01(\x0b\x32\x1e.nextchar.v1.CharacterLogprobsJ\x04\x08\x03\x10\x04R\x08logprobs\"\x9a\x01\n\x16GenerateStreamResponse\x12\'\n\x07started\x18\x01 \x01(\x0b\x32\x14.nextchar.v1.StartedH\x00\x12#\n\x05\x64\x65lta\x18\x02 \x01(\x0b\x32\x12.nextchar.v1.DeltaH\x00\x12)\n\x08\x66inished\x18\x03 \x01(\x0b\x32\x15.nextchar.v1.FinishedH\x00\x42\x07\n\x05\x65vent\"g\n\x07Started\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x14\n\x0cmodel_digest\x18\x03 \x01(\t\x12\x0c\n\x04seed\x18\x04 \x01(\x04\x12\x15\n\rnumeric_class\x18\x05 \x01(\t\"\x87\x01\n\x05\x44\x65lta\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x14\n\x0cresume_token\x18\x04 \x01(\x0c\x12:\n\x12\x63haracter_logprobs\x18\x05 \x01(\x0b\x32\x1e.nextchar.v1.CharacterLogprobsJ\x04\x08\x03\x10\x04R\x08logprobs\"\x8c\x01\n\x08\x46inished\x12\x30\n\rfinish_reason\x18\x01 \x01(\x0e\x32\x19.nextchar.v1.FinishReason\x12\x15\n\rstop_sequence\x18\x02 \x01(\t\x12!\n\x05usage\x18\x03 \x01(\x0b\x32\x12.nextchar.v1.Usage\x12\x14\n\x0cresume_token\x18\x04 \x01(\x0c\"@\n\x05Usage\x12\x19\n\x11prompt_characters\x18\x01 \x01(\x04\x12\x1c\n\x14generated_characters\x18\x02 \x01(\x04\"}\n\x11\x43haracterLogprobs\x12\x10\n\x08logprobs\x18\x01 \x03(\x02\x12\"\n\x1a\x61lternatives_per_character\x18\x02 \x01(\r\x12\x14\n\x0c\x61lternatives\x18\x03 \x01(\t\x12\x1c\n\x14\x61lternative_logprobs\x18\x04 \x03(\x02\"\xed\x01\n\x0cScoreRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x19\n\x0ctop_logprobs\x18\x03 \x01(\rH\x00\x88\x01\x01\x12?\n\x12unknown_characters\x18\x04 \x01(\x0e\x32\x1e.nextchar.v1.UnknownCharactersH\x01\x88\x01\x01\x12\"\n\x15replacement_character\x18\x05 \x01(\tH\x02\x88\x01\x01\x42\x0f\n\r_top_logprobsB\x15\n\x13_unknown_charactersB\x18\n\x16_replacement_character\"\xd7\x01\n\rScoreResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x14\n\x0cmodel_digest\x18\x03 \x01(\t\x12\x15\n\rtotal_logprob\x18\x05 \x01(\x01\x12\x1a\n\x12\x62its_per_character\x18\x06 \x01(\x01\x12\x0c\n\x04text\x18\x07 \x01(\t\x12:\n\x12\x63haracter_logprobs\x18\x08 \x01(\x0b\x32\x1e.nextchar.v1.CharacterLogprobsJ\x04\x08\x04\x10\x05R\ncharacters\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"5\n\x10GetModelResponse\x12!\n\x05model\x18\x01 \x01(\x0b\x32\x12.nextchar.v1.Model\"\x13\n\x11ListModelsRequest\"8\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.nextchar.v1.Model\"\x88\x03\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x12\n\nis_default\x18\x03 \x01(\x08\x12\x0c\n\x04\x63\x65ll\x18\x04 \x01(\t\x12\x0e\n\x06layers\x18\x05 \x01(\r\x12\x13\n\x0bhidden_size\x18\x06 \x01(\r\x12\x12\n\nparameters\x18\x07 \x01(\x04\x12\x15\n\ralphabet_kind\x18\x08 \x01(\t\x12\x10\n\x08\x61lphabet\x18\t \x03(\t\x12\x11\n\tprecision\x18\n \x01(\t\x12\x10\n\x08provider\x18\x0b \x01(\t\x12\x15\n\rnumeric_class\x18\x0c \x01(\t\x12#\n\x06replay\x18\r \x01(\x0e\x32\x13.nextchar.v1.Replay\x12\x17\n\x0f\x62\x61tch_dependent\x18\x0e \x01(\x08\x12\x17\n\x0fvalidation_loss\x18\x0f \x01(\x01\x12\x13\n\x0bstate_bytes\x18\x10 \x01(\r\x12\x16\n\x0emax_characters\x18\x11 \x01(\r\x12\x1d\n\x15max_prompt_characters\x18\x12 \x01(\r*\x92\x01\n\x11UnknownCharacters\x12\"\n\x1eUNKNOWN_CHARACTERS_UNSPECIFIED\x10\x00\x12\x1c\n\x18UNKNOWN_CHARACTERS_ERROR\x10\x01\x12\x1b\n\x17UNKNOWN_CHARACTERS_SKIP\x10\x02\x12\x1e\n\x1aUNKNOWN_CHARACTERS_REPLACE\x10\x03*\xd1\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12 \n\x1c\x46INISH_REASON_MAX_CHARACTERS\x10\x01\x12\x1f\n\x1b\x46INISH_REASON_STOP_SEQUENCE\x10\x02\x12!\n\x1d\x46INISH_REASON_END_OF_DOCUMENT\x10\x03\x12\x1a\n\x16\x46INISH_REASON_DRAINING\x10\x04\x12 \n\x1c\x46INISH_REASON_REGEX_COMPLETE\x10\x05*D\n\x06Replay\x12\x16\n\x12REPLAY_UNSPECIFIED\x10\x00\x12\x10\n\x0cREPLAY_EXACT\x10\x01\x12\x10\n\x0cREPLAY_CLOSE\x10\x02\x32\x91\x03\n\x11GenerationService\x12G\n\x08Generate\x12\x1c.nextchar.v1.GenerateRequest\x1a\x1d.nextchar.v1.GenerateResponse\x12[\n\x0eGenerateStream\x12\".nextchar.v1.GenerateStreamRequest\x1a#.nextchar.v1.GenerateStreamResponse0\x01\x12>\n\x05Score\x12\x19.nextchar.v1.ScoreRequest\x1a\x1a.nextchar.v1.ScoreResponse\x12G\n\x08GetModel\x12\x1c.nextchar.v1.GetModelRequest\x1a\x1d.nextchar.v1.GetModelResponse\x12M\n\nListModels\x12\x1e.nextchar.v1.ListModelsRequest\x1a\x1f.nextchar.v1.ListModelsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cnextchar/v1/generation.proto\x12\x0bnextchar.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8a\x01\n\x0fGenerateRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x10\n\x06prompt\x18\x02 \x01(\tH\x00\x12\x16\n\x0cresume_token\x18\x03 \x01(\x0cH\x00\x12\x35\n\nparameters\x18\x04 \x01(\x0b\x32!.nextchar.v1.GenerationParametersB\x07\n\x05start\"\x90\x01\n\x15GenerateStreamRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x10\n\x06prompt\x18\x02 \x01(\tH\x00\x12\x16\n\x0cresume_token\x18\x03 \x01(\x0cH\x00\x12\x35\n\nparameters\x18\x04 \x01(\x0b\x32!.nextchar.v1.GenerationParametersB\x07\n\x05start\"\xee\x05\n\x14GenerationParameters\x12\x1b\n\x0emax_characters\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x18\n\x0btemperature\x18\x02 \x01(\x02H\x01\x88\x01\x01\x12\x12\n\x05top_k\x18\x03 \x01(\rH\x02\x88\x01\x01\x12\x12\n\x05top_p\x18\x04 \x01(\x02H\x03\x88\x01\x01\x12\x12\n\x05min_p\x18\x05 \x01(\x02H\x04\x88\x01\x01\x12\x11\n\x04seed\x18\x06 \x01(\x04H\x05\x88\x01\x01\x12\x16\n\x0estop_sequences\x18\x07 \x03(\t\x12\"\n\x15include_stop_sequence\x18\x08 \x01(\x08H\x06\x88\x01\x01\x12\x11\n\x04\x65\x63ho\x18\t \x01(\x08H\x07\x88\x01\x01\x12\x19\n\x0ctop_logprobs\x18\n \x01(\rH\x08\x88\x01\x01\x12L\n\x0e\x63haracter_bias\x18\x0b \x03(\x0b\x32\x34.nextchar.v1.GenerationParameters.CharacterBiasEntry\x12\x12\n\x05regex\x18\x0c \x01(\tH\t\x88\x01\x01\x12?\n\x12unknown_characters\x18\r \x01(\x0e\x32\x1e.nextchar.v1.UnknownCharactersH\n\x88\x01\x01\x12\"\n\x15replacement_character\x18\x0e \x01(\tH\x0b\x88\x01\x01\x12\x1c\n\x0fresume_interval\x18\x0f \x01(\rH\x0c\x88\x01\x01\x1a\x34\n\x12\x43haracterBiasEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\x42\x11\n\x0f_max_charactersB\x0e\n\x0c_temperatureB\x08\n\x06_top_kB\x08\n\x06_top_pB\x08\n\x06_min_pB\x07\n\x05_seedB\x18\n\x16_include_stop_sequenceB\x07\n\x05_echoB\x0f\n\r_top_logprobsB\x08\n\x06_regexB\x15\n\x13_unknown_charactersB\x18\n\x16_replacement_characterB\x12\n\x10_resume_interval\"\xbc\x01\n\x10GenerateResponse\x12%\n\x07started\x18\x01 \x01(\x0b\x32\x14.nextchar.v1.Started\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\'\n\x08\x66inished\x18\x04 \x01(\x0b\x32\x15.nextchar.v1.Finished\x12:\n\x12\x63haracter_logprobs\x18\x05 \x01(\x0b\x32\x1e.nextchar.v1.CharacterLogprobsJ\x04\x08\x03\x10\x04R\x08logprobs\"\x9a\x01\n\x16GenerateStreamResponse\x12\'\n\x07started\x18\x01 \x01(\x0b\x32\x14.nextchar.v1.StartedH\x00\x12#\n\x05\x64\x65lta\x18\x02 \x01(\x0b\x32\x12.nextchar.v1.DeltaH\x00\x12)\n\x08\x66inished\x18\x03 \x01(\x0b\x32\x15.nextchar.v1.FinishedH\x00\x42\x07\n\x05\x65vent\"g\n\x07Started\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x14\n\x0cmodel_digest\x18\x03 \x01(\t\x12\x0c\n\x04seed\x18\x04 \x01(\x04\x12\x15\n\rnumeric_class\x18\x05 \x01(\t\"\x87\x01\n\x05\x44\x65lta\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x14\n\x0cresume_token\x18\x04 \x01(\x0c\x12:\n\x12\x63haracter_logprobs\x18\x05 \x01(\x0b\x32\x1e.nextchar.v1.CharacterLogprobsJ\x04\x08\x03\x10\x04R\x08logprobs\"\x8c\x01\n\x08\x46inished\x12\x30\n\rfinish_reason\x18\x01 \x01(\x0e\x32\x19.nextchar.v1.FinishReason\x12\x15\n\rstop_sequence\x18\x02 \x01(\t\x12!\n\x05usage\x18\x03 \x01(\x0b\x32\x12.nextchar.v1.Usage\x12\x14\n\x0cresume_token\x18\x04 \x01(\x0c\"@\n\x05Usage\x12\x19\n\x11prompt_characters\x18\x01 \x01(\x04\x12\x1c\n\x14generated_characters\x18\x02 \x01(\x04\"}\n\x11\x43haracterLogprobs\x12\x10\n\x08logprobs\x18\x01 \x03(\x02\x12\"\n\x1a\x61lternatives_per_character\x18\x02 \x01(\r\x12\x14\n\x0c\x61lternatives\x18\x03 \x01(\t\x12\x1c\n\x14\x61lternative_logprobs\x18\x04 \x03(\x02\"\xed\x01\n\x0cScoreRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x19\n\x0ctop_logprobs\x18\x03 \x01(\rH\x00\x88\x01\x01\x12?\n\x12unknown_characters\x18\x04 \x01(\x0e\x32\x1e.nextchar.v1.UnknownCharactersH\x01\x88\x01\x01\x12\"\n\x15replacement_character\x18\x05 \x01(\tH\x02\x88\x01\x01\x42\x0f\n\r_top_logprobsB\x15\n\x13_unknown_charactersB\x18\n\x16_replacement_character\"\xd7\x01\n\rScoreResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x14\n\x0cmodel_digest\x18\x03 \x01(\t\x12\x15\n\rtotal_logprob\x18\x05 \x01(\x01\x12\x1a\n\x12\x62its_per_character\x18\x06 \x01(\x01\x12\x0c\n\x04text\x18\x07 \x01(\t\x12:\n\x12\x63haracter_logprobs\x18\x08 \x01(\x0b\x32\x1e.nextchar.v1.CharacterLogprobsJ\x04\x08\x04\x10\x05R\ncharacters\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"5\n\x10GetModelResponse\x12!\n\x05model\x18\x01 \x01(\x0b\x32\x12.nextchar.v1.Model\"\x13\n\x11ListModelsRequest\"i\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.nextchar.v1.Model\x12/\n\rload_failures\x18\x02 \x03(\x0b\x32\x18.nextchar.v1.LoadFailure\"l\n\x0bLoadFailure\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12.\n\ntried_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xdb\x03\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x12\n\nis_default\x18\x03 \x01(\x08\x12\x0c\n\x04\x63\x65ll\x18\x04 \x01(\t\x12\x0e\n\x06layers\x18\x05 \x01(\r\x12\x13\n\x0bhidden_size\x18\x06 \x01(\r\x12\x12\n\nparameters\x18\x07 \x01(\x04\x12\x15\n\ralphabet_kind\x18\x08 \x01(\t\x12\x10\n\x08\x61lphabet\x18\t \x03(\t\x12\x11\n\tprecision\x18\n \x01(\t\x12\x10\n\x08provider\x18\x0b \x01(\t\x12\x15\n\rnumeric_class\x18\x0c \x01(\t\x12#\n\x06replay\x18\r \x01(\x0e\x32\x13.nextchar.v1.Replay\x12\x17\n\x0f\x62\x61tch_dependent\x18\x0e \x01(\x08\x12\x17\n\x0fvalidation_loss\x18\x0f \x01(\x01\x12\x13\n\x0bstate_bytes\x18\x10 \x01(\r\x12\x16\n\x0emax_characters\x18\x11 \x01(\r\x12\x1d\n\x15max_prompt_characters\x18\x12 \x01(\r\x12-\n\tload_time\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nis_current\x18\x14 \x01(\x08\x12\x0e\n\x06weight\x18\x15 \x01(\x01*\x92\x01\n\x11UnknownCharacters\x12\"\n\x1eUNKNOWN_CHARACTERS_UNSPECIFIED\x10\x00\x12\x1c\n\x18UNKNOWN_CHARACTERS_ERROR\x10\x01\x12\x1b\n\x17UNKNOWN_CHARACTERS_SKIP\x10\x02\x12\x1e\n\x1aUNKNOWN_CHARACTERS_REPLACE\x10\x03*\xd1\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12 \n\x1c\x46INISH_REASON_MAX_CHARACTERS\x10\x01\x12\x1f\n\x1b\x46INISH_REASON_STOP_SEQUENCE\x10\x02\x12!\n\x1d\x46INISH_REASON_END_OF_DOCUMENT\x10\x03\x12\x1a\n\x16\x46INISH_REASON_DRAINING\x10\x04\x12 \n\x1c\x46INISH_REASON_REGEX_COMPLETE\x10\x05*D\n\x06Replay\x12\x16\n\x12REPLAY_UNSPECIFIED\x10\x00\x12\x10\n\x0cREPLAY_EXACT\x10\x01\x12\x10\n\x0cREPLAY_CLOSE\x10\x02\x32\x91\x03\n\x11GenerationService\x12G\n\x08Generate\x12\x1c.nextchar.v1.GenerateRequest\x1a\x1d.nextchar.v1.GenerateResponse\x12[\n\x0eGenerateStream\x12\".nextchar.v1.GenerateStreamRequest\x1a#.nextchar.v1.GenerateStreamResponse0\x01\x12>\n\x05Score\x12\x19.nextchar.v1.ScoreRequest\x1a\x1a.nextchar.v1.ScoreResponse\x12G\n\x08GetModel\x12\x1c.nextchar.v1.GetModelRequest\x1a\x1d.nextchar.v1.GetModelResponse\x12M\n\nListModels\x12\x1e.nextchar.v1.ListModelsRequest\x1a\x1f.nextchar.v1.ListModelsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,48 +34,50 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GENERATIONPARAMETERS_CHARACTERBIASENTRY']._loaded_options = None
   _globals['_GENERATIONPARAMETERS_CHARACTERBIASENTRY']._serialized_options = b'8\001'
-  _globals['_UNKNOWNCHARACTERS']._serialized_start=3034
-  _globals['_UNKNOWNCHARACTERS']._serialized_end=3180
-  _globals['_FINISHREASON']._serialized_start=3183
-  _globals['_FINISHREASON']._serialized_end=3392
-  _globals['_REPLAY']._serialized_start=3394
-  _globals['_REPLAY']._serialized_end=3462
-  _globals['_GENERATEREQUEST']._serialized_start=46
-  _globals['_GENERATEREQUEST']._serialized_end=184
-  _globals['_GENERATESTREAMREQUEST']._serialized_start=187
-  _globals['_GENERATESTREAMREQUEST']._serialized_end=331
-  _globals['_GENERATIONPARAMETERS']._serialized_start=334
-  _globals['_GENERATIONPARAMETERS']._serialized_end=1084
-  _globals['_GENERATIONPARAMETERS_CHARACTERBIASENTRY']._serialized_start=827
-  _globals['_GENERATIONPARAMETERS_CHARACTERBIASENTRY']._serialized_end=879
-  _globals['_GENERATERESPONSE']._serialized_start=1087
-  _globals['_GENERATERESPONSE']._serialized_end=1275
-  _globals['_GENERATESTREAMRESPONSE']._serialized_start=1278
-  _globals['_GENERATESTREAMRESPONSE']._serialized_end=1432
-  _globals['_STARTED']._serialized_start=1434
-  _globals['_STARTED']._serialized_end=1537
-  _globals['_DELTA']._serialized_start=1540
-  _globals['_DELTA']._serialized_end=1675
-  _globals['_FINISHED']._serialized_start=1678
-  _globals['_FINISHED']._serialized_end=1818
-  _globals['_USAGE']._serialized_start=1820
-  _globals['_USAGE']._serialized_end=1884
-  _globals['_CHARACTERLOGPROBS']._serialized_start=1886
-  _globals['_CHARACTERLOGPROBS']._serialized_end=2011
-  _globals['_SCOREREQUEST']._serialized_start=2014
-  _globals['_SCOREREQUEST']._serialized_end=2251
-  _globals['_SCORERESPONSE']._serialized_start=2254
-  _globals['_SCORERESPONSE']._serialized_end=2469
-  _globals['_GETMODELREQUEST']._serialized_start=2471
-  _globals['_GETMODELREQUEST']._serialized_end=2502
-  _globals['_GETMODELRESPONSE']._serialized_start=2504
-  _globals['_GETMODELRESPONSE']._serialized_end=2557
-  _globals['_LISTMODELSREQUEST']._serialized_start=2559
-  _globals['_LISTMODELSREQUEST']._serialized_end=2578
-  _globals['_LISTMODELSRESPONSE']._serialized_start=2580
-  _globals['_LISTMODELSRESPONSE']._serialized_end=2636
-  _globals['_MODEL']._serialized_start=2639
-  _globals['_MODEL']._serialized_end=3031
-  _globals['_GENERATIONSERVICE']._serialized_start=3465
-  _globals['_GENERATIONSERVICE']._serialized_end=3866
+  _globals['_UNKNOWNCHARACTERS']._serialized_start=3309
+  _globals['_UNKNOWNCHARACTERS']._serialized_end=3455
+  _globals['_FINISHREASON']._serialized_start=3458
+  _globals['_FINISHREASON']._serialized_end=3667
+  _globals['_REPLAY']._serialized_start=3669
+  _globals['_REPLAY']._serialized_end=3737
+  _globals['_GENERATEREQUEST']._serialized_start=79
+  _globals['_GENERATEREQUEST']._serialized_end=217
+  _globals['_GENERATESTREAMREQUEST']._serialized_start=220
+  _globals['_GENERATESTREAMREQUEST']._serialized_end=364
+  _globals['_GENERATIONPARAMETERS']._serialized_start=367
+  _globals['_GENERATIONPARAMETERS']._serialized_end=1117
+  _globals['_GENERATIONPARAMETERS_CHARACTERBIASENTRY']._serialized_start=860
+  _globals['_GENERATIONPARAMETERS_CHARACTERBIASENTRY']._serialized_end=912
+  _globals['_GENERATERESPONSE']._serialized_start=1120
+  _globals['_GENERATERESPONSE']._serialized_end=1308
+  _globals['_GENERATESTREAMRESPONSE']._serialized_start=1311
+  _globals['_GENERATESTREAMRESPONSE']._serialized_end=1465
+  _globals['_STARTED']._serialized_start=1467
+  _globals['_STARTED']._serialized_end=1570
+  _globals['_DELTA']._serialized_start=1573
+  _globals['_DELTA']._serialized_end=1708
+  _globals['_FINISHED']._serialized_start=1711
+  _globals['_FINISHED']._serialized_end=1851
+  _globals['_USAGE']._serialized_start=1853
+  _globals['_USAGE']._serialized_end=1917
+  _globals['_CHARACTERLOGPROBS']._serialized_start=1919
+  _globals['_CHARACTERLOGPROBS']._serialized_end=2044
+  _globals['_SCOREREQUEST']._serialized_start=2047
+  _globals['_SCOREREQUEST']._serialized_end=2284
+  _globals['_SCORERESPONSE']._serialized_start=2287
+  _globals['_SCORERESPONSE']._serialized_end=2502
+  _globals['_GETMODELREQUEST']._serialized_start=2504
+  _globals['_GETMODELREQUEST']._serialized_end=2535
+  _globals['_GETMODELRESPONSE']._serialized_start=2537
+  _globals['_GETMODELRESPONSE']._serialized_end=2590
+  _globals['_LISTMODELSREQUEST']._serialized_start=2592
+  _globals['_LISTMODELSREQUEST']._serialized_end=2611
+  _globals['_LISTMODELSRESPONSE']._serialized_start=2613
+  _globals['_LISTMODELSRESPONSE']._serialized_end=2718
+  _globals['_LOADFAILURE']._serialized_start=2720
+  _globals['_LOADFAILURE']._serialized_end=2828
+  _globals['_MODEL']._serialized_start=2831
+  _globals['_MODEL']._serialized_end=3306
+  _globals['_GENERATIONSERVICE']._serialized_start=3740
+  _globals['_GENERATIONSERVICE']._serialized_end=4141
 # @@protoc_insertion_point(module_scope)

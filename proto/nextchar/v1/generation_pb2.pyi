@@ -1,3 +1,6 @@
+import datetime
+
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -236,13 +239,27 @@ class ListModelsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class ListModelsResponse(_message.Message):
-    __slots__ = ("models",)
+    __slots__ = ("models", "load_failures")
     MODELS_FIELD_NUMBER: _ClassVar[int]
+    LOAD_FAILURES_FIELD_NUMBER: _ClassVar[int]
     models: _containers.RepeatedCompositeFieldContainer[Model]
-    def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ...) -> None: ...
+    load_failures: _containers.RepeatedCompositeFieldContainer[LoadFailure]
+    def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ..., load_failures: _Optional[_Iterable[_Union[LoadFailure, _Mapping]]] = ...) -> None: ...
+
+class LoadFailure(_message.Message):
+    __slots__ = ("name", "reason", "message", "tried_time")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    TRIED_TIME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    reason: str
+    message: str
+    tried_time: _timestamp_pb2.Timestamp
+    def __init__(self, name: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., tried_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("name", "digest", "is_default", "cell", "layers", "hidden_size", "parameters", "alphabet_kind", "alphabet", "precision", "provider", "numeric_class", "replay", "batch_dependent", "validation_loss", "state_bytes", "max_characters", "max_prompt_characters")
+    __slots__ = ("name", "digest", "is_default", "cell", "layers", "hidden_size", "parameters", "alphabet_kind", "alphabet", "precision", "provider", "numeric_class", "replay", "batch_dependent", "validation_loss", "state_bytes", "max_characters", "max_prompt_characters", "load_time", "is_current", "weight")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     IS_DEFAULT_FIELD_NUMBER: _ClassVar[int]
@@ -261,6 +278,9 @@ class Model(_message.Message):
     STATE_BYTES_FIELD_NUMBER: _ClassVar[int]
     MAX_CHARACTERS_FIELD_NUMBER: _ClassVar[int]
     MAX_PROMPT_CHARACTERS_FIELD_NUMBER: _ClassVar[int]
+    LOAD_TIME_FIELD_NUMBER: _ClassVar[int]
+    IS_CURRENT_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
     name: str
     digest: str
     is_default: bool
@@ -279,4 +299,7 @@ class Model(_message.Message):
     state_bytes: int
     max_characters: int
     max_prompt_characters: int
-    def __init__(self, name: _Optional[str] = ..., digest: _Optional[str] = ..., is_default: _Optional[bool] = ..., cell: _Optional[str] = ..., layers: _Optional[int] = ..., hidden_size: _Optional[int] = ..., parameters: _Optional[int] = ..., alphabet_kind: _Optional[str] = ..., alphabet: _Optional[_Iterable[str]] = ..., precision: _Optional[str] = ..., provider: _Optional[str] = ..., numeric_class: _Optional[str] = ..., replay: _Optional[_Union[Replay, str]] = ..., batch_dependent: _Optional[bool] = ..., validation_loss: _Optional[float] = ..., state_bytes: _Optional[int] = ..., max_characters: _Optional[int] = ..., max_prompt_characters: _Optional[int] = ...) -> None: ...
+    load_time: _timestamp_pb2.Timestamp
+    is_current: bool
+    weight: float
+    def __init__(self, name: _Optional[str] = ..., digest: _Optional[str] = ..., is_default: _Optional[bool] = ..., cell: _Optional[str] = ..., layers: _Optional[int] = ..., hidden_size: _Optional[int] = ..., parameters: _Optional[int] = ..., alphabet_kind: _Optional[str] = ..., alphabet: _Optional[_Iterable[str]] = ..., precision: _Optional[str] = ..., provider: _Optional[str] = ..., numeric_class: _Optional[str] = ..., replay: _Optional[_Union[Replay, str]] = ..., batch_dependent: _Optional[bool] = ..., validation_loss: _Optional[float] = ..., state_bytes: _Optional[int] = ..., max_characters: _Optional[int] = ..., max_prompt_characters: _Optional[int] = ..., load_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., is_current: _Optional[bool] = ..., weight: _Optional[float] = ...) -> None: ...

@@ -89,14 +89,15 @@ class GenerationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetModel(self, request, context):
-        """Describes one model.
+        """Describes one model: the version that serves most requests by its name, or the one that is asked for.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListModels(self, request, context):
-        """Describes every model of this server, the default one first.
+        """Describes every model of this server in all its versions, the default one first, and the files that could not be
+        served.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

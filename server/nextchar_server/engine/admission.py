@@ -221,6 +221,7 @@ class Admission:
         """Ends every lane after its current turn."""
         with self._condition:
             self._closed = True
+            self._on_push = lambda stream, error: None  # an engine that refers to itself isn't freed at once
             self._condition.notify_all()
 
     def _make_place(self, newcomer: Caller) -> None:

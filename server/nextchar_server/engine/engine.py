@@ -69,7 +69,7 @@ class Engine:
         self._streams: set[Stream] = set()  # submitted and not yet released
         self._readers: dict[Stream, asyncio.Task[object]] = {}  # the tasks that deliver their messages
         self._stalled: dict[Stream, StalledError] = {}  # whose delivery is being broken off
-        self._watch = loop.create_task(self._watch_readers(stall_timeout))
+        self._watch = loop.create_task(_watch_readers(self.admission, stall_timeout))
         for lane in self._lanes:
             lane.start()
 
@@ -132,12 +132,20 @@ class Engine:
             stream.end(End.DRAINED)
         wake(list(self._streams))
 
-    def stop(self) -> None:
-        """Ends the lanes after their current turn, and waits for them."""
+    def close(self) -> None:
+        """Ends the lanes after their current turn. Nothing may be submitted any more."""
         self._watch.cancel()
         self.admission.close()
+
+    def join(self) -> None:
+        """Waits until the lanes have ended. Any thread may call this, after ``close``."""
         for lane in self._lanes:
             lane.join()
+
+    def stop(self) -> None:
+        """Ends the lanes after their current turn, and waits for them."""
+        self.close()
+        self.join()
 
     def _break_off(self, stream: Stream, error: Exception) -> None:
         """Ends a stream that lost its place, and the message on its way."""
@@ -147,7 +155,8 @@ class Engine:
             self._stalled[stream] = error
             self._readers[stream].cancel()
 
-    async def _watch_readers(self, stall_timeout: float) -> None:
-        while True:
-            await asyncio.sleep(stall_timeout / _CHECKS)
-            self.admission.push_stalled(stall_timeout)
+
+async def _watch_readers(admission: Admission, stall_timeout: float) -> None:
+    while True:
+        await asyncio.sleep(stall_timeout / _CHECKS)
+        admission.push_stalled(stall_timeout)

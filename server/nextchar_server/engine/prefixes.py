@@ -11,8 +11,8 @@ it.
 from __future__ import annotations
 
 import threading
-from bisect import bisect_left, insort
-from collections import Counter, OrderedDict
+from bisect import bisect_left, bisect_right, insort
+from collections import OrderedDict
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -21,8 +21,11 @@ from numpy.typing import NDArray
 
 from nextchar_model.alphabet import Ids
 
-OVERHEAD = 600
+OVERHEAD = 820
 """Bytes that Python and NumPy need for a prefix beside its ids and its state."""
+
+_HEAD = 64
+"""Ids by which prefixes are told apart first. Most prompts differ there from most others, so few lengths are tried."""
 
 _ID_BYTES = 4
 
@@ -42,6 +45,8 @@ class Prefix:
     """Number of all ids."""
     checksum: int
     """Of all ids. Unlike a hash, it is computed piece by piece."""
+    head: int
+    """Checksum of the first ``_HEAD`` ids; -1 if there are fewer."""
     hidden: NDArray[np.generic]
     """[L, H]"""
     cell: NDArray[np.float32]
@@ -67,7 +72,7 @@ class Prefix:
         return True
 
 
-START = Prefix(None, b"", 0, 0, np.empty((0, 0), np.float32), np.empty((0, 0), np.float32))
+START = Prefix(None, b"", 0, 0, -1, np.empty((0, 0), np.float32), np.empty((0, 0), np.float32))
 """The start of a document, which every prefix extends. It belongs to no cache, and its state isn't used."""
 
 
@@ -85,8 +90,7 @@ class Prefixes:
         """Number of those that didn't."""
         self._lock = threading.Lock()
         self._prefixes: OrderedDict[_Key, Prefix] = OrderedDict()  # the least recently used one first
-        self._lengths: list[int] = []  # of the prefixes, each once, the shortest first
-        self._counts: Counter[int] = Counter()  # of the prefixes of each length
+        self._lengths: dict[int, list[int]] = {}  # of the prefixes of each head, the shortest first
 
     def find(self, ids: Ids) -> Prefix:
         """Returns the longest known prefix after which at least one of ``ids`` is left; ``START`` if it knows none."""
@@ -95,13 +99,14 @@ class Prefixes:
         candidates: list[Prefix] = []
         checksum = place = 0
         with self._lock:
-            for length in self._lengths:
-                if length >= len(ids):
-                    break
-                checksum = crc32(view[_ID_BYTES * place : _ID_BYTES * length], checksum)
-                place = length
-                if (prefix := self._prefixes.get((length, checksum))) is not None:
-                    candidates.append(prefix)
+            for head in dict.fromkeys((-1, _head(data))):
+                lengths, tried = self._lengths.get(head, ()), 0
+                while tried < len(lengths) and (length := lengths[tried]) < len(ids):
+                    checksum = crc32(view[_ID_BYTES * place : _ID_BYTES * length], checksum)
+                    place = length
+                    if (prefix := self._prefixes.get((length, checksum))) is not None:
+                        candidates.append(prefix)
+                    tried = bisect_right(lengths, length, tried)
             for prefix in reversed(candidates):
                 if prefix.begins(data):
                     self._use(prefix)
@@ -127,7 +132,8 @@ class Prefixes:
             while parent.parent is not None and self._prefixes.get(parent.key) is not parent:  # dropped meanwhile
                 own = parent.ids + own
                 parent = parent.parent
-            prefix = Prefix(parent, own, *key, hidden.copy(), cell.copy())
+            head = _head(_bytes(ids[:_HEAD])) if after.head < 0 else after.head
+            prefix = Prefix(parent, own, *key, head, hidden.copy(), cell.copy())
             if prefix.size > self.size:
                 return after
             self._add(prefix)
@@ -135,24 +141,36 @@ class Prefixes:
 
     def _add(self, prefix: Prefix) -> None:
         self._prefixes[prefix.key] = prefix
-        if not self._counts[prefix.length]:
-            insort(self._lengths, prefix.length)
-        self._counts[prefix.length] += 1
+        insort(self._lengths.setdefault(prefix.head, []), prefix.length)
         self.used += prefix.size
         self._use(prefix)
+        self._drop()
+
+    def resize(self, size: int) -> None:
+        """Holds at most ``size`` bytes from now on."""
+        with self._lock:
+            self.size = size
+            self._drop()
+
+    def _drop(self) -> None:
+        """Drops those that were used least recently while there are too many."""
         while self.used > self.size:
             _, dropped = self._prefixes.popitem(last=False)
             self.used -= dropped.size
-            self._counts[dropped.length] -= 1
-            if not self._counts[dropped.length]:
-                del self._counts[dropped.length]
-                del self._lengths[bisect_left(self._lengths, dropped.length)]
+            lengths = self._lengths[dropped.head]
+            del lengths[bisect_left(lengths, dropped.length)]
+            if not lengths:
+                del self._lengths[dropped.head]
 
     def _use(self, prefix: Prefix) -> None:
         """Makes ``prefix`` the most recently used one, except those that it extends, which come after it."""
         while prefix.parent is not None:
             self._prefixes.move_to_end(prefix.key)
             prefix = prefix.parent
+
+
+def _head(ids: bytes) -> int:
+    return crc32(ids[: _ID_BYTES * _HEAD]) if len(ids) >= _ID_BYTES * _HEAD else -1
 
 
 def _bytes(ids: Ids) -> bytes:

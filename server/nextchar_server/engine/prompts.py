@@ -22,8 +22,8 @@ SPACING = 256
 WORTH = 16
 """Fewest ids that the state at the end of a prompt spares beyond the one before, to be kept."""
 
-CUT_COST = 1024
-"""Steps, taken or spared, that pay for ending a turn early, which costs about as much as five steps of one row."""
+CUT_COST = 4096
+"""Steps, taken or spared, that pay for ending a turn early, which costs about as much as eight steps of one row."""
 
 
 class Prompts:

@@ -246,6 +246,11 @@ class Stream:
 
     # The event loop's side.
 
+    @property
+    def is_broken_off(self) -> bool:
+        """Whether the stream ended before its text did, so that its reader should take the rest at once."""
+        return self._end is End.DRAINED or isinstance(self._end, Exception)
+
     async def ready(self) -> None:
         """Waits until there is something to take: ids, or the end."""
         # The end is read before the outbox: a lane first fills the outbox, then ends the stream.

@@ -21,7 +21,7 @@ from .. import memory
 from ..heap import Heap
 from ..memory import Budget, Holding
 from . import footprint
-from .errors import OverloadedError
+from .errors import RequestError
 from .refusals import Refusals
 
 _CHECKS = 8  # within a stall time-out
@@ -48,8 +48,8 @@ class Calls:
     def handling(self, connection: str) -> Iterator[Holding]:
         """Surrounds the handling of a call of ``connection``, in gRPC's task for it.
 
-        Yields the memory of the call, which is ``memory.current`` meanwhile. Raises ``MemoryFullError`` if it doesn't
-        fit.
+        Yields the memory of the call, which is ``memory.current`` meanwhile. Raises ``MemoryFullError`` if there is no
+        memory for it.
         """
         task = asyncio.current_task()
         assert task is not None
@@ -71,7 +71,7 @@ class Calls:
             if self._check is None:
                 self._check = self._loop.call_later(self._stall_timeout / _CHECKS, self._reset_unread)
 
-    async def pause(self, connection: str, refusal: OverloadedError, holding: Holding | None) -> None:
+    async def pause(self, connection: str, refusal: RequestError, holding: Holding | None) -> None:
         """Waits before ``refusal``, if ``connection`` was refused often, and takes that off its delay.
 
         Nothing of the call is left then but the call itself, and that is what ``holding`` keeps.

@@ -10,9 +10,12 @@
     ├── ModelNotFoundError       NOT_FOUND           from the catalog's UnknownModelError
     ├── OverloadedError          RESOURCE_EXHAUSTED  the engine's QueueFullError; RetryInfo
     │   ├── LostPlaceError       RESOURCE_EXHAUSTED  the engine's PushedOutError
-    │   └── NoMemoryError        RESOURCE_EXHAUSTED  from the budget's MemoryFullError
+    │   ├── NoMemoryError        RESOURCE_EXHAUSTED  from the budget's MemoryFullError
+    │   ├── CallerStreamsError   RESOURCE_EXHAUSTED  of one caller, on any connection; RetryInfo
+    │   └── CallerRateError      RESOURCE_EXHAUSTED  of one caller, on any connection; RetryInfo
     ├── StalledReaderError       RESOURCE_EXHAUSTED  from the engine's StalledError
     ├── TooManyWatchesError      RESOURCE_EXHAUSTED  of one connection, on its health
+    ├── UnauthenticatedError     UNAUTHENTICATED     no credential that is accepted
     ├── DrainingError            UNAVAILABLE         another replica may serve the call at once
     ├── NotServedError           UNIMPLEMENTED
     └── UnknownMethodError       UNIMPLEMENTED       a method that the server doesn't have
@@ -34,6 +37,7 @@ from ..engine.admission import StalledError
 from ..memory import MemoryFullError
 
 _MEMORY_DELAY = 0.5, 1.5  # seconds: how soon calls end is unknown, so callers come back at different times
+_DEBT_MARGIN = 1e-3  # seconds, so that who comes back in time isn't refused because of rounding
 
 
 _SHOWN = 32
@@ -58,11 +62,17 @@ class RequestError(Exception):
     """Label of ``nextchar_rejected_total``."""
     trailers: tuple[tuple[str, str | bytes], ...] = ()
     """More of the trailing metadata."""
+    delay: float = 0.0
+    """Seconds for which a connection that was refused often is made to wait for it; 0 if it never is."""
 
     def __init__(self, message: str, *details: Message) -> None:
         self.message = message
         self.details = details
         super().__init__(message)
+
+    def tell(self, delay: float) -> None:
+        """Replaces the delay, and tells it to the caller if that helps."""
+        self.delay = delay
 
 
 class InvalidArgumentError(RequestError):
@@ -124,8 +134,8 @@ class OverloadedError(RequestError):
         self.tell(delay)
 
     def tell(self, delay: float) -> None:
-        """Replaces the delay."""
-        self.delay = delay
+        """Replaces the delay, after which the caller should try again."""
+        super().tell(delay)
         pause = Duration()
         pause.FromMilliseconds(round(1000 * delay))
         self.details = (error_details_pb2.RetryInfo(retry_delay=pause),)
@@ -141,6 +151,36 @@ class NoMemoryError(OverloadedError):
     """The memory budget has no room for the call."""
 
     reason = "memory"
+
+
+class CallerStreamsError(OverloadedError):
+    """The caller has as many texts at once as it may."""
+
+    reason = "caller_streams"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"you have {most} texts at once already, which is the most", random.uniform(*_MEMORY_DELAY))  # noqa: S311 - no secret
+
+
+class CallerRateError(OverloadedError):
+    """The caller has had as many characters as it may for now."""
+
+    reason = "caller_rate"
+
+    def __init__(self, rate: int, debt: float) -> None:
+        """``debt`` is the number of seconds until its characters are within ``rate`` per second."""
+        super().__init__(f"you have had more than {rate} characters per second", debt + _DEBT_MARGIN)
+
+
+class UnauthenticatedError(RequestError):
+    """The call has no credential that is accepted. Whoever guesses tokens learns no more than that."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+    reason = "unauthenticated"
+    delay = 1.0
+
+    def __init__(self) -> None:
+        super().__init__("no valid credential: send the metadata `authorization: Bearer TOKEN` with a token of yours")
 
 
 class StalledReaderError(RequestError):

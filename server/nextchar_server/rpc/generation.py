@@ -9,6 +9,7 @@ bounded, and paced if it is heavy.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import replace
 
@@ -18,12 +19,11 @@ from nextchar.v1 import generation_pb2 as pb
 from nextchar_model.alphabet import Ids
 from nextchar_model.decoder import is_one_to_one, max_ids
 
-from .. import memory
+from .. import callers, memory
 from ..catalog import ServedModel
 from ..engine.admission import StalledError
 from ..engine.snapshot import SNAPSHOT_IDS, Trail
 from ..engine.stream import OUTBOX_IDS, End, IdChunk, Stream
-from ..metrics import TextMetrics
 from ..pacing import Pacer
 from ..text import ReadText, TextBuilder, TextChunk
 from . import requests, responses
@@ -43,6 +43,9 @@ _LIGHT_INTERVAL = 64
 _MOST_READ_AGAIN = 1024
 """Most ids that are read again to know the state that a token needs."""
 
+_LOOK = 0.25
+"""Most seconds between two looks of a text that is slowed: a drain must find it in less than ``service.LAST_WORDS``."""
+
 _NO_IDS: Ids = np.empty(0, np.int64)
 
 
@@ -53,7 +56,6 @@ class RunningText:
         self,
         request: requests.Generation,
         model: ServedModel,
-        metrics: TextMetrics,
         pacer: Pacer,
         tokens: Tokens,
         out: responses.StreamedText | responses.WholeText,
@@ -64,7 +66,7 @@ class RunningText:
         self._arrived = arrived
         self._last: float | None = None  # when the latest characters came
         self._model = model
-        self._metrics = metrics
+        self._metrics = model.metrics
         self._pacer = pacer
         self._tokens = tokens
         self._out = out
@@ -88,6 +90,7 @@ class RunningText:
         self._unmarked = 0  # generated characters since the last token
         self._echo = ReadText(model.alphabet, self._request.prompt) if self._request.echo else None
         self._observed = 0  # generated characters whose time was observed
+        self._caller = callers.current.get()
         self.is_heavy = (
             self._request.top_logprobs is not None
             or sum(map(len, self._request.stop_sequences)) > _STOP_CHARACTERS
@@ -104,10 +107,14 @@ class RunningText:
             raise StalledReaderError(str(error), token, self._out.offset) from None
 
     async def _run(self) -> None:
+        if self._caller is not None:
+            self._caller.charge(len(self._request.prompt.text))
         # Sent with the first characters: until then, a call that loses its place has no headers and is tried again.
         self._out.start(responses.started(request_id(), self._model, self._request.seed))
         end: End | None = None
         while end is None and not self._builder.is_complete:
+            if self._caller is not None and self._last is not None:
+                await self._keep_to_rate(self._caller)
             if self._rest is None:
                 await self.stream.ready()
             if self.is_heavy:
@@ -121,6 +128,14 @@ class RunningText:
             await self._model.engine.deliver(self.stream, self._out.flush())
         await self._finish(end or End.COUNT)
         await self._model.engine.deliver(self.stream, self._out.flush())
+
+    async def _keep_to_rate(self, caller: callers.Caller) -> None:
+        """Waits until the characters of ``caller`` are within its rate, or the stream has to end now.
+
+        Meanwhile the outbox fills up, and the row leaves its batch, as with any reader that is slow.
+        """
+        while (debt := caller.debt) and not self.stream.is_broken_off:  # noqa: ASYNC110 - it waits for the time
+            await asyncio.sleep(min(debt, _LOOK))
 
     def _take(self) -> End | None:
         """Turns the next ids of the stream into text. Returns the end if nothing else is left."""
@@ -221,10 +236,15 @@ class RunningText:
             metrics.inter_character_seconds.observe((now - self._last) / characters)
         self._last = now
         metrics.generated_characters.inc(characters)
+        if self._caller is not None:
+            self._caller.charge(characters)
 
 
 def _stream(request: requests.Generation, model: ServedModel) -> Stream:
     start = request.start
+    most_taken = OUTBOX_IDS if is_one_to_one(model.alphabet) else _COMPOSED_IDS
+    if (caller := callers.current.get()) is not None:
+        most_taken = min(most_taken, caller.portion)
     return Stream(
         read=request.prompt.ids if start is None else start.tail,
         count=max_ids(model.alphabet, request.max_characters),
@@ -233,7 +253,7 @@ def _stream(request: requests.Generation, model: ServedModel) -> Stream:
         alternatives=request.top_logprobs,
         reports_reading=request.echo,
         reports_last=0 if start is None else start.ahead,
-        most_taken=OUTBOX_IDS if is_one_to_one(model.alphabet) else _COMPOSED_IDS,
+        most_taken=most_taken,
         most_snapshots=most_snapshots(request, model),
         start=None if start is None else start.snapshot,
         position=0 if start is None else start.position + start.ahead,

@@ -10,7 +10,7 @@ proportion to the largest valid request.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import grpc
@@ -31,10 +31,6 @@ _PACKAGE = "nextchar.v1"  # of the requests that carry texts; those of health an
 _RECEIVING = 5e-9
 """Seconds of a processor that gRPC takes to receive a byte: an estimate, from the throughput that others lost."""
 
-MESSAGE_PATIENCE = 20.0
-"""Seconds in which a message must arrive: the largest one over a line of 50 KB per second."""
-
-
 SLOW = 0.25
 """Seconds after which a message that isn't complete counts as one of the largest size: gRPC may hold most of it."""
 
@@ -42,16 +38,20 @@ SLOW = 0.25
 class Incoming:
     """Receives and parses the messages of all calls."""
 
-    def __init__(self, pacer: Pacer, most_fields: int, most_bytes: int) -> None:
-        """``most_fields`` is the number of fields that the largest valid request has, ``most_bytes`` its size."""
+    def __init__(self, pacer: Pacer, most_fields: Callable[[], int], most_bytes: int, *, patience: float) -> None:
+        """``most_fields`` returns the number of fields that the largest valid request has; ``most_bytes`` is its size.
+
+        A message must arrive within ``patience`` seconds.
+        """
         self._pacer = pacer
         self._most_held = footprint.CALL + most_bytes
         self._most_fields = most_fields
+        self._patience = patience
 
     async def message(self, context: grpc.aio.ServicerContext[Any, Any], deserialize: Any) -> Any:
         """Returns the only message of a call, of which nobody keeps the bytes.
 
-        Raises ``RequestError`` if the call ended without it or its bytes can't be parsed, and ``MemoryFullError``.
+        Raises ``RequestError`` if the call has no message, or if its bytes can't be parsed, and ``MemoryFullError``.
         """
         data = await self.received(context)
         if data is None:
@@ -76,10 +76,10 @@ class Incoming:
 
         slow = loop.call_later(SLOW, hold_the_largest)
         try:
-            async with asyncio.timeout(MESSAGE_PATIENCE) as patience:
+            async with asyncio.timeout(self._patience) as patience:
                 data = await context.read()
         except TimeoutError:
-            raise refusal or NoMessageError(f"no request message came within {MESSAGE_PATIENCE:g} s") from None
+            raise refusal or NoMessageError(f"no request message came within {self._patience:g} s") from None
         finally:
             slow.cancel()
         if not isinstance(data, bytes):  # the end
@@ -98,7 +98,7 @@ class Incoming:
         if kind.file.package != _PACKAGE:
             raise MalformedMessageError(kind.name, f"it has {len(data)} bytes, more than {HEAVY_BYTES}")
         async with self._pacer.piece(spent=_RECEIVING * len(data)):
-            check_fields(data, kind, self._most_fields)
+            check_fields(data, kind, self._most_fields())
             return _parsed(data, deserialize)
 
     async def messages(

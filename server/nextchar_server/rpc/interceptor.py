@@ -13,7 +13,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, NoReturn, TypeAlias
 
@@ -24,13 +24,16 @@ from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
+from ..callers import Caller
 from ..memory import Holding
 from ..metrics import Metrics
 from .call_log import LINES, LINES_OF_SERVED_CALLS, LineLimit
 from .calls import Calls
-from .errors import NoMessageError, NotServedError, OverloadedError, RequestError, UnknownMethodError, request_error
+from .errors import NoMessageError, NotServedError, RequestError, UnknownMethodError, request_error
+from .gate import Gate
 from .incoming import Incoming
 from .resets import Resets
+from .tracing import bind_trace
 
 REQUEST_ID_KEY = "request-id"
 """Key of the request id in the trailing metadata of every call."""
@@ -68,21 +71,26 @@ def request_id() -> str:
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps the handler of every call."""
 
-    def __init__(self, metrics: Metrics, incoming: Incoming, calls: Calls, resets: Resets) -> None:
+    def __init__(
+        self, metrics: Metrics, incoming: Incoming, calls: Calls, resets: Resets, gate: Gate | None = None
+    ) -> None:
+        """Without a ``gate``, everybody may call."""
+        self._gate = gate
         self._metrics = metrics
         self._calls = calls
         self._resets = resets
         self._incoming = incoming
         self._lines = LineLimit()
         self._handlers: dict[str, Handler] = {}  # wrapped, by method
-        self._unknown = _Call(metrics, self._lines, calls, resets, _UNKNOWN_METHOD, _UNKNOWN)
+        self._unknown = _Call(metrics, self._lines, calls, resets, gate, _UNKNOWN_METHOD, _UNKNOWN)
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
-        """Wraps the handler."""
+        """Wraps the handler. Runs in the task of the call, so a field that it binds to the log ends with the call."""
+        bind_trace(handler_call_details.invocation_metadata)
         method: str = handler_call_details.method
         if method in self._handlers:
             return self._handlers[method]
@@ -93,6 +101,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     async def refuse(self, context: Context) -> None:
         """Handles a call of a method that the server doesn't have."""
+        with suppress(UnicodeDecodeError):  # of metadata that isn't text
+            bind_trace(context.invocation_metadata())
         async with self._unknown.handled(context):
             raise UnknownMethodError
 
@@ -103,7 +113,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         parsed before it calls the handler.
         """
         kind = _TYPES[handler.request_streaming, handler.response_streaming]
-        call = _Call(self._metrics, self._lines, self._calls, self._resets, method, kind)
+        call = _Call(self._metrics, self._lines, self._calls, self._resets, self._gate, method, kind)
         incoming, deserialize = self._incoming, handler.request_deserializer
 
         if handler.request_streaming:
@@ -147,9 +157,17 @@ class _Call:
     """Surrounds the calls of one method."""
 
     def __init__(
-        self, metrics: Metrics, lines: LineLimit, calls: Calls, resets: Resets, method: str, kind: str
+        self,
+        metrics: Metrics,
+        lines: LineLimit,
+        calls: Calls,
+        resets: Resets,
+        gate: Gate | None,
+        method: str,
+        kind: str,
     ) -> None:
         """``kind`` is the label of its type."""
+        self._gate = gate if gate is not None and gate.guards(method) else None
         self._metrics = metrics
         self._calls = calls
         self._resets = resets
@@ -173,9 +191,15 @@ class _Call:
         deadline = context.time_remaining()
         code = grpc.StatusCode.CANCELLED  # by its caller, or by its deadline: both arrive as CancelledError
         holding: Holding | None = None
+        caller: Caller | None = None
         try:
             with self._calls.handling(context.peer()) as holding:
-                yield
+                if self._gate is None:
+                    yield
+                else:
+                    caller = await self._gate.caller(context)
+                    with self._gate.entered(self._method, caller):
+                        yield
             code = grpc.StatusCode.OK
         except grpc.aio.AbortError:  # the handler of health, which isn't ours, set its own status
             code = context.code()
@@ -189,7 +213,7 @@ class _Call:
                 error.__traceback__ = error.__context__ = None  # their frames refer to it, and to the message
                 code, reason = refusal.code, refusal.reason
                 try:
-                    if isinstance(refusal, OverloadedError):
+                    if refusal.delay:
                         await self._calls.pause(context.peer(), refusal, holding)
                     await _abort(context, identifier, refusal)
                 except (grpc.aio.InternalError, asyncio.CancelledError) as failure:
@@ -207,30 +231,49 @@ class _Call:
                 _log.exception("call_failed", method=self._method, left_out=left_out)
             await context.abort(code, f"internal error; request id {identifier}", ((REQUEST_ID_KEY, identifier),))
         finally:
-            seconds = time.monotonic() - started
-            if code is grpc.StatusCode.CANCELLED and deadline is not None:
-                slack = max(_DEADLINE_SLACK, _DEADLINE_SLACK_SHARE * deadline)
-                if deadline - seconds <= slack:
-                    code = grpc.StatusCode.DEADLINE_EXCEEDED
-            if code is grpc.StatusCode.CANCELLED:
-                self._resets.count(context.peer(), seconds)
-            metrics.calls_handled.labels(*labels, code.name).inc()
-            metrics.call_seconds.labels(*labels).observe(seconds)
-            most = LINES_OF_SERVED_CALLS if code is grpc.StatusCode.OK else LINES
-            if (left_out := self._lines.left_out((labels, code), most)) is not None:
-                self._write_line(code, seconds, context.peer(), left_out)
+            self._end(context, code, time.monotonic() - started, deadline, caller)
             structlog.contextvars.unbind_contextvars("request_id")
             _request_id.reset(token)
+
+    def _end(
+        self,
+        context: Context,
+        code: grpc.StatusCode,
+        seconds: float,
+        deadline: float | None,
+        caller: Caller | None,
+    ) -> None:
+        """Counts and logs the end of a call that took ``seconds``, of the ``deadline`` that it had."""
+        metrics, labels = self._metrics, self._labels
+        if code is grpc.StatusCode.CANCELLED and deadline is not None:
+            slack = max(_DEADLINE_SLACK, _DEADLINE_SLACK_SHARE * deadline)
+            if deadline - seconds <= slack:
+                code = grpc.StatusCode.DEADLINE_EXCEEDED
+        if code is grpc.StatusCode.CANCELLED:
+            self._resets.count(context.peer(), seconds)
+        metrics.calls_handled.labels(*labels, code.name).inc()
+        metrics.call_seconds.labels(*labels).observe(seconds)
+        if caller is not None:
+            caller.count(code.name)
+        most = LINES_OF_SERVED_CALLS if code is grpc.StatusCode.OK else LINES
+        if (left_out := self._lines.left_out((labels, code), most)) is not None:
+            more: dict[str, str | int] = {} if caller is None else {"caller": caller.name}
+            if left_out:
+                more["left_out"] = left_out
+            self._log(
+                "call",
+                method=self._method,
+                code=code.name,
+                seconds=round(seconds, 6),
+                peer=context.peer(),
+                **more,
+            )
 
     def _refusal(self, error: Exception, context: Context) -> RequestError | None:
         """Returns the error that the caller gets for ``error``; None if it is a bug."""
         if isinstance(error, NotImplementedError) and context.code() is grpc.StatusCode.UNIMPLEMENTED:
             return NotServedError(self._method)  # the generated code's own handler, such as that of Health.List
         return request_error(error)
-
-    def _write_line(self, code: grpc.StatusCode, seconds: float, peer: str, left_out: int) -> None:
-        more = {"left_out": left_out} if left_out else {}
-        self._log("call", method=self._method, code=code.name, seconds=round(seconds, 6), peer=peer, **more)
 
 
 async def _abort(context: Context, identifier: str, error: RequestError) -> NoReturn:

@@ -22,9 +22,6 @@ from prometheus_client import Counter
 from . import channelz
 from .holding_back import hold_back, let_go
 
-MAX_CALLS = 6_000
-"""Most calls of one connection at once: more than a burst of one client has, fewer than the budget has memory for."""
-
 SOON = 1.0
 """Seconds. Only calls that were cancelled sooner are counted, as in Envoy's protection."""
 

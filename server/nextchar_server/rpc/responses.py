@@ -9,14 +9,14 @@ answer are collected and joined once, in steps of bounded cost.
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nextchar.v1 import generation_pb2 as pb
 
-from ..catalog import ServedModel
+from ..catalog import Family, LoadFailure, ServedModel
 from ..engine.stream import End
 from ..logprobs import Collected, Logprobs
 from ..pacing import Steps
@@ -40,7 +40,7 @@ def started(request_id: str, served: ServedModel, seed: int) -> pb.Started:
     return pb.Started(
         request_id=request_id,
         model=served.name,
-        model_digest=served.runner.digest,
+        model_digest=served.digest,
         seed=seed,
         numeric_class=served.replay.numeric_class,
     )
@@ -163,7 +163,7 @@ def score(
     message = pb.ScoreResponse(
         request_id=request_id,
         model=served.name,
-        model_digest=served.runner.digest,
+        model_digest=served.digest,
         total_logprob=total,
         bits_per_character=-total / math.log(2) / len(text),
         text=text,
@@ -172,13 +172,12 @@ def score(
     return message
 
 
-def model(served: ServedModel, *, is_default: bool) -> pb.Model:
-    """The description of a model."""
+def model(served: ServedModel) -> pb.Model:
+    """The description of a version of a model, without its place among the models of the server."""
     description = served.runner.description
-    return pb.Model(
+    message = pb.Model(
         name=served.name,
-        digest=served.runner.digest,
-        is_default=is_default,
+        digest=served.digest,
         cell=description.cell,
         layers=description.layers,
         hidden_size=description.hidden_size,
@@ -195,6 +194,29 @@ def model(served: ServedModel, *, is_default: bool) -> pb.Model:
         max_characters=served.limits.max_characters,
         max_prompt_characters=served.limits.max_prompt_characters,
     )
+    message.load_time.FromMilliseconds(round(1000 * served.loaded_at))
+    return message
+
+
+def listing(families: Iterable[Family], failures: Iterable[LoadFailure]) -> pb.ListModelsResponse:
+    """Describes the models, the default one first, and the files that could not be loaded.
+
+    Tells the descriptions of the versions their places.
+    """
+    message = pb.ListModelsResponse()
+    for place, family in enumerate(families):
+        current = family.current
+        for version in family.all:
+            described = version.answer.model
+            described.is_default = place == 0
+            described.is_current = version in current
+            described.weight = family.weight(version)
+        message.models.extend(version.answer.model for version in sorted(current, key=lambda one: -one.weight))
+        message.models.extend(version.answer.model for version in family.kept)
+    for failure in failures:
+        entry = message.load_failures.add(name=failure.name, reason=failure.reason, message=failure.message)
+        entry.tried_time.FromMilliseconds(round(1000 * failure.tried_at))
+    return message
 
 
 def _filled(message: pb.CharacterLogprobs, logprobs: Logprobs | None) -> Steps[None]:

@@ -19,20 +19,19 @@ import numpy as np
 from nextchar.v1 import generation_pb2 as pb
 from nextchar.v1 import generation_pb2_grpc
 
-from .. import memory
+from .. import callers, memory
 from ..catalog import Catalog, ServedModel
 from ..engine.admission import PushedOutError, QueueFullError
 from ..engine.stream import End, Stream
 from ..logprobs import Collected
-from ..metrics import Metrics, TextMetrics
 from ..pacing import Pacer
+from ..returns import tries
 from ..text import ReadText
 from . import footprint, requests, responses
 from .errors import DrainingError, LostPlaceError, OverloadedError
 from .generation import RunningText, most_snapshots
 from .interceptor import Context, request_id
-from .returns import Returns, tries
-from .tokens import Tokens
+from .tokens import Tokens, digest_of
 
 _Out = TypeVar("_Out", responses.StreamedText, responses.WholeText)
 _Description = TypeVar("_Description", pb.GetModelResponse, pb.ListModelsResponse)
@@ -44,17 +43,9 @@ LAST_WORDS = 0.8
 class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
     """``nextchar.v1.GenerationService``."""
 
-    def __init__(self, catalog: Catalog, metrics: Metrics, pacer: Pacer, tokens: Tokens) -> None:
+    def __init__(self, catalog: Catalog, pacer: Pacer, tokens: Tokens) -> None:
         self._catalog = catalog
         self._tokens = tokens
-        # Made once: a large alphabet takes milliseconds.
-        self._descriptions = {
-            model.name: pb.GetModelResponse(model=responses.model(model, is_default=model is catalog.default))
-            for model in catalog
-        }
-        self._list = pb.ListModelsResponse(models=[answer.model for answer in self._descriptions.values()])
-        self._returns = {model.name: Returns() for model in catalog}
-        self._metrics = {model.name: TextMetrics(metrics, model.name) for model in catalog}
         self._pacer = pacer
         self._calls = 0
         self._draining = False
@@ -73,17 +64,17 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
 
     async def Score(self, request: pb.ScoreRequest, context: Context) -> pb.ScoreResponse:
         """Scores a text."""
-        model = self._catalog.get(request.model)
-        scoring = await self._pacer.run(requests.scoring(request, model.alphabet, model.limits))
-        return await self._score(model, scoring, context)
+        with self._catalog.get(request.model, request_id()) as model:
+            scoring = await self._pacer.run(requests.scoring(request, model.alphabet, model.limits))
+            return await self._score(model, scoring, context)
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:
         """Describes one model."""
-        return _held(self._descriptions[self._catalog.get(request.name).name])
+        return _held(self._catalog.get(request.name).answer)
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
         """Describes every model."""
-        return _held(self._list)
+        return _held(self._catalog.listing)
 
     async def drain(self, patience: float) -> None:
         """Refuses new texts, and ends the running ones after ``patience`` seconds if they haven't finished."""
@@ -109,17 +100,17 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
         make_out: Callable[[requests.Generation], _Out],
     ) -> _Out:
         arrived = time.monotonic()  # before a long prompt waits for its turn to be read
-        model = self._catalog.get(request.model)
-        generation = await self._pacer.run(
-            requests.generation(request, model.alphabet, model.limits, lambda token: self._tokens.read(token, model))
-        )
-        memory.current.get().grow(_footprint(generation, model, is_whole=isinstance(request, pb.GenerateRequest)))
-        out = make_out(generation)
-        text = RunningText(
-            generation, model, self._metrics[model.name], self._pacer, self._tokens, out, arrived=arrived
-        )
-        with self._submitted(model, text.stream, context):
-            await text.run()
+        with self._catalog.get(request.model, request_id(), digest_of(request.resume_token)) as model:
+            generation = await self._pacer.run(
+                requests.generation(
+                    request, model.alphabet, model.limits, lambda token: self._tokens.read(token, model)
+                )
+            )
+            memory.current.get().grow(_footprint(generation, model, is_whole=isinstance(request, pb.GenerateRequest)))
+            out = make_out(generation)
+            text = RunningText(generation, model, self._pacer, self._tokens, out, arrived=arrived)
+            with self._submitted(model, text.stream, context):
+                await text.run()
         return out
 
     async def _score(self, model: ServedModel, scoring: requests.Scoring, context: Context) -> pb.ScoreResponse:
@@ -139,6 +130,8 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
         ids = np.empty(len(text.ids), np.float32)  # their log-probabilities
         count = 0  # of those that came
         with self._submitted(model, stream, context):
+            if (caller := callers.current.get()) is not None:
+                caller.charge(len(text.text))
             while True:
                 await stream.ready()
                 async with self._piece(top_logprobs > 0):
@@ -151,7 +144,7 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
                     logprobs.add(read.feed(taken).logprobs)
         if taken is End.DRAINED:
             raise DrainingError
-        self._metrics[model.name].prompt_characters.inc(len(text.text))
+        model.metrics.prompt_characters.inc(len(text.text))
         return await self._pacer.run(responses.score(request_id(), model, text.text, logprobs, ids))
 
     def _piece(self, is_heavy: bool) -> AbstractAsyncContextManager[None]:
@@ -162,7 +155,7 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
         """Submits ``stream`` on entry and releases it on exit."""
         if self._draining:
             raise DrainingError
-        returns = self._returns[model.name]
+        returns = model.returns
         admission = model.engine.admission
         try:
             # If none is free, the admission decides: it may take one from a connection that holds more.

@@ -18,8 +18,8 @@ Stands beside ``requests``, which reads tokens, and ``generation``, which makes 
     hidden, cell       the state
     signature     32   HMAC-SHA256 of everything before; the last 32 bytes in every version
 
-Invariant: a token that this server's keys didn't sign is refused whole, before anything in it is used; a token takes at
-most ``MOST_BYTES`` bytes more than the state.
+Invariant: a token that this server's keys didn't sign is refused whole, before anything in it is used but its digest,
+which chooses the version of the model that reads it; a token takes at most ``MOST_BYTES`` bytes more than the state.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ MOST_BYTES = 200
 FIELD = "resume_token"
 
 _HEAD = struct.Struct("<BBBHH32sQQIi")
+_DIGEST = 5  # its place in the head
 _SIGNATURE = 32
 _LARGEST = 2**20  # bytes of a token that is looked at: more would hold the event loop
 _MOST_SKIPPED = 2**16 - 1
@@ -89,7 +90,7 @@ class Tokens:
                     standing.ahead,
                     standing.skip,
                     len(standing.tail),
-                    bytes.fromhex(model.runner.digest),
+                    bytes.fromhex(model.digest),
                     standing.seed,
                     standing.position,
                     snapshot.last_id,
@@ -121,10 +122,8 @@ class Tokens:
         _, length, ahead, skip, count, digest, seed, position, last_id, automaton_state = _HEAD.unpack_from(content)
         start = _HEAD.size + length
         numeric_class = content[_HEAD.size : start].decode()
-        if digest.hex() != model.runner.digest:
-            raise OtherModelError(
-                f"{FIELD}: is of the model file {digest.hex()}; {model.name} is {model.runner.digest}"
-            )
+        if digest.hex() != model.digest:
+            raise OtherModelError(f"{FIELD}: is of the model file {digest.hex()}; {model.name} is {model.digest}")
         if numeric_class != model.replay.numeric_class:
             raise OtherModelError(
                 f"{FIELD}: is of the numeric class {numeric_class}; {model.name} has {model.replay.numeric_class} here"
@@ -138,6 +137,14 @@ class Tokens:
         cell = np.frombuffer(content, np.float32, offset=end + hidden.nbytes)
         snapshot = Snapshot(0, last_id, automaton_state, hidden, cell.reshape(-1, description.hidden_size))
         return Standing(snapshot, tail, ahead, seed, position, skip)
+
+
+def digest_of(token: bytes) -> str:
+    """Returns the digest of the model file that ``token`` claims to be of; empty if it isn't a token."""
+    if len(token) < _HEAD.size:
+        return ""
+    digest: bytes = _HEAD.unpack_from(token)[_DIGEST]
+    return digest.hex()
 
 
 def most_tail(model: ServedModel) -> int:

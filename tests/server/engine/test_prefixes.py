@@ -6,6 +6,7 @@ import tracemalloc
 from unittest.mock import patch
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -41,8 +42,14 @@ def found(prefixes: Prefixes, text: str) -> str:
     return text[: prefix.length]
 
 
-def test_the_longest_known_prefix_is_found() -> None:
+@pytest.mark.parametrize("head", [1, 2, 3, 64])
+def test_the_longest_known_prefix_is_found(head: int) -> None:
     prefixes = Prefixes(ROOM)
+    with patch.object(module, "_HEAD", head):
+        check_finds(prefixes)
+
+
+def check_finds(prefixes: Prefixes) -> None:
     for text in ("ab", "abcd", "abx", "b"):
         keep(prefixes, text)
     assert [found(prefixes, text) for text in ("abcde", "abce", "abxy", "ba", "ca")] == ["abcd", "ab", "abx", "b", ""]
@@ -104,10 +111,16 @@ def test_a_prefix_larger_than_the_cache_is_not_kept() -> None:
     assert prefixes.used == 0
 
 
+@pytest.mark.parametrize("head", [64, 2])
 @given(st.lists(st.tuples(st.text("ab", min_size=1, max_size=8), st.booleans()), max_size=60), st.integers(1, 6))
 def test_whatever_is_kept_and_looked_up_the_bytes_are_bounded_and_no_chain_is_broken(
-    calls: list[tuple[str, bool]], room: int
+    head: int, calls: list[tuple[str, bool]], room: int
 ) -> None:
+    with patch.object(module, "_HEAD", head):
+        check_chains(calls, room)
+
+
+def check_chains(calls: list[tuple[str, bool]], room: int) -> None:
     prefixes = Prefixes(room * (OVERHEAD + 20))
     last = START
     for text, keeps in calls:
@@ -119,7 +132,10 @@ def test_whatever_is_kept_and_looked_up_the_bytes_are_bounded_and_no_chain_is_br
         alive = list(prefixes._prefixes.values())
         assert prefixes.used == sum(prefix.size for prefix in alive) <= prefixes.size
         assert all(prefix.parent in [START, *alive] for prefix in alive)
-        assert sorted({prefix.length for prefix in alive}) == prefixes._lengths
+        heads = {prefix.head for prefix in alive}
+        assert prefixes._lengths == {
+            head: sorted(prefix.length for prefix in alive if prefix.head == head) for head in heads
+        }
 
 
 def ids_of_chain(prefix: Prefix) -> list[int]:

@@ -17,7 +17,7 @@ from tests.support.scripted_runner import (
     whole,
 )
 
-PROMPT = [1 + n * n % 50 for n in range(3000)]
+PROMPT = [1 + n * n % 50 for n in range(5000)]
 
 
 @asynccontextmanager
@@ -52,7 +52,7 @@ async def test_a_prompt_that_comes_again_is_not_read_again() -> None:
 
 async def test_a_long_prompt_that_ends_soon_after_a_state_is_known_whole_too() -> None:
     async with remembering(runner := ScriptedRunner()) as engine:
-        for length in range(2048 + WORTH + 2, 2048 + 100, 20):
+        for length in range(4096 + WORTH + 2, 4096 + 100, 20):
             prompt = [length % 7 + 1, *PROMPT[:length]]
             await generated(engine, prompt)
             assert await steps_to_generate(engine, runner, prompt) == 5
@@ -87,13 +87,13 @@ async def test_a_short_prompt_does_not_use_the_cache() -> None:
 
 async def test_turns_are_ended_early_no_more_often_than_the_steps_between_pay_for() -> None:
     runner = ScriptedRunner()
-    prompts = [[1 + n] * 120 for n in range(30)]
+    prompts = [[1 + n] * 240 for n in range(40)]
     async with remembering(runner) as engine:
         before = len(runner.turns)
         for prompt in prompts:
             await generated(engine, prompt)
         early = len(runner.turns) - before - 2 * len(prompts)  # otherwise, one turn reads, and one samples the rest
-    assert early == 1 + (len(prompts) - 1) * 121 // CUT_COST
+    assert early == 1 + (len(prompts) - 1) * 241 // CUT_COST
 
 
 async def test_an_echoed_prompt_is_read_whole_and_known_afterwards() -> None:

@@ -16,7 +16,7 @@ from nextchar_server.pacing import Steps
 from nextchar_server.rpc.responses import StreamedText, WholeText, score
 from nextchar_server.text import Characters, TextChunk
 
-MODEL: Any = SimpleNamespace(name="tiny", runner=SimpleNamespace(digest="00ff"))
+MODEL: Any = SimpleNamespace(name="tiny", digest="00ff")
 ALPHABET = Alphabet.of("".join(map(chr, range(97, 123))))
 
 

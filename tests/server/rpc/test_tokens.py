@@ -26,7 +26,8 @@ def model(*, symbols: int = 60, precision: Precision = "int8", digest: str = "ab
     description = SimpleNamespace(alphabet=alphabet, layers=2, hidden_size=3, precision=precision)
     runner = SimpleNamespace(description=description, digest=digest)
     replay = Replay(True, f"{precision}-cpu-{bits * 8}")
-    return ServedModel("verse", cast("Any", runner), replay, cast("Any", None), cast("Any", None))
+    nothing = cast("Any", None)
+    return ServedModel("verse", cast("Any", runner), replay, nothing, nothing, nothing, loaded_at=0.0)
 
 
 def standing(*, tail: int = 5, precision: Precision = "int8") -> Standing:

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from nextchar_server.rpc.returns import LONGEST, MOST_PER_SECOND, SHORTEST, Returns
+from nextchar_server.returns import LONGEST, MOST_PER_SECOND, SHORTEST, Returns
 
 
 class Clock:
