@@ -22,7 +22,7 @@ from benchmarks.proxy import Proxy
 from benchmarks.replicas import Replica, replicas
 from benchmarks.report import Claim, claims, table
 from nextchar_client import AsyncClient, channel
-from nextchar_server.config import PACKAGED_MODEL
+from nextchar_server.settings.config import PACKAGED_MODEL
 
 TITLE = "Failover"
 _REPLICAS = 3

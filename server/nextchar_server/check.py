@@ -15,15 +15,15 @@ from prometheus_client import CollectorRegistry
 
 from nextchar_cli.printable import printable
 
-from .certificate import CertificateFiles, load_certificate
-from .config import Config
-from .credentials import Credentials
+from .access.credentials import Credentials
 from .listening import StartError
-from .loading import load
 from .metrics import CallerMetrics
-from .model_paths import is_there, name_and_path
-from .model_sources import ModelSource, ModelSources, Refused
-from .token_keys import VARIABLE, load_keys
+from .rpc.token_keys import VARIABLE, load_keys
+from .settings.config import Config
+from .settings.model_paths import is_there, name_and_path
+from .tls.certificate import CertificateFiles, load_certificate
+from .versions.loading import load
+from .versions.sources import ModelSource, ModelSources, Refused
 from .watching import Watch
 
 Part = tuple[str, Callable[[], str]]

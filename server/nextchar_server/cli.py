@@ -19,12 +19,13 @@ from nextchar_cli.streams import discard_output
 from nextchar_model.description import ModelFileError
 from nextchar_model.providers import ProviderError
 
-from . import logs, server, signals
+from . import server, signals
 from .check import checked, path_hint
-from .config import Config
-from .config_file import read_file, written
 from .listening import StartError
-from .variables import PREFIX, is_meant, service_links, unknown_variables
+from .logs import logs
+from .settings.config import Config
+from .settings.config_file import read_file, written
+from .settings.variables import PREFIX, is_meant, service_links, unknown_variables
 
 _LAST_LINES = 0.5
 """Seconds in which the last lines of the log are written at the exit."""

@@ -23,26 +23,27 @@ from prometheus_client import CollectorRegistry
 
 from nextchar.v1 import generation_pb2, generation_pb2_grpc
 
-from . import logs, signals
-from .config import Config
+from . import signals
+from .http.port import HttpPort
 from .listening import bracketed, cannot_listen, require_free
+from .logs import logs
 from .memory import Budget
 from .metrics import Metrics, TlsMetrics
 from .pacing import Pacer
-from .ports import make_server
-from .probes import HttpPort
 from .rpc.calls import Calls
 from .rpc.gate import Gate
 from .rpc.health import HealthService
 from .rpc.incoming import Incoming
 from .rpc.interceptor import CallInterceptor
+from .rpc.port import make_server
 from .rpc.reflection import add_reflection
 from .rpc.resets import Resets
 from .rpc.service import LAST_WORDS, GenerationService
+from .rpc.token_keys import TokenKeys, load_keys, log_keys
 from .rpc.tokens import Tokens
-from .tls import Tls
-from .token_keys import TokenKeys, load_keys, log_keys
-from .versions import Versions
+from .settings.config import Config
+from .tls.renewal import Tls
+from .versions.versions import Versions
 from .watching import Watch
 
 SERVICE = generation_pb2.DESCRIPTOR.services_by_name["GenerationService"].full_name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nextchar_server.config import PACKAGED_MODEL
+from nextchar_server.settings.config import PACKAGED_MODEL
 from nextchar_training.commands import main
 from tests.support.pages import ROOT, blocks
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from nextchar_model.runner import Runner
-from nextchar_server.config import PACKAGED_MODEL
+from nextchar_server.settings.config import PACKAGED_MODEL
 from nextchar_training.learning.evaluation import stateful_loss
 
 SERVER = [sys.executable, "-m", "nextchar_server"]

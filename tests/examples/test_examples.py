@@ -10,7 +10,7 @@ from textwrap import dedent
 import pytest
 
 from nextchar_model.runner import Runner
-from nextchar_server.config import PACKAGED_MODEL
+from nextchar_server.settings.config import PACKAGED_MODEL
 from tests.support.serving import serving
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -12,7 +12,7 @@ from nextchar_model.description import FORMAT_VERSION, METADATA_KEY, UNSEALED_VE
 from nextchar_model.file import read_model_file
 from nextchar_model.runner import Runner
 from nextchar_model.seal import SEAL_KEY, BrokenSealError, digests, sealed
-from nextchar_server.config import PACKAGED_MODEL
+from nextchar_server.settings.config import PACKAGED_MODEL
 from tests.support.model_files import refusal
 from tests.support.tiny_model import TinyModel
 

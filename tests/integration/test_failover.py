@@ -16,7 +16,7 @@ from benchmarks.proxy import Proxy
 from nextchar_client import AsyncClient, Delta, Event, Finished, Resumed, Started, channel, retries
 from nextchar_model.alphabet import Kind
 from nextchar_server.rpc import errors
-from nextchar_server.token_keys import VARIABLE
+from nextchar_server.rpc.token_keys import VARIABLE
 from tests.support.korean_model import make_korean_model
 from tests.support.server_process import ServerProcess, started
 from tests.support.serving import SMALL_WINDOWS, Serve, Serving

@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from nextchar.v1 import generation_pb2 as pb
 from nextchar_server import server, signals
-from nextchar_server.config import Config
+from nextchar_server.settings.config import Config
 from tests.support.server_process import PATIENCE, started
 from tests.support.serving import Serve, failure
 from tests.support.tiny_model import TinyModel

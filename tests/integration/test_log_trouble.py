@@ -23,7 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from nextchar.v1 import generation_pb2 as pb
 from nextchar.v1 import generation_pb2_grpc
-from nextchar_server.lines import DROPPED
+from nextchar_server.logs.lines import DROPPED
 from tests.support.tiny_model import TinyModel
 
 CALLS = 40  # whose lines fill the smallest pipe twice

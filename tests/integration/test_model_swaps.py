@@ -17,8 +17,8 @@ from nextchar.v1 import generation_pb2 as pb
 from nextchar_model.description import ModelFileError
 from nextchar_model.runner import Runner
 from nextchar_server import watching
-from nextchar_server.config import Config
 from nextchar_server.server import Server
+from nextchar_server.settings.config import Config
 from tests.support.korean_model import make_korean_model
 from tests.support.model_folder import Folder, put, served_folder
 from tests.support.serving import Serve, failure

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from nextchar_server.check import checked
-from nextchar_server.config import Config
+from nextchar_server.settings.config import Config
 
 pytestmark = pytest.mark.usefixtures("variables")
 

@@ -6,7 +6,7 @@ import pytest
 
 from nextchar_cli.command_line import UsageError, run
 from nextchar_server import cli
-from nextchar_server.variables import unknown_variables
+from nextchar_server.settings.variables import unknown_variables
 
 Variables = Callable[..., None]
 

@@ -12,9 +12,9 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.parser import text_string_to_metric_families
 
 from nextchar_model.runner import Replay
-from nextchar_server.config import Config
 from nextchar_server.metrics import Metrics
-from nextchar_server.model_metrics import ModelCollector
+from nextchar_server.settings.config import Config
+from nextchar_server.versions.collector import ModelCollector
 
 CALL = {"grpc_type", "grpc_service", "grpc_method"}
 

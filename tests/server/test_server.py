@@ -5,9 +5,9 @@ import socket
 import pytest
 
 from nextchar_model.description import ModelFileError
-from nextchar_server.config import Config
 from nextchar_server.listening import StartError
 from nextchar_server.server import Server
+from nextchar_server.settings.config import Config
 
 
 async def test_stopping_a_server_that_was_not_started_does_nothing() -> None:

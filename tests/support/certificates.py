@@ -13,7 +13,7 @@ import grpc
 import trustme
 from cryptography import x509
 
-from nextchar_server.certificate import CertificateFiles
+from nextchar_server.tls.certificate import CertificateFiles
 
 
 @dataclass(frozen=True)

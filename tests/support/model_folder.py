@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nextchar.v1 import generation_pb2 as pb
-from nextchar_server.versions import Versions
+from nextchar_server.versions.versions import Versions
 from tests.support.serving import Serving, serving
 
 

@@ -11,10 +11,10 @@ from grpc_status import rpc_status
 
 from nextchar.v1 import generation_pb2 as pb
 from nextchar.v1 import generation_pb2_grpc
-from nextchar_server.config import Config
 from nextchar_server.engine.engine import Engine
 from nextchar_server.rpc.service import GenerationService
 from nextchar_server.server import Server
+from nextchar_server.settings.config import Config
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from onnx import numpy_helper
 
 from nextchar_model.cell import Precision
 from nextchar_model.runner import Runner
-from nextchar_server.config import PACKAGED_MODEL
+from nextchar_server.settings.config import PACKAGED_MODEL
 from nextchar_training.export.exporter import export
 from nextchar_training.learning.network import Network
 from nextchar_training.learning.recipe import Architecture

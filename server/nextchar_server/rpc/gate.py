@@ -20,12 +20,12 @@ from typing import Any, TypeAlias
 import grpc
 import structlog
 
-from ..callers import Caller, Callers, current
-from ..config import Config
-from ..credentials import Credentials, bearer
+from ..access.callers import Caller, Callers, current
+from ..access.credentials import Credentials, bearer
+from ..access.token_list import CredentialError, digest
 from ..metrics import CallerMetrics, Metrics
 from ..pacing import Pacer
-from ..token_list import CredentialError, digest
+from ..settings.config import Config
 from ..watching import Watch
 from .call_log import LineLimit
 from .errors import CallerRateError, CallerStreamsError, UnauthenticatedError

@@ -19,13 +19,14 @@ from nextchar.v1 import generation_pb2 as pb
 from nextchar_model.alphabet import Ids
 from nextchar_model.decoder import is_one_to_one, max_ids
 
-from .. import callers, memory
+from .. import memory
+from ..access import callers
 from ..catalog import ServedModel
 from ..engine.admission import StalledError
 from ..engine.snapshot import SNAPSHOT_IDS, Trail
 from ..engine.stream import OUTBOX_IDS, End, IdChunk, Stream
 from ..pacing import Pacer
-from ..text import ReadText, TextBuilder, TextChunk
+from ..text.text import ReadText, TextBuilder, TextChunk
 from . import requests, responses
 from .errors import StalledReaderError
 from .interceptor import request_id

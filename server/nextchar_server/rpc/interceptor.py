@@ -24,7 +24,7 @@ from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
-from ..callers import Caller
+from ..access.callers import Caller
 from ..memory import Holding
 from ..metrics import Metrics
 from .call_log import LINES, LINES_OF_SERVED_CALLS, LineLimit

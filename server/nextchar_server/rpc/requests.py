@@ -16,7 +16,7 @@ from nextchar_model.batch import SamplingSettings
 
 from ..catalog import Limits
 from ..pacing import Steps
-from ..text import STAND_INS
+from ..text.text import STAND_INS
 from . import texts
 from .errors import InvalidArgumentError, NotServedError, shown
 from .tokens import Standing

@@ -18,9 +18,9 @@ from nextchar.v1 import generation_pb2 as pb
 
 from ..catalog import Family, LoadFailure, ServedModel
 from ..engine.stream import End
-from ..logprobs import Collected, Logprobs
 from ..pacing import Steps
-from ..text import TextChunk
+from ..text.logprobs import Collected, Logprobs
+from ..text.text import TextChunk
 from .requests import Generation
 
 _LENGTH_DELIMITED = 2  # a wire type of protobuf

@@ -19,14 +19,15 @@ import numpy as np
 from nextchar.v1 import generation_pb2 as pb
 from nextchar.v1 import generation_pb2_grpc
 
-from .. import callers, memory
+from .. import memory
+from ..access import callers
 from ..catalog import Catalog, ServedModel
 from ..engine.admission import PushedOutError, QueueFullError
 from ..engine.stream import End, Stream
-from ..logprobs import Collected
 from ..pacing import Pacer
 from ..returns import tries
-from ..text import ReadText
+from ..text.logprobs import Collected
+from ..text.text import ReadText
 from . import footprint, requests, responses
 from .errors import DrainingError, LostPlaceError, OverloadedError
 from .generation import RunningText, most_snapshots

@@ -35,8 +35,8 @@ from nextchar_model.alphabet import Ids
 
 from ..catalog import ServedModel
 from ..engine.snapshot import Snapshot
-from ..token_keys import TokenKeys
 from .errors import InvalidArgumentError, OtherModelError
+from .token_keys import TokenKeys
 
 VERSION = 1
 MOST_BYTES = 200

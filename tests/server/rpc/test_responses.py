@@ -11,10 +11,10 @@ import pytest
 from nextchar.v1 import generation_pb2 as pb
 from nextchar_model.alphabet import Alphabet
 from nextchar_server.engine.stream import IdChunk
-from nextchar_server.logprobs import Collected, Logprobs
 from nextchar_server.pacing import Steps
 from nextchar_server.rpc.responses import StreamedText, WholeText, score
-from nextchar_server.text import Characters, TextChunk
+from nextchar_server.text.logprobs import Collected, Logprobs
+from nextchar_server.text.text import Characters, TextChunk
 
 MODEL: Any = SimpleNamespace(name="tiny", digest="00ff")
 ALPHABET = Alphabet.of("".join(map(chr, range(97, 123))))

@@ -1,0 +1,1 @@
+"""Access: who calls, by which credential, and how much each caller may have."""

@@ -1,0 +1,276 @@
+"""The HTTP port: metrics and the two probes, on a thread and an event loop of their own.
+
+Stands beside the gRPC port. A connection serves one request. If there are too many, they wait in the operating system;
+scrapes wait for the next encoding of the metrics, which comes the later, the more work the last one made.
+
+Invariant: beyond a burst, this thread takes a tenth of a core at most, and for scrapes a thirtieth, however many ask; a
+connection lasts ``LIFETIME`` at most, and their number is bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+import threading
+import time
+from collections.abc import Awaitable, Callable
+
+import uvloop
+from aiohttp import web, web_response
+from aiohttp.http_exceptions import HttpProcessingError
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from ..thread_share import ThreadShare
+from ..tls.renewal import Tls
+from .connections import LIFETIME, Connections
+
+_BACKLOG = 4096  # connections that wait in the operating system
+_SILENCE = 3  # seconds that one that says nothing waits there; only Linux holds it back so long
+_MAX_LINE = 4096  # bytes of the request's first line, and of a header
+_MAX_HEADERS = 64
+_SHARE = 0.1  # of a core, for this thread
+_BURST = 0.1  # seconds of processor time that it may take at once
+_OVERDRAFT = 0.5  # seconds beyond its share after which open connections are closed
+_LOOK = 0.25  # seconds between two looks at it
+_ENCODING_PAUSE = 29.0  # pause between two encodings, in processor times of this thread since the first one began
+_RETRY = 0.1  # seconds until the next try if a connection can't be accepted
+_PROBES = ("/healthz", "/readyz")  # those who look after a container have no certificate
+_OPEN_METRICS = "application/openmetrics-text"
+
+# Server, in the header of every answer, also of those that aiohttp makes by itself to broken requests. By default it
+# tells strangers the versions of Python and aiohttp.
+web_response.SERVER_SOFTWARE = "nextchar"  # type: ignore[attr-defined]
+
+
+class HttpPort:
+    """The HTTP port. Its methods are called on the server's event loop."""
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        is_ready: Callable[[], bool],
+        *,
+        most_connections: int,
+        tls: Tls | None = None,
+        admits: Callable[[str, str | None], bool] | None = None,
+    ) -> None:
+        """``is_ready`` tells whether the server takes new calls, and ``admits`` whether a request for a path may have
+        an answer, by its Authorization; without it, every one may. Both are called in the thread of this port.
+
+        There are ``most_connections`` at once; one more closes the oldest.
+        """
+        self._answers = _Answers(registry, is_ready, admits, is_mutual=tls is not None and tls.is_mutual)
+        self._tls = tls
+        self._most_connections = most_connections
+        self._running: tuple[threading.Thread, asyncio.AbstractEventLoop] | None = None  # None until the port is open
+        self._closing = asyncio.Event()
+        self._listeners: list[socket.socket] = []
+
+    async def open(self, host: str, port: int) -> int:
+        """Listens on all addresses of ``host`` and returns the port. Raises ``OSError``."""
+        self._listeners = await _listen(host, port)
+        loop = uvloop.new_event_loop()
+        thread = threading.Thread(target=self._run, args=(loop,), name="http", daemon=True)
+        thread.start()
+        self._running = thread, loop
+        number: int = self._listeners[0].getsockname()[1]
+        return number
+
+    async def close(self) -> None:
+        """Closes all connections at once."""
+        if self._running is None:
+            return
+        thread, loop = self._running
+        if thread.is_alive():
+            loop.call_soon_threadsafe(self._closing.set)
+            await asyncio.to_thread(thread.join)
+
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        connections = Connections(
+            _server(self._answers.answer), _server(_hint_at_tls), self._most_connections, self._tls
+        )
+        share = ThreadShare(_SHARE, _BURST)
+        tasks = [asyncio.create_task(self._accept(listener, connections, share)) for listener in self._listeners]
+        tasks.append(asyncio.create_task(self._guard(connections, share)))
+        await self._closing.wait()
+        for task in tasks:
+            task.cancel()
+        for listener in self._listeners:
+            listener.close()
+        connections.close()
+
+    async def _accept(self, listener: socket.socket, connections: Connections, share: ThreadShare) -> None:
+        while True:
+            if (left := share.left()) < 0:
+                await asyncio.sleep(-left / share.share)
+            try:
+                await _readable(listener)
+                connection, _ = listener.accept()
+                if not _has_spoken(connection):
+                    connection.close()
+                    continue
+            except OSError:  # such as too many open files
+                await asyncio.sleep(_RETRY)
+                continue
+            connections.take(connection)
+
+    async def _guard(self, connections: Connections, share: ThreadShare) -> None:
+        """Closes all connections whenever those that are open take far more than the share, such as by tiny records."""
+        while True:
+            await asyncio.sleep(_LOOK)
+            if share.left() < -_OVERDRAFT:
+                connections.close()
+
+
+def _server(answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> web.Server:
+    return web.Server(
+        answer,
+        access_log=None,
+        logger=_logger,
+        keepalive_timeout=LIFETIME,
+        lingering_time=0,
+        max_line_size=_MAX_LINE,
+        max_field_size=_MAX_LINE,
+        max_headers=_MAX_HEADERS,
+    )
+
+
+async def _hint_at_tls(request: web.BaseRequest) -> web.Response:
+    response = web.Response(status=400, text="this port speaks TLS: use https\n")
+    response.force_close()
+    return response
+
+
+async def _listen(host: str, port: int) -> list[socket.socket]:
+    """Returns sockets that listen on all addresses of ``host`` that this machine has. Raises ``OSError``."""
+    listeners: list[socket.socket] = []
+    unavailable = OSError()
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    try:
+        for family, _, _, _, address in found:
+            try:
+                listener = socket.create_server((address[0], port), family=family, backlog=_BACKLOG)
+            except OSError as error:  # such as ::1 of localhost on a machine without IPv6
+                if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                    raise
+                unavailable = error
+                continue
+            listener.setblocking(False)
+            if hasattr(socket, "TCP_DEFER_ACCEPT"):
+                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, _SILENCE)
+            listeners.append(listener)
+            port = listener.getsockname()[1]  # if any port will do, the same one for all addresses
+        if not listeners:
+            raise unavailable
+    except OSError:
+        for listener in listeners:
+            listener.close()
+        raise
+    return listeners
+
+
+async def _readable(listener: socket.socket) -> None:
+    """Waits until a connection can be accepted. (``sock_accept`` loses one that it accepted when it is cancelled.)"""
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    loop.add_reader(listener, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(listener)
+
+
+def _has_spoken(connection: socket.socket) -> bool:
+    """Returns whether the caller has sent something, or may still do so in time."""
+    if not hasattr(socket, "TCP_DEFER_ACCEPT"):
+        return True
+    try:
+        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
+    except BlockingIOError:
+        return False
+
+
+class _Answers:
+    """The answers to requests."""
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        is_ready: Callable[[], bool],
+        admits: Callable[[str, str | None], bool] | None,
+        *,
+        is_mutual: bool,
+    ) -> None:
+        self._admits = admits
+        self._is_mutual = is_mutual
+        self._registry = registry
+        self._is_ready = is_ready
+        self._turn = asyncio.Lock()
+        self._encoded_at = 0.0  # loop time of the last encoding
+        self._worked = 0.0  # processor time of the thread when it began
+        self._next: dict[str, asyncio.Task[bytes]] = {}  # encodings that haven't begun, by content type
+
+    async def answer(self, request: web.BaseRequest) -> web.Response:
+        """Answers one request; its connection is then closed."""
+        response = await self._answer(request)
+        response.force_close()
+        return response
+
+    async def _answer(self, request: web.BaseRequest) -> web.Response:
+        if request.method not in ("GET", "HEAD"):
+            return web.Response(status=405, text="only GET and HEAD\n", headers={"Allow": "GET, HEAD"})
+        if self._is_mutual and request.path not in _PROBES and not request.get_extra_info("peercert"):
+            return web.Response(status=403, text="this needs a client certificate\n")
+        if self._admits and not self._admits(request.path, request.headers.get("Authorization")):
+            return web.Response(
+                status=401,
+                text="this needs a valid token: Authorization: Bearer TOKEN\n",
+                headers={"WWW-Authenticate": 'Bearer realm="nextchar"'},
+            )
+        match request.path:
+            case "/metrics":
+                return await self._metrics(request.headers.get("Accept", ""))
+            case "/healthz":
+                return web.Response(text="ok\n")
+            case "/readyz" if self._is_ready():
+                return web.Response(text="ready\n")
+            case "/readyz":
+                return web.Response(status=503, text="shutting down\n")
+        return web.Response(status=404, text="there are /metrics, /healthz and /readyz\n")
+
+    async def _metrics(self, accept: str) -> web.Response:
+        """All scrapes that wait get the same encoding, which begins after they came."""
+        # One form of each format, whatever versions and escapes a caller names: each is encoded by itself.
+        encode, content_type = choose_encoder(f"{_OPEN_METRICS}; version=1.0.0" if _OPEN_METRICS in accept else "")
+        if content_type not in self._next:
+            self._next[content_type] = asyncio.create_task(self._encoded(encode, content_type))
+        body = await asyncio.shield(self._next[content_type])
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    async def _encoded(self, encode: Callable[[CollectorRegistry], bytes], content_type: str) -> bytes:
+        loop = asyncio.get_running_loop()
+        async with self._turn:
+            used = time.thread_time() - self._worked  # by the last encoding, and by all requests since
+            await asyncio.sleep(self._encoded_at + _ENCODING_PAUSE * used - loop.time())
+            del self._next[content_type]
+            self._worked, self._encoded_at = time.thread_time(), loop.time()
+            return encode(self._registry)
+
+
+class _CallersMistakes(logging.Filter):
+    """Drops the lines of aiohttp about bad requests: tracebacks that quote the caller."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, HttpProcessingError)
+
+
+_logger = logging.getLogger(__name__)
+_logger.addFilter(_CallersMistakes())

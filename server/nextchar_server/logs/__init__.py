@@ -1,0 +1,1 @@
+"""The logs: lines on standard error that never wait."""

@@ -1,0 +1,1 @@
+"""The settings: options, variables and the configuration file, checked once."""

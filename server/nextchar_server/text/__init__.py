@@ -1,0 +1,1 @@
+"""Text: from ids to characters, and how far they were sent."""

@@ -1,0 +1,1 @@
+"""TLS: the certificate of both ports, renewed while the server runs."""

@@ -1,0 +1,1 @@
+"""The versions of models: from their files to the catalog, while the server runs."""
