@@ -127,7 +127,8 @@ class Lane:
             running = [stream for group in groups for stream in group.running.streams]
             leaving = self._admission.surplus(running)
             for group in groups:
-                _save(group.running.take(lambda stream: stream in leaving))
+                if (rows := group.running.take(lambda stream: stream in leaving)) is not None:
+                    rows.part()
             self._admission.park(leaving)
             load -= len(leaving)
         return self._admission.admit(self._number, load)
@@ -270,7 +271,7 @@ class Lane:
             rows.take(over.__contains__)
         # Streams whose reader is too far behind leave with their state, and return when the reader has caught up.
         if full and (paused := rows.take(full.__contains__)) is not None:
-            _save(paused)
+            paused.part()
             self._admission.pause(paused.streams)
             woken += paused.streams
         if woken:
@@ -281,10 +282,3 @@ class Lane:
 
     def _wake(self, streams: list[Stream]) -> None:
         self._loop.call_soon_threadsafe(wake, streams)
-
-
-def _save(rows: Rows | None) -> None:
-    """Lets each stream of ``rows``, which left their batch, keep its own row; None has none."""
-    if rows is not None:
-        for row, stream in enumerate(rows.streams):
-            stream.row = rows.batch.take([row])

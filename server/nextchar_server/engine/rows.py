@@ -53,6 +53,11 @@ class Rows:
         self.streams, self.batch = [self.streams[row] for row in kept], self.batch.take(kept)
         return others
 
+    def part(self) -> None:
+        """Lets each stream keep its own row, until it joins another batch."""
+        for row, stream in enumerate(self.streams):
+            stream.row = self.batch.take([row])
+
 
 class Group:
     """Rows of a lane whose steps cost alike."""

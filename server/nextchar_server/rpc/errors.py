@@ -37,6 +37,7 @@ from ..engine.admission import StalledError
 from ..memory import MemoryFullError
 
 _MEMORY_DELAY = 0.5, 1.5  # seconds: how soon calls end is unknown, so callers come back at different times
+_SPREAD = 1.5  # how much longer than its debt a caller waits at most, so that its calls come back one after another
 _DEBT_MARGIN = 1e-3  # seconds, so that who comes back in time isn't refused because of rounding
 
 
@@ -169,7 +170,8 @@ class CallerRateError(OverloadedError):
 
     def __init__(self, rate: int, debt: float) -> None:
         """``debt`` is the number of seconds until its characters are within ``rate`` per second."""
-        super().__init__(f"you have had more than {rate} characters per second", debt + _DEBT_MARGIN)
+        delay = debt * random.uniform(1, _SPREAD) + _DEBT_MARGIN  # noqa: S311 - no secret
+        super().__init__(f"you have had more than {rate} characters per second", delay)
 
 
 class UnauthenticatedError(RequestError):
