@@ -210,7 +210,8 @@ time.sleep(99)
 def test_a_signal_ends_a_server_whose_model_never_finishes_loading(number: int) -> None:
     program = """
 import sys, time
-from nextchar_server import __main__, loading
+from nextchar_server import __main__
+from nextchar_server.versions import loading
 
 def load(path, config):
     print("ready", flush=True)

@@ -12,7 +12,7 @@ from nextchar_server.logs.logs import MAX_TEXT
 PREAMBLE = """
 import logging, sys, threading, warnings
 import structlog
-from nextchar_server import logs
+from nextchar_server.logs import logs
 logs.configure("info")
 log = structlog.get_logger()
 """
