@@ -1,4 +1,4 @@
-"""Sets of code points: what one element of a regular expression matches, exactly as ``re`` sees it.
+"""Sets of code points: those that one element of a regular expression matches, exactly as ``re`` sees it.
 
 A set is a sorted tuple of ranges that neither overlap nor touch. Categories come from ``re`` itself, which is asked
 once about every code point. Without regard to case, ``re`` is asked about the code points that have a case.

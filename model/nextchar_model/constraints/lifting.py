@@ -1,7 +1,7 @@
 """Lifting: from an automaton over classes of characters to one over the ids that spell them.
 
-Last stage of the compiler. In an alphabet of characters an id is a character. In the others a character takes several
-ids, so there are states within a character; and after the ids of 가, the text is 가 or goes on to become 각.
+Last stage of the compiler. If symbols are characters, each id is one. In the others a character takes several
+ids, so there are states within a character; and after the ids of 가, the text is 가 or becomes 각.
 
 Invariant: the ids that lead to an accepting state are the spellings of the texts that match, and no others.
 """
@@ -86,7 +86,7 @@ class _Request:
 class _Lift:
     """An automaton over ids in the making. Its first states are those of the automaton over classes.
 
-    A node of the tree is taken after all those that lead to it, for all states at once. Where the steps of two states
+    A node of the tree is taken after all those that lead to it, for all states at once. If the steps of two states
     agree on all classes below it, they share the state there.
     """
 

@@ -1,7 +1,7 @@
 """The nondeterministic automaton of a regular expression, with its anchors.
 
 Second stage of the compiler. Nodes either consume one code point of a set, or lead on at once, perhaps only at certain
-places of the text. An anchor depends on the code points beside it, so what a node leads to depends on a context: the
+places of the text. An anchor depends on the code points beside it, so the nodes that follow depend on a context: the
 code point before (the text's start, a newline or another one) and the one after (a newline, another one or the end).
 
 Source of the construction: Ken Thompson, "Regular expression search algorithm", CACM 11 (1968).
@@ -150,7 +150,7 @@ class Nfa:
 
 
 def _place(value: Any, flags: int) -> Place | None:
-    """Returns the places that the anchor ``value`` means; None if it is none that an automaton can have."""
+    """Returns the places that the anchor ``value`` means; None if no automaton can have it."""
     lines = bool(flags & sre.SRE_FLAG_MULTILINE)
     return {
         sre.AT_BEGINNING: Place.LINE_START if lines else Place.START,

@@ -1,4 +1,4 @@
-"""The syntax of regular expressions: Python's own parser, and the refusals of what is not regular.
+"""The syntax of regular expressions: Python's own parser, and the refusals of irregular constructs.
 
 First stage of the compiler. ``re`` parses the expression, so its syntax is that of ``re``. Constructs that no
 finite automaton has are refused here with their names and places.

@@ -1,6 +1,6 @@
 """The work that a constraint may take, and the error with which one is refused.
 
-Every stage of the compiler counts what it does. Counts, unlike seconds, refuse the same pattern on every machine.
+Every stage of the compiler counts its operations. Counts, unlike seconds, refuse the same pattern on every machine.
 """
 
 from __future__ import annotations
