@@ -4,5 +4,6 @@
                            │      │       │
                        charset  minimal  spellings (of the alphabet)
 
-A caller's pattern is an attack until proven otherwise: every stage counts its work, and refuses an expression that takes too much.
+A caller's pattern is an attack until proven otherwise: every stage counts its work, and refuses an
+expression that takes too much.
 """

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from nextchar_model.alphabet import Ids
 from nextchar_model.batch import Batch, SamplingSettings
+from nextchar_model.constraints.automaton import MOST_SLACK
 from nextchar_model.runner import Runner
 
 SNAPSHOT_IDS = 48
@@ -33,10 +34,12 @@ class Snapshot:
     """Number of ids that its stream had read and sampled."""
     last_id: int
     automaton_state: int
+    """State of the row's automaton, which only sampled ids change."""
     hidden: NDArray[np.generic]
     """[L, H]"""
     cell: NDArray[np.float32]
     """[C, H]"""
+    slack: int = MOST_SLACK
 
     @staticmethod
     def of(batch: Batch, row: int, consumed: int) -> Snapshot:
@@ -47,6 +50,7 @@ class Snapshot:
             int(batch.automaton_state[row]),
             batch.hidden[:, row].copy(),
             batch.cell[:, row].copy(),
+            int(batch.slack[row]),
         )
 
     @staticmethod
@@ -58,16 +62,18 @@ class Snapshot:
         """Replaces the state of ``row``."""
         batch.last_id[row] = self.last_id
         batch.automaton_state[row] = self.automaton_state
+        batch.slack[row] = self.slack
         batch.hidden[:, row] = self.hidden
         batch.cell[:, row] = self.cell
 
     def after(self, ids: Ids, runner: Runner) -> Snapshot:
         """Returns the state after ``ids``, of which there is at least one."""
         batch = runner.start([SamplingSettings()])
-        self.put_into(batch, 0)
+        replace(self, automaton_state=0).put_into(batch, 0)  # of no automaton here
         column = ids[:, None]
         runner.advance(batch, column[-1:], np.zeros((1, 1), np.float32), read=column[:-1])
-        return Snapshot.of(batch, 0, self.consumed + len(ids))
+        after = Snapshot.of(batch, 0, self.consumed + len(ids))
+        return replace(after, automaton_state=self.automaton_state, slack=self.slack)
 
 
 class Trail:
