@@ -114,7 +114,14 @@ _SPELLINGS = {
     ),
     "unknown_characters": Parameter(name="--unknown", converter=_choice),
     "replacement_character": Parameter(name="--replacement", metavar="CHAR", allow_leading_hyphen=True),
-    "regex": Parameter(metavar="REGEX"),
+    "regex": Parameter(metavar="REGEX", allow_leading_hyphen=True),
+    "choices": Parameter(
+        name="--choice",
+        converter=_texts,
+        metavar="TEXT",
+        allow_leading_hyphen=True,
+        help="The generated text is this one, or one of several such.",
+    ),
     "model": Parameter(metavar="NAME"),
     "timeout": Parameter(metavar="SECONDS", help="Time limit of the call, retries included.", show_default="none"),
 }

@@ -10,13 +10,13 @@ import numpy as np
 
 from ..alphabet import Alphabet
 from .automaton import Automaton
-from .charset import LAST, Ranges
+from .charset import ALL, Ranges, complement
 from .dfa import Dfa
 from .lifting import lifted
 from .spellings import ALONE, Spellings, classes, spellings
 from .work import Work
 
-_ALL: Ranges = ((0, LAST),)
+_NO_TEXT: Ranges = ((0xD800, 0xDFFF), (0xFFFD, 0xFFFD))  # surrogates, and the mark of a character that was broken
 _WORK = 10_000_000  # the alphabet bounds it
 
 
@@ -24,8 +24,8 @@ def well_formed(alphabet: Alphabet) -> Automaton:
     """Returns the automaton of all well-formed texts of ``alphabet``."""
     universe = spellings(alphabet)
     if alphabet.kind == "bytes":  # marks too: they can't break a text
-        universe = Spellings(alphabet, ((0, 0xD7FF, ALONE), (0xE000, LAST, ALONE)))
-    parts = classes([_ALL], universe)
+        universe = Spellings(alphabet, tuple((low, high, ALONE) for low, high in complement(_NO_TEXT)))
+    parts = classes([ALL], universe)
     is_second = np.array([one.is_second for one in parts.joining], np.bool_)
     # The first character is none that composes; then any can follow.
     transitions = np.array([np.where(is_second, -1, 1), np.ones(len(is_second))], np.int32)

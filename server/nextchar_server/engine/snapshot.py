@@ -8,6 +8,7 @@ Invariant: a row that starts from a snapshot and reads the ids after it has the 
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from dataclasses import dataclass, replace
 
@@ -103,6 +104,10 @@ class Trail:
         parts, consumed = self._parts, self._snapshot.consumed
         while parts and self._first + len(parts[0]) <= consumed:
             self._first += len(parts.popleft())
+
+    def until_now(self) -> tuple[Snapshot, Ids]:
+        """Returns the snapshot, and all ids since."""
+        return self.until(sys.maxsize)
 
     def until(self, place: int) -> tuple[Snapshot, Ids]:
         """Returns the snapshot, and the ids from it to the first ``place`` ids of the stream."""

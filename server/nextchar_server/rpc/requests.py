@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from nextchar.v1 import generation_pb2 as pb
 from nextchar_model.alphabet import Alphabet, Spelling, Unknown
@@ -18,8 +19,11 @@ from ..catalog import Limits
 from ..pacing import Steps
 from ..text import STAND_INS
 from . import texts
-from .errors import InvalidArgumentError, NotServedError, shown
+from .errors import InvalidArgumentError, shown
 from .tokens import Standing
+
+if TYPE_CHECKING:
+    from .constraints import Constraint
 
 DEFAULT_MAX_CHARACTERS = 256
 MAX_TEMPERATURE = 100.0
@@ -54,6 +58,20 @@ class Generation:
     echo: bool
     top_logprobs: int | None
     resume_interval: int | None
+    constraint_field: str = ""
+    """The field whose texts constrain this one; empty if none does."""
+    constraint_texts: tuple[str, ...] = ()
+    min_characters: int = 0
+    ignores_end: bool | None = None
+    """Whether the document never ends; None for the model's own rule."""
+    allow_malformed: bool = False
+    constraint: Constraint | None = None
+    """The automaton that the text follows, once it is compiled; None if it follows none."""
+
+    @property
+    def skip(self) -> int:
+        """Characters that are generated again before the text continues."""
+        return 0 if self.start is None else self.start.skip
 
     @property
     def most_characters(self) -> int:
@@ -99,8 +117,6 @@ def generation(
     Raises ``RequestError``.
     """
     parameters = request.parameters
-    if parameters.HasField("regex"):
-        raise NotServedError("parameters.regex")
     default = min(DEFAULT_MAX_CHARACTERS, limits.max_characters)
     max_characters = parameters.max_characters if parameters.HasField("max_characters") else default
     if not 1 <= max_characters <= limits.max_characters:
@@ -131,7 +147,36 @@ def generation(
         echo=parameters.echo,
         top_logprobs=top_logprobs,
         resume_interval=parameters.resume_interval if parameters.HasField("resume_interval") and not is_whole else None,
+        **_ends(parameters, max_characters),
     )
+
+
+def _ends(parameters: pb.GenerationParameters, max_characters: int) -> dict[str, Any]:
+    """Reads the fields that say which texts are allowed, and where they end."""
+    field, texts_ = "", tuple(parameters.choices)
+    if parameters.HasField("regex"):
+        if texts_:
+            raise InvalidArgumentError("parameters.choices", "doesn't go with regex")
+        field, texts_ = "parameters.regex", (parameters.regex,)
+    elif texts_:
+        field = "parameters.choices"
+    for name in ("min_characters", "ignore_end_of_document"):
+        if field and getattr(parameters, name):
+            raise InvalidArgumentError(
+                f"parameters.{name}", f"doesn't go with {field.rpartition('.')[2]}, which says where a text ends"
+            )
+    if parameters.min_characters > max_characters:
+        raise InvalidArgumentError(
+            "parameters.min_characters", f"{parameters.min_characters} is more than max_characters, {max_characters}"
+        )
+    has_end = parameters.HasField("ignore_end_of_document")
+    return {
+        "constraint_field": field,
+        "constraint_texts": texts_,
+        "min_characters": parameters.min_characters,
+        "ignores_end": parameters.ignore_end_of_document if has_end else None,
+        "allow_malformed": parameters.allow_malformed,
+    }
 
 
 def scoring(request: pb.ScoreRequest, alphabet: Alphabet, limits: Limits) -> Steps[Scoring]:

@@ -28,6 +28,7 @@ from ..metrics import Metrics, TextMetrics
 from ..pacing import Pacer
 from ..text import ReadText
 from . import footprint, requests, responses
+from .constraints import Constraints
 from .errors import DrainingError, LostPlaceError, OverloadedError
 from .generation import RunningText, most_snapshots
 from .interceptor import Context, request_id
@@ -56,6 +57,7 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
         self._returns = {model.name: Returns() for model in catalog}
         self._metrics = {model.name: TextMetrics(metrics, model.name) for model in catalog}
         self._pacer = pacer
+        self._constraints = Constraints(metrics)
         self._calls = 0
         self._draining = False
         self._patience: asyncio.Timeout | None = None
@@ -113,6 +115,7 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
         generation = await self._pacer.run(
             requests.generation(request, model.alphabet, model.limits, lambda token: self._tokens.read(token, model))
         )
+        generation = await self._constraints.constrained(generation, model)
         memory.current.get().grow(_footprint(generation, model, is_whole=isinstance(request, pb.GenerateRequest)))
         out = make_out(generation)
         text = RunningText(
