@@ -1,7 +1,7 @@
 """Sets of code points: those that ``re`` matches, of all code points."""
 
 import re
-from re import _constants as sre  # type: ignore[attr-defined]
+from re import _constants as sre
 
 import pytest
 
