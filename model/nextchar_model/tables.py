@@ -17,6 +17,9 @@ from .alphabet import Alphabet
 from .constraints.automaton import FORBIDDEN, Automaton
 from .decoder import continuing
 
+KEPT_BYTES = 8 * 2**20
+"""Most bytes of a stack that holds automata which its batch doesn't need."""
+
 FREE, BEGINS = 0, 1
 """States of rows without an automaton: all ids, or those that begin a character and then all ids."""
 
@@ -51,7 +54,12 @@ class Tables:
         if not different:
             return self._own, None
         stack: Stack = getattr(self._latest, "stack", self._own)
-        if stack.first.keys() != different.keys():
+        if not different.keys() <= stack.first.keys():
+            # Batches take turns, and rows come and go: those of before will soon be back.
+            room = KEPT_BYTES - sum(one.size for one in different.values())
+            for one in reversed(stack.automata):
+                if id(one) not in different and (room := room - one.size) >= 0:
+                    different[id(one)] = one
             self._latest.stack = stack = self._stacked(tuple(different.values()))
         return stack, np.array([0 if one is None else stack.first[id(one)] for one in rows], np.int32)
 

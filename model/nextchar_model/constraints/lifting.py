@@ -8,6 +8,7 @@ Invariant: the ids that lead to an accepting state are the spellings of the text
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,7 @@ from .work import ConstraintError, Work
 MOST_BYTES = 64 * 2**20
 """Largest tables of an automaton, in bytes."""
 
+_AT_ONCE = 2**17  # entries of a table that are worked out before another thread may have the interpreter
 _STAGE = "spelling it with the model's symbols"
 
 
@@ -66,8 +68,13 @@ def finished(
     ends = np.flatnonzero(accepts)
     transitions[ends, BOUNDARY] = ends
     costs[:, BOUNDARY] = False
-    detours = costs + distance[transitions] - distance[:, None]
-    detours = np.where(transitions < 0, FORBIDDEN, detours).astype(np.int32)
+    detours = np.empty_like(transitions)
+    rows = max(1, _AT_ONCE // transitions.shape[1])
+    for first in range(0, len(transitions), rows):
+        part = slice(first, first + rows)
+        lengthened = costs[part] + distance[transitions[part]] - distance[part, None]
+        detours[part] = np.where(transitions[part] < 0, FORBIDDEN, lengthened)
+        time.sleep(0)
     return Automaton(transitions, detours, accepts, distance)
 
 
