@@ -22,14 +22,15 @@ LAST = 0x10FFFF
 ALL: Ranges = ((0, LAST),)
 NEWLINE: Ranges = ((10, 10),)
 
-_CATEGORIES = {
-    sre.CATEGORY_DIGIT: r"\d",
-    sre.CATEGORY_NOT_DIGIT: r"\D",
-    sre.CATEGORY_SPACE: r"\s",
-    sre.CATEGORY_NOT_SPACE: r"\S",
-    sre.CATEGORY_WORD: r"\w",
-    sre.CATEGORY_NOT_WORD: r"\W",
+_CATEGORIES = {  # and whether it is the opposite
+    sre.CATEGORY_DIGIT: (r"\d", False),
+    sre.CATEGORY_NOT_DIGIT: (r"\d", True),
+    sre.CATEGORY_SPACE: (r"\s", False),
+    sre.CATEGORY_NOT_SPACE: (r"\s", True),
+    sre.CATEGORY_WORD: (r"\w", False),
+    sre.CATEGORY_NOT_WORD: (r"\w", True),
 }
+_BLOCK = 2**12  # code points that are looked at before another thread may have the interpreter
 _TYPE_FLAGS = sre.SRE_FLAG_ASCII | sre.SRE_FLAG_UNICODE
 
 
@@ -85,16 +86,21 @@ def _plain(op: Any, value: Any, flags: int) -> Ranges:
         elif item is sre.RANGE:
             ranges.append(argument)
         else:
-            ranges += _category(_CATEGORIES[argument], bool(flags & sre.SRE_FLAG_ASCII))
+            pattern, is_opposite = _CATEGORIES[argument]
+            category = _category(pattern, bool(flags & sre.SRE_FLAG_ASCII))
+            ranges += complement(category) if is_opposite else category
     found = union(ranges)
     return complement(found) if negated else found
 
 
 @cache
 def _category(pattern: str, is_ascii: bool) -> Ranges:
-    text = "".join(map(chr, range(LAST + 1)))
-    found = re.finditer(f"{pattern}+", text, re.ASCII if is_ascii else 0)
-    return tuple((match.start(), match.end() - 1) for match in found)
+    compiled = re.compile(f"{pattern}+", re.ASCII if is_ascii else 0)
+    found: list[tuple[int, int]] = []
+    for start in range(0, LAST + 1, _BLOCK):
+        text = "".join(map(chr, range(start, start + _BLOCK)))
+        found += ((start + match.start(), start + match.end() - 1) for match in compiled.finditer(text))
+    return union(found)
 
 
 @cache

@@ -126,7 +126,7 @@ class Constraints:
     async def _automaton(self, key: Key, compile_: Callable[[], Automaton]) -> Automaton | ConstraintError:
         """Returns the automaton of ``key``, kept or compiled, or the error with which it is refused."""
         if key in self._kept:
-            self._metrics.constraints.labels("kept").inc()
+            self._count(key, "kept")
             self._kept.move_to_end(key)
             return self._kept[key]
         if key not in self._coming:
@@ -142,13 +142,17 @@ class Constraints:
         if done.cancelled() or done.exception() is not None:
             return
         result = done.result()
-        self._metrics.constraints.labels("refused" if isinstance(result, ConstraintError) else "compiled").inc()
+        self._count(key, "refused" if isinstance(result, ConstraintError) else "compiled")
         if (size := _size(key, result)) <= KEPT_BYTES:
             self._kept[key] = result
             self._used += size
         while self._used > KEPT_BYTES:
             old, dropped = self._kept.popitem(last=False)
             self._used -= _size(old, dropped)
+
+    def _count(self, key: Key, result: str) -> None:
+        if key[1]:  # not the rule of well-formed text, which no request names
+            self._metrics.constraints.labels(result).inc()
 
 
 def _size(key: Key, result: Automaton | ConstraintError) -> int:
@@ -205,10 +209,7 @@ def _with_end(generation: Generation, model: ServedModel) -> SamplingSettings:
 
 
 def _fingerprint(field: str, texts: tuple[str, ...]) -> int:
-    digest = blake2b(field.encode(), digest_size=8)
-    for text in texts:
-        digest.update(len(text).to_bytes(8, "little") + text.encode("utf-8", "surrogatepass"))
-    return int.from_bytes(digest.digest(), "little") or 1
+    return int.from_bytes(blake2b(repr((field, texts)).encode(), digest_size=8).digest(), "little") or 1
 
 
 def _be_nice() -> None:

@@ -31,6 +31,9 @@ MAX_TOP_LOGPROBS = 20
 MAX_ANSWER_LOGPROBS = 250_000
 """Most log-probabilities of one answer that isn't streamed, alternatives included: each takes up to 8 bytes."""
 
+MAX_CHOICES = 10_000
+"""Most choices of a request. A message holds as many of a hundred characters each."""
+
 _FRAME_BYTES = 16  # around a text or a number: tags and lengths
 _OTHER_BYTES = 64 * 1024  # everything else, with room for fields of later versions
 _OTHER_FIELDS = 128
@@ -103,7 +106,7 @@ def most_fields(symbols: int) -> int:
 
     Each symbol's bias is three: an entry, its key and its value. Fields of later versions may come too.
     """
-    return 3 * symbols + texts.MAX_STOP_SEQUENCES + _OTHER_FIELDS
+    return 3 * symbols + texts.MAX_STOP_SEQUENCES + MAX_CHOICES + _OTHER_FIELDS
 
 
 def generation(
@@ -160,6 +163,8 @@ def _ends(parameters: pb.GenerationParameters, max_characters: int) -> dict[str,
         field, texts_ = "parameters.regex", (parameters.regex,)
     elif texts_:
         field = "parameters.choices"
+        if len(texts_) > MAX_CHOICES:
+            raise InvalidArgumentError(field, f"{len(texts_)} choices; at most {MAX_CHOICES} are allowed")
     for name in ("min_characters", "ignore_end_of_document"):
         if field and getattr(parameters, name):
             raise InvalidArgumentError(

@@ -1,6 +1,6 @@
 """Constrained texts come as often as the rule says: step by step, among the ids that can still lead to a match."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ SAMPLES = 20_000
 
 def expected(automaton: Automaton, most: int, settings: SamplingSettings) -> dict[str, float]:
     """Returns the probability of each text of at most ``most`` characters."""
-    found: Counter[str] = Counter()
+    found: defaultdict[str, float] = defaultdict(float)
     waiting = [("", 0, most - automaton.shortest, 1.0)]
     while waiting:
         text, state, slack, probability = waiting.pop()
@@ -89,7 +89,12 @@ def test_masking_step_by_step_is_not_the_same_as_conditioning_on_the_match() -> 
     assert first is not None
     row = Row(automaton_state=int(first[0]), slack=1)
     draws = np.random.default_rng(2).random((1, 10_000), np.float32)
-    tables = {"transitions": stack.transitions, "detours": stack.detours}
-    ids = graph.run([row] * 10_000, np.full(draws.shape, SAMPLE), draws, **tables)["ids"]
+    ids = graph.run(
+        [row] * 10_000,
+        np.full(draws.shape, SAMPLE),
+        draws,
+        transitions=stack.transitions,
+        detours=stack.detours,
+    )["ids"]
     # Of the texts that the model writes freely and that match, 1/9 to 1/27, three quarters are "a".
     assert (ids == 1).mean() == pytest.approx(1 / 2, abs=0.02)
