@@ -80,11 +80,11 @@ def test_an_expression_accepts_the_texts_that_re_matches(pattern: str) -> None:
     if reference is None:
         return
     expected = [reference.fullmatch(text) is not None for text in TEXTS]
-    if not any(expected):
-        with pytest.raises(ConstraintError, match="no text"):
-            compile_regex(pattern, ALPHABET)
+    try:
+        automaton = compile_regex(pattern, ALPHABET)
+    except ConstraintError:
+        assert not any(expected)
         return
-    automaton = compile_regex(pattern, ALPHABET)
     assert [accepts(automaton, ALPHABET.encode(text).tolist()) for text in TEXTS] == expected
 
 
