@@ -14,6 +14,8 @@ from tests.support.korean_model import KINDS, KOREAN, make_korean_model
 from tests.support.serving import Serve, Serving, failure
 from tests.support.tiny_model import TinyModel
 
+COMPATIBILITY = Path(__file__).parents[1] / "compatibility" / "model.onnx"
+
 ENGLISH = [
     ("[a-z]{3,9}", 12),
     ("(the |a )*(sun|moon|stars)", 21),
@@ -197,3 +199,44 @@ async def test_texts_are_well_formed_unless_a_request_says_otherwise(tmp_path: P
     assert not any(map(is_broken, texts))
     assert is_broken(allowed)
     assert {len(text) for text in texts} == {100}
+
+
+async def test_a_constrained_text_is_the_same_behind_a_known_prompt(tiny: TinyModel, serve: Serve) -> None:
+    async with serve(tiny.int8) as serving:
+        asked: dict[str, Any] = {"prompt": tiny.text[:300], "regex": "[a-z]+(, [a-z]+)*!", "max_characters": 30}
+        texts = {(await generated(serving, seed=1, **asked))[0] for _ in range(3)}
+        assert serving.engine.prefixes.hits > 0
+    assert len(texts) == 1
+
+
+async def test_log_probabilities_of_a_constrained_text_are_those_of_the_model(tiny: TinyModel, serve: Serve) -> None:
+    async with serve(tiny.int8) as serving:
+        parameters = pb.GenerationParameters(regex="[a-z]{12}", max_characters=12, top_logprobs=2, seed=4)
+        answer = await serving.stub.Generate(pb.GenerateRequest(prompt="the ", parameters=parameters))
+        score = await serving.stub.Score(pb.ScoreRequest(text="the " + answer.text))
+    assert len(answer.text) == 12
+    assert list(answer.character_logprobs.logprobs) == list(score.character_logprobs.logprobs)[4:]
+
+
+@pytest.mark.parametrize("parameters", [{"regex": "a"}, {"choices": ["a"]}, {"min_characters": 1}])
+async def test_a_model_file_of_an_earlier_format_serves_no_constraint(serve: Serve, parameters: dict[str, Any]) -> None:
+    async with serve(COMPATIBILITY) as serving:
+        error = await failure(serving.stream(**parameters))
+        assert await serving.text(seed=1, max_characters=5, ignore_end_of_document=True)
+    assert error.code() == grpc.StatusCode.FAILED_PRECONDITION
+    assert "has the format of an earlier release" in str(error.details())
+
+
+async def test_an_expression_is_compiled_once(tiny: TinyModel, serve: Serve) -> None:
+    async with serve(tiny.int8) as serving:
+        await asyncio.gather(*(generated(serving, regex="[a-z]{3}", max_characters=3) for _ in range(5)))
+        await generated(serving, regex="[a-z]{3}", max_characters=3)
+        await failure(serving.stream(regex="("))
+        await failure(serving.stream(regex="("))
+        counts = {
+            result: serving.server._metrics.constraints.labels(result)._value.get()
+            for result in ("compiled", "kept", "refused")
+        }
+    assert counts["compiled"] == 1
+    assert counts["refused"] == 1
+    assert counts["kept"] >= 2

@@ -9,12 +9,9 @@ automata take at most ``KEPT_BYTES``.
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
@@ -41,7 +38,6 @@ MOST_WAITING = 64
 """Most requests whose automata are to be compiled."""
 
 _OVERHEAD = 1000  # bytes of an entry beside its tables
-_NICENESS = 10  # of the thread, relative to the event loop's: lanes come before it, too
 
 Key = tuple[str, str, tuple[str, ...]]
 """Digest of the model, name of the field, and its texts."""
@@ -73,7 +69,7 @@ class Constraints:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._thread = ThreadPoolExecutor(1, "constraints", initializer=_be_nice)
+        self._thread = ThreadPoolExecutor(1, "constraints")
         self._kept: OrderedDict[Key, Automaton | ConstraintError] = OrderedDict()
         self._used = 0
         self._coming: dict[Key, asyncio.Future[Automaton | ConstraintError]] = {}
@@ -210,9 +206,3 @@ def _with_end(generation: Generation, model: ServedModel) -> SamplingSettings:
 
 def _fingerprint(field: str, texts: tuple[str, ...]) -> int:
     return int.from_bytes(blake2b(repr((field, texts)).encode(), digest_size=8).digest(), "little") or 1
-
-
-def _be_nice() -> None:
-    if sys.platform == "linux":  # elsewhere niceness belongs to the whole process
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0) + _NICENESS)
