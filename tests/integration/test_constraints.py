@@ -179,6 +179,18 @@ async def test_the_document_does_not_end_before_min_characters(tiny: TinyModel, 
             assert finished.finish_reason == ended
 
 
+@pytest.mark.parametrize("kind", KINDS)
+async def test_texts_have_min_characters_in_every_alphabet(tmp_path: Path, serve: Serve, kind: Kind) -> None:
+    async with serve(make_korean_model(kind, tmp_path)) as serving:
+        options: dict[str, Any] = {"temperature": 3.0, "max_characters": 60, "prompt": KOREAN[:5]}
+        free = await asyncio.gather(*(generated(serving, seed=seed, **options) for seed in range(30)))
+        long = await asyncio.gather(
+            *(generated(serving, seed=seed, min_characters=50, **options) for seed in range(30))
+        )
+    assert min(len(text) for text, _ in free) < 50
+    assert min(len(text) for text, _ in long) >= (50 if kind != "bytes" else 45)  # marks may compose
+
+
 async def test_the_end_of_the_document_can_be_ignored(tiny: TinyModel, serve: Serve) -> None:
     bias = dict.fromkeys(tiny.alphabet.symbols, -90.0)
     async with serve(tiny.int8) as serving:

@@ -52,22 +52,16 @@ def determinize(nfa: Nfa, classes: Classes, work: Work) -> Dfa:
 
     Raises it also if no text matches.
     """
-    closures = _Closures(nfa, work)
-    of_set = [[] for _ in nfa.sets] if not len(classes) else classes.members
-    is_newline = [False] * len(classes)
-    if nfa.has_anchors:
-        for one in of_set[nfa.sets.index(NEWLINE)]:
-            is_newline[one] = True
+    steps = _Steps(nfa, classes, work)
     ordered = any(joining.joins for joining in classes.joining)
-    start: _Key = (closures.of([nfa.start], _START), 0, ordered, 0)
+    start: _Key = (steps.start, 0, ordered, 0)
     numbers = {start: 0}
     keys = [start]
     rows: list[list[int]] = []
     for key in _growing(keys):
         sets, last, is_first, marks = key
         row = [-1] * len(classes)
-        targets = _targets(nfa, closures, sets, of_set, is_newline, work)
-        for one, following in targets.items():
+        for one, following in steps.after(sets):
             joining = classes.joining[one]
             if ordered:
                 if (joining.is_second and is_first) or 0 < joining.first < last:
@@ -98,42 +92,43 @@ def _growing(keys: list[_Key]) -> Iterator[_Key]:
         place += 1
 
 
-def _targets(
-    nfa: Nfa,
-    closures: _Closures,
-    sets: tuple[int, ...],
-    of_set: list[list[int]],
-    is_newline: list[bool],
-    work: Work,
-) -> dict[int, tuple[int, ...]]:
-    """Returns the nodes after each class that can follow a state of ``sets``."""
-    found: dict[int, list[int]] = {}
-    for kind in range(len(sets) - 1) if nfa.has_anchors else (0,):
-        following: dict[int, list[int]] = {}  # by set and mode
-        for bit in _bits(sets[kind]):
-            node, last_line = divmod(bit, 2)
-            following.setdefault(2 * nfa.set_of[node] + last_line, []).append(bit)
-        work.spend(1 + sum(map(len, following.values())), _STAGE)
-        for key, bits in following.items():
-            number, last_line = divmod(key, 2)
-            members = of_set[number]
-            if nfa.has_anchors:
-                members = [
-                    one for one in members if is_newline[one] == (kind == 0) and (not last_line or is_newline[one])
-                ]
-            work.spend(len(members), _STAGE)
+class _Steps:
+    """The steps of a nondeterministic automaton over classes."""
+
+    def __init__(self, nfa: Nfa, classes: Classes, work: Work) -> None:
+        self._closures = _Closures(nfa, work)
+        self._work = work
+        newlines = set(classes.members[nfa.sets.index(NEWLINE)]) if nfa.has_anchors else set()
+        self.start = self._closures.of([nfa.start], _START)
+        # The classes that may come next, for each set of nodes of a state: the newline, and all others.
+        others = [one for one in range(len(classes)) if one not in newlines]
+        self._kinds = [(sorted(newlines), _NEWLINE), (others, _OTHER)] if nfa.has_anchors else [(others, _OTHER)]
+        nodes = [0] * len(nfa.sets)  # of each set, as bits
+        for node, number in enumerate(nfa.set_of):
+            if number >= 0:
+                nodes[number] |= 1 << 2 * node
+        self._consuming = [0] * len(classes)
+        """Of each class: the nodes that consume it; before the last newline only that."""
+        for bits, members in zip(nodes, classes.members, strict=True):
             for one in members:
-                found.setdefault(one, []).extend(bits)
-    targets: dict[int, tuple[int, ...]] = {}
-    known: dict[tuple[int, ...], tuple[int, ...]] = {}
-    for one, bits in found.items():
-        nodes = (is_newline[one], *bits)
-        if nodes not in known:
-            work.spend(len(bits), _STAGE)
-            known[nodes] = closures.after(bits, _NEWLINE if is_newline[one] else _OTHER)
-        if any(known[nodes]):
-            targets[one] = known[nodes]
-    return targets
+                self._consuming[one] |= bits | bits << 1 if one in newlines else bits
+        self._known: dict[tuple[int, int], tuple[int, ...]] = {}
+
+    def after(self, sets: tuple[int, ...]) -> Iterator[tuple[int, tuple[int, ...]]]:
+        """Yields the classes that can follow a state of ``sets``, each with the nodes after it."""
+        for bits, (classes, before) in zip(sets, self._kinds, strict=False):  # the last set is that of the end
+            self._work.spend(1 + len(classes), _STAGE)
+            for one in classes:
+                consuming = bits & self._consuming[one]
+                if not consuming:
+                    continue
+                key = consuming, before
+                if key not in self._known:
+                    found = list(_bits(consuming))
+                    self._work.spend(len(found), _STAGE)
+                    self._known[key] = self._closures.after(found, before)
+                if any(self._known[key]):
+                    yield one, self._known[key]
 
 
 class _Closures:
