@@ -198,10 +198,12 @@ def _values(path: Path, model: onnx.ModelProto, B: int) -> dict[str, Array]:
         "read": np.empty((0, B), np.int64),
         "forced": forced,
         "uniform": draws,
-        "transitions": np.zeros((1, runner.description.alphabet.size), np.int32),
+        "transitions": (free := np.zeros((1, runner.description.alphabet.size), np.int32)),
+        "detours": free,
         "alternatives": np.array([0]),
         **vars(batch),
     }
+    del inputs["automaton"]
     return inputs | dict(zip(names, _session(flat, session_options(1)).run(names, inputs), strict=True))
 
 

@@ -94,6 +94,9 @@ class Continuation:
             for name in _OF_THE_PROMPT:
                 request.parameters.ClearField(name)
             request.parameters.max_characters = self._left(self._mark.place)
+            generated = self._most - request.parameters.max_characters
+            if request.parameters.HasField("min_characters"):
+                request.parameters.min_characters = max(0, request.parameters.min_characters - generated)
         elif request.WhichOneof("start") != "resume_token":  # a token chooses the version by itself
             request.parameters.seed = self._started.seed
             if self._names_version and self._started.model and self._started.model_digest:

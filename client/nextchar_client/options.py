@@ -44,8 +44,16 @@ class GenerationOptions(TypedDict, total=False):
     character_bias: Mapping[str, float] | None
     """Added to the logits of characters, in nats, -100 to 100. Default: none."""
     regex: str | None
-    """Regular expression that the whole generated text matches. Servers of this version don't serve it yet: they answer
-    UNIMPLEMENTED. Default: any text."""
+    """Regular expression that the whole generated text matches, in the regular part of Python's syntax. Default: any
+    text."""
+    choices: Sequence[str] | None
+    """The generated text is one of these. Default: any text."""
+    min_characters: int | None
+    """Fewest characters before the model may end the document. Default: 0."""
+    ignore_end_of_document: bool | None
+    """Never end the document. Default: whether the model was trained on one document."""
+    allow_malformed: bool | None
+    """Allow bytes that aren't UTF-8 and jamo without their initial. Default: no."""
     unknown_characters: UnknownCharacters | None
     """How to treat characters of the prompt, or of a scored text, outside the model's alphabet. Default: ``error``."""
     replacement_character: str | None

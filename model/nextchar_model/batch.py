@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .alphabet import Ids
+from .constraints.automaton import MOST_SLACK, Automaton
 
 SAMPLE = -1
 """The value in ``forced`` that asks for a sampled id."""
@@ -31,6 +32,12 @@ class SamplingSettings:
     """Added to the log-probabilities before anything else, [V]. None adds nothing."""
     begins: bool = True
     """Whether the first sampled id must begin a new character, instead of continuing the last one read."""
+    automaton: Automaton | None = None
+    """The automaton of the ids that may be sampled, from its start on. None allows all."""
+    slack: int = MOST_SLACK
+    """Characters that are left beyond the shortest way to the automaton's end."""
+    ends_at: int = MOST_SLACK
+    """Largest slack with which the document may end: in an accepting state, the most characters left."""
 
 
 @dataclass
@@ -43,7 +50,12 @@ class Batch:
     last_id: Ids
     hidden: NDArray[np.generic]
     cell: NDArray[np.float32]
+    automaton: NDArray[np.object_]
+    """Each row's automaton, or None."""
     automaton_state: NDArray[np.int32]
+    """State of each row's automaton; without one, 1 if the next sampled id must begin a character, and else 0."""
+    slack: NDArray[np.int32]
+    ends_at: NDArray[np.int32]
     temperature: NDArray[np.float32]
     top_k: NDArray[np.int64]
     top_p: NDArray[np.float32]

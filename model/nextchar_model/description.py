@@ -26,8 +26,11 @@ from nextchar_cli.wording import explain, quoted
 from .alphabet import Alphabet, UnknownCharacterError
 from .cell import Cell, Precision, has_cell
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 """Version of the description, and of the graph's inputs and outputs, in a sealed file (see ``seal``)."""
+
+EARLIER_VERSION = 3
+"""Version of the sealed files from before graphs could complete a constrained text. They are read too."""
 
 UNSEALED_VERSION = 2
 """Version of the files from before there was a seal. They are read too."""
@@ -188,8 +191,9 @@ class ModelDescription:
     ) -> ModelDescription:
         """Reads the metadata of the model file at ``path``, which only the error messages use.
 
-        ``version`` is the format that the file must have. Raises ``ModelFileError`` if the file isn't nextchar's, has
-        another format version, or has a field too many, too few or invalid.
+        ``version`` is the format that the file must have; ``EARLIER_VERSION`` may stand for this one. Raises
+        ``ModelFileError`` if the file isn't nextchar's, has another format version, or has a field too many, too few or
+        invalid.
         """
         if METADATA_KEY not in metadata:
             raise ModelFileError(
@@ -202,7 +206,7 @@ class ModelDescription:
         try:
             document = json.loads(metadata[METADATA_KEY], object_pairs_hook=_without_repeats)
             given = document.pop("format_version")
-            if given != version:
+            if given != version and (given, version) != (EARLIER_VERSION, FORMAT_VERSION):
                 raise ModelFileError(f"{path}: {_another_version(given)}")
             return _JSON.validate_python(document)
         except ModelFileError:
@@ -229,10 +233,10 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _another_version(given: object) -> str:
-    if given in (UNSEALED_VERSION, FORMAT_VERSION):
-        return f"damaged or cut off: files of format {FORMAT_VERSION}, and no others, end with a digest"
+    if given in (UNSEALED_VERSION, EARLIER_VERSION, FORMAT_VERSION):
+        return f"damaged or cut off: files of format {EARLIER_VERSION} and later, and no others, end with a digest"
     return (
-        f"model file format {quoted(given)}; this version of nextchar reads formats {UNSEALED_VERSION} and "
+        f"model file format {quoted(given)}; this version of nextchar reads formats {UNSEALED_VERSION} to "
         f"{FORMAT_VERSION}: export the checkpoint again"
     )
 

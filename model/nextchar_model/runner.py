@@ -30,6 +30,7 @@ from .description import ModelDescription, ModelFileError
 from .draws import uniform
 from .file import read_model_file
 from .providers import Provider, ProviderError, open_cpu, open_cuda, reason
+from .tables import BEGINS, FREE, Tables
 
 REPLAY_TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "int8": 0.15}
 """Largest difference in a log-probability of the replay sample's text, in nats, at which a machine still counts as
@@ -41,7 +42,8 @@ MAX_ROWS = 256
 """Most rows of one onnxruntime call. Bigger batches run in slices of this size: beyond it the intermediate tensors fall
 out of the CPU cache (a third slower per character at 1,024 rows)."""
 
-_OUTPUTS = ["ids", "logprob", "top_ids", "top_logprobs", "new_automaton_state", "new_hidden", "new_cell"]
+_EARLIER_OUTPUTS = ["ids", "logprob", "top_ids", "top_logprobs", "new_automaton_state", "new_hidden", "new_cell"]
+_OUTPUTS = [*_EARLIER_OUTPUTS[:5], "new_slack", *_EARLIER_OUTPUTS[5:]]  # since format 4
 
 
 @dataclass(frozen=True)
@@ -92,18 +94,15 @@ class Runner:
                 self.provider_reason = str(error)
         self._hidden_zero = np.uint8(128) if self.description.precision == "int8" else np.float32(0)
         second_halves()  # reads Unicode's properties now, and not during the first request
-        # State 0 of the automaton allows every id. State 1, before the first sampled one, allows those that begin a
-        # character.
-        begins = np.where(continuing(self.description.alphabet), -1, 0)
-        self._transitions = np.zeros((1 + bool(begins.any()), self.description.alphabet.size), np.int32)
-        self._transitions[1:] = begins
+        self._tables = Tables(self.description.alphabet)
+        self._first_state = np.int32(BEGINS if continuing(self.description.alphabet).any() else FREE)
 
     def _check_graph(self) -> None:
         """Raises ``ModelFileError`` if the graph's inputs or outputs don't match the description."""
-        outputs = [output.name for output in self._session.get_outputs()]
-        if outputs != _OUTPUTS:
+        self._outputs = [output.name for output in self._session.get_outputs()]
+        if self._outputs not in (_OUTPUTS, _EARLIER_OUTPUTS):
             raise ModelFileError(
-                f"{self._path}: the graph's outputs are {', '.join(outputs)}; they must be {', '.join(_OUTPUTS)}"
+                f"{self._path}: the graph's outputs are {', '.join(self._outputs)}; they must be {', '.join(_OUTPUTS)}"
             )
         inputs = {one.name: (one.type, one.shape) for one in self._session.get_inputs()}
         for name, expected in _inputs(self.description).items():
@@ -111,6 +110,11 @@ class Runner:
                 raise ModelFileError(
                     f"{self._path}: the graph's input {name} is {inputs.get(name)}; its description says {expected}"
                 )
+
+    @property
+    def counts_down(self) -> bool:
+        """Whether the graph counts down the slack, so that constrained texts are completed; older files don't."""
+        return self._outputs == _OUTPUTS
 
     def initial_state(self, batch: int) -> RecurrentState:
         """Returns the state of ``batch`` rows at the start of a document: zero."""
@@ -130,13 +134,20 @@ class Runner:
             last_id=np.full(B, BOUNDARY, np.int64),
             hidden=state.hidden,
             cell=state.cell,
-            automaton_state=np.array([one.begins for one in settings], np.int32) * (len(self._transitions) - 1),
+            automaton=_objects([one.automaton for one in settings]),
+            automaton_state=self._first_states(settings),
+            slack=np.array([one.slack for one in settings], np.int32),
+            ends_at=np.array([one.ends_at for one in settings], np.int32),
             temperature=np.array([one.temperature for one in settings], np.float32),
             top_k=np.array([one.top_k for one in settings], np.int64),
             top_p=np.array([one.top_p for one in settings], np.float32),
             min_p=np.array([one.min_p for one in settings], np.float32),
             bias=bias,
         )
+
+    def _first_states(self, settings: Sequence[SamplingSettings]) -> NDArray[np.int32]:
+        first = self._first_state
+        return np.array([first if one.begins and one.automaton is None else FREE for one in settings], np.int32)
 
     def advance(
         self,
@@ -173,18 +184,28 @@ class Runner:
         draws: NDArray[np.float32],
         alternatives: int,
     ) -> Steps:
-        *steps, batch.automaton_state, batch.hidden, batch.cell = self._session.run(
-            _OUTPUTS,
-            {
-                "read": read,
-                "forced": forced,
-                "uniform": draws,
-                "transitions": self._transitions,
-                "alternatives": np.array([min(alternatives, self.description.alphabet.size)]),
-                **vars(batch),
-            },
-        )
-        result = Steps(*steps)
+        stack, first = self._tables.stack(batch.automaton)
+        inputs = {
+            "read": read,
+            "forced": forced,
+            "uniform": draws,
+            "transitions": stack.transitions,
+            "alternatives": np.array([min(alternatives, self.description.alphabet.size)]),
+            **vars(batch),
+        }
+        del inputs["automaton"]
+        if first is not None:
+            inputs["automaton_state"] = batch.automaton_state + first
+        if self.counts_down:
+            inputs["detours"] = stack.detours
+        else:
+            del inputs["slack"], inputs["ends_at"]
+        outputs = dict(zip(self._outputs, self._session.run(self._outputs, inputs), strict=True))
+        batch.automaton_state, batch.hidden = outputs["new_automaton_state"], outputs["new_hidden"]
+        batch.cell, batch.slack = outputs["new_cell"], outputs.get("new_slack", batch.slack)
+        if first is not None:
+            batch.automaton_state = batch.automaton_state - first
+        result = Steps(*(outputs[name] for name in _OUTPUTS[:4]))
         batch.last_id = result.ids[-1]
         return result
 
@@ -238,6 +259,12 @@ class Runner:
             )
         bits = hashlib.sha256(ids.tobytes() + logprobs.tobytes()).hexdigest()
         return Replay(exact, f"{self.description.precision}-{self.provider}-{bits[:8]}")
+
+
+def _objects(values: Sequence[object]) -> NDArray[np.object_]:
+    array = np.empty(len(values), np.object_)
+    array[:] = values  # NumPy takes an object with a length for a row of more
+    return array
 
 
 def _forms(arrays: Batch | Steps) -> dict[str, tuple[tuple[int, ...], str]]:

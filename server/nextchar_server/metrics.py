@@ -73,6 +73,7 @@ class Metrics:
         self.batch_rows = histogram("nextchar_batch_rows", "Rows of a batch, observed once per turn.", _ROWS, "model")
         self.finished = counter("nextchar_finished_total", "Finished texts, by finish reason.", "model", "reason")
         self.rejected = counter("nextchar_rejected_total", "Refused calls, by reason.", "reason")
+        self.constraints = counter("nextchar_constraints_total", "Constraints of requests, by result.", "result")
         self.memory_bytes = Gauge("nextchar_memory_bytes", "Memory that calls hold.", registry=registry)
         self.memory_budget_bytes = Gauge(
             "nextchar_memory_budget_bytes", "Most memory that calls may hold.", registry=registry

@@ -176,7 +176,7 @@ class Server:
 
     def _assemble(self, keys: TokenKeys) -> _Parts:
         config, versions, pacer = self._config, self._versions, Pacer()
-        service = GenerationService(versions.catalog, pacer, Tokens(keys))
+        service = GenerationService(versions.catalog, self._metrics, pacer, Tokens(keys))
         health_service = HealthService(SERVICE, most_watches=config.max_watches_per_connection)
         incoming = Incoming(pacer, lambda: versions.most_fields, versions.most_bytes, patience=config.message_timeout)
         calls = Calls(self._budget, stall_timeout=config.stall_timeout)

@@ -73,7 +73,8 @@ async def test_the_stream_is_the_runners_text_in_whole_characters(models: Models
     async with serve(models(kind)) as serving:
 
         async def stream(seed: int) -> None:
-            events = [event async for event in serving.stream(prompt, seed=seed, max_characters=most, top_logprobs=0)]
+            asked = serving.stream(prompt, seed=seed, max_characters=most, top_logprobs=0, allow_malformed=True)
+            events = [event async for event in asked]
             deltas = [event.delta for event in events if event.HasField("delta")]
             text = "".join(delta.text for delta in deltas)
             assert all(unicodedata.is_normalized("NFC", delta.text) for delta in deltas)

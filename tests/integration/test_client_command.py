@@ -208,9 +208,3 @@ def test_help_lists_the_exit_codes(run: Run, command: str) -> None:
     code, output, _ = run(command, "--help")
     assert code == 0
     assert "  130  interrupted (Ctrl-C)" in output
-
-
-def test_help_says_that_a_regex_is_not_served_yet(run: Run) -> None:
-    _, output, _ = run("generate", "--help")
-    shown = " ".join(output.replace("│", " ").split())
-    assert "Servers of this version don't serve it yet: they answer UNIMPLEMENTED." in shown

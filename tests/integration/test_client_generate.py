@@ -30,7 +30,8 @@ def test_every_option_reaches_the_server(server: ScriptedServer, run: Run) -> No
     options = (
         "--model tiny --seed 18446744073709551615 --max-characters 400 --temperature 0.5 --top-k 5 --top-p 0.75 "
         "--min-p 0.25 --stop a --include-stop-sequence --echo --top-logprobs 3 --json --bias ==2 --bias e=-100 "
-        "--regex [a-z]+ --unknown replace --replacement ? --resume-interval 64"
+        "--regex [a-z]+ --unknown replace --replacement ? --resume-interval 64 "
+        "--choice one --choice two --min-characters 3 --ignore-end-of-document --allow-malformed"
     )
     server.scripts = [[STARTED, FINISHED]]
     code, _, errors = run("generate", "ROMEO:", *options.split(), "--stop", "\n\n")
@@ -50,6 +51,10 @@ def test_every_option_reaches_the_server(server: ScriptedServer, run: Run) -> No
         unknown_characters=pb.UNKNOWN_CHARACTERS_REPLACE,
         replacement_character="?",
         resume_interval=64,
+        choices=["one", "two"],
+        min_characters=3,
+        ignore_end_of_document=True,
+        allow_malformed=True,
     )
     assert (code, errors) == (0, "")
     assert len(parameters.ListFields()) == len(parameters.DESCRIPTOR.fields)

@@ -73,7 +73,7 @@ async def check(serving: Serving, *, prompt: str = "", **parameters: Any) -> int
 async def test_a_text_continues_from_every_place(
     tmp_path: Path, serve: Serve, kind: Kind, cell: Cell, precision: Precision
 ) -> None:
-    path = make_korean_model(kind, tmp_path, cell=cell, precision=precision)
+    path = make_korean_model(kind, tmp_path, cell=cell, precision=precision, endless=True)
     alternatives = 3 if kind == "characters" else 0
     async with serve(path, turn_budget=1e-6) as serving:
         counts = [

@@ -83,12 +83,6 @@ async def test_the_largest_answer_reaches_a_client_of_default_settings(tiny: Tin
         assert len((await serving.stub.Score(request)).character_logprobs.logprobs) == 11_900
 
 
-async def test_a_feature_that_this_version_does_not_serve_is_unimplemented(serving: Serving) -> None:
-    error = await failure(serving.stream("the", regex="a*"))
-    assert error.code() is grpc.StatusCode.UNIMPLEMENTED
-    assert "parameters.regex" in str(error.details())
-
-
 async def test_a_resume_token_that_no_server_made_is_invalid(serving: Serving) -> None:
     error = await failure(serving.stub.GenerateStream(pb.GenerateStreamRequest(resume_token=b"x")))
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT

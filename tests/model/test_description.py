@@ -107,17 +107,21 @@ def test_a_foreign_file_is_named_as_one() -> None:
 def test_another_format_version_is_refused_with_the_remedy(version: object) -> None:
     message = refusal(metadata(lambda document: document.update(format_version=version)))
     assert message.startswith(f"some/model.onnx: model file format {version!r};")
-    assert "reads formats 2 and 3" in message
+    assert "reads formats 2 to 4" in message
     assert "export the checkpoint again" in message
 
 
 def test_a_sealed_file_is_not_of_the_format_before() -> None:
     message = refusal(metadata(lambda document: document.update(format_version=UNSEALED_VERSION)))
-    assert message == "some/model.onnx: damaged or cut off: files of format 3, and no others, end with a digest"
+    assert (
+        message == "some/model.onnx: damaged or cut off: files of format 3 and later, and no others, end with a digest"
+    )
 
 
 def test_a_file_without_a_seal_is_not_of_this_format() -> None:
-    with pytest.raises(ModelFileError, match="damaged or cut off: files of format 3, and no others, end with"):
+    with pytest.raises(
+        ModelFileError, match="damaged or cut off: files of format 3 and later, and no others, end with"
+    ):
         ModelDescription.from_metadata(DESCRIPTION.to_metadata(), PATH, version=UNSEALED_VERSION)
 
 
@@ -182,7 +186,7 @@ def test_the_replay_sample_keeps_its_name_on_disk() -> None:
 def test_a_model_file_keeps_its_description_byte_for_byte(path: Path, version: int) -> None:
     text = {entry.key: entry.value for entry in onnx.load(path).metadata_props}[METADATA_KEY]
     again = ModelDescription.from_metadata({METADATA_KEY: text}, path, version=version).to_metadata()[METADATA_KEY]
-    assert again.replace('"format_version": 3', f'"format_version": {version}') == text
+    assert again.replace(f'"format_version": {FORMAT_VERSION}', f'"format_version": {version}') == text
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ FAMILIES = {
     "nextchar_log_dropped": ("counter", set()),
     "nextchar_finished": ("counter", {"model", "reason"}),
     "nextchar_rejected": ("counter", {"reason"}),
+    "nextchar_constraints": ("counter", {"result"}),
     "nextchar_memory_bytes": ("gauge", set()),
     "nextchar_memory_budget_bytes": ("gauge", set()),
     "nextchar_model_info": ("gauge", {"model", "digest", "precision", "provider", "numeric_class"}),

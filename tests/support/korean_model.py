@@ -34,6 +34,6 @@ def make_korean_model(
         if endless:
             network.readout.bias[0] = -50.0
     path = folder / f"{kind}-{cell}-{precision}.onnx"
-    summary = TrainingSummary("random weights", len(KOREAN), "none", 0, 0.0, 0, 0.0)
+    summary = TrainingSummary("random weights", len(KOREAN), "none", 0, 0.0, 0, 0.0, rules={"documents": "file"})
     export(network, alphabet, summary, path, precision=precision, text=KOREAN)
     return path

@@ -57,7 +57,7 @@ def make_tiny_model(cell: Cell, folder: Path) -> TinyModel:
     with torch.no_grad():
         network.readout.weight.mul_(8)  # sharper distributions, in which a wrong bit shows
         network.readout.bias[0] = -50.0  # no document ends unless a test biases every other id down
-    summary = TrainingSummary("random weights", len(text), "none", 0, 0.0, 0, 0.0)
+    summary = TrainingSummary("random weights", len(text), "none", 0, 0.0, 0, 0.0, rules={"documents": "file"})
     for precision in ("int8", "fp32"):
         export(network, alphabet, summary, folder / f"{precision}.onnx", precision=precision, text=text)
     return TinyModel(network, alphabet, text, folder / "int8.onnx", folder / "fp32.onnx")

@@ -70,7 +70,7 @@ class GenerateStreamRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ..., prompt: _Optional[str] = ..., resume_token: _Optional[bytes] = ..., parameters: _Optional[_Union[GenerationParameters, _Mapping]] = ...) -> None: ...
 
 class GenerationParameters(_message.Message):
-    __slots__ = ("max_characters", "temperature", "top_k", "top_p", "min_p", "seed", "stop_sequences", "include_stop_sequence", "echo", "top_logprobs", "character_bias", "regex", "unknown_characters", "replacement_character", "resume_interval")
+    __slots__ = ("max_characters", "temperature", "top_k", "top_p", "min_p", "seed", "stop_sequences", "include_stop_sequence", "echo", "top_logprobs", "character_bias", "regex", "unknown_characters", "replacement_character", "resume_interval", "choices", "min_characters", "ignore_end_of_document", "allow_malformed")
     class CharacterBiasEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -93,6 +93,10 @@ class GenerationParameters(_message.Message):
     UNKNOWN_CHARACTERS_FIELD_NUMBER: _ClassVar[int]
     REPLACEMENT_CHARACTER_FIELD_NUMBER: _ClassVar[int]
     RESUME_INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    CHOICES_FIELD_NUMBER: _ClassVar[int]
+    MIN_CHARACTERS_FIELD_NUMBER: _ClassVar[int]
+    IGNORE_END_OF_DOCUMENT_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_MALFORMED_FIELD_NUMBER: _ClassVar[int]
     max_characters: int
     temperature: float
     top_k: int
@@ -108,7 +112,11 @@ class GenerationParameters(_message.Message):
     unknown_characters: UnknownCharacters
     replacement_character: str
     resume_interval: int
-    def __init__(self, max_characters: _Optional[int] = ..., temperature: _Optional[float] = ..., top_k: _Optional[int] = ..., top_p: _Optional[float] = ..., min_p: _Optional[float] = ..., seed: _Optional[int] = ..., stop_sequences: _Optional[_Iterable[str]] = ..., include_stop_sequence: _Optional[bool] = ..., echo: _Optional[bool] = ..., top_logprobs: _Optional[int] = ..., character_bias: _Optional[_Mapping[str, float]] = ..., regex: _Optional[str] = ..., unknown_characters: _Optional[_Union[UnknownCharacters, str]] = ..., replacement_character: _Optional[str] = ..., resume_interval: _Optional[int] = ...) -> None: ...
+    choices: _containers.RepeatedScalarFieldContainer[str]
+    min_characters: int
+    ignore_end_of_document: bool
+    allow_malformed: bool
+    def __init__(self, max_characters: _Optional[int] = ..., temperature: _Optional[float] = ..., top_k: _Optional[int] = ..., top_p: _Optional[float] = ..., min_p: _Optional[float] = ..., seed: _Optional[int] = ..., stop_sequences: _Optional[_Iterable[str]] = ..., include_stop_sequence: _Optional[bool] = ..., echo: _Optional[bool] = ..., top_logprobs: _Optional[int] = ..., character_bias: _Optional[_Mapping[str, float]] = ..., regex: _Optional[str] = ..., unknown_characters: _Optional[_Union[UnknownCharacters, str]] = ..., replacement_character: _Optional[str] = ..., resume_interval: _Optional[int] = ..., choices: _Optional[_Iterable[str]] = ..., min_characters: _Optional[int] = ..., ignore_end_of_document: _Optional[bool] = ..., allow_malformed: _Optional[bool] = ...) -> None: ...
 
 class GenerateResponse(_message.Message):
     __slots__ = ("started", "text", "finished", "character_logprobs")

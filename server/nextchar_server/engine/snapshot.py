@@ -8,6 +8,7 @@ Invariant: a row that starts from a snapshot and reads the ids after it has the 
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from dataclasses import dataclass, replace
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from nextchar_model.alphabet import Ids
 from nextchar_model.batch import Batch, SamplingSettings
+from nextchar_model.constraints.automaton import MOST_SLACK
 from nextchar_model.runner import Runner
 
 SNAPSHOT_IDS = 48
@@ -33,10 +35,12 @@ class Snapshot:
     """Number of ids that its stream had read and sampled."""
     last_id: int
     automaton_state: int
+    """State of the row's automaton, which only sampled ids change."""
     hidden: NDArray[np.generic]
     """[L, H]"""
     cell: NDArray[np.float32]
     """[C, H]"""
+    slack: int = MOST_SLACK
 
     @staticmethod
     def of(batch: Batch, row: int, consumed: int) -> Snapshot:
@@ -47,6 +51,7 @@ class Snapshot:
             int(batch.automaton_state[row]),
             batch.hidden[:, row].copy(),
             batch.cell[:, row].copy(),
+            int(batch.slack[row]),
         )
 
     @staticmethod
@@ -58,16 +63,18 @@ class Snapshot:
         """Replaces the state of ``row``."""
         batch.last_id[row] = self.last_id
         batch.automaton_state[row] = self.automaton_state
+        batch.slack[row] = self.slack
         batch.hidden[:, row] = self.hidden
         batch.cell[:, row] = self.cell
 
     def after(self, ids: Ids, runner: Runner) -> Snapshot:
         """Returns the state after ``ids``, of which there is at least one."""
         batch = runner.start([SamplingSettings()])
-        self.put_into(batch, 0)
+        replace(self, automaton_state=0).put_into(batch, 0)  # of no automaton here
         column = ids[:, None]
         runner.advance(batch, column[-1:], np.zeros((1, 1), np.float32), read=column[:-1])
-        return Snapshot.of(batch, 0, self.consumed + len(ids))
+        after = Snapshot.of(batch, 0, self.consumed + len(ids))
+        return replace(after, automaton_state=self.automaton_state, slack=self.slack)
 
 
 class Trail:
@@ -97,6 +104,10 @@ class Trail:
         parts, consumed = self._parts, self._snapshot.consumed
         while parts and self._first + len(parts[0]) <= consumed:
             self._first += len(parts.popleft())
+
+    def until_now(self) -> tuple[Snapshot, Ids]:
+        """Returns the snapshot, and all ids since."""
+        return self.until(sys.maxsize)
 
     def until(self, place: int) -> tuple[Snapshot, Ids]:
         """Returns the snapshot, and the ids from it to the first ``place`` ids of the stream."""

@@ -23,7 +23,7 @@ from .. import memory
 from ..access import callers
 from ..catalog import ServedModel
 from ..engine.admission import StalledError
-from ..engine.snapshot import SNAPSHOT_IDS, Trail
+from ..engine.snapshot import SNAPSHOT_IDS, Snapshot, Trail
 from ..engine.stream import OUTBOX_IDS, End, IdChunk, Stream
 from ..pacing import Pacer
 from ..text.text import ReadText, TextBuilder, TextChunk
@@ -202,6 +202,9 @@ class RunningText:
             if self._is_composed and not skip:  # the next id, which showed that the last character was complete
                 ahead = min(1, max(self._known, self._ahead) - sampled)
             snapshot, ids = self._trail.until(self._place + ahead)
+            state = self._automaton_state(snapshot, ids[: len(ids) - ahead])
+            if self._request.constraint is None and sampled + ahead:  # only the first sampled id is to obey it
+                state = 0
             if len(ids) > most_tail(self._model):
                 if len(ids) > _MOST_READ_AGAIN or not self.stream.sampled_count:  # as costly as the request itself
                     return b""
@@ -209,16 +212,37 @@ class RunningText:
                     await self._model.engine.state_after(snapshot, ids[: len(ids) - ahead]),
                     ids[len(ids) - ahead :],
                 )
-            if (
-                sampled + ahead
-            ):  # forced ids leave an automaton in its state, which only the first sampled id is to obey
-                snapshot = replace(snapshot, automaton_state=0)
-        standing = Standing(snapshot, ids, ahead, self._request.seed, self._position + sampled, skip)
+            snapshot = replace(snapshot, automaton_state=state)
+        fingerprint = 0 if self._request.constraint is None else self._request.constraint.fingerprint
+        standing = Standing(snapshot, ids, ahead, self._request.seed, self._position + sampled, skip, fingerprint)
         return self._tokens.make(standing, self._model)
+
+    def _automaton_state(self, snapshot: Snapshot, ids: Ids) -> int:
+        """Returns the state of the automaton ``ids`` after ``snapshot``. Ids that are only read don't change it."""
+        constraint, start = self._request.constraint, self._request.start
+        if constraint is None:
+            return snapshot.automaton_state
+        read = len(self.stream.read)
+        if snapshot.consumed >= max(read, 1):
+            return constraint.after(snapshot.automaton_state, ids.tolist())
+        state = 0 if start is None or start.fingerprint != constraint.fingerprint else start.snapshot.automaton_state
+        return constraint.after(state, ids[max(0, read - self._ahead - snapshot.consumed) :].tolist())
+
+    def _reason(self, end: End) -> pb.FinishReason:
+        """Returns why the text ended."""
+        constraint = self._request.constraint
+        if self._builder.stopped_by:
+            return pb.FINISH_REASON_STOP_SEQUENCE
+        if constraint is not None and constraint.fingerprint and end is not End.DRAINED:
+            if constraint.is_complete(self._automaton_state(*self._trail.until_now())):
+                return pb.FINISH_REASON_REGEX_COMPLETE
+            if self._builder.is_complete:
+                return pb.FINISH_REASON_MAX_CHARACTERS
+        return responses.FINISH_REASONS[end]
 
     async def _finish(self, end: End) -> None:
         stopped_by = self._builder.stopped_by
-        reason = pb.FINISH_REASON_STOP_SEQUENCE if stopped_by else responses.FINISH_REASONS[end]
+        reason = self._reason(end)
         token = await self._token(None if self._builder.is_complete else end)
         read = self._request.prompt.characters_in(self.stream.read_count)
         self._metrics.prompt_characters.inc(read)
@@ -256,9 +280,22 @@ def _stream(request: requests.Generation, model: ServedModel) -> Stream:
         reports_last=0 if start is None else start.ahead,
         most_taken=most_taken,
         most_snapshots=most_snapshots(request, model),
-        start=None if start is None else start.snapshot,
+        start=None if start is None else _continued(request, start),
         position=0 if start is None else start.position + start.ahead,
         caller=memory.current.get().connection,
+    )
+
+
+def _continued(request: requests.Generation, start: Standing) -> Snapshot:
+    """Returns the state from which a text continues, with the place in its automaton behind the ids that come again."""
+    constraint = request.constraint
+    if constraint is None:
+        return replace(start.snapshot, automaton_state=0 if start.ahead else start.snapshot.automaton_state)
+    state = start.snapshot.automaton_state if start.fingerprint == constraint.fingerprint else 0
+    return replace(
+        start.snapshot,
+        automaton_state=constraint.after(state, start.ids_ahead),
+        slack=request.settings.slack,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from nextchar.v1 import generation_pb2 as pb
 from nextchar_model.alphabet import Alphabet, Spelling, Unknown
@@ -18,14 +19,20 @@ from ..catalog import Limits
 from ..pacing import Steps
 from ..text.text import STAND_INS
 from . import texts
-from .errors import InvalidArgumentError, NotServedError, shown
+from .errors import InvalidArgumentError, shown
 from .tokens import Standing
+
+if TYPE_CHECKING:
+    from .constraints import Constraint
 
 DEFAULT_MAX_CHARACTERS = 256
 MAX_TEMPERATURE = 100.0
 MAX_TOP_LOGPROBS = 20
 MAX_ANSWER_LOGPROBS = 250_000
 """Most log-probabilities of one answer that isn't streamed, alternatives included: each takes up to 8 bytes."""
+
+MAX_CHOICES = 10_000
+"""Most choices of a request. A message holds as many of a hundred characters each."""
 
 _FRAME_BYTES = 16  # around a text or a number: tags and lengths
 _OTHER_BYTES = 64 * 1024  # everything else, with room for fields of later versions
@@ -54,6 +61,20 @@ class Generation:
     echo: bool
     top_logprobs: int | None
     resume_interval: int | None
+    constraint_field: str = ""
+    """The field whose texts constrain this one; empty if none does."""
+    constraint_texts: tuple[str, ...] = ()
+    min_characters: int = 0
+    ignores_end: bool | None = None
+    """Whether the document never ends; None for the model's own rule."""
+    allow_malformed: bool = False
+    constraint: Constraint | None = None
+    """The automaton that the text follows, once it is compiled; None if it follows none."""
+
+    @property
+    def skip(self) -> int:
+        """Characters that are generated again before the text continues."""
+        return 0 if self.start is None else self.start.skip
 
     @property
     def most_characters(self) -> int:
@@ -85,7 +106,7 @@ def most_fields(symbols: int) -> int:
 
     Each symbol's bias is three: an entry, its key and its value. Fields of later versions may come too.
     """
-    return 3 * symbols + texts.MAX_STOP_SEQUENCES + _OTHER_FIELDS
+    return 3 * symbols + texts.MAX_STOP_SEQUENCES + MAX_CHOICES + _OTHER_FIELDS
 
 
 def generation(
@@ -99,8 +120,6 @@ def generation(
     Raises ``RequestError``.
     """
     parameters = request.parameters
-    if parameters.HasField("regex"):
-        raise NotServedError("parameters.regex")
     default = min(DEFAULT_MAX_CHARACTERS, limits.max_characters)
     max_characters = parameters.max_characters if parameters.HasField("max_characters") else default
     if not 1 <= max_characters <= limits.max_characters:
@@ -131,7 +150,38 @@ def generation(
         echo=parameters.echo,
         top_logprobs=top_logprobs,
         resume_interval=parameters.resume_interval if parameters.HasField("resume_interval") and not is_whole else None,
+        **_ends(parameters, max_characters),
     )
+
+
+def _ends(parameters: pb.GenerationParameters, max_characters: int) -> dict[str, Any]:
+    """Reads the fields that say which texts are allowed, and where they end."""
+    field, texts_ = "", tuple(parameters.choices)
+    if parameters.HasField("regex"):
+        if texts_:
+            raise InvalidArgumentError("parameters.choices", "doesn't go with regex")
+        field, texts_ = "parameters.regex", (parameters.regex,)
+    elif texts_:
+        field = "parameters.choices"
+        if len(texts_) > MAX_CHOICES:
+            raise InvalidArgumentError(field, f"{len(texts_)} choices; at most {MAX_CHOICES} are allowed")
+    for name in ("min_characters", "ignore_end_of_document"):
+        if field and getattr(parameters, name):
+            raise InvalidArgumentError(
+                f"parameters.{name}", f"doesn't go with {field.rpartition('.')[2]}, which says where a text ends"
+            )
+    if parameters.min_characters > max_characters:
+        raise InvalidArgumentError(
+            "parameters.min_characters", f"{parameters.min_characters} is more than max_characters, {max_characters}"
+        )
+    has_end = parameters.HasField("ignore_end_of_document")
+    return {
+        "constraint_field": field,
+        "constraint_texts": texts_,
+        "min_characters": parameters.min_characters,
+        "ignores_end": parameters.ignore_end_of_document if has_end else None,
+        "allow_malformed": parameters.allow_malformed,
+    }
 
 
 def scoring(request: pb.ScoreRequest, alphabet: Alphabet, limits: Limits) -> Steps[Scoring]:

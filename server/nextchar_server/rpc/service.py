@@ -24,11 +24,13 @@ from ..access import callers
 from ..catalog import Catalog, ServedModel
 from ..engine.admission import PushedOutError, QueueFullError
 from ..engine.stream import End, Stream
+from ..metrics import Metrics
 from ..pacing import Pacer
 from ..returns import tries
 from ..text.logprobs import Collected
 from ..text.text import ReadText
 from . import footprint, requests, responses
+from .constraints import Constraints
 from .errors import DrainingError, LostPlaceError, OverloadedError
 from .generation import RunningText, most_snapshots
 from .interceptor import Context, request_id
@@ -44,10 +46,11 @@ LAST_WORDS = 0.8
 class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
     """``nextchar.v1.GenerationService``."""
 
-    def __init__(self, catalog: Catalog, pacer: Pacer, tokens: Tokens) -> None:
+    def __init__(self, catalog: Catalog, metrics: Metrics, pacer: Pacer, tokens: Tokens) -> None:
         self._catalog = catalog
         self._tokens = tokens
         self._pacer = pacer
+        self._constraints = Constraints(metrics)
         self._calls = 0
         self._draining = False
         self._patience: asyncio.Timeout | None = None
@@ -107,6 +110,7 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
                     request, model.alphabet, model.limits, lambda token: self._tokens.read(token, model)
                 )
             )
+            generation = await self._constraints.constrained(generation, model)
             memory.current.get().grow(_footprint(generation, model, is_whole=isinstance(request, pb.GenerateRequest)))
             out = make_out(generation)
             text = RunningText(generation, model, self._pacer, self._tokens, out, arrived=arrived)

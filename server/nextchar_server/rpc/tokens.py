@@ -12,7 +12,8 @@ Stands beside ``requests``, which reads tokens, and ``generation``, which makes 
     seed           8
     position       8   random numbers that are used up
     last id        4
-    automaton      4
+    automaton      4   state of the automaton at the end of the text that was sent
+    fingerprint    8   of the constraint
     numeric class      ASCII
     tail               ids after the state, packed into as few bits as the alphabet needs
     hidden, cell       the state
@@ -38,13 +39,13 @@ from ..engine.snapshot import Snapshot
 from .errors import InvalidArgumentError, OtherModelError
 from .token_keys import TokenKeys
 
-VERSION = 1
+VERSION = 2
 MOST_BYTES = 200
 """Most bytes of a token beside the state."""
 
 FIELD = "resume_token"
 
-_HEAD = struct.Struct("<BBBHH32sQQIi")
+_HEAD = struct.Struct("<BBBHH32sQQIiQ")
 _DIGEST = 5  # its place in the head
 _SIGNATURE = 32
 _LARGEST = 2**20  # bytes of a token that is looked at: more would hold the event loop
@@ -65,6 +66,14 @@ class Standing:
     """Number of random numbers that are used up at the end of the text."""
     skip: int
     """Characters after the tail that were sent already. If there are some, ``ahead`` is 0."""
+    fingerprint: int = 0
+    """Of the constraint that the text follows; 0 if none was asked for."""
+
+    @property
+    def ids_ahead(self) -> list[int]:
+        """The ids of the tail that come again."""
+        ids: list[int] = self.tail[len(self.tail) - self.ahead :].tolist()
+        return ids
 
 
 class Tokens:
@@ -95,6 +104,7 @@ class Tokens:
                     standing.position,
                     snapshot.last_id,
                     snapshot.automaton_state,
+                    standing.fingerprint,
                 ),
                 numeric_class,
                 _packed(standing.tail, _bits(model)),
@@ -117,9 +127,10 @@ class Tokens:
             )
         if content[0] != VERSION:
             raise OtherModelError(
-                f"{FIELD}: is of version {content[0]}, made by a later server; this one reads version {VERSION}"
+                f"{FIELD}: is of version {content[0]}, made by another release; this one reads version {VERSION}"
             )
-        _, length, ahead, skip, count, digest, seed, position, last_id, automaton_state = _HEAD.unpack_from(content)
+        head = _HEAD.unpack_from(content)
+        _, length, ahead, skip, count, digest, seed, position, last_id, automaton_state, fingerprint = head
         start = _HEAD.size + length
         numeric_class = content[_HEAD.size : start].decode()
         if digest.hex() != model.digest:
@@ -136,7 +147,7 @@ class Tokens:
         hidden = np.frombuffer(content, kind, size, end).reshape(description.layers, -1)
         cell = np.frombuffer(content, np.float32, offset=end + hidden.nbytes)
         snapshot = Snapshot(0, last_id, automaton_state, hidden, cell.reshape(-1, description.hidden_size))
-        return Standing(snapshot, tail, ahead, seed, position, skip)
+        return Standing(snapshot, tail, ahead, seed, position, skip, fingerprint)
 
 
 def digest_of(token: bytes) -> str:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 
 import nextchar.v1
@@ -13,7 +12,7 @@ from nextchar.v1 import generation_pb2 as pb
 from nextchar_model.alphabet import Alphabet
 from nextchar_server.catalog import Limits
 from nextchar_server.rpc import requests, texts
-from nextchar_server.rpc.errors import InvalidArgumentError, NotServedError
+from nextchar_server.rpc.errors import InvalidArgumentError
 from tests.support.asking import ALPHABET, LIMITS, finished, generation, no_token, refusal, scoring
 
 NAN, INFINITY = float("nan"), float("inf")
@@ -169,10 +168,9 @@ def test_a_text_that_cannot_be_scored_is_refused_with_its_field(ask: Callable[[]
 
 
 @pytest.mark.parametrize("regex", ["", "[a-z]+"])
-def test_a_regex_is_not_served(regex: str) -> None:
-    with pytest.raises(NotServedError, match=r"parameters\.regex is not served by this version") as caught:
-        generation(regex=regex)
-    assert caught.value.code is grpc.StatusCode.UNIMPLEMENTED
+def test_a_regex_is_taken_as_it_is(regex: str) -> None:
+    asked = generation(regex=regex)
+    assert (asked.constraint_field, asked.constraint_texts) == ("parameters.regex", (regex,))
 
 
 @pytest.mark.parametrize(

@@ -123,9 +123,9 @@ def test_a_token_of_another_model_or_numeric_class_is_refused(other: ServedModel
     assert (caught.value.code, caught.value.message) == (grpc.StatusCode.FAILED_PRECONDITION, message)
 
 
-def test_a_token_of_a_later_version_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tokens, "VERSION", 2)
+def test_a_token_of_another_version_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens, "VERSION", 3)
     later = Tokens((OLD,)).make(standing(), model())
     monkeypatch.undo()
-    with pytest.raises(OtherModelError, match="is of version 2, made by a later server; this one reads version 1"):
+    with pytest.raises(OtherModelError, match="is of version 3, made by another release; this one reads version 2"):
         Tokens((OLD,)).read(later, model())

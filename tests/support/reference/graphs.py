@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nextchar_model.batch import SAMPLE, SamplingSettings
 from nextchar_model.cell import ROW_BLOCKS, Cell, Precision, has_cell
+from nextchar_model.constraints.automaton import FORBIDDEN, MOST_SLACK
 from nextchar_training.export.graph import build_advance
 from nextchar_training.export.layers import Weights
 
@@ -72,6 +73,7 @@ class Row:
     settings: SamplingSettings = field(default_factory=SamplingSettings)
     last_id: int = 0
     automaton_state: int = 0
+    slack: int = MOST_SLACK
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,7 @@ class Graph:
         *,
         state: State | None = None,
         transitions: NDArray[np.int32] | None = None,
+        detours: NDArray[np.int32] | None = None,
         alternatives: int = 0,
     ) -> dict[str, Array]:
         """Runs the steps of ``forced`` and ``draws``, [K, B] each, and returns the outputs by name."""
@@ -149,7 +152,10 @@ class Graph:
                 "top_p": np.array([one.top_p for one in settings], np.float32),
                 "min_p": np.array([one.min_p for one in settings], np.float32),
                 "bias": np.stack([nothing if one.bias is None else one.bias for one in settings]),
-                "transitions": self.free if transitions is None else transitions,
+                "transitions": (table := self.free if transitions is None else transitions),
+                "detours": np.where(table < 0, np.int32(FORBIDDEN), 0) if detours is None else detours,
+                "slack": np.array([row.slack for row in rows], np.int32),
+                "ends_at": np.array([one.ends_at for one in settings], np.int32),
                 "automaton_state": np.array([row.automaton_state for row in rows], np.int32),
                 "alternatives": np.array([alternatives]),
                 "hidden": state.hidden,

@@ -83,11 +83,12 @@ _ADVANCE = """
 advance (
   int64[B] last_id, int64[R, B] read, int64[K, B] forced, float[K, B] uniform,
   float[B] temperature, int64[B] top_k, float[B] top_p, float[B] min_p, float[B, {V}] bias,
-  int32[S, {V}] transitions, int32[B] automaton_state, int64[1] alternatives,
+  int32[S, {V}] transitions, int32[S, {V}] detours, int32[B] automaton_state, int32[B] slack, int32[B] ends_at,
+  int64[1] alternatives,
   {state_type}[{L}, B, {H}] hidden, float[{C}, B, {H}] cell
 ) => (
   int64[K, B] ids, float[K, B] logprob, int64[K, B, N] top_ids, float[K, B, N] top_logprobs,
-  int32[B] new_automaton_state, {state_type}[{L}, B, {H}] new_hidden, float[{C}, B, {H}] new_cell
+  int32[B] new_automaton_state, int32[B] new_slack, {state_type}[{L}, B, {H}] new_hidden, float[{C}, B, {H}] new_cell
 ) {{
   # Temperature 0 becomes one so low that only the likeliest ids are left; draw 0 then takes the first of them.
   magnitude = Abs (temperature)  # of -0 too
@@ -111,12 +112,11 @@ advance (
   wants_k_or_p = Or (wants_k, wants_p)
   wants_truncation = Or (wants_k_or_p, wants_m)
   truncates = ReduceMax <keepdims = 0> (wants_truncation)
-  biased_ids = Cast <to = 9> (bias)
   constrained_rows = Cast <to = 9> (automaton_state)
-  biases = ReduceMax <keepdims = 0> (biased_ids)
-  constrains = ReduceMax <keepdims = 0> (constrained_rows)
-  shifts = Or (biases, constrains)
-  restricts = Or (truncates, shifts)
+  waiting_rows = Less (ends_at, slack)
+  held_rows = Or (constrained_rows, waiting_rows)
+  constrains = ReduceMax <keepdims = 0> (held_rows)
+  restricts = Or (truncates, constrains)
   k = Where (wants_k, top_k, alphabet_size)
   limit_k = Unsqueeze (k, axis_1)
   positive_top_p = Max (top_p, smallest)  # its product with a mass is above 0, so the likeliest id always stays
@@ -141,24 +141,35 @@ advance (
     }}
   > (read_steps, always, id_before, {state})
 
+  # The place in an automaton: the state, and the characters left beyond the shortest way to its end.
   automaton_wide = Cast <to = 7> (automaton_state)
   first_automaton = Unsqueeze (automaton_wide, axis_1)
-  final_id, final_automaton, {state_after}, id_columns, logprob_columns, top_ids, top_logprobs = Scan <
+  slack_wide = Cast <to = 7> (slack)
+  first_slack = Unsqueeze (slack_wide, axis_1)
+  first_place = Concat <axis = 1> (first_automaton, first_slack)
+  last_slack = Unsqueeze (ends_at, axis_1)
+  final_id, final_place, {state_after}, id_columns, logprob_columns, top_ids, top_logprobs = Scan <
     num_scan_inputs = 2, body = step (
-      int64[B, 1] id, int64[B, 1] automaton, {state_in}, int64[B, 1] forced_id, float[B, 1] draw
+      int64[B, 1] id, int64[B, 2] place, {state_in}, int64[B, 1] forced_id, float[B, 1] draw
     ) => (
-      int64[B, 1] next_id, int64[B, 1] next_automaton, {state_out},
+      int64[B, 1] next_id, int64[B, 2] next_place, {state_out},
       int64[B, 1] step_id, float[B, 1] step_logprob, int64[B, N] step_top_ids, float[B, N] step_top_logprobs
     ) {{
       # The network: from the id and the state before it to the logits of the next id.
 {network}
       log_probabilities = LogSoftmax <axis = -1> (logits)
 
-      next_id, next_automaton = If (restricts) <
-        then_branch = restricted () => (int64[B, 1] restricted_id, int64[B, 1] restricted_automaton) {{
-          shifted = Add (log_probabilities, bias)
-          destinations = GatherND (transitions, automaton)
-          forbidden = Less (destinations, no_state)
+      shifted = Add (log_probabilities, bias)
+
+      next_id, next_place = If (restricts) <
+        then_branch = restricted () => (int64[B, 1] restricted_id, int64[B, 2] restricted_place) {{
+          automaton, slack_left_wide = Split <axis = 1, num_outputs = 2> (place)
+          slack_left = Cast <to = 6> (slack_left_wide)
+          ways = GatherND (detours, automaton)
+          has_no_way = Greater (ways, slack_left)
+          is_early = Greater (slack_left, last_slack)
+          is_early_end = And (is_early, is_end)
+          forbidden = Or (has_no_way, is_early_end)
           allowed = Where (forbidden, minus_infinity, shifted)
           restricted_scores = Mul (allowed, inverse_temperature)
           whole_probabilities = Softmax <axis = -1> (restricted_scores)
@@ -190,14 +201,19 @@ advance (
           destination = GatherND (transitions, transition)
           destination_wide = Cast <to = 7> (destination)
           destination_column = Unsqueeze (destination_wide, axis_1)
+          way = GatherND (detours, transition)
+          way_wide = Cast <to = 7> (way)
+          way_column = Unsqueeze (way_wide, axis_1)
+          slack_after = Sub (slack_left_wide, way_column)
+          place_after = Concat <axis = 1> (destination_column, slack_after)
           reads = Less (draw, zero)
-          restricted_automaton = Where (reads, automaton, destination_column)
+          restricted_place = Where (reads, place, place_after)
         }},
-        else_branch = free () => (int64[B, 1] free_id, int64[B, 1] free_automaton) {{
-          free_scores = Mul (log_probabilities, inverse_temperature)
+        else_branch = free () => (int64[B, 1] free_id, int64[B, 2] free_place) {{
+          free_scores = Mul (shifted, inverse_temperature)
           free_probabilities = Softmax <axis = -1> (free_scores)
 {free_draw}
-          free_automaton = Identity (automaton)
+          free_place = Identity (place)
         }}
       >
 
@@ -205,11 +221,14 @@ advance (
       step_logprob = GatherElements <axis = 1> (log_probabilities, next_id)
       step_top_logprobs, step_top_ids = TopK <axis = -1> (log_probabilities, alternatives)
     }}
-  > (first_id, first_automaton, {state_begin}, forced_columns, draw_columns)
+  > (first_id, first_place, {state_begin}, forced_columns, draw_columns)
   ids = Squeeze (id_columns, axis_2)
   logprob = Squeeze (logprob_columns, axis_2)
+  final_automaton, final_slack = Split <axis = 1, num_outputs = 2> (final_place)
   final_automaton_row = Squeeze (final_automaton, axis_1)
   new_automaton_state = Cast <to = 6> (final_automaton_row)
+  final_slack_row = Squeeze (final_slack, axis_1)
+  new_slack = Cast <to = 6> (final_slack_row)
   {stack}
   {rest}
 }}
@@ -241,7 +260,7 @@ def _constants(V: int, layers: int) -> dict[str, NDArray[np.generic]]:
         "first": np.array([0], np.int64),
         "always": np.array(True),
         **draw_constants(V),
-        "no_state": np.array(0, np.int32),
+        "is_end": np.arange(V) == 0,
         "alphabet_size": np.array(V, np.int64),
         "whole_alphabet": np.array([V], np.int64),
         "ranks": np.arange(V, dtype=np.int64),
