@@ -17,23 +17,20 @@ import numpy as np
 
 from nextchar.v1 import generation_pb2 as pb
 from nextchar_model.alphabet import Ids
-from nextchar_model.decoder import is_one_to_one, max_ids
+from nextchar_model.decoder import is_one_to_one
 
-from .. import memory
 from ..access import callers
 from ..catalog import ServedModel
 from ..engine.admission import StalledError
-from ..engine.snapshot import SNAPSHOT_IDS, Snapshot, Trail
-from ..engine.stream import OUTBOX_IDS, End, IdChunk, Stream
+from ..engine.snapshot import Snapshot, Trail
+from ..engine.stream import End, IdChunk
 from ..pacing import Pacer
 from ..text.text import ReadText, TextBuilder, TextChunk
 from . import requests, responses
 from .errors import StalledReaderError
 from .interceptor import request_id
+from .streams import make_stream
 from .tokens import Standing, Tokens, most_tail
-
-_COMPOSED_IDS = 256
-"""Most ids that are composed to characters at a time: one takes some 3 µs."""
 
 _STOP_CHARACTERS = 512
 """Characters of all stop sequences together from which the search for them is heavy: up to 0.1 µs each per message."""
@@ -76,7 +73,7 @@ class RunningText:
         start = request.start
         self._position = 0 if start is None else start.position
         self._ahead = 0 if start is None else start.ahead  # ids that the stream reads as if it sampled them
-        self.stream = _stream(request, model)
+        self.stream = make_stream(request, model)
         """The stream of its ids. The caller submits it before ``run``, and releases it afterwards."""
         self._builder = TextBuilder(
             model.alphabet,
@@ -263,46 +260,3 @@ class RunningText:
         metrics.generated_characters.inc(characters)
         if self._caller is not None:
             self._caller.charge(characters)
-
-
-def _stream(request: requests.Generation, model: ServedModel) -> Stream:
-    start = request.start
-    most_taken = OUTBOX_IDS if is_one_to_one(model.alphabet) else _COMPOSED_IDS
-    if (caller := callers.current.get()) is not None:
-        most_taken = min(most_taken, caller.portion)
-    return Stream(
-        read=request.prompt.ids if start is None else start.tail,
-        count=max_ids(model.alphabet, request.max_characters),
-        settings=request.settings,
-        seed=request.seed,
-        alternatives=request.top_logprobs,
-        reports_reading=request.echo,
-        reports_last=0 if start is None else start.ahead,
-        most_taken=most_taken,
-        most_snapshots=most_snapshots(request, model),
-        start=None if start is None else _continued(request, start),
-        position=0 if start is None else start.position + start.ahead,
-        caller=memory.current.get().connection,
-    )
-
-
-def _continued(request: requests.Generation, start: Standing) -> Snapshot:
-    """Returns the state from which a text continues, with the place in its automaton behind the ids that come again."""
-    constraint = request.constraint
-    if constraint is None:
-        return replace(start.snapshot, automaton_state=0 if start.ahead else start.snapshot.automaton_state)
-    state = start.snapshot.automaton_state if start.fingerprint == constraint.fingerprint else 0
-    return replace(
-        start.snapshot,
-        automaton_state=constraint.after(state, start.ids_ahead),
-        slack=request.settings.slack,
-    )
-
-
-def most_snapshots(request: requests.Generation, model: ServedModel) -> int:
-    """Returns how many snapshots the stream of ``request`` keeps.
-
-    If its text can end or be cut before its latest id, an earlier one may be needed.
-    """
-    is_cut = request.stop_sequences or request.resume_interval is not None or not is_one_to_one(model.alphabet)
-    return OUTBOX_IDS // SNAPSHOT_IDS + 2 if is_cut else 2

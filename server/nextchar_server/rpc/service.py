@@ -32,8 +32,9 @@ from ..text.text import ReadText
 from . import footprint, requests, responses
 from .constraints import Constraints
 from .errors import DrainingError, LostPlaceError, OverloadedError
-from .generation import RunningText, most_snapshots
+from .generation import RunningText
 from .interceptor import Context, request_id
+from .streams import most_snapshots
 from .tokens import Tokens, digest_of
 
 _Out = TypeVar("_Out", responses.StreamedText, responses.WholeText)
