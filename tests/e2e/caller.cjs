@@ -1,9 +1,11 @@
 // Generates a text as a caller that isn't written in Python, for test_other_language.py.
 //
-// The argument is JSON: endpoint, proto, seed, and, if there are any, ca, cert, key (files) and token. Prints
-// JSON on one line: the name of the status, its details, and the text.
+// The argument is JSON: endpoint, proto, seed, and, if there are any, ca, cert, key (files), token and http, the address
+// of the HTTP port. Prints JSON on one line: the name of the status, its details, the text, and, with http, the status of
+// /metrics.
 "use strict";
 const fs = require("node:fs");
+const https = require("node:https");
 const path = require("node:path");
 const grpc = require("@grpc/grpc-js");
 const loader = require("@grpc/proto-loader");
@@ -33,7 +35,19 @@ const call = client.GenerateStream(
 let text = "";
 call.on("data", (message) => (text += message.delta ? message.delta.text : ""));
 call.on("error", () => {}); // the status tells it too
-call.on("status", (status) => {
-  console.log(JSON.stringify({ code: grpc.status[status.code], details: status.details, text }));
+
+const metrics = () =>
+  new Promise((resolve, reject) => {
+    const headers = asked.token ? { authorization: `Bearer ${asked.token}` } : {};
+    const request = https.get(`https://${asked.http}/metrics`, { ca: read(asked.ca), headers }, (answer) => {
+      answer.resume();
+      resolve({ http: answer.statusCode });
+    });
+    request.on("error", reject);
+  });
+
+call.on("status", async (status) => {
+  const more = asked.http ? await metrics() : {};
+  console.log(JSON.stringify({ code: grpc.status[status.code], details: status.details, text, ...more }));
   client.close();
 });

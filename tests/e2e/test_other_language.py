@@ -30,7 +30,7 @@ CALLER = Path(__file__).with_name("caller.cjs")
 PROTO = ROOT / "proto" / "nextchar" / "v1" / "generation.proto"
 SECRET, WRONG = "the-token-of-alice", "the-token-of-nobody"
 SEED = 7
-REFUSED = [("UNAUTHENTICATED", 0)] * 2
+SERVED, REFUSED = ("OK", 40, 200), ("UNAUTHENTICATED", 0, 401)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -90,7 +90,7 @@ def endpoint(secure: Serving) -> str:
     return f"127.0.0.1:{secure.grpc_port}"
 
 
-async def told(node: str, endpoint: str, **access: Any) -> dict[str, str]:
+async def told(node: str, endpoint: str, **access: Any) -> dict[str, Any]:
     """The outcome of a call of Node.js."""
     asked = {
         "endpoint": endpoint,
@@ -103,7 +103,7 @@ async def told(node: str, endpoint: str, **access: Any) -> dict[str, str]:
     )
     output, errors = await asyncio.wait_for(process.communicate(), 120)
     assert process.returncode == 0, errors.decode()
-    outcome: dict[str, str] = json.loads(output)
+    outcome: dict[str, Any] = json.loads(output)
     return outcome
 
 
@@ -117,38 +117,42 @@ async def ours(endpoint: str, **access: Any) -> dict[str, str]:
     return {"code": "OK", "details": "", "text": "".join(event.text for event in events if isinstance(event, Delta))}
 
 
-async def both(node: str, endpoint: str, authority: Authority, token: str | None) -> list[tuple[str, int]]:
-    """Status and length of the text of Node.js's call and of ours, which must have the same details and text."""
+async def both(node: str, secure: Serving, authority: Authority, token: str | None) -> tuple[str, int, int]:
+    """Status and length of the text of Node.js's call, and the status that it gets of the HTTP port.
+
+    Our call must have the same status, details and text.
+    """
+    endpoint = f"127.0.0.1:{secure.grpc_port}"
     credential = {} if token is None else {"token": token}
-    outcomes = [
-        await told(node, endpoint, ca=authority.ca_file, **credential),
-        await ours(endpoint, tls_ca=authority.ca_file, **credential),
-    ]
-    assert outcomes[0] == outcomes[1]
-    return [(outcome["code"], len(outcome["text"])) for outcome in outcomes]
+    outcome: dict[str, Any] = await told(
+        node, endpoint, ca=authority.ca_file, http=f"127.0.0.1:{secure.http_port}", **credential
+    )
+    http: int = outcome.pop("http")
+    assert outcome == await ours(endpoint, tls_ca=authority.ca_file, **credential)
+    return outcome["code"], len(outcome["text"]), http
 
 
 async def test_a_caller_with_the_right_token_gets_the_same_text(
-    node: str, endpoint: str, authority: Authority, issuer: Issuer
+    node: str, secure: Serving, authority: Authority, issuer: Issuer
 ) -> None:
     for token in (SECRET, issuer.token()):
-        assert await both(node, endpoint, authority, token) == [("OK", 40)] * 2
+        assert await both(node, secure, authority, token) == SERVED
 
 
 async def test_a_caller_with_no_or_a_wrong_or_an_expired_token_is_refused_as_ours_is(
-    node: str, endpoint: str, authority: Authority, issuer: Issuer
+    node: str, secure: Serving, authority: Authority, issuer: Issuer
 ) -> None:
     for token in (None, WRONG, Issuer().token(), issuer.token(exp=time.time() - 3600)):
-        assert await both(node, endpoint, authority, token) == REFUSED
+        assert await both(node, secure, authority, token) == REFUSED
 
 
 async def test_a_caller_whose_token_is_revoked_is_refused_as_ours_is(
-    node: str, secure: Serving, endpoint: str, authority: Authority, tokens: Path
+    node: str, secure: Serving, authority: Authority, tokens: Path
 ) -> None:
-    assert await both(node, endpoint, authority, SECRET) == [("OK", 40)] * 2
+    assert await both(node, secure, authority, SECRET) == SERVED
     list_only("bob", WRONG, tokens)
     await looked(secure, "ok")
-    assert await both(node, endpoint, authority, SECRET) == REFUSED
+    assert await both(node, secure, authority, SECRET) == REFUSED
 
 
 async def test_a_caller_without_tls_or_without_the_authority_is_not_served(
