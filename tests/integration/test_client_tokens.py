@@ -178,3 +178,13 @@ def test_the_command_refuses_a_token_that_is_not_base64(server: ScriptedServer, 
     code, _, errors = run("generate", "--resume-token", "a" * 1001)
     assert (code, server.requests) == (2, [])
     assert "--resume-token: 'aaaaaaaaaaaaaaaaaaaa' is invalid; it must be a resume token as --json prints it" in errors
+
+
+@pytest.mark.parametrize(("least", "left"), [(5, 3), (2, 0), (1, 0)])
+async def test_a_continuation_has_fewer_min_characters_by_those_that_came(
+    client: AsyncClient, server: ScriptedServer, least: int, left: int
+) -> None:
+    server.scripts = [[STARTED, marked("ab", 0, b"1"), GONE], [STARTED, delta("cde"), finished(3)]]
+    await told(client, max_characters=8, min_characters=least, resume_interval=1)
+    parameters = server.requests[1].parameters
+    assert (parameters.min_characters, parameters.max_characters) == (left, 6)

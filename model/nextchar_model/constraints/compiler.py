@@ -8,7 +8,7 @@ from .charset import Ranges
 from .dfa import determinize
 from .lifting import lifted
 from .nfa import Nfa
-from .spellings import Spellings, classes, spellings
+from .spellings import Spellings, classes, spellings, with_marks
 from .work import ConstraintError, Work
 
 
@@ -21,6 +21,9 @@ def compile_regex(pattern: str, alphabet: Alphabet) -> Automaton:
     work = Work()
     universe = spellings(alphabet)
     nfa = Nfa(pattern, work)
+    if alphabet.kind == "bytes":
+        work.spend(sum(map(len, nfa.sets)), "the sets of characters")
+        universe = with_marks(universe, nfa.sets)
     parts = classes(nfa.sets, universe)
     work.spend(len(nfa.sets) * len(parts.low) // 64, "the sets of characters")
     try:

@@ -2,21 +2,26 @@
 
 Constrained texts are in NFC, like all text here. Characters that NFC may join to the ones before them (combining marks)
 depend on their neighbours, so a character has a ``Joining``, which the automaton heeds. Bytes spell every character;
-there, marks are left out altogether, because an automaton that told them apart would be far too large.
+there, only those marks can occur which an expression names in a set of few characters, because an automaton that told
+all of them apart would be far too large.
 """
 
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..alphabet import Alphabet
 from ..composition import FINAL_JAMO, VOWEL_JAMO, joins, second_halves
-from .charset import LAST, Ranges, complement, union
+from .charset import LAST, Ranges, complement, contains, union
+
+MOST_NAMED = 1024
+"""Most characters of a set whose combining marks a model of bytes may write."""
 
 INITIAL_JAMO = range(0x1100, 0x1113)
 _SYLLABLES = range(0xAC00, 0xD7A4)
@@ -66,11 +71,7 @@ class Spellings:
 def spellings(alphabet: Alphabet) -> Spellings:
     """Returns the spellings of ``alphabet``."""
     if alphabet.kind == "bytes":
-        joining = [(code, code) for code in range(0x300, _LAST_COMPOSED) if joins(chr(code))]
-        return Spellings(
-            alphabet,
-            tuple((low, high, ALONE) for low, high in complement(union([*joining, *_unnormalized(), _SURROGATES]))),
-        )
+        return Spellings(alphabet, tuple((low, high, ALONE) for low, high in complement(_left_out())))
     codes = _codes(alphabet)
     paths = {code: tuple(ids) for code in codes if (ids := alphabet.spelled(chr(code))) is not None}
     has_marks = any(_joining(code).joins for code in paths)
@@ -82,6 +83,44 @@ def spellings(alphabet: Alphabet) -> Spellings:
         else:
             ranges.append((code, code, joining_))
     return Spellings(alphabet, tuple(ranges), paths)
+
+
+def with_marks(universe: Spellings, sets: list[Ranges]) -> Spellings:
+    """Returns ``universe``, of an alphabet of bytes, with the combining marks in the small ones of ``sets``."""
+    small = (one for one in sets if sum(high - low + 1 for low, high in one) <= MOST_NAMED)
+    named = union(chain.from_iterable(small))
+    joinings = _joinings()
+    marks = {code for code, one in joinings.items() if one.joins and contains(named, code)}
+    if not marks:
+        return universe
+    compose = any(joinings[code].is_second for code in marks)
+    ranges: list[tuple[int, int, Joining]] = []
+    for code, one in sorted(joinings.items()):
+        joining = replace(one, is_first=one.is_first and compose)
+        if joining == ALONE or (one.joins and code not in marks):
+            continue
+        if ranges and ranges[-1][1] == code - 1 and ranges[-1][2] == joining:
+            ranges[-1] = (ranges[-1][0], code, joining)
+        else:
+            ranges.append((code, code, joining))
+    others = complement(union([*((low, high) for low, high, _ in ranges), *_left_out()]))
+    ranges += ((low, high, ALONE) for low, high in others)
+    return Spellings(universe.alphabet, tuple(sorted(ranges, key=lambda one: one[:2])))
+
+
+@cache
+def _left_out() -> Ranges:
+    """Code points that never stand in NFC, or only behind some others."""
+    joining = ((code, code) for code in range(0x300, _LAST_COMPOSED) if joins(chr(code)))
+    return union([*joining, *_unnormalized(), _SURROGATES])
+
+
+@cache
+def _joinings() -> dict[int, Joining]:
+    """How each character of NFC joins that joins another, or that another may join."""
+    marks = (code for code in range(0x300, _LAST_COMPOSED) if joins(chr(code)))
+    codes = {*marks, *_composites(), *map(ord, _first_halves()), *_SYLLABLES}
+    return {code: _joining(code) for code in codes if unicodedata.is_normalized("NFC", chr(code))}
 
 
 def _codes(alphabet: Alphabet) -> list[int]:

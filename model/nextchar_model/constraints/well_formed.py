@@ -27,7 +27,7 @@ def well_formed(alphabet: Alphabet) -> Automaton:
         universe = Spellings(alphabet, tuple((low, high, ALONE) for low, high in complement(_NO_TEXT)))
     parts = classes([ALL], universe)
     is_second = np.array([one.is_second for one in parts.joining], np.bool_)
-    # The first character must not be one that composes with the one before; then any can follow.
+    # The first character does not compose; after it, any can follow.
     transitions = np.array([np.where(is_second, -1, 1), np.ones(len(is_second))], np.int32)
     if not is_second.any():
         transitions = np.zeros((1, len(is_second)), np.int32)

@@ -60,6 +60,22 @@ def test_all_texts_of_bytes_that_an_automaton_accepts_match() -> None:
     assert len(found) > 1600
 
 
+@pytest.mark.parametrize("kind", ["characters", "bytes"])
+def test_marks_that_an_expression_names_are_written_in_order(kind: Kind) -> None:
+    symbols = "กข\u0e38\u0e48"  # U+0E38 has a lower combining class than U+0E48
+    alphabet = Alphabet.of(symbols, kind)
+    found = {decode(alphabet, ids) for ids in texts(compile_regex(f"[{symbols}]+", alphabet), alphabet, 4)}
+    every = {"".join(one) for count in range(1, 5) for one in product(symbols, repeat=count)}
+    assert found == {text for text in every if unicodedata.is_normalized("NFC", text)}
+
+
+def test_bytes_never_write_a_mark_that_composes() -> None:
+    alphabet = Alphabet.of("", "bytes")
+    found = {decode(alphabet, ids) for ids in texts(compile_regex("[eqé\u0301\u0323가]+", alphabet), alphabet, 3)}
+    assert {"q\u0301", "q\u0323\u0301", "éq", "가q\u0323"} <= found
+    assert all(re.fullmatch("[eqé\u0301\u0323가]+", text) for text in found)
+
+
 def test_characters_with_marks_are_in_nfc_and_match() -> None:
     alphabet = Alphabet.of("ก\u0e38\u0e48xq\u0301e\u0323", "characters")
     found = {decode(alphabet, ids) for ids in texts(compile_regex(".*", alphabet), alphabet, 3)}
