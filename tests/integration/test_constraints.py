@@ -252,3 +252,11 @@ async def test_an_expression_is_compiled_once(tiny: TinyModel, serve: Serve) -> 
     assert counts["compiled"] == 1
     assert counts["refused"] == 1
     assert counts["kept"] >= 2
+
+
+async def test_the_longest_text_can_be_constrained(tiny: TinyModel, serve: Serve) -> None:
+    async with serve(tiny.int8, max_characters=2**31) as serving:
+        assert len(await serving.text(regex="[a-z]{3}", max_characters=2**31)) == 3
+        stream = serving.stream(min_characters=9, max_characters=2**31, stop_sequences=["e", "o", " "])
+        events = [event async for event in stream]
+    assert events[-1].finished.finish_reason == pb.FINISH_REASON_STOP_SEQUENCE

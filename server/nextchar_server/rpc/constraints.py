@@ -19,7 +19,7 @@ import numpy as np
 
 from nextchar_model.alphabet import BOUNDARY
 from nextchar_model.batch import SamplingSettings
-from nextchar_model.constraints.automaton import FORBIDDEN, Automaton
+from nextchar_model.constraints.automaton import FORBIDDEN, MOST_SLACK, Automaton
 from nextchar_model.constraints.choices import compile_choices
 from nextchar_model.constraints.compiler import compile_regex
 from nextchar_model.constraints.well_formed import well_formed
@@ -95,8 +95,8 @@ class Constraints:
                 begun = _detour(generation, constraint, 0)
                 settings = replace(
                     settings,
-                    slack=generation.max_characters + generation.skip - begun,
-                    ends_at=generation.max_characters - generation.min_characters,
+                    slack=_most(generation) + generation.skip - begun,
+                    ends_at=max(0, _most(generation) - generation.min_characters),
                 )
             return replace(generation, constraint=constraint, settings=replace(settings, automaton=automaton))
         automaton = await self._compiled(field, texts, model)
@@ -171,7 +171,7 @@ def _slack(generation: Generation, constraint: Constraint, field: str) -> int:
             raise InvalidArgumentError(field, "isn't that of the text which resume_token continues")
         state = start.snapshot.automaton_state
     distance = int(constraint.automaton.distance[state])
-    slack = generation.max_characters + generation.skip - distance - _detour(generation, constraint, state)
+    slack = _most(generation) + generation.skip - distance - _detour(generation, constraint, state)
     if slack < 0:
         raise InvalidArgumentError(
             field,
@@ -179,6 +179,11 @@ def _slack(generation: Generation, constraint: Constraint, field: str) -> int:
             f"max_characters is {generation.max_characters}",
         )
     return slack
+
+
+def _most(generation: Generation) -> int:
+    """Returns the most characters of the text, as far as the graph can count."""
+    return min(generation.max_characters, MOST_SLACK)
 
 
 def _detour(generation: Generation, constraint: Constraint, state: int) -> int:
