@@ -132,7 +132,7 @@ async def test_good_requests_count_beside_failed_ones(server: ScriptedServer) ->
 
 async def test_a_passed_timeout_is_counted(server: ScriptedServer) -> None:
     server.scripts = [MODEL, [STARTED, HANG]]
-    report = await report_of(server, Load(streams=2, requests=2, timeout=0.1))
+    report = await report_of(server, Load(streams=2, requests=2, timeout=1.0))
     assert report.errors == {"DEADLINE_EXCEEDED": 2}
 
 

@@ -2,13 +2,14 @@
 
 Stands between ``requests``, which reads the fields, and the stream, whose rows follow the automaton.
 
-Invariant: no expression is compiled on the event loop; one is compiled at a time, and a bounded number waits; the kept
-automata take at most ``KEPT_BYTES``.
+Invariant: no expression is compiled on the event loop; one is compiled at a time, in a third of a core at most in the
+long run, and a bounded number waits; the kept automata take at most ``KEPT_BYTES``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -36,6 +37,9 @@ KEPT_BYTES = 64 * 2**20
 
 MOST_WAITING = 64
 """Most requests whose automata are to be compiled."""
+
+_SHARE = 1 / 3  # of a core, for compilations
+_BURST = 3.0  # seconds whose share may be taken at once
 
 _OVERHEAD = 1000  # bytes of an entry beside its tables
 
@@ -70,6 +74,7 @@ class Constraints:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._thread = ThreadPoolExecutor(1, "constraints")
+        self._paid = 0.0  # ``time.monotonic()`` up to which compilations have used up their share
         self._kept: OrderedDict[Key, Automaton | ConstraintError] = OrderedDict()
         self._used = 0
         self._coming: dict[Key, asyncio.Future[Automaton | ConstraintError]] = {}
@@ -129,9 +134,20 @@ class Constraints:
             if len(self._coming) >= MOST_WAITING:
                 raise OverloadedError(f"{MOST_WAITING} constraints wait to be compiled", 1.0)
             loop = asyncio.get_running_loop()
-            self._coming[key] = future = loop.run_in_executor(self._thread, _result, compile_)
+            self._coming[key] = future = loop.run_in_executor(self._thread, self._compile, compile_)
             future.add_done_callback(lambda done: self._keep(key, done))
         return await asyncio.shield(self._coming[key])
+
+    def _compile(self, compile_: Callable[[], Automaton]) -> Automaton | ConstraintError:
+        """Compiles in the thread, which rests before if it has used up its share."""
+        time.sleep(max(0.0, self._paid - time.monotonic()))
+        began = time.thread_time()
+        try:
+            return compile_()
+        except ConstraintError as error:
+            return ConstraintError(*error.args)  # without the frames
+        finally:
+            self._paid = max(self._paid, time.monotonic() - _BURST) + (time.thread_time() - began) / _SHARE
 
     def _keep(self, key: Key, done: asyncio.Future[Automaton | ConstraintError]) -> None:
         del self._coming[key]
@@ -154,13 +170,6 @@ class Constraints:
 def _size(key: Key, result: Automaton | ConstraintError) -> int:
     tables = result.size if isinstance(result, Automaton) else 0
     return _OVERHEAD + tables + sum(4 * len(text) + 64 for text in key[2])
-
-
-def _result(compile_: Callable[[], Automaton]) -> Automaton | ConstraintError:
-    try:
-        return compile_()
-    except ConstraintError as error:
-        return ConstraintError(*error.args)  # without the frames
 
 
 def _slack(generation: Generation, constraint: Constraint, field: str) -> int:
