@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -117,6 +118,8 @@ class Http2Server:
             pass
         finally:
             writer.close()
+            with suppress(OSError):  # of a connection that broke
+                await writer.wait_closed()
 
     async def _play(self, stream: int, writer: asyncio.StreamWriter) -> None:
         self.calls += 1
