@@ -104,6 +104,8 @@ async def _quiet(port: int, seconds: float) -> list[float]:
     """Begins a text at fixed times, and returns the seconds from each of these to the first character."""
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         stub = generation_pb2_grpc.GenerationServiceStub(channel)  # type: ignore[no-untyped-call]
+        async for _ in _call(stub, "quiet", 1):  # connects: no part of a first character
+            pass
         start = time.perf_counter()
 
         async def text(due: float) -> float:
