@@ -6,13 +6,7 @@ from prometheus_client import CollectorRegistry
 from nextchar_server.access import callers
 from nextchar_server.access.callers import Callers, Identity, Limits
 from nextchar_server.metrics import CallerMetrics
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.clock import Clock
 
 
 @pytest.fixture

@@ -5,14 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nextchar_server.rpc.refusals import AT_ONCE, RATE, Refusals
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.clock import Clock
 
 
 @pytest.fixture
