@@ -9,8 +9,8 @@ connection; the metrics name a bounded number of callers.
 
 from __future__ import annotations
 
+import asyncio
 import math
-import sys
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -27,7 +27,8 @@ MOST_LABELLED = 100
 OTHER = "other"
 """Label of all others of them."""
 
-_PORTIONS = 10  # messages per second of a text that is slowed
+_PORTIONS = 10  # messages per second of texts that are slowed
+_LEAST_PORTION = 16  # characters of such a message: many texts of a slow caller have fewer messages instead
 _SWEEP = 4096  # callers, from which those that are idle are forgotten
 
 
@@ -64,6 +65,7 @@ class Caller:
         self._label = label
         self._clock = clock
         self._paid = -math.inf  # the clock's time up to which its characters use up its rate
+        self._turn: asyncio.Future[None] | None = None  # of its texts, once it is out of debt
 
     @property
     def debt(self) -> float:
@@ -71,9 +73,28 @@ class Caller:
         return max(0.0, self._paid - self._clock()) if self.limits.rate else 0.0
 
     @property
-    def portion(self) -> int:
-        """Most characters that a message should have, so that a text that is slowed comes evenly."""
-        return math.ceil(self.limits.rate / _PORTIONS) if self.limits.rate else sys.maxsize
+    def portion(self) -> int | None:
+        """Most characters that a message should have, so that slowed texts come evenly; None if they aren't slowed."""
+        if not self.limits.rate:
+            return None
+        return max(_LEAST_PORTION, math.ceil(self.limits.rate / (_PORTIONS * max(1, self.streams))))
+
+    async def turn(self, most: float) -> bool:
+        """Waits until the caller is out of debt, for ``most`` seconds at most. Returns whether it is.
+
+        All its texts that wait have the same turn, each for a portion, so that their rows share the steps of a batch.
+        """
+        if self._turn is None:
+            self._turn = asyncio.get_running_loop().create_future()
+            self._end_turn(self._turn)
+        return bool((await asyncio.wait([self._turn], timeout=most))[0])
+
+    def _end_turn(self, turn: asyncio.Future[None]) -> None:
+        if debt := self.debt:
+            asyncio.get_running_loop().call_later(debt, self._end_turn, turn)
+        else:
+            turn.set_result(None)
+            self._turn = None
 
     @property
     def is_idle(self) -> bool:

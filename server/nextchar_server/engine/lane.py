@@ -41,6 +41,9 @@ MIN_STEPS = 16
 MAX_STEPS = 256
 """Most steps of a turn, however short they are."""
 
+SLOWED_STEPS = 4
+"""Steps of a turn in which only slowed streams run: nobody waits for their ids, but a newcomer waits for the turn."""
+
 MESSAGE_PACE = 600e-6
 """Mean seconds between two messages of a lane's streams. A message costs the event loop 30 to 70 µs, so messages take
 about a tenth of a core whatever the number of streams; with more streams, each message carries more characters.
@@ -175,8 +178,7 @@ class Lane:
             steps, seconds = self._advance(group, group.reading, min(wanted, most))
             group.settle()
         if group.running:
-            wanted = max(stream.left for stream in group.running.streams)
-            taken, spent = self._advance(group, group.running, min(wanted, most))
+            taken, spent = self._advance(group, group.running, min(_wanted(group.running.streams), most))
             steps, seconds = max(steps, taken), seconds + spent
         return steps, seconds
 
@@ -282,3 +284,9 @@ class Lane:
 
     def _wake(self, streams: list[Stream]) -> None:
         self._loop.call_soon_threadsafe(wake, streams)
+
+
+def _wanted(streams: list[Stream]) -> int:
+    """Returns the number of steps after which none of ``streams``, of which there is at least one, needs another."""
+    free = [stream.left for stream in streams if not stream.is_slowed]
+    return max(free) if free else min(SLOWED_STEPS, max(stream.left for stream in streams))

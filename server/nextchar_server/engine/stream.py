@@ -152,6 +152,9 @@ class Stream:
         self.most_untaken = min(OUTBOX_IDS, OUTBOX_BYTES // size)
         """Number of ids in the outbox at which the stream leaves its batch."""
         self.most_taken = min(most_taken, self.most_untaken)
+        self._most = self.most_untaken, self.most_taken
+        self.is_slowed = False
+        """Whether its reader waits until its caller may have more, so that its row needs few steps of its own."""
         self.start = start
         self.caller = caller
         # Only the lane's thread changes these.
@@ -250,6 +253,11 @@ class Stream:
     def is_broken_off(self) -> bool:
         """Whether the stream ended before its text did, so that its reader should take the rest at once."""
         return self._end is End.DRAINED or isinstance(self._end, Exception)
+
+    def pace(self, portion: int, *, is_slowed: bool) -> None:
+        """Lets the reader take about ``portion`` ids at a time, and the row run no further ahead."""
+        self.is_slowed = is_slowed
+        self.most_untaken, self.most_taken = (min(most, portion) for most in self._most)
 
     async def ready(self) -> None:
         """Waits until there is something to take: ids, or the end."""

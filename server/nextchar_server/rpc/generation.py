@@ -132,8 +132,12 @@ class RunningText:
 
         Meanwhile the outbox fills up, and the row leaves its batch, as with any reader that is slow.
         """
-        while (debt := caller.debt) and not self.stream.is_broken_off:  # noqa: ASYNC110 - it waits for the time
-            await asyncio.sleep(min(debt, _LOOK))
+        if (portion := caller.portion) is None:
+            return
+        self.stream.pace(portion, is_slowed=caller.debt > 0)
+        is_in_turn = not self.stream.is_slowed
+        while not is_in_turn and not self.stream.is_broken_off:
+            is_in_turn = await caller.turn(_LOOK)
 
     def _take(self) -> End | None:
         """Turns the next ids of the stream into text. Returns the end if nothing else is left."""

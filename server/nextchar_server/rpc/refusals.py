@@ -12,6 +12,7 @@ part of the delay for each call that they have at a time, whichever is more.
 
 from __future__ import annotations
 
+import random
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -24,6 +25,7 @@ RATE = 1.0
 
 _PART = 0.75  # of a delay
 _LONGEST = 1.0  # seconds: the server ends no later for it
+_SPREAD = 0.5  # refusals that came together wait for this part at least, so that they don't come back together
 
 
 class Refusals:
@@ -44,7 +46,7 @@ class Refusals:
             self._even[connection] = even + 1 / RATE
             return 0.0
         self._even[connection] = even
-        return min(_PART * delay, _LONGEST)
+        return min(_PART * delay, _LONGEST) * random.uniform(_SPREAD, 1)
 
     def __len__(self) -> int:
         return len(self._even)

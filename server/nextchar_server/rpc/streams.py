@@ -25,9 +25,7 @@ def make_stream(request: requests.Generation, model: ServedModel) -> Stream:
     """Returns the stream of the call that is being handled."""
     start = request.start
     most_taken = OUTBOX_IDS if is_one_to_one(model.alphabet) else _COMPOSED_IDS
-    if (caller := callers.current.get()) is not None:
-        most_taken = min(most_taken, caller.portion)
-    return Stream(
+    stream = Stream(
         read=request.prompt.ids if start is None else start.tail,
         count=max_ids(model.alphabet, request.max_characters),
         settings=request.settings,
@@ -41,6 +39,9 @@ def make_stream(request: requests.Generation, model: ServedModel) -> Stream:
         position=0 if start is None else start.position + start.ahead,
         caller=memory.current.get().connection,
     )
+    if (caller := callers.current.get()) is not None and (portion := caller.portion) is not None:
+        stream.pace(portion, is_slowed=False)
+    return stream
 
 
 def _continued(request: requests.Generation, start: Standing) -> Snapshot:

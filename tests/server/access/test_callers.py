@@ -1,5 +1,7 @@
 """Callers: their account of characters, and how many of them are remembered and named."""
 
+import asyncio
+
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -50,6 +52,42 @@ def test_a_caller_without_a_rate_is_never_in_debt(known: Callers) -> None:
     caller = known.get(identity("ann", rate=0))
     caller.charge(10**9)
     assert caller.debt == 0
+
+
+async def test_texts_that_wait_for_the_same_debt_have_the_same_turn(known: Callers, clock: Clock) -> None:
+    caller = known.get(identity("ann"))
+    caller.charge(101)
+    turns = [asyncio.create_task(caller.turn(60)) for _ in range(3)]
+    await asyncio.sleep(0)
+    clock.now += 1
+    assert await asyncio.gather(*turns) == [True] * 3
+
+
+async def test_a_turn_waits_no_longer_than_told(known: Callers) -> None:
+    caller = known.get(identity("ann"))
+    caller.charge(1000)
+    assert not await caller.turn(0.01)
+
+
+async def test_a_turn_does_not_come_before_the_debt_that_grew_meanwhile_is_paid(known: Callers, clock: Clock) -> None:
+    caller = known.get(identity("ann"))
+    caller.charge(101)
+    turn = asyncio.create_task(caller.turn(60))
+    await asyncio.sleep(0)
+    caller.charge(100)
+    clock.now += 0.1
+    assert not await caller.turn(0.1)
+    clock.now += 2
+    assert await turn
+
+
+def test_more_texts_at_once_have_smaller_portions(known: Callers) -> None:
+    caller = known.get(identity("ann", rate=10_000))
+    whole = caller.portion
+    caller.streams = 4
+    assert (whole, caller.portion) == (1000, 250)
+    caller.streams = 10**6
+    assert caller.portion == 16
 
 
 def test_new_limits_hold_at_once_and_the_account_stays(known: Callers) -> None:

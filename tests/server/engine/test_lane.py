@@ -4,7 +4,7 @@ import pytest
 
 from nextchar_model.draws import uniform
 from nextchar_server.engine import lane
-from nextchar_server.engine.lane import MAX_STEPS
+from nextchar_server.engine.lane import MAX_STEPS, SLOWED_STEPS
 from nextchar_server.engine.stream import End
 from tests.support.scripted_runner import (
     BUDGETS,
@@ -190,6 +190,20 @@ async def test_a_turn_has_no_more_steps_than_its_longest_stream_needs() -> None:
         engine.submit(stream := stream_of(2 * MAX_STEPS + 11))
         await whole(engine, stream)
     assert [turn.steps for turn in runner.turns] == [1, MAX_STEPS, MAX_STEPS, 10]
+
+
+async def test_slowed_streams_take_few_steps_alone_and_those_of_others_beside_them() -> None:
+    runner = ScriptedRunner(gated=True)
+    async with running(runner, turn_budget=MANY_STEPS) as engine:
+        slowed = stream_of(5000)
+        slowed.pace(5000, is_slowed=True)
+        engine.submit(slowed)
+        await runner.begun()
+        await runner.step(1)
+        engine.submit(stream_of(21))
+        await runner.step(5)
+    turns = [(turn.rows, turn.steps) for turn in runner.turns[:6]]
+    assert turns == [(1, 1), (1, SLOWED_STEPS), (1, 1), (2, 1), (2, 19), (1, SLOWED_STEPS)]
 
 
 async def test_a_turn_is_not_cut_short_for_a_stream_that_ends_within_it() -> None:

@@ -205,6 +205,17 @@ async def test_a_take_returns_no_more_ids_than_its_stream_says() -> None:
     assert sizes == [10] * 9 + [5]
 
 
+async def test_a_paced_stream_holds_and_gives_a_portion_of_each_size_that_it_is_told() -> None:
+    stream = stream_of(9999)
+    for portion in (3, 50, 7):
+        stream.pace(portion, is_slowed=False)
+        while not stream.is_full:
+            stream.put(chunk_of([1]))
+        taken = stream.take()
+        assert isinstance(taken, IdChunk)
+        assert len(taken) == portion
+
+
 async def test_a_turn_above_the_bound_of_a_take_comes_whole_and_alone() -> None:
     stream = stream_of(9999, most_taken=4)
     for size in (1, 7, 1):
