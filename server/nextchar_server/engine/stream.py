@@ -148,18 +148,16 @@ class Stream:
         self.reports_reading = reports_reading
         self.silent = 0 if reports_reading else len(read) - reports_last
         """Number of ids that are read and don't come out."""
-        size = _ID_BYTES if alternatives is None else _ID_BYTES + _LOGPROB_BYTES + 2 * _LOGPROB_BYTES * alternatives
-        self.most_untaken = min(OUTBOX_IDS, OUTBOX_BYTES // size)
+        self.most_untaken = min(OUTBOX_IDS, OUTBOX_BYTES // _size(alternatives))
         """Number of ids in the outbox at which the stream leaves its batch."""
         self.most_taken = min(most_taken, self.most_untaken)
         self._most = self.most_untaken, self.most_taken
         self.is_slowed = False
-        """Whether its reader waits until its caller may have more, so that its row needs few steps of its own."""
+        """Whether its reader waits for its caller's rate, so that its row needs few steps of its own."""
         self.start = start
         self.caller = caller
         # Only the lane's thread changes these.
-        self.read_count = 0
-        self.sampled_count = 0
+        self.read_count = self.sampled_count = 0
         self.row: Batch | None = None
         """The stream's row while it is in no batch; None before its first turn, and in a batch."""
         self.admitted_at: float | None = None
@@ -167,8 +165,7 @@ class Stream:
         self.prefix: Prefix | None = None
         """The longest part of ``read`` that was found or kept in the cache; None if the stream doesn't use it."""
         # Both sides use these.
-        self.cancelled = False
-        self.paused = False
+        self.cancelled = self.paused = False
         self._end: End | Exception | None = None
         self._outbox: deque[IdChunk] = deque()
         self._put = self._taken = 0  # ids
@@ -288,6 +285,11 @@ class Stream:
             count += len(chunks[-1].ids)
         self._taken += count
         return IdChunk.join(chunks)
+
+
+def _size(alternatives: int | None) -> int:
+    """Returns the bytes of an id in an outbox."""
+    return _ID_BYTES if alternatives is None else _ID_BYTES + _LOGPROB_BYTES + 2 * _LOGPROB_BYTES * alternatives
 
 
 def wake(streams: list[Stream]) -> None:

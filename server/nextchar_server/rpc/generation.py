@@ -9,7 +9,6 @@ bounded, and paced if it is heavy.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import replace
 

@@ -12,7 +12,6 @@ part of the delay for each call that they have at a time, whichever is more.
 
 from __future__ import annotations
 
-import random
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -25,7 +24,8 @@ RATE = 1.0
 
 _PART = 0.75  # of a delay
 _LONGEST = 1.0  # seconds: the server ends no later for it
-_SPREAD = 0.5  # refusals that came together wait for this part at least, so that they don't come back together
+_SPREAD = 0.5  # part of that by which some wait less: what came together must not come back together
+_GOLDEN = 0.618  # of the spread: the distance between two refusals, which spreads any number of them evenly
 
 
 class Refusals:
@@ -34,6 +34,7 @@ class Refusals:
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         """``clock`` returns the time in seconds."""
         self._clock = clock
+        self._place = 0.0  # of the next one in the spread
         self._even: OrderedDict[str, float] = OrderedDict()  # by connection: when it has all refusals at once again
 
     def pause(self, connection: str, delay: float) -> float:
@@ -46,7 +47,8 @@ class Refusals:
             self._even[connection] = even + 1 / RATE
             return 0.0
         self._even[connection] = even
-        return min(_PART * delay, _LONGEST) * random.uniform(_SPREAD, 1)
+        self._place = (self._place + _GOLDEN) % 1
+        return min(_PART * delay, _LONGEST) * (1 - _SPREAD * self._place)
 
     def __len__(self) -> int:
         return len(self._even)
