@@ -110,7 +110,7 @@ class RunningText:
         # Sent with the first characters: until then, a call that loses its place has no headers and is tried again.
         self._out.start(responses.started(request_id(), self._model, self._request.seed))
         end: End | None = None
-        while end is None and not self._builder.is_complete:
+        while end is None and not self._is_complete:
             if self._caller is not None and self._last is not None:
                 await self._keep_to_rate(self._caller)
             if self._rest is None:
@@ -126,6 +126,11 @@ class RunningText:
             await self._model.engine.deliver(self.stream, self._out.flush())
         await self._finish(end or End.COUNT)
         await self._model.engine.deliver(self.stream, self._out.flush())
+
+    @property
+    def _is_complete(self) -> bool:
+        """Whether nothing is left to read or to generate. Of 0 characters, only the prompt is."""
+        return self._builder.is_complete and not (self._echo is not None and self._echo.left)
 
     async def _keep_to_rate(self, caller: callers.Caller) -> None:
         """Waits until the characters of ``caller`` are within its rate, or the stream has to end now.

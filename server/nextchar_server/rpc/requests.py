@@ -122,9 +122,10 @@ def generation(
     parameters = request.parameters
     default = min(DEFAULT_MAX_CHARACTERS, limits.max_characters)
     max_characters = parameters.max_characters if parameters.HasField("max_characters") else default
-    if not 1 <= max_characters <= limits.max_characters:
+    if not (max_characters or parameters.echo) or max_characters > limits.max_characters:
+        least = 0 if parameters.echo else 1
         raise InvalidArgumentError(
-            "parameters.max_characters", f"{max_characters} is not between 1 and {limits.max_characters}"
+            "parameters.max_characters", f"{max_characters} is not between {least} and {limits.max_characters}"
         )
     temperature = _number(parameters, "temperature", 1.0, 0.0, MAX_TEMPERATURE)
     top_p = _number(parameters, "top_p", 1.0, 0.0, 1.0, above=True)

@@ -27,7 +27,7 @@ def make_stream(request: requests.Generation, model: ServedModel) -> Stream:
     most_taken = OUTBOX_IDS if is_one_to_one(model.alphabet) else _COMPOSED_IDS
     stream = Stream(
         read=request.prompt.ids if start is None else start.tail,
-        count=max_ids(model.alphabet, request.max_characters),
+        count=max_ids(model.alphabet, request.max_characters) if request.max_characters else 0,
         settings=request.settings,
         seed=request.seed,
         alternatives=request.top_logprobs,
