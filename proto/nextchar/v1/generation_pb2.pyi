@@ -87,7 +87,7 @@ class GenerateStreamRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ..., prompt: _Optional[str] = ..., resume_token: _Optional[bytes] = ..., parameters: _Optional[_Union[GenerationParameters, _Mapping]] = ...) -> None: ...
 
 class GenerationParameters(_message.Message):
-    __slots__ = ("max_characters", "temperature", "top_k", "top_p", "min_p", "seed", "stop_sequences", "include_stop_sequence", "echo", "top_logprobs", "character_bias", "regex", "unknown_characters", "replacement_character", "resume_interval", "choices", "min_characters", "ignore_end_of_document", "allow_malformed")
+    __slots__ = ("max_characters", "temperature", "top_k", "top_p", "min_p", "seed", "stop_sequences", "include_stop_sequence", "echo", "top_logprobs", "character_bias", "regex", "unknown_characters", "replacement_character", "resume_interval", "choices", "min_characters", "ignore_end_of_document", "allow_malformed", "json_schema", "include_activations")
     class CharacterBiasEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -114,6 +114,8 @@ class GenerationParameters(_message.Message):
     MIN_CHARACTERS_FIELD_NUMBER: _ClassVar[int]
     IGNORE_END_OF_DOCUMENT_FIELD_NUMBER: _ClassVar[int]
     ALLOW_MALFORMED_FIELD_NUMBER: _ClassVar[int]
+    JSON_SCHEMA_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_ACTIVATIONS_FIELD_NUMBER: _ClassVar[int]
     max_characters: int
     temperature: float
     top_k: int
@@ -133,21 +135,45 @@ class GenerationParameters(_message.Message):
     min_characters: int
     ignore_end_of_document: bool
     allow_malformed: bool
-    def __init__(self, max_characters: _Optional[int] = ..., temperature: _Optional[float] = ..., top_k: _Optional[int] = ..., top_p: _Optional[float] = ..., min_p: _Optional[float] = ..., seed: _Optional[int] = ..., stop_sequences: _Optional[_Iterable[str]] = ..., include_stop_sequence: _Optional[bool] = ..., echo: _Optional[bool] = ..., top_logprobs: _Optional[int] = ..., character_bias: _Optional[_Mapping[str, float]] = ..., regex: _Optional[str] = ..., unknown_characters: _Optional[_Union[UnknownCharacters, str]] = ..., replacement_character: _Optional[str] = ..., resume_interval: _Optional[int] = ..., choices: _Optional[_Iterable[str]] = ..., min_characters: _Optional[int] = ..., ignore_end_of_document: _Optional[bool] = ..., allow_malformed: _Optional[bool] = ...) -> None: ...
+    json_schema: str
+    include_activations: ActivationRequest
+    def __init__(self, max_characters: _Optional[int] = ..., temperature: _Optional[float] = ..., top_k: _Optional[int] = ..., top_p: _Optional[float] = ..., min_p: _Optional[float] = ..., seed: _Optional[int] = ..., stop_sequences: _Optional[_Iterable[str]] = ..., include_stop_sequence: _Optional[bool] = ..., echo: _Optional[bool] = ..., top_logprobs: _Optional[int] = ..., character_bias: _Optional[_Mapping[str, float]] = ..., regex: _Optional[str] = ..., unknown_characters: _Optional[_Union[UnknownCharacters, str]] = ..., replacement_character: _Optional[str] = ..., resume_interval: _Optional[int] = ..., choices: _Optional[_Iterable[str]] = ..., min_characters: _Optional[int] = ..., ignore_end_of_document: _Optional[bool] = ..., allow_malformed: _Optional[bool] = ..., json_schema: _Optional[str] = ..., include_activations: _Optional[_Union[ActivationRequest, _Mapping]] = ...) -> None: ...
+
+class ActivationRequest(_message.Message):
+    __slots__ = ("layer", "units")
+    LAYER_FIELD_NUMBER: _ClassVar[int]
+    UNITS_FIELD_NUMBER: _ClassVar[int]
+    layer: int
+    units: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, layer: _Optional[int] = ..., units: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class Activations(_message.Message):
+    __slots__ = ("layer", "units", "quantities", "values")
+    LAYER_FIELD_NUMBER: _ClassVar[int]
+    UNITS_FIELD_NUMBER: _ClassVar[int]
+    QUANTITIES_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    layer: int
+    units: _containers.RepeatedScalarFieldContainer[int]
+    quantities: _containers.RepeatedScalarFieldContainer[str]
+    values: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, layer: _Optional[int] = ..., units: _Optional[_Iterable[int]] = ..., quantities: _Optional[_Iterable[str]] = ..., values: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class GenerateResponse(_message.Message):
-    __slots__ = ("started", "text", "finished", "character_logprobs", "samples")
+    __slots__ = ("started", "text", "finished", "character_logprobs", "activations", "samples")
     STARTED_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     FINISHED_FIELD_NUMBER: _ClassVar[int]
     CHARACTER_LOGPROBS_FIELD_NUMBER: _ClassVar[int]
+    ACTIVATIONS_FIELD_NUMBER: _ClassVar[int]
     SAMPLES_FIELD_NUMBER: _ClassVar[int]
     started: Started
     text: str
     finished: Finished
     character_logprobs: CharacterLogprobs
+    activations: Activations
     samples: _containers.RepeatedCompositeFieldContainer[Sample]
-    def __init__(self, started: _Optional[_Union[Started, _Mapping]] = ..., text: _Optional[str] = ..., finished: _Optional[_Union[Finished, _Mapping]] = ..., character_logprobs: _Optional[_Union[CharacterLogprobs, _Mapping]] = ..., samples: _Optional[_Iterable[_Union[Sample, _Mapping]]] = ...) -> None: ...
+    def __init__(self, started: _Optional[_Union[Started, _Mapping]] = ..., text: _Optional[str] = ..., finished: _Optional[_Union[Finished, _Mapping]] = ..., character_logprobs: _Optional[_Union[CharacterLogprobs, _Mapping]] = ..., activations: _Optional[_Union[Activations, _Mapping]] = ..., samples: _Optional[_Iterable[_Union[Sample, _Mapping]]] = ...) -> None: ...
 
 class Sample(_message.Message):
     __slots__ = ("index", "seed", "text", "finished", "character_logprobs", "total_logprob")
@@ -190,16 +216,18 @@ class Started(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., model: _Optional[str] = ..., model_digest: _Optional[str] = ..., seed: _Optional[int] = ..., numeric_class: _Optional[str] = ...) -> None: ...
 
 class Delta(_message.Message):
-    __slots__ = ("text", "offset", "resume_token", "character_logprobs")
+    __slots__ = ("text", "offset", "resume_token", "character_logprobs", "activations")
     TEXT_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
     CHARACTER_LOGPROBS_FIELD_NUMBER: _ClassVar[int]
+    ACTIVATIONS_FIELD_NUMBER: _ClassVar[int]
     text: str
     offset: int
     resume_token: bytes
     character_logprobs: CharacterLogprobs
-    def __init__(self, text: _Optional[str] = ..., offset: _Optional[int] = ..., resume_token: _Optional[bytes] = ..., character_logprobs: _Optional[_Union[CharacterLogprobs, _Mapping]] = ...) -> None: ...
+    activations: Activations
+    def __init__(self, text: _Optional[str] = ..., offset: _Optional[int] = ..., resume_token: _Optional[bytes] = ..., character_logprobs: _Optional[_Union[CharacterLogprobs, _Mapping]] = ..., activations: _Optional[_Union[Activations, _Mapping]] = ...) -> None: ...
 
 class Finished(_message.Message):
     __slots__ = ("finish_reason", "stop_sequence", "usage", "resume_token")
@@ -238,23 +266,25 @@ class CharacterLogprobs(_message.Message):
     def __init__(self, logprobs: _Optional[_Iterable[float]] = ..., alternatives_per_character: _Optional[int] = ..., alternatives: _Optional[str] = ..., alternative_logprobs: _Optional[_Iterable[float]] = ..., ranks: _Optional[_Iterable[int]] = ..., entropies: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class ScoreRequest(_message.Message):
-    __slots__ = ("model", "text", "top_logprobs", "unknown_characters", "replacement_character", "details")
+    __slots__ = ("model", "text", "top_logprobs", "unknown_characters", "replacement_character", "details", "include_activations")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     TOP_LOGPROBS_FIELD_NUMBER: _ClassVar[int]
     UNKNOWN_CHARACTERS_FIELD_NUMBER: _ClassVar[int]
     REPLACEMENT_CHARACTER_FIELD_NUMBER: _ClassVar[int]
     DETAILS_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_ACTIVATIONS_FIELD_NUMBER: _ClassVar[int]
     model: str
     text: str
     top_logprobs: int
     unknown_characters: UnknownCharacters
     replacement_character: str
     details: bool
-    def __init__(self, model: _Optional[str] = ..., text: _Optional[str] = ..., top_logprobs: _Optional[int] = ..., unknown_characters: _Optional[_Union[UnknownCharacters, str]] = ..., replacement_character: _Optional[str] = ..., details: _Optional[bool] = ...) -> None: ...
+    include_activations: ActivationRequest
+    def __init__(self, model: _Optional[str] = ..., text: _Optional[str] = ..., top_logprobs: _Optional[int] = ..., unknown_characters: _Optional[_Union[UnknownCharacters, str]] = ..., replacement_character: _Optional[str] = ..., details: _Optional[bool] = ..., include_activations: _Optional[_Union[ActivationRequest, _Mapping]] = ...) -> None: ...
 
 class ScoreResponse(_message.Message):
-    __slots__ = ("request_id", "model", "model_digest", "total_logprob", "bits_per_character", "text", "character_logprobs")
+    __slots__ = ("request_id", "model", "model_digest", "total_logprob", "bits_per_character", "text", "character_logprobs", "activations")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     MODEL_DIGEST_FIELD_NUMBER: _ClassVar[int]
@@ -262,6 +292,7 @@ class ScoreResponse(_message.Message):
     BITS_PER_CHARACTER_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     CHARACTER_LOGPROBS_FIELD_NUMBER: _ClassVar[int]
+    ACTIVATIONS_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     model: str
     model_digest: str
@@ -269,7 +300,8 @@ class ScoreResponse(_message.Message):
     bits_per_character: float
     text: str
     character_logprobs: CharacterLogprobs
-    def __init__(self, request_id: _Optional[str] = ..., model: _Optional[str] = ..., model_digest: _Optional[str] = ..., total_logprob: _Optional[float] = ..., bits_per_character: _Optional[float] = ..., text: _Optional[str] = ..., character_logprobs: _Optional[_Union[CharacterLogprobs, _Mapping]] = ...) -> None: ...
+    activations: Activations
+    def __init__(self, request_id: _Optional[str] = ..., model: _Optional[str] = ..., model_digest: _Optional[str] = ..., total_logprob: _Optional[float] = ..., bits_per_character: _Optional[float] = ..., text: _Optional[str] = ..., character_logprobs: _Optional[_Union[CharacterLogprobs, _Mapping]] = ..., activations: _Optional[_Union[Activations, _Mapping]] = ...) -> None: ...
 
 class ScoreSettings(_message.Message):
     __slots__ = ("model", "top_logprobs", "details", "unknown_characters", "replacement_character", "totals_only")
