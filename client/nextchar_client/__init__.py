@@ -41,7 +41,7 @@ if TYPE_CHECKING:
         UnavailableError,
         UnimplementedError,
     )
-    from .options import AccessOptions, GenerationOptions, UnknownCharacters
+    from .options import AccessOptions, GenerationOptions, ScoreOptions, UnknownCharacters
     from .results import (
         AlternativeCharacter,
         CharacterLogprob,
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         Started,
         Usage,
     )
+    from .scores import CandidateScore, CandidateScores, ScoredPart, ScoredText, ScoreEvent, ScoreStarted
 
 __all__ = [
     "DEFAULT_ENDPOINT",
@@ -66,6 +67,8 @@ __all__ = [
     "AlternativeCharacter",
     "AsyncClient",
     "CallCancelledError",
+    "CandidateScore",
+    "CandidateScores",
     "CharacterLogprob",
     "Client",
     "DeadlineExceededError",
@@ -90,6 +93,11 @@ __all__ = [
     "ResourceExhaustedError",
     "Resumed",
     "Score",
+    "ScoreEvent",
+    "ScoreOptions",
+    "ScoreStarted",
+    "ScoredPart",
+    "ScoredText",
     "Started",
     "UnauthenticatedError",
     "UnavailableError",
@@ -98,7 +106,15 @@ __all__ = [
     "Usage",
 ]
 
-_MODULES = ("endpoint", "options", "results", "errors", "client", "async_client")  # the quickest imports first
+_MODULES = (
+    "endpoint",
+    "options",
+    "results",
+    "scores",
+    "errors",
+    "client",
+    "async_client",
+)  # the quickest imports first
 
 
 def __getattr__(name: str) -> Any:

@@ -18,18 +18,18 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from nextchar.v1 import generation_pb2 as pb
 
 from . import conversion
-from .connection import Connection, readable
+from .connection import readable
 from .continuation import Continuation, CutError
-from .errors import IncompleteStreamError, InternalError, NotFoundError
+from .errors import InternalError, NotFoundError
 from .fork import keep_at_fork
-from .options import GenerationOptions, UnknownCharacters
+from .options import GenerationOptions
 from .replicas import Replicas
-from .results import Delta, Event, Finished, Generation, Health, LoadFailure, Model, Score, Started
+from .results import Delta, Event, Finished, Generation, Health, LoadFailure, Model, Started
 from .retries import Retries
-from .transcript import require_logprobs
+from .scoring import Scoring
 
 
-class AsyncClient(Connection):
+class AsyncClient(Scoring):
     """A client of one server, or of several that have the same models.
 
     ``endpoint`` is HOST:PORT, with TLS ``grpcs://HOST:PORT``, or another gRPC target, such as
@@ -71,34 +71,6 @@ class AsyncClient(Connection):
         deltas = [event for event in events if isinstance(event, Delta)]
         text = "".join(delta.text for delta in deltas)
         return Generation(started, text, tuple(place for delta in deltas for place in delta.logprobs), finished)
-
-    async def score(
-        self,
-        text: str,
-        *,
-        model: str = "",
-        top_logprobs: int | None = None,
-        unknown_characters: UnknownCharacters | None = None,
-        replacement_character: str | None = None,
-        timeout: float | None = None,
-    ) -> Score:
-        """Returns the log-probability of each character of ``text``, each given all characters before it.
-
-        The text starts a document. The keywords mean the same as in ``GenerationOptions``.
-        """
-        request = conversion.score_request(
-            text,
-            model=model,
-            top_logprobs=top_logprobs,
-            unknown_characters=unknown_characters,
-            replacement_character=replacement_character,
-        )
-        answer = await self._answer("Score", request, timeout)
-        score = conversion.score(answer)
-        if not answer.text:
-            raise IncompleteStreamError("the answer holds no scored text")
-        require_logprobs(answer.text, score.characters)
-        return score
 
     async def model(self, name: str = "", *, timeout: float | None = None) -> Model:
         """Describes one model; an empty name means the server's default model."""

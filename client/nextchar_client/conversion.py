@@ -1,13 +1,15 @@
-"""Conversion between the client's plain values and protobuf messages: the only module that knows both.
+"""Conversion between the client's plain values and protobuf messages.
 
-Options become requests here, and responses become results. A value that no message can carry raises
-``InvalidArgumentError`` here, which names the field; whether a value makes sense is for the server to decide.
+Only this module and ``score_conversion`` know both: options become requests, and responses become results. A value
+that no message can carry raises ``InvalidArgumentError`` here, which names the field; whether a value makes sense is
+for the server to decide.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import repeat
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -17,7 +19,7 @@ from grpc_health.v1 import health_pb2
 from nextchar.v1 import generation_pb2 as pb
 
 from .errors import InternalError, InvalidArgumentError
-from .options import GenerationOptions, UnknownCharacters
+from .options import GenerationOptions
 from .results import (
     AlternativeCharacter,
     CharacterLogprob,
@@ -29,7 +31,6 @@ from .results import (
     LoadFailure,
     Model,
     Replay,
-    Score,
     Started,
     Usage,
 )
@@ -94,27 +95,19 @@ def generation_request(kind: type[AnyGenerateRequest], prompt: str, options: Gen
     start = {"prompt": prompt} if token is None else {"resume_token": token}
     stop = fields.pop("stop", ())
     fields["stop_sequences"] = [stop] if isinstance(stop, str) else stop
-    fields["unknown_characters"] = _unknown_characters(fields.get("unknown_characters"))
+    fields["unknown_characters"] = unknown_characters(fields.get("unknown_characters"))
     return request(kind, model=model, **start, parameters=request(pb.GenerationParameters, **fields))
 
 
-def score_request(
-    text: str,
-    *,
-    model: str,
-    top_logprobs: int | None,
-    unknown_characters: UnknownCharacters | None,
-    replacement_character: str | None,
-) -> pb.ScoreRequest:
-    """The request to score ``text``."""
-    return request(
-        pb.ScoreRequest,
-        model=model,
-        text=text,
-        top_logprobs=top_logprobs,
-        unknown_characters=_unknown_characters(unknown_characters),
-        replacement_character=replacement_character,
-    )
+def unknown_characters(value: str | None) -> pb.UnknownCharacters | None:
+    """The message's value of the keyword ``unknown_characters``. Raises ``InvalidArgumentError`` if it is unknown."""
+    if value is None:
+        return None
+    if value not in _UNKNOWN_CHARACTERS:
+        raise InvalidArgumentError(
+            f"unknown_characters: {value!r} is invalid; it must be {' or '.join(_UNKNOWN_CHARACTERS)}"
+        )
+    return _UNKNOWN_CHARACTERS[value]
 
 
 def event(message: pb.GenerateStreamResponse) -> Event | None:
@@ -124,7 +117,7 @@ def event(message: pb.GenerateStreamResponse) -> Event | None:
             return _started(message.started)
         case "delta":
             delta = message.delta
-            return Delta(delta.text, delta.offset, _logprobs(delta.text, delta.character_logprobs), delta.resume_token)
+            return Delta(delta.text, delta.offset, logprobs(delta.text, delta.character_logprobs), delta.resume_token)
         case "finished":
             return _finished(message.finished)
     return None
@@ -139,18 +132,6 @@ def stream_of(message: pb.GenerateResponse) -> Iterator[pb.GenerateStreamRespons
         yield pb.GenerateStreamResponse(delta=delta)
     if message.HasField("finished"):
         yield pb.GenerateStreamResponse(finished=message.finished)
-
-
-def score(message: pb.ScoreResponse) -> Score:
-    """How likely the text is, in total and per character."""
-    return Score(
-        request_id=message.request_id,
-        model=message.model,
-        model_digest=message.model_digest,
-        characters=_logprobs(message.text, message.character_logprobs),
-        total_logprob=message.total_logprob,
-        bits_per_character=message.bits_per_character,
-    )
 
 
 def model(message: pb.Model) -> Model:
@@ -190,16 +171,6 @@ def health(message: health_pb2.HealthCheckResponse) -> Health:
     return _HEALTH.get(message.status, Health.UNKNOWN)
 
 
-def _unknown_characters(value: str | None) -> pb.UnknownCharacters | None:
-    if value is None:
-        return None
-    if value not in _UNKNOWN_CHARACTERS:
-        raise InvalidArgumentError(
-            f"unknown_characters: {value!r} is invalid; it must be {' or '.join(_UNKNOWN_CHARACTERS)}"
-        )
-    return _UNKNOWN_CHARACTERS[value]
-
-
 def _time(message: Timestamp) -> datetime:
     try:
         return message.ToDatetime(UTC)
@@ -220,7 +191,7 @@ def _finished(message: pb.Finished) -> Finished:
     )
 
 
-def _logprobs(text: str, columns: pb.CharacterLogprobs) -> tuple[CharacterLogprob, ...]:
+def logprobs(text: str, columns: pb.CharacterLogprobs) -> tuple[CharacterLogprob, ...]:
     """The log-probabilities of the characters of ``text``; empty if the message has none.
 
     Raises ``InternalError`` if the columns don't belong to ``text``.
@@ -232,10 +203,15 @@ def _logprobs(text: str, columns: pb.CharacterLogprobs) -> tuple[CharacterLogpro
             f"for a text of {len(text)} characters, the server sent {count} log-probabilities, {sizes[0]} alternatives "
             f"of {each} per character, and {sizes[1]} log-probabilities of alternatives"
         )
+    if {len(columns.ranks), len(columns.entropies)} - {0, count}:
+        raise InternalError(
+            f"for {count} characters, the server sent {len(columns.ranks)} ranks and {len(columns.entropies)} entropies"
+        )
     others = list(zip(columns.alternatives, columns.alternative_logprobs, strict=True))
+    places = zip(text, columns.logprobs, columns.ranks or repeat(None), columns.entropies or repeat(None))  # noqa: B905
     return tuple(
-        CharacterLogprob(character, logprob, _alternatives(others[n * each : (n + 1) * each]))
-        for n, (character, logprob) in enumerate(zip(text, columns.logprobs, strict=False))
+        CharacterLogprob(character, logprob, _alternatives(others[n * each : (n + 1) * each]), rank, entropy)
+        for n, (character, logprob, rank, entropy) in enumerate(places)
     )
 
 

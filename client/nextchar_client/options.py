@@ -67,6 +67,25 @@ class GenerationOptions(TypedDict, total=False):
     """Time limit of the whole call in seconds, retries included. Default: none, unless the client has one."""
 
 
+class ScoreOptions(TypedDict, total=False):
+    """Keywords of ``score_stream``. One that is left out, or None, has the server's default."""
+
+    model: str
+    """Name of the model, or NAME@DIGEST for one version of it. Default: the server's default model."""
+    top_logprobs: int | None
+    """Return this many most likely alternatives of each character, 0 to 20. Default: 0."""
+    details: bool | None
+    """Return each character's rank and the entropy in its place, if the alphabet is ``characters``. Default: no."""
+    totals_only: bool | None
+    """Return the ``ScoredText`` of each text and no ``ScoredPart``. Default: no."""
+    unknown_characters: UnknownCharacters | None
+    """How to treat characters outside the model's alphabet. Default: ``error``."""
+    replacement_character: str | None
+    """The character that takes the place of unknown ones, with ``replace``. Default: none."""
+    timeout: float | None
+    """Time limit of the whole call in seconds, retries included. Default: none, unless the client has one."""
+
+
 class AccessOptions(TypedDict, total=False):
     """Keywords of a client: how it knows the server, and how the server knows the caller.
 

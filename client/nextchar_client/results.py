@@ -60,6 +60,10 @@ class CharacterLogprob:
     """Its log-probability given all characters before it."""
     alternatives: tuple[AlternativeCharacter, ...]
     """The most likely characters in its place, as many as ``top_logprobs``, the most likely first."""
+    rank: int | None = None
+    """Its place among all that can stand there, 1 for the most likely; None unless ``details`` was set."""
+    entropy: float | None = None
+    """Entropy of the distribution in its place; None unless ``details`` was set."""
 
 
 @dataclass(frozen=True)

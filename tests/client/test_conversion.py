@@ -158,8 +158,7 @@ def test_a_time_that_is_no_time_is_an_error_of_the_server() -> None:
 
 
 def scored(text: str, **columns: Any) -> tuple[CharacterLogprob, ...]:
-    message = pb.ScoreResponse(text=text, character_logprobs=pb.CharacterLogprobs(**columns))
-    return conversion.score(message).characters
+    return conversion.logprobs(text, pb.CharacterLogprobs(**columns))
 
 
 def test_columns_of_log_probabilities_become_one_entry_per_character() -> None:

@@ -18,6 +18,8 @@ def test_public_names_are_these() -> None:
         "AlternativeCharacter",
         "AsyncClient",
         "CallCancelledError",
+        "CandidateScore",
+        "CandidateScores",
         "CharacterLogprob",
         "Client",
         "DEFAULT_ENDPOINT",
@@ -43,6 +45,11 @@ def test_public_names_are_these() -> None:
         "ResourceExhaustedError",
         "Resumed",
         "Score",
+        "ScoreEvent",
+        "ScoreOptions",
+        "ScoreStarted",
+        "ScoredPart",
+        "ScoredText",
         "Started",
         "UnauthenticatedError",
         "UnavailableError",
@@ -68,7 +75,7 @@ def test_packages_are_marked_as_typed(package: str) -> None:
 def test_results_are_frozen() -> None:
     values = [getattr(nextchar_client, name) for name in nextchar_client.__all__]
     results = [value for value in values if isinstance(value, type) and dataclasses.is_dataclass(value)]
-    assert len(results) == 11
+    assert len(results) == 16
     for result in results:
         assert result.__dataclass_params__.frozen  # type: ignore[attr-defined]
 
