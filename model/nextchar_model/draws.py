@@ -17,8 +17,14 @@ MAX_FLAT_DRAW = 1024
 DRAW_COLUMNS = 128
 """Columns in which the ids of a large alphabet are arranged, row after row."""
 
+_SPREAD = 0x9E3779B97F4A7C15  # 2**64 divided by the golden ratio: neighbouring samples get distant seeds
 _WORDS = 4  # 64-bit words that Philox makes of one counter value
 _UNIT = np.float32(2.0**-24)
+
+
+def sample_seed(seed: int, index: int) -> int:
+    """Returns the seed of sample ``index`` of a request with ``seed``; sample 0 has the request's own."""
+    return (seed + index * _SPREAD) % 2**64
 
 
 def uniform(seed: int, position: int, count: int) -> NDArray[np.float32]:

@@ -64,6 +64,8 @@ class Engine:
         ]
         self.document_start = Snapshot.of_document_start(runner)
         """The state in which a stream starts that continues no other one."""
+        self.is_drained = False
+        """Whether ``drain`` has ended the streams: those that are submitted later would not be."""
         self._runner = runner
         self._one_at_a_time = asyncio.Lock()
         self._streams: set[Stream] = set()  # submitted and not yet released
@@ -128,6 +130,7 @@ class Engine:
 
     def drain(self) -> None:
         """Ends all streams with ``End.DRAINED``, whether they run, wait or are paused."""
+        self.is_drained = True
         for stream in self._streams:
             stream.end(End.DRAINED)
         wake(list(self._streams))

@@ -248,6 +248,7 @@ class Lane:
             if has_boundary[row] and len(places := np.flatnonzero(ids[row, reads:until] == BOUNDARY)):
                 until = reads + int(places[0])
                 end = End.BOUNDARY
+                stream.end_logprob = float(result.logprob[until, row])
             stream.read_count += reads
             stream.sampled_count += until - reads
             if end is None and until == left:

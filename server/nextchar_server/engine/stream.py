@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from nextchar_model.alphabet import Ids
 from nextchar_model.batch import Batch, SamplingSettings
-from nextchar_model.draws import uniform
 
+from .draws import Draws
 from .prefixes import Prefix
 from .snapshot import SNAPSHOT_IDS, Snapshot
 
@@ -39,8 +39,6 @@ _LOGPROB_BYTES = 4  # and 4 more for the id of an alternative
 
 LATE = 0.25
 """Seconds after which a stream leaves its batch likewise, because its reader hasn't taken a message."""
-
-_DRAWS = 1024  # random numbers made at a time, so that one call serves many turns
 
 
 class End(enum.Enum):
@@ -94,25 +92,6 @@ class IdChunk:
         return IdChunk(ids, *map(np.concatenate, columns))
 
 
-class _Draws:
-    """The random numbers of a stream, of which many are made at a time."""
-
-    def __init__(self, seed: int, position: int) -> None:
-        """``position`` of those of ``seed`` are used up."""
-        self._seed = seed
-        self._position = position
-        self._made: NDArray[np.float32] = np.empty(0, np.float32)
-        self._start = 0  # number of those before
-
-    def take(self, start: int, count: int) -> NDArray[np.float32]:
-        """Returns ``count`` of them, from number ``start`` on, which never decreases."""
-        first = start - self._start
-        if first + count > len(self._made):
-            self._start, first = start, 0
-            self._made = uniform(self._seed, self._position + start, max(_DRAWS, count))
-        return self._made[first : first + count]
-
-
 class Stream:
     """One request's row. Made on the event loop; only the event loop calls ``take``."""
 
@@ -128,6 +107,7 @@ class Stream:
         reports_last: int = 0,
         most_taken: int = OUTBOX_IDS,
         most_snapshots: int = 0,
+        keeps_end: bool = False,
         start: Snapshot | None = None,
         position: int = 0,
         caller: str = "",
@@ -135,7 +115,8 @@ class Stream:
         """Reads ``read`` from the start of a document, then samples ``count`` ids, or fewer if the boundary comes.
 
         A stream with ``start`` continues from there instead; ``position`` random numbers of its seed are used up.
-        ``most_snapshots`` is the number of snapshots that it keeps, the latest ones.
+        ``most_snapshots`` is the number of snapshots that it keeps, the latest ones; with ``keeps_end``, a stream of
+        which ``count`` is 0 has one of the state after the last id that it read.
         ``alternatives`` is None for bare ids; otherwise each id comes with its log-probability and this many of the
         likeliest ids in its place. With ``reports_reading``, the ids that are read come out too, before the sampled
         ones; otherwise the last ``reports_last`` of them. ``take`` returns at most ``most_taken`` ids, or those of one
@@ -153,6 +134,7 @@ class Stream:
         """Number of ids in the outbox at which the stream leaves its batch."""
         self.most_taken = min(most_taken, self.most_untaken)
         self._most = self.most_untaken, self.most_taken
+        self.keeps_end = keeps_end
         self.is_slowed = False
         """Whether its reader waits until its caller may have more, so that its row needs few steps of its own."""
         self.start = start
@@ -170,12 +152,14 @@ class Stream:
         self.cancelled = False
         self.paused = False
         self._end: End | Exception | None = None
+        self.end_logprob = 0.0
+        """Log-probability of the boundary that ended it, in nats; 0 if none did."""
         self._outbox: deque[IdChunk] = deque()
         self._put = self._taken = 0  # ids
         self.unread_since: float | None = None
         """``time.monotonic()`` since which the reader has had a message to take; None if it has none."""
         self._waiter: asyncio.Future[None] | None = None  # of the reader, if it has waited
-        self._draws = _Draws(seed, position)
+        self._draws = Draws(seed, position)
         self.snapshots: deque[Snapshot] = deque(maxlen=most_snapshots)
         """The lane adds them before the ids that follow; the reader takes them."""
         self._next_snapshot = SNAPSHOT_IDS if most_snapshots else math.inf  # ids consumed
@@ -194,8 +178,8 @@ class Stream:
 
     @property
     def awaits_first(self) -> bool:
-        """Whether the first sampled id is still to come."""
-        return self.sampled_count == 0 and self.count > 0
+        """Whether the first sampled id is still to come, or the state after the last one that is read."""
+        return self.sampled_count == 0 and (self.count > 0 or self.keeps_end)
 
     @property
     def is_over(self) -> bool:
@@ -222,7 +206,7 @@ class Stream:
     def keep_state(self, batch: Batch, row: int) -> None:
         """Adds a snapshot of ``row``, which is in the stream's state, if it is time for one."""
         consumed = self.read_count + self.sampled_count
-        if consumed >= self._next_snapshot:
+        if consumed >= self._next_snapshot or (self.keeps_end and not self.left):
             self._next_snapshot = consumed + SNAPSHOT_IDS
             self.snapshots.append(Snapshot.of(batch, row, consumed))
 
@@ -253,6 +237,10 @@ class Stream:
     def is_broken_off(self) -> bool:
         """Whether the stream ended before its text did, so that its reader should take the rest at once."""
         return self._end is End.DRAINED or isinstance(self._end, Exception)
+
+    def start_behind(self, snapshot: Snapshot) -> None:
+        """Lets a new stream start behind all that it reads, in the state of ``snapshot``; none of it comes out."""
+        self.start, self.read_count = snapshot, len(self.read)
 
     def pace(self, portion: int, *, is_slowed: bool) -> None:
         """Lets the reader take about ``portion`` ids at a time, and the row run no further ahead."""

@@ -9,7 +9,6 @@ bounded, and paced if it is heavy.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import replace
 
@@ -29,7 +28,7 @@ from ..text.text import ReadText, TextBuilder, TextChunk
 from . import requests, responses
 from .errors import StalledReaderError
 from .interceptor import request_id
-from .streams import make_stream
+from .streams import ReadPrompt, make_stream
 from .tokens import Standing, Tokens, most_tail
 
 _STOP_CHARACTERS = 512
@@ -55,12 +54,16 @@ class RunningText:
         request: requests.Generation,
         model: ServedModel,
         pacer: Pacer,
-        tokens: Tokens,
+        tokens: Tokens | None,
         out: responses.StreamedText | responses.WholeText,
         *,
         arrived: float,
+        read: ReadPrompt | None = None,
     ) -> None:
-        """``arrived`` is ``time.monotonic()`` when the request came."""
+        """``arrived`` is ``time.monotonic()`` when the request came. Without ``tokens``, the text has no resume token.
+
+        If another stream has ``read`` the prompt, this one starts behind it.
+        """
         self._arrived = arrived
         self._last: float | None = None  # when the latest characters came
         self._model = model
@@ -73,8 +76,11 @@ class RunningText:
         start = request.start
         self._position = 0 if start is None else start.position
         self._ahead = 0 if start is None else start.ahead  # ids that the stream reads as if it sampled them
-        self.stream = make_stream(request, model)
+        self._read = read
+        self.stream = make_stream(request, model, keeps_snapshots=tokens is not None)
         """The stream of its ids. The caller submits it before ``run``, and releases it afterwards."""
+        if read is not None:
+            self.stream.start_behind(read.end)
         self._builder = TextBuilder(
             model.alphabet,
             self._request.max_characters,
@@ -105,10 +111,13 @@ class RunningText:
             raise StalledReaderError(str(error), token, self._out.offset) from None
 
     async def _run(self) -> None:
-        if self._caller is not None:
+        if self._caller is not None and self._read is None:
             self._caller.charge(len(self._request.prompt.text))
         # Sent with the first characters: until then, a call that loses its place has no headers and is tried again.
         self._out.start(responses.started(request_id(), self._model, self._request.seed))
+        for chunk in self._read.chunks if self._read else ():
+            async with self._pacer.piece():
+                self._feed(chunk)
         end: End | None = None
         while end is None and not self._is_complete:
             if self._caller is not None and self._last is not None:
@@ -197,7 +206,7 @@ class RunningText:
 
         After the ``end`` of a document it continues with the next one.
         """
-        if self._echo is not None and self._echo.left:  # the rest of the prompt would be lost
+        if self._tokens is None or (self._echo is not None and self._echo.left):  # the rest of the prompt would be lost
             return b""
         sampled, skip = self._builder.place
         snapshot, ids, ahead = self._model.engine.document_start, _NO_IDS, 0
@@ -251,7 +260,8 @@ class RunningText:
         reason = self._reason(end)
         token = await self._token(None if self._builder.is_complete else end)
         read = self._request.prompt.characters_in(self.stream.read_count)
-        self._metrics.prompt_characters.inc(read)
+        if self._read is None:
+            self._metrics.prompt_characters.inc(read)
         self._metrics.finish(pb.FinishReason.Name(reason))
         self._out.finish(responses.finished(reason, stopped_by, read, self._builder.sent, token))
 
