@@ -65,7 +65,9 @@ async def test_settings_are_in_the_first_message_and_long_texts_are_cut(
     events = [event async for event in client.score_stream([long, parts()], **options)]  # type: ignore[arg-type]
     assert len(events) == 3
     (messages,) = server.requests
-    settings = pb.ScoreSettings(model="tiny", details=True, totals_only=True, unknown_characters=2)
+    settings = pb.ScoreSettings(
+        model="tiny", details=True, totals_only=True, unknown_characters=pb.UNKNOWN_CHARACTERS_SKIP
+    )
     assert messages[0] == pb.ScoreStreamRequest(settings=settings, text=long[:_PART])
     assert messages[1:] == [
         pb.ScoreStreamRequest(text="a", is_end=True),
