@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nextchar.v1 import generation_pb2 as pb
 from nextchar_model.alphabet import Alphabet, Spelling, Unknown
@@ -37,6 +37,11 @@ MAX_CHOICES = 10_000
 _FRAME_BYTES = 16  # around a text or a number: tags and lengths
 _OTHER_BYTES = 64 * 1024  # everything else, with room for fields of later versions
 _OTHER_FIELDS = 128
+
+Reading: TypeAlias = (
+    pb.GenerationParameters | pb.ScoreRequest | pb.ScoreSettings | pb.RescoreRequest | pb.CompleteRequest
+)
+"""The messages that say how a text is read."""
 
 _UNKNOWN: dict[int, Unknown] = {
     pb.UNKNOWN_CHARACTERS_UNSPECIFIED: "error",
@@ -130,16 +135,18 @@ def generation(
     temperature = _number(parameters, "temperature", 1.0, 0.0, MAX_TEMPERATURE)
     top_p = _number(parameters, "top_p", 1.0, 0.0, 1.0, above=True)
     min_p = _number(parameters, "min_p", 0.0, 0.0, 1.0)
-    top_logprobs = _top_logprobs(parameters, "parameters.", alphabet) if parameters.HasField("top_logprobs") else None
+    top_logprobs = (
+        read_top_logprobs(parameters, "parameters.", alphabet) if parameters.HasField("top_logprobs") else None
+    )
     is_whole = isinstance(request, pb.GenerateRequest)
     if is_whole and top_logprobs is not None:
-        _check_answer(max_characters, top_logprobs, "parameters.top_logprobs")
+        check_answer(max_characters, top_logprobs, "parameters.top_logprobs")
     start = _start(request, read_token) if request.WhichOneof("start") == "resume_token" else None
     stop_sequences = yield from texts.stop_sequences(parameters, alphabet)
     bias = yield from texts.bias(parameters, alphabet)
-    prompt = yield from _text(request.prompt, "prompt", alphabet, limits, parameters, "parameters.")
+    prompt = yield from read_text(request.prompt, "prompt", alphabet, limits, parameters, "parameters.")
     if is_whole and top_logprobs is not None and parameters.echo:
-        _check_answer(len(prompt.text) + max_characters, top_logprobs, "parameters.top_logprobs")
+        check_answer(len(prompt.text) + max_characters, top_logprobs, "parameters.top_logprobs")
     return Generation(
         prompt=prompt,
         start=start,
@@ -187,11 +194,11 @@ def _ends(parameters: pb.GenerationParameters, max_characters: int) -> dict[str,
 
 def scoring(request: pb.ScoreRequest, alphabet: Alphabet, limits: Limits) -> Steps[Scoring]:
     """Reads a request to score with a model of ``alphabet``. Raises ``RequestError``."""
-    top_logprobs = _top_logprobs(request, "", alphabet)
-    text = yield from _text(request.text, "text", alphabet, limits, request, "")
+    top_logprobs = read_top_logprobs(request, "", alphabet)
+    text = yield from read_text(request.text, "text", alphabet, limits, request, "")
     if not text.text:
         raise InvalidArgumentError("text", "there is no character to score")
-    _check_answer(len(text.text), top_logprobs, "top_logprobs")
+    check_answer(len(text.text), top_logprobs, "top_logprobs")
     return Scoring(text, top_logprobs)
 
 
@@ -204,15 +211,20 @@ def _start(request: pb.GenerateRequest | pb.GenerateStreamRequest, read_token: C
     return read_token(request.resume_token)
 
 
-def _text(
-    text: str,
-    field: str,
-    alphabet: Alphabet,
-    limits: Limits,
-    parameters: pb.GenerationParameters | pb.ScoreRequest,
-    prefix: str,
+def read_text(
+    text: str, field: str, alphabet: Alphabet, limits: Limits, parameters: Reading, prefix: str
 ) -> Steps[Spelling]:
     """Reads a prompt or a text to score."""
+    unknown, replacement = yield from read_unknown(alphabet, parameters, prefix)
+    most = limits.max_prompt_characters
+    composed = yield from texts.composed(text, field, most)
+    if composed is None:
+        raise InvalidArgumentError(field, f"{len(text)} code points; this server accepts at most {most} characters")
+    return (yield from texts.spelled(composed, field, alphabet, unknown, replacement))
+
+
+def read_unknown(alphabet: Alphabet, parameters: Reading, prefix: str) -> Steps[tuple[Unknown, str]]:
+    """Reads how to treat characters that ``alphabet`` can't spell, and what replaces them."""
     if (unknown := _UNKNOWN.get(parameters.unknown_characters)) is None:
         raise InvalidArgumentError(
             f"{prefix}unknown_characters", f"{parameters.unknown_characters} is not a value of UnknownCharacters"
@@ -228,14 +240,10 @@ def _text(
             )
     elif parameters.HasField("replacement_character"):
         raise InvalidArgumentError(name, "only goes with UNKNOWN_CHARACTERS_REPLACE")
-    most = limits.max_prompt_characters
-    composed = yield from texts.composed(text, field, most)
-    if composed is None:
-        raise InvalidArgumentError(field, f"{len(text)} code points; this server accepts at most {most} characters")
-    return (yield from texts.spelled(composed, field, alphabet, unknown, replacement or ""))
+    return unknown, replacement or ""
 
 
-def _check_answer(characters: int, top_logprobs: int, field: str) -> None:
+def check_answer(characters: int, top_logprobs: int, field: str) -> None:
     """Refuses an answer that would exceed the 4 MiB that gRPC clients accept by default."""
     if characters * (1 + top_logprobs) > MAX_ANSWER_LOGPROBS:
         raise InvalidArgumentError(
@@ -258,7 +266,12 @@ def _number(
     return value
 
 
-def _top_logprobs(parameters: pb.GenerationParameters | pb.ScoreRequest, prefix: str, alphabet: Alphabet) -> int:
+def read_top_logprobs(
+    parameters: pb.GenerationParameters | pb.ScoreRequest | pb.ScoreSettings | pb.RescoreRequest,
+    prefix: str,
+    alphabet: Alphabet,
+) -> int:
+    """Reads the number of alternatives of each character."""
     if parameters.top_logprobs > MAX_TOP_LOGPROBS:
         raise InvalidArgumentError(
             f"{prefix}top_logprobs", f"{parameters.top_logprobs} is not between 0 and {MAX_TOP_LOGPROBS}"
