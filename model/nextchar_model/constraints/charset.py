@@ -87,14 +87,15 @@ def _plain(op: Any, value: Any, flags: int) -> Ranges:
             ranges.append(argument)
         else:
             pattern, is_opposite = _CATEGORIES[argument]
-            category = _category(pattern, bool(flags & sre.SRE_FLAG_ASCII))
-            ranges += complement(category) if is_opposite else category
+            members = category(pattern, is_ascii=bool(flags & sre.SRE_FLAG_ASCII))
+            ranges += complement(members) if is_opposite else members
     found = union(ranges)
     return complement(found) if negated else found
 
 
 @cache
-def _category(pattern: str, is_ascii: bool) -> Ranges:
+def category(pattern: str, *, is_ascii: bool) -> Ranges:
+    """Returns the code points that ``pattern``, one of a category, matches."""
     compiled = re.compile(f"{pattern}+", re.ASCII if is_ascii else 0)
     found: list[tuple[int, int]] = []
     for start in range(0, LAST + 1, _BLOCK):
