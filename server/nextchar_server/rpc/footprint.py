@@ -19,6 +19,12 @@ PER_MESSAGE_BYTE = 16
 _CHUNKS = 24 * 2**10
 """Of an outbox: its arrays, each of which is 200 bytes larger than its content."""
 
+_CHUNK = 1024
+"""Of a chunk in an outbox: four arrays, and the objects around them."""
+
+_SAMPLE = 10 * 2**10
+"""Of one of several texts of a call: its task, its stream, its builder."""
+
 _COPIES = 4
 """Of log-probabilities that nobody reads: in the outbox, in the message, in its bytes, and in gRPC's buffer."""
 
@@ -50,6 +56,18 @@ def stream(top_logprobs: int | None) -> int:
 def answer(characters: int, top_logprobs: int | None) -> int:
     """Of an answer of ``characters`` characters that is sent whole, and of all its parts."""
     return stream(top_logprobs) + characters * (_TEXT + _COPIES * _entry(top_logprobs))
+
+
+def sample(description: ModelDescription, characters: int, top_logprobs: int | None) -> int:
+    """Of one of several texts of a call, of ``characters`` characters at most: its row, its objects, its answer."""
+    entry = _entry(top_logprobs)
+    outbox = min(_CHUNKS, _CHUNK * characters) + _COPIES * min(characters * entry, OUTBOX_IDS * entry, OUTBOX_BYTES)
+    return row(description) + _SAMPLE + outbox + characters * (_TEXT + _COPIES * entry)
+
+
+def activations(values: int) -> int:
+    """Of ``values`` values of units: on their way to characters, in the message, in its bytes, and in gRPC's buffer."""
+    return 4 * _COPIES * values
 
 
 def _entry(top_logprobs: int | None) -> int:

@@ -26,6 +26,7 @@ from ..engine.stream import End, IdChunk
 from ..pacing import Pacer
 from ..text.text import ReadText, TextBuilder, TextChunk
 from . import requests, responses
+from .activations import Tracer
 from .errors import StalledReaderError
 from .interceptor import request_id
 from .streams import ReadPrompt, make_stream
@@ -81,22 +82,26 @@ class RunningText:
         """The stream of its ids. The caller submits it before ``run``, and releases it afterwards."""
         if read is not None:
             self.stream.start_behind(read.end)
+        self._tracer = None if request.activations is None else Tracer(request.activations, model, self.stream)
+        waiting = None if self._tracer is None else self._tracer.waiting
         self._builder = TextBuilder(
             model.alphabet,
             self._request.max_characters,
             self._request.stop_sequences,
             self._request.include_stop_sequence,
             0 if start is None else start.skip,
+            waiting,
         )
         self._trail = Trail(model.engine.document_start if start is None else start.snapshot, self.stream.read)
         self._known = 0  # ids that came, read or not, from the place on at which the text starts
         self._rest: IdChunk | None = None  # taken, and not yet turned into text
         self._unmarked = 0  # generated characters since the last token
-        self._echo = ReadText(model.alphabet, self._request.prompt) if self._request.echo else None
+        self._echo = ReadText(model.alphabet, self._request.prompt, waiting) if self._request.echo else None
         self._observed = 0  # generated characters whose time was observed
         self._caller = callers.current.get()
         self.is_heavy = (
             self._request.top_logprobs is not None
+            or self._tracer is not None
             or sum(map(len, self._request.stop_sequences)) > _STOP_CHARACTERS
             or 0 < (request.resume_interval or 0) < _LIGHT_INTERVAL
         )
@@ -124,6 +129,8 @@ class RunningText:
                 await self._keep_to_rate(self._caller)
             if self._rest is None:
                 await self.stream.ready()
+                if self._tracer is not None:
+                    self._rest = await self._tracer.take()
             if self.is_heavy:
                 async with self._pacer.piece():  # until its turn, more ids gather
                     end = self._take()

@@ -17,6 +17,7 @@ from nextchar_model.batch import SamplingSettings
 
 from ..catalog import Limits
 from ..pacing import Steps
+from ..text.activations import Chosen
 from ..text.text import STAND_INS
 from . import texts
 from .errors import InvalidArgumentError, shown
@@ -75,6 +76,8 @@ class Generation:
     allow_malformed: bool = False
     constraint: Constraint | None = None
     """The automaton that the text follows, once it is compiled; None if it follows none."""
+    activations: Chosen | None = None
+    """The units whose activations are wanted, if any are."""
 
     @property
     def skip(self) -> int:

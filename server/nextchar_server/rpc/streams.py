@@ -31,10 +31,16 @@ class ReadPrompt:
     """Its ids with their log-probabilities, if the texts begin with it; otherwise none."""
 
 
+_TRACED_IDS = 64
+"""Most ids that are read a second time for one message: one takes up to a ms, and a pause."""
+
+
 def make_stream(request: requests.Generation, model: ServedModel, *, keeps_snapshots: bool = True) -> Stream:
     """Returns the stream of a text of the call that is being handled; with the snapshots that resume tokens need."""
     start = request.start
     most_taken = OUTBOX_IDS if is_one_to_one(model.alphabet) else _COMPOSED_IDS
+    if request.activations is not None:
+        most_taken = _TRACED_IDS
     stream = Stream(
         read=request.prompt.ids if start is None else start.tail,
         count=max_ids(model.alphabet, request.max_characters) if request.max_characters else 0,
