@@ -39,6 +39,7 @@ class Search(Stream):
         self.wanted = wanted
         self.steps: Iterator[None] | None = None
         """The searcher's: its work, once it has begun."""
+        self._rows: _Rows | None = None  # once it has begun
         self.completions: list[Completed] = []
         """Once it has ended: the likeliest first."""
         self.is_exact = False
@@ -47,6 +48,7 @@ class Search(Stream):
     def work(self, runner: Runner, prefixes: Prefixes) -> Iterator[None]:
         """Searches, in steps of a call of the graph at most each."""
         rows = _Rows(runner)
+        self._rows = rows
         prefix = yield from rows.read(self.read, prefixes)
         tree = Tree(self.wanted, rows.advance)
         level = tree.start(int(self.read[-1]) if len(self.read) else BOUNDARY)
@@ -61,6 +63,11 @@ class Search(Stream):
             tree.put_back(tree.expand(nodes))
             yield
         self.completions, self.is_exact = tree.completions(), tree.is_exact
+
+    @property
+    def cost(self) -> int:
+        """Steps of the model that it has taken so far: ids that were read, and nodes that were expanded."""
+        return 0 if self._rows is None else self._rows.cost
 
 
 def _keep(prefixes: Prefixes, prefix: Prefix, ids: Ids, rows: _Rows) -> None:
@@ -77,6 +84,8 @@ class _Rows:
     def __init__(self, runner: Runner) -> None:
         description = runner.description
         self._runner = runner
+        self.cost = 0
+        """Steps of the model."""
         self._V = description.alphabet.size
         start = runner.start([SamplingSettings(begins=False)] * WIDTH)
         self._template = {name: array for name, array in vars(start).items() if name not in ("hidden", "cell")}
@@ -100,6 +109,7 @@ class _Rows:
             part = ids[place : place + READ_IDS, None]
             self._runner.advance(batch, part[-1:], np.zeros((1, 1), np.float32), read=part[:-1])
             place += len(part)
+            self.cost += len(part)
             if prefixes.size and place - 1 - prefix.length >= SPACING:
                 prefix = prefixes.keep(ids[: place - 1], prefix, batch.hidden[:, 0], batch.cell[:, 0])
             yield
@@ -124,6 +134,7 @@ class _Rows:
         batch = self._batch(nodes["id"].astype(np.int64), hidden, cell)
         forced = np.full((1, len(nodes)), BOUNDARY, np.int64)
         steps = self._runner.advance(batch, forced, np.zeros((1, len(nodes)), np.float32), alternatives=self._V)
+        self.cost += len(nodes)
         self.hidden[first : first + len(nodes)] = batch.hidden.transpose(1, 0, 2)
         self.cell[first : first + len(nodes)] = batch.cell.transpose(1, 0, 2)
         logprobs = np.empty((len(nodes), self._V), np.float64)

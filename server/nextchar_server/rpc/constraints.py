@@ -20,7 +20,9 @@ import numpy as np
 
 from nextchar_model.alphabet import BOUNDARY
 from nextchar_model.batch import SamplingSettings
+from nextchar_model.constraints import boundaries
 from nextchar_model.constraints.automaton import FORBIDDEN, MOST_SLACK, Automaton
+from nextchar_model.constraints.boundaries import Boundary
 from nextchar_model.constraints.choices import compile_choices
 from nextchar_model.constraints.compiler import compile_regex
 from nextchar_model.constraints.well_formed import well_formed
@@ -42,6 +44,14 @@ _SHARE = 1 / 3  # of a core, for compilations
 _BURST = 3.0  # seconds whose share may be taken at once
 
 _OVERHEAD = 1000  # bytes of an entry beside its tables
+
+_BOUNDARIES = {
+    "word": boundaries.word_boundary,
+    "line": boundaries.line_boundary,
+    "characters": boundaries.text_boundary,
+}
+
+Compiled = Automaton | Boundary | ConstraintError
 
 Key = tuple[str, str, tuple[str, ...]]
 """Digest of the model, name of the field, and its texts."""
@@ -75,9 +85,9 @@ class Constraints:
         self._metrics = metrics
         self._thread = ThreadPoolExecutor(1, "constraints")
         self._paid = 0.0  # ``time.monotonic()`` up to which compilations have used up their share
-        self._kept: OrderedDict[Key, Automaton | ConstraintError] = OrderedDict()
+        self._kept: OrderedDict[Key, Compiled] = OrderedDict()
         self._used = 0
-        self._coming: dict[Key, asyncio.Future[Automaton | ConstraintError]] = {}
+        self._coming: dict[Key, asyncio.Future[Compiled]] = {}
 
     async def constrained(self, generation: Generation, model: ServedModel) -> Generation:
         """Returns ``generation`` with its constraint and the settings that follow from it. Raises ``RequestError``."""
@@ -110,6 +120,21 @@ class Constraints:
         slack = _slack(generation, constraint, field)
         return replace(generation, constraint=constraint, settings=replace(settings, automaton=automaton, slack=slack))
 
+    async def boundary(self, name: str, regex: str | None, model: ServedModel) -> Boundary:
+        """Returns the boundary ``name`` of completions, or of the matches of ``regex``. Raises ``RequestError``."""
+        alphabet = model.alphabet
+        if regex is None:
+            compiled = await self._automaton((model.runner.digest, "", (name,)), lambda: _BOUNDARIES[name](alphabet))
+        else:
+            compiled = await self._automaton(
+                (model.runner.digest, "regex", (regex,)),
+                lambda: boundaries.match_boundary(compile_regex(regex, alphabet), alphabet),
+            )
+        if isinstance(compiled, ConstraintError):
+            raise InvalidArgumentError("regex", str(compiled))
+        assert isinstance(compiled, Boundary)
+        return compiled
+
     async def _compiled(self, field: str, texts: tuple[str, ...], model: ServedModel) -> Automaton:
         alphabet = model.alphabet
         if field == "parameters.regex":
@@ -122,9 +147,10 @@ class Constraints:
             )
         if isinstance(compiled, ConstraintError):
             raise InvalidArgumentError(field, str(compiled))
+        assert isinstance(compiled, Automaton)
         return compiled
 
-    async def _automaton(self, key: Key, compile_: Callable[[], Automaton]) -> Automaton | ConstraintError:
+    async def _automaton(self, key: Key, compile_: Callable[[], Automaton | Boundary]) -> Compiled:
         """Returns the automaton of ``key``, kept or compiled, or the error with which it is refused."""
         if key in self._kept:
             self._count(key, "kept")
@@ -138,7 +164,7 @@ class Constraints:
             future.add_done_callback(lambda done: self._keep(key, done))
         return await asyncio.shield(self._coming[key])
 
-    def _compile(self, compile_: Callable[[], Automaton]) -> Automaton | ConstraintError:
+    def _compile(self, compile_: Callable[[], Automaton | Boundary]) -> Compiled:
         """Compiles in the thread, which rests before if it has used up its share."""
         time.sleep(max(0.0, self._paid - time.monotonic()))
         began = time.thread_time()
@@ -149,7 +175,7 @@ class Constraints:
         finally:
             self._paid = max(self._paid, time.monotonic() - _BURST) + (time.thread_time() - began) / _SHARE
 
-    def _keep(self, key: Key, done: asyncio.Future[Automaton | ConstraintError]) -> None:
+    def _keep(self, key: Key, done: asyncio.Future[Compiled]) -> None:
         del self._coming[key]
         if done.cancelled() or done.exception() is not None:
             return
@@ -167,8 +193,8 @@ class Constraints:
             self._metrics.constraints.labels(result).inc()
 
 
-def _size(key: Key, result: Automaton | ConstraintError) -> int:
-    tables = result.size if isinstance(result, Automaton) else 0
+def _size(key: Key, result: Compiled) -> int:
+    tables = 0 if isinstance(result, ConstraintError) else result.size
     return _OVERHEAD + tables + sum(4 * len(text) + 64 for text in key[2])
 
 

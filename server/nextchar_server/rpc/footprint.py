@@ -9,6 +9,7 @@ from __future__ import annotations
 from nextchar_model.description import ModelDescription
 
 from ..engine.stream import OUTBOX_BYTES, OUTBOX_IDS
+from ..engine.tree import MOST_NODES, NODE, WIDTH
 
 CALL = 64 * 2**10
 """Of any call: gRPC's own part, the tasks, the objects of the handler, a row."""
@@ -29,6 +30,9 @@ _COPIES = 4
 """Of log-probabilities that nobody reads: in the outbox, in the message, in its bytes, and in gRPC's buffer."""
 
 
+_OUTCOME = 200
+"""Of an id behind a node: its log-probability in all its forms, and the child that it makes."""
+
 _TEXT = 16
 """Per character of an answer: its part of a piece of text, and up to 4 bytes in each copy."""
 
@@ -36,6 +40,11 @@ _TEXT = 16
 def row(description: ModelDescription) -> int:
     """Of a row in a batch: its state, and its biases twice."""
     return 2 * (description.state_bytes + 8 * description.alphabet.size)
+
+
+def search(description: ModelDescription) -> int:
+    """Of a search: the states of its nodes, the nodes in all their orders, and what is known behind those of a step."""
+    return MOST_NODES * (description.state_bytes + 8 * NODE.itemsize) + _OUTCOME * WIDTH * description.alphabet.size
 
 
 def snapshots(description: ModelDescription, count: int) -> int:
