@@ -11,6 +11,7 @@ whoever comes next finds room. The rule is that of shared buffers of network swi
 
 from __future__ import annotations
 
+from collections import Counter
 from contextvars import ContextVar
 
 SHARE = 3
@@ -44,6 +45,7 @@ class Budget:
         self.used = 0
         """Bytes that are held."""
         self._held: dict[str, int] = {}  # by connection; those that hold nothing are absent
+        self._shared: Counter[tuple[str, object]] = Counter()  # calls that share something, by connection
 
     def hold(self, connection: str, size: int) -> Holding:
         """Takes ``size`` bytes for a call of ``connection``. Raises ``MemoryFullError``."""
@@ -59,6 +61,17 @@ class Budget:
         self._held[connection] = held
         self.used += size
 
+    def _share(self, connection: str, what: object, size: int) -> None:
+        if not self._shared[connection, what]:
+            self._take(connection, size, is_large=size > LARGE)
+        self._shared[connection, what] += 1
+
+    def _unshare(self, connection: str, what: object, size: int) -> None:
+        self._shared[connection, what] -= 1
+        if not self._shared[connection, what]:
+            del self._shared[connection, what]
+            self._give_back(connection, size)
+
     def _give_back(self, connection: str, size: int) -> None:
         self.used -= size
         left = self._held.pop(connection) - size
@@ -72,6 +85,7 @@ class Holding:
     def __init__(self, budget: Budget, connection: str) -> None:
         self._budget = budget
         self._size = 0
+        self._shared: list[tuple[object, int]] = []
         self.connection = connection
         """The connection of the call, as gRPC names its peer."""
 
@@ -79,6 +93,14 @@ class Holding:
         """Takes ``size`` more bytes. Raises ``MemoryFullError``, and then holds as much as before."""
         self._budget._take(self.connection, size, is_large=self._size + size > LARGE)
         self._size += size
+
+    def share(self, what: object, size: int) -> None:
+        """Takes the ``size`` bytes of ``what``, once for all calls of the connection that hold it.
+
+        Raises ``MemoryFullError``.
+        """
+        self._budget._share(self.connection, what, size)
+        self._shared.append((what, size))
 
     def require(self, size: int) -> None:
         """Grows to ``size`` bytes, if it holds fewer. Raises ``MemoryFullError``."""
@@ -96,6 +118,8 @@ class Holding:
         if self._size:
             self._budget._give_back(self.connection, self._size)
             self._size = 0
+        while self._shared:
+            self._budget._unshare(self.connection, *self._shared.pop())
 
 
 current: ContextVar[Holding] = ContextVar("holding")

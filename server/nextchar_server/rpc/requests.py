@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from nextchar.v1 import generation_pb2 as pb
 from nextchar_model.alphabet import Alphabet, Spelling, Unknown
@@ -19,7 +19,7 @@ from ..catalog import Limits
 from ..pacing import Steps
 from ..text.activations import Chosen
 from ..text.text import STAND_INS
-from . import texts
+from . import ends, texts
 from .errors import InvalidArgumentError, shown
 from .tokens import Standing
 
@@ -32,12 +32,9 @@ MAX_TOP_LOGPROBS = 20
 MAX_ANSWER_LOGPROBS = 250_000
 """Most log-probabilities of one answer that isn't streamed, alternatives included: each takes up to 8 bytes."""
 
-MAX_CHOICES = 10_000
-"""Most choices of a request. A message holds as many of a hundred characters each."""
-
 _FRAME_BYTES = 16  # around a text or a number: tags and lengths
 _OTHER_BYTES = 64 * 1024  # everything else, with room for fields of later versions
-_OTHER_FIELDS = 128
+_OTHER_FIELDS = 10_000  # candidates among them
 
 Reading: TypeAlias = (
     pb.GenerationParameters | pb.ScoreRequest | pb.ScoreSettings | pb.RescoreRequest | pb.CompleteRequest
@@ -70,6 +67,8 @@ class Generation:
     constraint_field: str = ""
     """The field whose texts constrain this one; empty if none does."""
     constraint_texts: tuple[str, ...] = ()
+    constraint_digest: bytes = b""
+    """Of the field and its texts, 32 bytes."""
     min_characters: int = 0
     ignores_end: bool | None = None
     """Whether the document never ends; None for the model's own rule."""
@@ -112,9 +111,10 @@ def most_bytes(limits: Limits, symbols: int) -> int:
 def most_fields(symbols: int) -> int:
     """Returns the number of fields that the largest valid request to a model with ``symbols`` symbols has.
 
-    Each symbol's bias is three: an entry, its key and its value. Fields of later versions may come too.
+    Each symbol's bias is three: an entry, its key and its value. Fields of later versions may come too, and choices are
+    counted apart.
     """
-    return 3 * symbols + texts.MAX_STOP_SEQUENCES + MAX_CHOICES + _OTHER_FIELDS
+    return 3 * symbols + texts.MAX_STOP_SEQUENCES + _OTHER_FIELDS
 
 
 def generation(
@@ -161,38 +161,8 @@ def generation(
         echo=parameters.echo,
         top_logprobs=top_logprobs,
         resume_interval=parameters.resume_interval if parameters.HasField("resume_interval") and not is_whole else None,
-        **_ends(parameters, max_characters),
+        **(yield from ends.read(parameters, max_characters)),
     )
-
-
-def _ends(parameters: pb.GenerationParameters, max_characters: int) -> dict[str, Any]:
-    """Reads the fields that say which texts are allowed, and where they end."""
-    field, texts_ = "", tuple(parameters.choices)
-    if parameters.HasField("regex"):
-        if texts_:
-            raise InvalidArgumentError("parameters.choices", "doesn't go with regex")
-        field, texts_ = "parameters.regex", (parameters.regex,)
-    elif texts_:
-        field = "parameters.choices"
-        if len(texts_) > MAX_CHOICES:
-            raise InvalidArgumentError(field, f"{len(texts_)} choices; at most {MAX_CHOICES} are allowed")
-    for name in ("min_characters", "ignore_end_of_document"):
-        if field and getattr(parameters, name):
-            raise InvalidArgumentError(
-                f"parameters.{name}", f"doesn't go with {field.rpartition('.')[2]}, which says where a text ends"
-            )
-    if parameters.min_characters > max_characters:
-        raise InvalidArgumentError(
-            "parameters.min_characters", f"{parameters.min_characters} is more than max_characters, {max_characters}"
-        )
-    has_end = parameters.HasField("ignore_end_of_document")
-    return {
-        "constraint_field": field,
-        "constraint_texts": texts_,
-        "min_characters": parameters.min_characters,
-        "ignores_end": parameters.ignore_end_of_document if has_end else None,
-        "allow_malformed": parameters.allow_malformed,
-    }
 
 
 def scoring(request: pb.ScoreRequest, alphabet: Alphabet, limits: Limits) -> Steps[Scoring]:
