@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     )
     from .options import AccessOptions, GenerationOptions, ScoreOptions, UnknownCharacters
     from .results import (
+        Activations,
         AlternativeCharacter,
         CharacterLogprob,
         Delta,
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_ENDPOINT",
     "AccessOptions",
+    "Activations",
     "AlternativeCharacter",
     "AsyncClient",
     "CallCancelledError",

@@ -10,6 +10,8 @@ plain values. Invariant: if a call is left, cancelled or fails, it ends on the s
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable
+from dataclasses import replace
+from itertools import chain
 from typing import Any, Unpack
 
 import grpc.aio
@@ -70,7 +72,12 @@ class AsyncClient(Scoring):
         assert isinstance(finished, Finished)
         deltas = [event for event in events if isinstance(event, Delta)]
         text = "".join(delta.text for delta in deltas)
-        return Generation(started, text, tuple(place for delta in deltas for place in delta.logprobs), finished)
+        logprobs = tuple(place for delta in deltas for place in delta.logprobs)
+        activations = deltas[0].activations if deltas else None
+        if activations is not None:
+            values = tuple(chain.from_iterable(delta.activations.values for delta in deltas if delta.activations))
+            activations = replace(activations, values=values)
+        return Generation(started, text, logprobs, finished, activations)
 
     async def model(self, name: str = "", *, timeout: float | None = None) -> Model:
         """Describes one model; an empty name means the server's default model."""

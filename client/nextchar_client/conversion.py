@@ -7,9 +7,9 @@ for the server to decide.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from itertools import repeat
+from itertools import islice, repeat
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -21,6 +21,7 @@ from nextchar.v1 import generation_pb2 as pb
 from .errors import InternalError, InvalidArgumentError
 from .options import GenerationOptions
 from .results import (
+    Activations,
     AlternativeCharacter,
     CharacterLogprob,
     Delta,
@@ -44,13 +45,14 @@ _UNKNOWN_CHARACTERS = {
     "replace": pb.UNKNOWN_CHARACTERS_REPLACE,
 }
 _END_OF_DOCUMENT, _NO_ALTERNATIVE = "\uffff", "\ufffe"  # among the alternatives
-_FINISH_REASONS = {
+FINISH_REASONS = {
     pb.FINISH_REASON_MAX_CHARACTERS: FinishReason.MAX_CHARACTERS,
     pb.FINISH_REASON_STOP_SEQUENCE: FinishReason.STOP_SEQUENCE,
     pb.FINISH_REASON_END_OF_DOCUMENT: FinishReason.END_OF_DOCUMENT,
     pb.FINISH_REASON_DRAINING: FinishReason.DRAINING,
     pb.FINISH_REASON_REGEX_COMPLETE: FinishReason.REGEX_COMPLETE,
 }
+"""Why a text ended, by the number in the protocol."""
 _REPLAYS = {pb.REPLAY_EXACT: Replay.EXACT, pb.REPLAY_CLOSE: Replay.CLOSE}
 _HEALTH = {
     health_pb2.HealthCheckResponse.SERVING: Health.SERVING,
@@ -96,6 +98,7 @@ def generation_request(kind: type[AnyGenerateRequest], prompt: str, options: Gen
     stop = fields.pop("stop", ())
     fields["stop_sequences"] = [stop] if isinstance(stop, str) else stop
     fields["unknown_characters"] = unknown_characters(fields.get("unknown_characters"))
+    fields["include_activations"] = activation_request(fields.get("include_activations"))
     return request(kind, model=model, **start, parameters=request(pb.GenerationParameters, **fields))
 
 
@@ -110,6 +113,19 @@ def unknown_characters(value: str | None) -> pb.UnknownCharacters | None:
     return _UNKNOWN_CHARACTERS[value]
 
 
+def activation_request(wanted: tuple[int, Sequence[int]] | None) -> pb.ActivationRequest | None:
+    """The message's value of the keyword ``include_activations``. Raises as ``request`` does."""
+    if wanted is None:
+        return None
+    try:
+        layer, units = wanted
+        return pb.ActivationRequest(layer=layer, units=units)
+    except TypeError:
+        raise TypeError(f"include_activations: {wanted!r} is not a layer and its units, such as (0, [3, 17])") from None
+    except ValueError as error:
+        raise InvalidArgumentError(f"include_activations: {error}") from None
+
+
 def event(message: pb.GenerateStreamResponse) -> Event | None:
     """The event in a message of a stream; None if only a newer client knows it."""
     match message.WhichOneof("event"):
@@ -117,7 +133,10 @@ def event(message: pb.GenerateStreamResponse) -> Event | None:
             return _started(message.started)
         case "delta":
             delta = message.delta
-            return Delta(delta.text, delta.offset, logprobs(delta.text, delta.character_logprobs), delta.resume_token)
+            places = logprobs(delta.text, delta.character_logprobs)
+            return Delta(
+                delta.text, delta.offset, places, delta.resume_token, activations(delta.text, delta.activations)
+            )
         case "finished":
             return _finished(message.finished)
     return None
@@ -128,7 +147,9 @@ def stream_of(message: pb.GenerateResponse) -> Iterator[pb.GenerateStreamRespons
     if message.HasField("started"):
         yield pb.GenerateStreamResponse(started=message.started)
     if message.text:
-        delta = pb.Delta(text=message.text, character_logprobs=message.character_logprobs)
+        delta = pb.Delta(text=message.text)
+        delta.character_logprobs.CopyFrom(message.character_logprobs)
+        delta.activations.CopyFrom(message.activations)
         yield pb.GenerateStreamResponse(delta=delta)
     if message.HasField("finished"):
         yield pb.GenerateStreamResponse(finished=message.finished)
@@ -184,11 +205,29 @@ def _started(message: pb.Started) -> Started:
 
 def _finished(message: pb.Finished) -> Finished:
     return Finished(
-        finish_reason=_FINISH_REASONS.get(message.finish_reason, FinishReason.UNKNOWN),
+        finish_reason=FINISH_REASONS.get(message.finish_reason, FinishReason.UNKNOWN),
         stop_sequence=message.stop_sequence,
         usage=Usage(message.usage.prompt_characters, message.usage.generated_characters),
         resume_token=message.resume_token,
     )
+
+
+def activations(text: str, columns: pb.Activations) -> Activations | None:
+    """The activations after the characters of ``text``; None if the message has none.
+
+    Raises ``InternalError`` if they don't belong to ``text``.
+    """
+    units, quantities = len(columns.units), len(columns.quantities)
+    if not columns.values:
+        return None
+    if len(columns.values) != len(text) * units * quantities:
+        raise InternalError(
+            f"for a text of {len(text)} characters, the server sent {len(columns.values)} values of {units} units and "
+            f"{quantities} quantities"
+        )
+    flat = iter(columns.values)
+    values = tuple(tuple(tuple(islice(flat, quantities)) for _ in range(units)) for _ in text)
+    return Activations(columns.layer, tuple(columns.units), tuple(columns.quantities), values)
 
 
 def logprobs(text: str, columns: pb.CharacterLogprobs) -> tuple[CharacterLogprob, ...]:

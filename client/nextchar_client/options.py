@@ -54,6 +54,8 @@ class GenerationOptions(TypedDict, total=False):
     """Never end the document. Default: whether the model was trained on one document."""
     allow_malformed: bool | None
     """Allow bytes that aren't UTF-8 and jamo without their initial. Default: no."""
+    include_activations: tuple[int, Sequence[int]] | None
+    """Layer and units of the network whose gates and states are returned after each character. Default: none."""
     unknown_characters: UnknownCharacters | None
     """How to treat characters of the prompt, or of a scored text, outside the model's alphabet. Default: ``error``."""
     replacement_character: str | None

@@ -67,6 +67,25 @@ class CharacterLogprob:
 
 
 @dataclass(frozen=True)
+class Activations:
+    """Gates and states of units of the network, after the model has read each character of a text."""
+
+    layer: int
+    """The recurrent layer; 0 is the first."""
+    units: tuple[int, ...]
+    """The units, as in the request."""
+    quantities: tuple[str, ...]
+    """What there is of each unit: of an LSTM ``input``, ``forget``, ``output``, ``candidate``, ``cell``, ``hidden``."""
+    values: tuple[tuple[tuple[float, ...], ...], ...]
+    """For each character, for each unit, each quantity."""
+
+    def column(self, unit: int, quantity: str) -> tuple[float, ...]:
+        """Returns one quantity of one unit after each character. Raises ``ValueError`` if it isn't there."""
+        place, which = self.units.index(unit), self.quantities.index(quantity)
+        return tuple(character[place][which] for character in self.values)
+
+
+@dataclass(frozen=True)
 class Usage:
     """The cost of a request."""
 
@@ -104,6 +123,8 @@ class Delta:
     """One entry per character; empty unless ``top_logprobs`` was set."""
     resume_token: bytes = field(default=b"", repr=False)
     """Continues the text after this delta, as ``resume_token`` of another call; empty if the delta has none."""
+    activations: Activations | None = field(default=None, repr=False)
+    """Of its characters; None unless ``include_activations`` was set."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +169,8 @@ class Generation:
     """One entry per character; empty unless ``top_logprobs`` was set."""
     finished: Finished
     """Why the text ended."""
+    activations: Activations | None = field(default=None, repr=False)
+    """Of its characters; None unless ``include_activations`` was set."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +189,8 @@ class Score:
     """Sum of the log-probabilities, in nats."""
     bits_per_character: float
     """-``total_logprob`` / ln 2 / number of characters."""
+    activations: Activations | None = field(default=None, repr=False)
+    """Of its characters; None unless ``include_activations`` was set."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from nextchar.v1 import generation_pb2 as pb
 
-from .conversion import logprobs, request, unknown_characters
+from .conversion import activations, logprobs, request, unknown_characters
 from .errors import IncompleteStreamError
 from .options import ScoreOptions, UnknownCharacters
 from .results import Score
@@ -82,6 +82,7 @@ def score(message: pb.ScoreResponse) -> Score:
         characters=characters,
         total_logprob=message.total_logprob,
         bits_per_character=message.bits_per_character,
+        activations=activations(message.text, message.activations),
     )
 
 

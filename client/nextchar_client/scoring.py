@@ -19,7 +19,8 @@ from nextchar.v1 import generation_pb2 as pb
 
 from . import score_conversion as conversion
 from .connection import Connection, readable
-from .errors import NextcharError
+from .conversion import activation_request
+from .errors import IncompleteStreamError, NextcharError
 from .fork import keep_at_fork
 from .options import ScoreOptions, UnknownCharacters
 from .results import Score
@@ -38,6 +39,7 @@ class Scoring(Connection):
         model: str = "",
         top_logprobs: int | None = None,
         details: bool | None = None,
+        include_activations: tuple[int, Sequence[int]] | None = None,
         unknown_characters: UnknownCharacters | None = None,
         replacement_character: str | None = None,
         timeout: float | None = None,
@@ -52,10 +54,14 @@ class Scoring(Connection):
             model=model,
             top_logprobs=top_logprobs,
             details=details,
+            include_activations=activation_request(include_activations),
             unknown=unknown_characters,
             replacement_character=replacement_character,
         )
-        return conversion.score(await self._answer("Score", request, timeout))
+        result = conversion.score(await self._answer("Score", request, timeout))
+        if include_activations is not None and result.activations is None:
+            raise IncompleteStreamError("the answer has no activations; the server may be of an earlier version")
+        return result
 
     async def rescore(
         self,

@@ -12,6 +12,7 @@ from google.rpc import error_details_pb2
 from numpy.typing import NDArray
 
 from nextchar.v1 import generation_pb2 as pb
+from nextchar_client import AsyncClient, Delta, GenerationOptions
 from nextchar_model.alphabet import BOUNDARY, Kind
 from nextchar_model.batch import SamplingSettings
 from nextchar_model.probe import Probe
@@ -174,3 +175,28 @@ async def test_a_model_file_that_was_replaced_is_a_precondition_that_fails(
         error = await failure(serving.stub.Score(pb.ScoreRequest(text="a", include_activations=WANTED)))
         assert error.code() is grpc.StatusCode.FAILED_PRECONDITION
         assert await serving.text(max_characters=5)
+
+
+@pytest.fixture
+async def client(serving: Serving) -> AsyncIterator[AsyncClient]:
+    async with AsyncClient(f"127.0.0.1:{serving.grpc_port}") as client:
+        yield client
+
+
+async def test_the_client_returns_the_columns_of_a_score(tiny: TinyModel, client: AsyncClient) -> None:
+    text = tiny.text[:40]
+    score = await client.score(text, include_activations=(0, UNITS))
+    assert score.activations is not None
+    expected = probed(tiny.int8, text).reshape(40, 3, -1)
+    assert score.activations.column(30, "cell") == tuple(expected[:, 2, 4].tolist())
+
+
+async def test_the_client_returns_the_same_activations_whole_and_streamed(client: AsyncClient) -> None:
+    options: GenerationOptions = {"seed": 3, "max_characters": 90, "include_activations": (1, UNITS)}
+    whole = await client.generate("the ", **options)
+    deltas = [event async for event in client.stream("the ", **options) if isinstance(event, Delta)]
+    assert whole.activations is not None
+    assert whole.activations.values == tuple(
+        values for delta in deltas if delta.activations for values in delta.activations.values
+    )
+    assert len(whole.activations.values) == 90

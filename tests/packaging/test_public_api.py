@@ -15,6 +15,7 @@ from nextchar_client.errors import NextcharError
 def test_public_names_are_these() -> None:
     assert sorted(nextchar_client.__all__) == [
         "AccessOptions",
+        "Activations",
         "AlternativeCharacter",
         "AsyncClient",
         "CallCancelledError",
@@ -75,7 +76,7 @@ def test_packages_are_marked_as_typed(package: str) -> None:
 def test_results_are_frozen() -> None:
     values = [getattr(nextchar_client, name) for name in nextchar_client.__all__]
     results = [value for value in values if isinstance(value, type) and dataclasses.is_dataclass(value)]
-    assert len(results) == 16
+    assert len(results) == 17
     for result in results:
         assert result.__dataclass_params__.frozen  # type: ignore[attr-defined]
 
