@@ -46,6 +46,7 @@ COMMANDS = {
     "score": "Show how likely a text is.",
     "models": "List the models of the server.",
     "health": "Ask whether the server takes calls.",
+    "batch": "Make many texts, in order, into a file that the same command continues after a kill.",
     "bench": "Put load on the server and measure its speed.",
 }
 

@@ -146,7 +146,9 @@ def option(keyword: str) -> Parameter:
 
 def option_name(keyword: str, tokens: Sequence[str] | None = None) -> str:
     """The option that stands for a ``keyword`` of the library, or the variable if ``tokens`` don't have the option."""
-    if keyword in ("prompt", "text"):
+    if keyword in ("prompt", "text", "requests") and not any(
+        token.startswith(f"--{keyword}") for token in tokens or ()
+    ):
         return keyword.upper()
     names = _SPELLINGS.get(keyword, Parameter()).name
     name = next(iter(names or [f"--{keyword.replace('_', '-')}"]))
