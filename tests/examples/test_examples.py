@@ -39,7 +39,7 @@ def documented(example: str) -> tuple[list[str], str]:
     return shlex.split(command)[1:], dedent(output).rstrip() + "\n"
 
 
-@pytest.mark.parametrize("example", ["stream.py", "score_names.py"])
+@pytest.mark.parametrize("example", ["stream.py", "score_names.py", "line_position.py"])
 async def test_an_example_prints_the_output_that_its_docstring_shows(example: str) -> None:
     if not Runner(PACKAGED_MODEL).replay().exact:
         pytest.skip("this machine isn't bit-exact with the one that exported the packaged model")

@@ -78,7 +78,8 @@ class Engine:
         """Whether ``drain`` has ended the streams: those that are submitted later would not be."""
         self._runner = runner
         self._one_at_a_time = asyncio.Lock()
-        self._asides = Pacer(clock=time.monotonic)  # of what the lanes' cores do beside the lanes
+        self._aside_seconds = 0.0  # processor time of the work beside the lanes
+        self._asides = Pacer(clock=lambda: self._aside_seconds)
         self._streams: set[Stream] = set()  # submitted and not yet released
         self._readers: dict[Stream, asyncio.Task[object]] = {}  # the tasks that deliver their messages
         self._stalled: dict[Stream, StalledError] = {}  # whose delivery is being broken off
@@ -138,9 +139,17 @@ class Engine:
             return await asyncio.to_thread(snapshot.after, ids, self._runner)
 
     async def aside(self, work: Callable[[], _T]) -> _T:
-        """Returns the result of ``work``, of some ms, in a thread, for which there is a quarter of the time at most."""
+        """Returns the result of ``work``, some ms in a thread. All such work takes a quarter of a core at most."""
+
+        def measured() -> _T:
+            started = time.thread_time()
+            try:
+                return work()
+            finally:
+                self._aside_seconds += time.thread_time() - started
+
         async with self._asides.piece():
-            return await asyncio.to_thread(work)
+            return await asyncio.to_thread(measured)
 
     def release(self, stream: Stream) -> None:
         """Frees the stream's row, at the start of its lane's next turn at the latest."""
