@@ -7,7 +7,8 @@ for the server to decide.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice, repeat
 from typing import Any, TypeVar
@@ -97,9 +98,19 @@ def generation_request(kind: type[AnyGenerateRequest], prompt: str, options: Gen
     start = {"prompt": prompt} if token is None else {"resume_token": token}
     stop = fields.pop("stop", ())
     fields["stop_sequences"] = [stop] if isinstance(stop, str) else stop
+    fields["json_schema"] = _json(fields.get("json_schema"))
     fields["unknown_characters"] = unknown_characters(fields.get("unknown_characters"))
     fields["include_activations"] = activation_request(fields.get("include_activations"))
     return request(kind, model=model, **start, parameters=request(pb.GenerationParameters, **fields))
+
+
+def _json(schema: str | Mapping[str, Any] | None) -> str | None:
+    if not isinstance(schema, Mapping):
+        return schema
+    try:
+        return json.dumps(schema, ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"json_schema: {error}") from None
 
 
 def unknown_characters(value: str | None) -> pb.UnknownCharacters | None:

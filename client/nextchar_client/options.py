@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 UnknownCharacters = Literal["error", "skip", "replace"]
 """How to treat characters outside the model's alphabet."""
@@ -46,6 +46,8 @@ class GenerationOptions(TypedDict, total=False):
     regex: str | None
     """Regular expression that the whole generated text matches, in the regular part of Python's syntax. Default: any
     text."""
+    json_schema: str | Mapping[str, Any] | None
+    """JSON Schema, as JSON or as a mapping, of which the generated text is a document. Default: any text."""
     choices: Sequence[str] | None
     """The generated text is one of these. Default: any text."""
     min_characters: int | None

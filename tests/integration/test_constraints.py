@@ -1,12 +1,14 @@
 """Constrained texts from a real server: each matches wholly, is completed in time, and depends on nothing else."""
 
 import asyncio
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from jsonschema import Draft202012Validator
 
 from nextchar.v1 import generation_pb2 as pb
 from nextchar_model.alphabet import Kind
@@ -139,6 +141,11 @@ async def test_a_token_of_another_expression_is_refused(tiny: TinyModel, serve: 
         ({"regex": "[0-9]"}, "parameters.regex: no text that the model can write matches: its alphabet lacks"),
         ({"choices": ["a", "4"]}, "parameters.choices: choice 1: the model's alphabet lacks '4'"),
         ({"choices": ["a"], "regex": "a"}, "parameters.choices: doesn't go with regex"),
+        ({"json_schema": "{}", "regex": "a"}, "parameters.json_schema: doesn't go with regex"),
+        ({"json_schema": "{"}, "parameters.json_schema: not JSON: Expecting property name"),
+        ({"json_schema": '{"type": "array", "uniqueItems": true}'}, "json_schema: #: the keyword 'uniqueItems'"),
+        ({"json_schema": '{"type": "null"}', "max_characters": 3}, "its shortest match has 4 characters"),
+        ({"choices": [""] * 100_001}, "parameters.choices: more than 100000 are not allowed"),
         ({"regex": "a", "min_characters": 1}, "parameters.min_characters: doesn't go with regex"),
         ({"choices": ["a"], "ignore_end_of_document": True}, "ignore_end_of_document: doesn't go with choices"),
         ({"min_characters": 9, "max_characters": 8}, "parameters.min_characters: 9 is more than max_characters, 8"),
@@ -160,6 +167,34 @@ async def test_one_of_the_choices_is_generated(tiny: TinyModel, serve: Serve) ->
     assert {text for text, _ in texts} <= set(choices)
     assert len({text for text, _ in texts}) > 1
     assert {finished.finish_reason for text, finished in texts if text != "sun"} == {pb.FINISH_REASON_REGEX_COMPLETE}
+
+
+async def test_one_of_a_hundred_thousand_choices_is_generated(tiny: TinyModel, serve: Serve) -> None:
+    letters = tiny.alphabet.symbols[:20]
+    choices = ["".join(letters[number // 20**place % 20] for place in range(4)) for number in range(100_000)]
+    async with serve(tiny.int8) as serving:
+        texts = [await generated(serving, choices=choices, seed=seed) for seed in range(3)]
+    assert {text for text, _ in texts} <= set(choices)
+
+
+async def test_every_text_is_a_document_of_the_json_schema(tmp_path: Path, serve: Serve) -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string", "minLength": 1, "maxLength": 8},
+            "age": {"type": "integer", "minimum": 0, "maximum": 120},
+            "tags": {"type": "array", "items": {"enum": ["a", "b"]}, "maxItems": 3},
+        },
+        "required": ["name", "age"],
+    }
+    async with serve(make_korean_model("bytes", tmp_path)) as serving:
+        asked: dict[str, Any] = {"json_schema": json.dumps(schema), "max_characters": 60}
+        texts = await asyncio.gather(
+            *(generated(serving, seed=seed, temperature=0.7 * (seed % 4), **asked) for seed in range(30))
+        )
+    for text, finished in texts:
+        Draft202012Validator(schema).validate(json.loads(text))
+        assert finished.finish_reason == pb.FINISH_REASON_REGEX_COMPLETE
 
 
 async def test_a_stop_sequence_ends_a_constrained_text(tiny: TinyModel, serve: Serve) -> None:

@@ -46,6 +46,16 @@ def _texts(kind: Any, tokens: Sequence[Token]) -> list[str]:
     return [utf8(kind, [token]) for token in tokens]
 
 
+def _content(_: Any, tokens: Sequence[Token]) -> str:
+    """Returns the text of the file that the argument names."""
+    name = tokens[0].value
+    try:
+        return Path(name).read_bytes().decode()
+    except (OSError, ValueError) as error:  # a name with a null byte, or bytes that are not UTF-8, are a ValueError
+        reason = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise ValidationError(exception_message=f"cannot read {name}: {reason}") from None
+
+
 def _choice(kind: Any, tokens: Sequence[Token]) -> str:
     value = tokens[0].value
     if value not in get_args(kind):
@@ -123,6 +133,13 @@ _SPELLINGS = {
     "unknown_characters": Parameter(name="--unknown", converter=_choice),
     "replacement_character": Parameter(name="--replacement", metavar="CHAR", allow_leading_hyphen=True),
     "regex": Parameter(metavar="REGEX", allow_leading_hyphen=True),
+    "json_schema": Parameter(
+        converter=_content,
+        n_tokens=1,
+        accepts_keys=False,
+        metavar="FILE",
+        help="The generated text is a document of the JSON Schema in this file.",
+    ),
     "choices": Parameter(
         name="--choice",
         converter=_texts,
