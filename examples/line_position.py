@@ -2,15 +2,14 @@
 
 A text that the model writes is scored with the activations of all units, 64 at a time. The unit whose cell goes best
 with the number of characters since the last line end is then looked at in a second text, on which it wasn't chosen.
-With ``nextchar-server`` running:
+``--picture unit.png`` draws that one, coloured by the cell of the first unit; it needs matplotlib. With
+``nextchar-server`` running:
 
     $ python examples/line_position.py
     unit  in this text  in another
      449          0.79        0.85
      147         -0.73       -0.79
      402         -0.56       -0.37
-
-``--picture unit.png`` draws the second text, coloured by the cell of the first unit; it needs matplotlib.
 """
 
 from __future__ import annotations
