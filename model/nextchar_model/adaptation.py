@@ -12,6 +12,7 @@ the end of the text), and the memory is bounded.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 ORDER = 6
 """Most symbols before a symbol from which it is predicted."""
@@ -106,11 +107,12 @@ class Adaptive:
         self._parts: dict[tuple[int, int, bool], list[float]] = {}
         self.begin = self._ngram.begin
 
-    def learn(self, text: str) -> None:
+    def learn(self, parts: Iterable[str]) -> None:
         """Reads a text of which nothing is predicted, such as the one that the network was trained on."""
         self.begin()
-        for symbol in text:
-            self._ngram.read(symbol)
+        for part in parts:
+            for symbol in part:
+                self._ngram.read(symbol)
         self.begin()
 
     def logprob(self, symbol: str, network: float) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import asdict
 from typing import Annotated, Unpack
 
 from cyclopts import Parameter
@@ -16,7 +15,7 @@ from ..results import Delta, Event, Finished, FinishReason, Resumed, Started
 from . import CommandError, ExitCode, calling
 from .access import Access, options_of
 from .arguments import Endpoint, File, GenerationArguments, Json, Text, Verbatim, text_of
-from .output import say, write, write_json, write_text
+from .output import fields_of, say, write, write_json, write_text
 
 
 def generate(
@@ -81,7 +80,7 @@ class _Writer:
             say(f"another server continued the text after {event.offset:,} characters (request {event.request_id})")
             return
         if self._json:
-            write_json({"event": type(event).__name__.lower()} | asdict(event))
+            write_json({"event": type(event).__name__.lower()} | fields_of(event))
         match event:
             case Started() if self._verbose:
                 say(f"model {event.model} {event.model_digest[:12]}, seed {event.seed}, request {event.request_id}")
