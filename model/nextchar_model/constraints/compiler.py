@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from ..alphabet import Alphabet
 from .automaton import Automaton
-from .charset import Ranges
+from .charset import Ranges, read_properties
 from .dfa import determinize
 from .lifting import lifted
 from .nfa import Nfa
-from .spellings import Spellings, classes, spellings, with_marks
+from .spellings import Spellings, classes, read_joinings, spellings, with_marks
 from .syntax import MOST_CHARACTERS
 from .work import ConstraintError, Work
+
+
+def prepare() -> None:
+    """Reads Unicode's properties now, for some 0.3 s, and not during the first compilations."""
+    read_properties()
+    read_joinings()
 
 
 def compile_regex(pattern: str, alphabet: Alphabet, *, most_characters: int = MOST_CHARACTERS) -> Automaton:

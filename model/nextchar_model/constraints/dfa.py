@@ -21,7 +21,7 @@ from .nfa import Nfa, Place
 from .spellings import Classes
 from .work import ConstraintError, Work
 
-MOST_STATES = 6000
+MOST_STATES = 16_000
 """Most states before equal ones are merged."""
 
 MOST_JOINED = 4

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 
 from nextchar_model.constraints.automaton import Automaton
 from nextchar_model.constraints.boundaries import Boundary
+from nextchar_model.constraints.compiler import prepare
 from nextchar_model.constraints.work import ConstraintError
 
 from .errors import OverloadedError
@@ -59,6 +60,7 @@ class Compilations:
         """``count`` is told each key that was ``kept``, ``compiled`` or ``refused``."""
         self._count = count
         self._thread = ThreadPoolExecutor(1, "constraints")
+        self._thread.submit(prepare)
         self._paid = 0.0  # ``time.monotonic()`` up to which compilations have used up their share
         self._kept: OrderedDict[Key, Result] = OrderedDict()
         self._used = 0
