@@ -75,7 +75,7 @@ class Activations:
     units: tuple[int, ...]
     """The units, as in the request."""
     quantities: tuple[str, ...]
-    """What there is of each unit: of an LSTM ``input``, ``forget``, ``output``, ``candidate``, ``cell``, ``hidden``."""
+    """Names of its values: of an LSTM ``input``, ``forget``, ``output``, ``candidate``, ``cell`` and ``hidden``."""
     values: tuple[tuple[tuple[float, ...], ...], ...]
     """For each character, for each unit, each quantity."""
 

@@ -104,7 +104,7 @@ class Tracer:
     async def take(self) -> IdChunk | None:
         """Takes the next ids of the stream, which is ready, and reads them. Returns None if it has ended.
 
-        Raises ``OtherModelError`` if the weights can't be read, and what ``Engine.take`` raises.
+        Raises ``OtherModelError`` if the weights can't be read; otherwise as ``Engine.take`` does.
         """
         taken = self._model.engine.take(self._stream)
         # A drained text ends before the ids that wait: there is no time to read them, and another server continues.
