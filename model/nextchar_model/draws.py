@@ -17,7 +17,7 @@ MAX_FLAT_DRAW = 1024
 DRAW_COLUMNS = 128
 """Columns in which the ids of a large alphabet are arranged, row after row."""
 
-_SPREAD = 0x9E3779B97F4A7C15  # 2**64 divided by the golden ratio: neighbouring samples get distant seeds
+SPREAD = 0x9E3779B97F4A7C15  # 2**64 divided by the golden ratio: neighbouring samples get distant seeds
 _WORDS = 4  # 64-bit words that Philox makes of one counter value
 _ROUNDS = 10
 _MULTIPLIERS = 0xD2E7470EE14C6C93, 0xCA5A826395121157
@@ -27,7 +27,7 @@ _UNIT = np.float32(2.0**-24)
 
 def sample_seed(seed: int, index: int) -> int:
     """Returns the seed of sample ``index`` of a request with ``seed``; sample 0 has the request's own."""
-    return (seed + index * _SPREAD) % 2**64
+    return (seed + index * SPREAD) % 2**64
 
 
 def uniform(seed: int, position: int, count: int) -> NDArray[np.float32]:
@@ -56,7 +56,12 @@ def _philox(counters: NDArray[np.uint64], keys: NDArray[np.uint64]) -> NDArray[n
 
     The upper words of the counters and of the keys are 0, as in NumPy's ``Philox(key=seed, counter=…)``.
     """
-    words: list[NDArray[np.uint64]] = [counters, np.zeros_like(counters), np.zeros_like(counters), np.zeros_like(counters)]
+    words: list[NDArray[np.uint64]] = [
+        counters,
+        np.zeros_like(counters),
+        np.zeros_like(counters),
+        np.zeros_like(counters),
+    ]
     key0, key1 = keys, 0
     for _ in range(_ROUNDS):
         high0, low0 = _product(words[0], _MULTIPLIERS[0])

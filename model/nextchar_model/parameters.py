@@ -34,6 +34,7 @@ class Parameters:
     include_stop_sequence: bool = False
     character_bias: Mapping[str, float] = field(default_factory=dict)
     regex: str | None = None
+    json_schema: str | None = None
     choices: tuple[str, ...] = ()
     min_characters: int = 0
     ignore_end_of_document: bool | None = None
@@ -54,7 +55,7 @@ class Request(NamedTuple):
 class Text(NamedTuple):
     """A generated text."""
 
-    index: int
+    number: int
     """Number of its request, counted from 0, or of the sample."""
     seed: int
     """Seed of its random numbers: with it, a server generates the same text."""

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from nextchar_model.alphabet import Alphabet, Spelling
 from nextchar_model.composition import text_of
 from nextchar_model.decoder import Decoder, Finished, is_one_to_one
+from nextchar_model.stop_sequences import first_stop, possible_prefix
 
 from ..engine.stream import IdChunk
 from .activations import Activations, WaitingActivations
 from .logprobs import Logprobs
 from .place import Place
-from .stop_sequences import first_stop, possible_prefix
 
 NO_ALTERNATIVE, END_OF_DOCUMENT = "\ufffe", "\uffff"
 """These stand among alternatives for none at all, and for the end of the document. Neither is a character."""
