@@ -92,11 +92,12 @@ def state_path(path: Path) -> Path:
 
 
 def _lock(file: IO[bytes], path: Path) -> None:
-    """Raises ``StateError`` if another process writes ``file``."""
+    """Raises ``StateError``, and closes ``file``, if another process writes it."""
     with suppress(ImportError):  # not on Windows
         import fcntl
 
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            file.close()
             raise StateError(f"another process is writing {path}") from None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -70,8 +70,10 @@ class State:
     def write(self, path: Path) -> None:
         """Replaces the file at ``path``."""
         new = path.with_name(f"{path.name}.new")
+        progress = {**vars(self.progress), "rejects": dict(self.progress.rejects)}
+        value = {"version": VERSION, **vars(self), "progress": progress}
         with new.open("wb") as file:
-            file.write(json.dumps({"version": VERSION, **asdict(self)}, ensure_ascii=False, indent=1).encode() + b"\n")
+            file.write(json.dumps(value, ensure_ascii=False, indent=1).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
         new.replace(path)
