@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nextchar.v1 import generation_pb2 as pb
-from nextchar_model.alphabet import Alphabet, Spelling
+from nextchar_model.alphabet import Alphabet, Spelling, Unknown
 
 from ..catalog import Limits
 from ..pacing import Steps
 from .errors import InvalidArgumentError
-from .requests import check_answer, read_text, read_top_logprobs
+from .requests import check_answer, read_text, read_top_logprobs, read_unknown
 from .texts import CODE_POINTS
 
 MAX_CANDIDATES = 1000
@@ -38,6 +38,25 @@ class Rescoring:
     def characters(self) -> int:
         """Number of characters of all candidates."""
         return sum(len(candidate.text) for candidate in self.candidates)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the texts of a stream are scored."""
+
+    top_logprobs: int
+    unknown: Unknown
+    replacement: str
+    totals_only: bool
+
+
+def settings(message: pb.ScoreSettings, alphabet: Alphabet) -> Steps[Settings]:
+    """Reads the settings of a stream that a model of ``alphabet`` scores. Raises ``RequestError``."""
+    top_logprobs = read_top_logprobs(message, "settings.", alphabet)
+    if message.totals_only and top_logprobs:
+        raise InvalidArgumentError("settings.totals_only", "doesn't go with top_logprobs")
+    unknown, replacement = yield from read_unknown(alphabet, message, "settings.")
+    return Settings(top_logprobs, unknown, replacement, message.totals_only)
 
 
 def rescoring(request: pb.RescoreRequest, alphabet: Alphabet, limits: Limits) -> Steps[Rescoring]:

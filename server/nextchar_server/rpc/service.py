@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TypeVar
 
@@ -32,6 +32,7 @@ from .generation import RunningText
 from .interceptor import Context, request_id
 from .rescore import rescore
 from .score import score
+from .score_stream import score_stream
 from .streams import most_snapshots
 from .tokens import Tokens, digest_of
 
@@ -71,6 +72,10 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
         """Scores a text."""
         with self._catalog.get(request.model, request_id()) as model:
             return await score(request, model, self._pacer, lambda stream: self._submitted(model, stream, context))
+
+    async def ScoreStream(self, messages: AsyncGenerator[pb.ScoreStreamRequest, None], context: Context) -> None:
+        """Scores texts of any length while they come."""
+        await score_stream(messages, context, self._catalog, self._pacer, self._submitted)
 
     async def Rescore(self, request: pb.RescoreRequest, context: Context) -> pb.RescoreResponse:
         """Scores several texts that follow one prefix."""
