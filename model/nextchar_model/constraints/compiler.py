@@ -22,8 +22,8 @@ def prepare() -> None:
 def compile_regex(pattern: str, alphabet: Alphabet, *, most_characters: int = MOST_CHARACTERS) -> Automaton:
     """Returns the automaton of the texts in NFC that ``re.fullmatch`` matches, as ``alphabet`` spells them.
 
-    ``pattern`` has ``most_characters`` at most. Raises ``ConstraintError`` if the expression is invalid, not regular or too large, or if ``alphabet`` can't spell
-    any text that matches.
+    ``pattern`` has ``most_characters`` at most. Raises ``ConstraintError`` if the expression is invalid, not regular or
+    too large, or if ``alphabet`` can't spell any text that matches.
     """
     work = Work()
     universe = spellings(alphabet)
