@@ -24,6 +24,7 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 if TYPE_CHECKING:
     from .async_client import AsyncClient
     from .client import Client
+    from .completions import Completion, CompletionBoundary, Completions
     from .endpoint import DEFAULT_ENDPOINT
     from .errors import (
         CallCancelledError,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
         Started,
         Usage,
     )
+    from .samples import Sample, Samples, sample_seed
     from .scores import CandidateScore, CandidateScores, ScoredPart, ScoredText, ScoreEvent, ScoreStarted
 
 __all__ = [
@@ -73,6 +75,9 @@ __all__ = [
     "CandidateScores",
     "CharacterLogprob",
     "Client",
+    "Completion",
+    "CompletionBoundary",
+    "Completions",
     "DeadlineExceededError",
     "Delta",
     "DivergedError",
@@ -94,6 +99,8 @@ __all__ = [
     "Replay",
     "ResourceExhaustedError",
     "Resumed",
+    "Sample",
+    "Samples",
     "Score",
     "ScoreEvent",
     "ScoreOptions",
@@ -106,13 +113,16 @@ __all__ = [
     "UnimplementedError",
     "UnknownCharacters",
     "Usage",
+    "sample_seed",
 ]
 
 _MODULES = (
     "endpoint",
     "options",
     "results",
+    "samples",
     "scores",
+    "completions",
     "errors",
     "client",
     "async_client",

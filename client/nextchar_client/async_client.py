@@ -20,6 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from nextchar.v1 import generation_pb2 as pb
 
 from . import conversion
+from .completing import Completing
 from .connection import readable
 from .continuation import Continuation, CutError
 from .errors import InternalError, NotFoundError
@@ -28,10 +29,11 @@ from .options import GenerationOptions
 from .replicas import Replicas
 from .results import Delta, Event, Finished, Generation, Health, LoadFailure, Model, Started
 from .retries import Retries
+from .sampling import Sampling
 from .scoring import Scoring
 
 
-class AsyncClient(Scoring):
+class AsyncClient(Completing, Sampling, Scoring):
     """A client of one server, or of several that have the same models.
 
     ``endpoint`` is HOST:PORT, with TLS ``grpcs://HOST:PORT``, or another gRPC target, such as

@@ -135,8 +135,12 @@ class Client:
 
     generate = _blocking(AsyncClient.generate)
     """``AsyncClient.generate``, but blocks."""
+    samples = _blocking(AsyncClient.samples)
+    """``AsyncClient.samples``, but blocks."""
     score = _blocking(AsyncClient.score)
     """``AsyncClient.score``, but blocks."""
+    complete = _blocking(AsyncClient.complete)
+    """``AsyncClient.complete``, but blocks."""
     rescore = _blocking(AsyncClient.rescore)
     """``AsyncClient.rescore``, but blocks."""
     model = _blocking(AsyncClient.model)

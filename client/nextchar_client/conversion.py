@@ -141,7 +141,7 @@ def event(message: pb.GenerateStreamResponse) -> Event | None:
     """The event in a message of a stream; None if only a newer client knows it."""
     match message.WhichOneof("event"):
         case "started":
-            return _started(message.started)
+            return started(message.started)
         case "delta":
             delta = message.delta
             places = logprobs(delta.text, delta.character_logprobs)
@@ -149,7 +149,7 @@ def event(message: pb.GenerateStreamResponse) -> Event | None:
                 delta.text, delta.offset, places, delta.resume_token, activations(delta.text, delta.activations)
             )
         case "finished":
-            return _finished(message.finished)
+            return finished(message.finished)
     return None
 
 
@@ -210,11 +210,13 @@ def _time(message: Timestamp) -> datetime:
         raise InternalError("a time of the server is out of range") from None
 
 
-def _started(message: pb.Started) -> Started:
+def started(message: pb.Started) -> Started:
+    """The first event of a text."""
     return Started(message.request_id, message.model, message.model_digest, message.seed, message.numeric_class)
 
 
-def _finished(message: pb.Finished) -> Finished:
+def finished(message: pb.Finished) -> Finished:
+    """The last event of a text."""
     return Finished(
         finish_reason=FINISH_REASONS.get(message.finish_reason, FinishReason.UNKNOWN),
         stop_sequence=message.stop_sequence,
