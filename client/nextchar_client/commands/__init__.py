@@ -43,6 +43,7 @@ from .output import complain
 
 COMMANDS = {
     "generate": "Stream the text that follows a prompt.",
+    "complete": "Show the likeliest continuations of a text.",
     "score": "Show how likely a text is.",
     "models": "List the models of the server.",
     "health": "Ask whether the server takes calls.",

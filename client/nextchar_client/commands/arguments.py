@@ -56,11 +56,21 @@ def _content(_: Any, tokens: Sequence[Token]) -> str:
         raise ValidationError(exception_message=f"cannot read {name}: {reason}") from None
 
 
-def _choice(kind: Any, tokens: Sequence[Token]) -> str:
+def chosen(kind: Any, tokens: Sequence[Token]) -> str:
+    """Converts an argument to one of the values of a literal type."""
     value = tokens[0].value
     if value not in get_args(kind):
         raise _invalid(value, " or ".join(get_args(kind)))
     return value
+
+
+def _units(_: Any, tokens: Sequence[Token]) -> tuple[int, tuple[int, ...]]:
+    """Converts an argument to a layer and units of it."""
+    value = tokens[0].value
+    if not re.fullmatch(r"\d{1,9}:\d{1,9}(,\d{1,9})*", value, re.ASCII):
+        raise _invalid(value, "a layer and its units, such as 0:3,17")
+    layer, _, units = value.partition(":")
+    return int(layer), tuple(map(int, units.split(",")))
 
 
 def _biases(kind: Any, tokens: Sequence[Token]) -> dict[str, float]:
@@ -130,7 +140,15 @@ _SPELLINGS = {
         allow_leading_hyphen=True,
         help="Add VALUE to the logit of a character, -100 to 100. May be given several times.",
     ),
-    "unknown_characters": Parameter(name="--unknown", converter=_choice),
+    "include_activations": Parameter(
+        name="--activations",
+        converter=_units,
+        n_tokens=1,
+        accepts_keys=False,
+        metavar="LAYER:UNIT,…",
+        help="Add the gates and states of these units, such as 0:3,17, after each character; with --json.",
+    ),
+    "unknown_characters": Parameter(name="--unknown", converter=chosen),
     "replacement_character": Parameter(name="--replacement", metavar="CHAR", allow_leading_hyphen=True),
     "regex": Parameter(metavar="REGEX", allow_leading_hyphen=True),
     "json_schema": Parameter(
@@ -183,7 +201,7 @@ def with_option(message: str) -> str:
     if match is None:
         return message
     keyword = {"stop_sequences": "stop"}.get(match["field"], match["field"])
-    if keyword not in {"prompt", "text", *_HINTS}:
+    if keyword not in {"prompt", "text", "count", "boundary", *_HINTS}:
         return message
     key, rest = match["key"], message[match.end() :]
     place = "" if key is None else f" number {int(key) + 1}" if key.isdigit() else f" {key}"
