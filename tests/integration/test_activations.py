@@ -1,6 +1,9 @@
 """Activations through a server: those of the probe, and the same however a text is asked for."""
 
+import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from nextchar_model.alphabet import BOUNDARY, Kind
 from nextchar_model.batch import SamplingSettings
 from nextchar_model.probe import Probe
 from nextchar_model.runner import Runner
+from tests.support.command import Run
 from tests.support.korean_model import KINDS, KOREAN, make_korean_model
 from tests.support.serving import Serve, Serving, details, failure
 from tests.support.tiny_model import TinyModel
@@ -200,3 +204,15 @@ async def test_the_client_returns_the_same_activations_whole_and_streamed(client
         values for delta in deltas if delta.activations for values in delta.activations.values
     )
     assert len(whole.activations.values) == 90
+
+
+async def test_the_command_prints_activations_in_its_json(serving: Serving, client: AsyncClient, run: Run) -> None:
+    endpoint = f"127.0.0.1:{serving.grpc_port}"
+    code, output, _ = await asyncio.to_thread(
+        run, "score", "the moon", "--json", "--activations", "1:7,0,30", "--endpoint", endpoint
+    )
+    score = await client.score("the moon", include_activations=(1, UNITS))
+    assert score.activations is not None
+    assert code == 0
+    (printed,) = [line for line in output.splitlines() if line.startswith("{")]  # among the server's log
+    assert json.loads(printed)["activations"] == json.loads(json.dumps(asdict(score.activations)))

@@ -28,7 +28,14 @@ _MOST_SAMPLES = 64  # of a call
 _MOST_CHARACTERS = 100_000  # of a call: samples times max_characters
 _DEFAULT_CHARACTERS = 256
 _MOST_IN_A_BLOCK = 65_536  # texts that are in memory at once because their prefixes take turns
-_OF_THE_COMMAND = ("model", "timeout", "top_logprobs", "resume_interval", "resume_token")  # not of one line
+_OF_THE_COMMAND = (  # not of one line
+    "model",
+    "timeout",
+    "top_logprobs",
+    "include_activations",
+    "resume_interval",
+    "resume_token",
+)
 
 
 class Piece(NamedTuple):

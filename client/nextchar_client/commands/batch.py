@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     BatchArguments = GenerationOptions
 else:
-    _OF_ONE_TEXT = ("top_logprobs", "resume_interval", "resume_token")
+    _OF_ONE_TEXT = ("top_logprobs", "include_activations", "resume_interval", "resume_token")
     BatchArguments = TypedDict(
         "BatchArguments",
         {name: hint for name, hint in GenerationArguments.__annotations__.items() if name not in _OF_ONE_TEXT}

@@ -23,7 +23,7 @@ from nextchar_cli.printable import one_line, printable
 
 _STEERING = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 """Categories of Unicode that can steer a terminal: controls, formats (also of the reading order), line ends."""
-_DETAILS = {"rank", "entropy"}
+_DETAILS = {"rank", "entropy", "activations"}
 _WIDTH = 100_000  # columns of a table: wider than any, so that rich neither wraps nor cuts
 
 

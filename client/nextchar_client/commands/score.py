@@ -6,15 +6,17 @@ Reads the options and chooses: ``scored_text`` writes one text, ``lines`` the li
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ..endpoint import DEFAULT_ENDPOINT
 from ..options import ScoreOptions
+from ..results import Score
 from ..scores import ScoredPart, ScoredText, ScoreEvent, ScoreStarted
 from . import ExitCode, calling, dynamic
 from .access import Access, options_of
 from .arguments import Endpoint, File, ModelName, Replacement, Text, Timeout, TopLogprobs, Unknown, Verbatim
+from .output import fields_of, write_json
 from .reading import parts_of
 from .score_arguments import Adaptive, AdaptiveArguments, Form, FormArguments, LineArguments, Lines, check
 
@@ -55,8 +57,7 @@ def score(
     if text == "-" and file is None:
         text, file = None, "-"
     form, lines, adaptive = form or FormArguments(), lines or LineArguments(), adaptive or AdaptiveArguments()
-    check(text, file, form, lines, top_logprobs=top_logprobs)
-    adaptive.check()
+    check(text, file, form, lines, adaptive, top_logprobs=top_logprobs)
     options = ScoreOptions(
         model=model, unknown_characters=unknown_characters, replacement_character=replacement_character, timeout=timeout
     )
@@ -75,12 +76,33 @@ def score(
             return ExitCode.DONE
         options |= ScoreOptions(top_logprobs=top_logprobs, details=form.details or None)
         with Client(endpoint, **options_of(access)) as client:
-            write, needs_parts = _form(form.name)
-            options["totals_only"] = None if needs_parts or adaptive.is_set else True
             source = text if file is None else parts_of(file, name="--file", verbatim=verbatim)
-            events = _events(client, source, options)
-            write(_adapted(events, client, adaptive, options, verbatim=verbatim), adaptive.is_set)
+            _write(client, source or "", form, adaptive, options, verbatim=verbatim)
     return ExitCode.DONE
+
+
+def _write(
+    client: Client,
+    source: str | Iterator[str],
+    form: FormArguments,
+    adaptive: AdaptiveArguments,
+    options: ScoreOptions,
+    *,
+    verbatim: bool,
+) -> None:
+    """Writes the scores of one text."""
+    write, needs_parts = _form(form.name)
+    options["totals_only"] = None if needs_parts or adaptive.is_set else True
+    if form.activations is not None:
+        whole = source if isinstance(source, str) else "".join(source)
+        write_json(fields_of(_score(client, whole, options, include_activations=form.activations)))
+        return
+    events = _events(client, source, options)
+    if adaptive.is_set:
+        model = client.model(options["model"], timeout=options["timeout"])
+        mixture = dynamic.adaptive(model, adaptive.adaptive_text, verbatim=verbatim)
+        events = dynamic.adapted_events(events, mixture)
+    write(events, adaptive.is_set)
 
 
 def _form(name: str) -> tuple[scored_text.Form, bool]:
@@ -101,13 +123,27 @@ def _form(name: str) -> tuple[scored_text.Form, bool]:
     return scored_text.as_table, False
 
 
-def _events(client: Client, source: str | Iterator[str] | None, options: ScoreOptions) -> Iterator[ScoreEvent]:
+def _events(client: Client, source: str | Iterator[str], options: ScoreOptions) -> Iterator[ScoreEvent]:
     """The scores of one text, which goes in one message or, from a file, in a stream."""
     if not isinstance(source, str):
-        yield from client.score_stream([source or ""], **options)
+        yield from client.score_stream([source], **options)
         return
-    score = client.score(
-        source,
+    score = _score(client, source, options)
+    yield ScoreStarted(score.request_id, score.model, score.model_digest)
+    yield ScoredPart(0, 0, score.characters)
+    yield ScoredText(0, len(score.characters), score.total_logprob, score.bits_per_character)
+
+
+def _score(
+    client: Client,
+    text: str,
+    options: ScoreOptions,
+    *,
+    include_activations: tuple[int, Sequence[int]] | None = None,
+) -> Score:
+    return client.score(
+        text,
+        include_activations=include_activations,
         model=options["model"],
         top_logprobs=options["top_logprobs"],
         details=options["details"],
@@ -115,16 +151,3 @@ def _events(client: Client, source: str | Iterator[str] | None, options: ScoreOp
         replacement_character=options["replacement_character"],
         timeout=options["timeout"],
     )
-    yield ScoreStarted(score.request_id, score.model, score.model_digest)
-    yield ScoredPart(0, 0, score.characters)
-    yield ScoredText(0, len(score.characters), score.total_logprob, score.bits_per_character)
-
-
-def _adapted(
-    events: Iterator[ScoreEvent], client: Client, adaptive: AdaptiveArguments, options: ScoreOptions, *, verbatim: bool
-) -> Iterator[ScoreEvent]:
-    """The same events, under a mixture that learns if the arguments ask for one."""
-    if not adaptive.is_set:
-        return events
-    model = client.model(options["model"], timeout=options["timeout"])
-    return dynamic.adapted_events(events, dynamic.adaptive(model, adaptive.adaptive_text, verbatim=verbatim))

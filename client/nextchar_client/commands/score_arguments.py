@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -9,7 +10,7 @@ from cyclopts import Parameter
 
 from nextchar_cli.command_line import UsageError, utf8
 
-from .arguments import number
+from .arguments import number, option
 from .reading import require_readable
 
 _Flag = Annotated[bool, Parameter(show_default=False)]
@@ -30,6 +31,7 @@ class FormArguments:
     """Print CSV, one line per character, or with --lines per line."""
     details: _Flag = False
     """Add each character's rank and the entropy in its place, if the model's alphabet is "characters"."""
+    activations: Annotated[tuple[int, Sequence[int]] | None, option("include_activations")] = None
 
     @property
     def name(self) -> str:
@@ -92,7 +94,13 @@ Adaptive = Annotated[AdaptiveArguments | None, Parameter(name="*")]
 
 
 def check(
-    text: str | None, file: str | None, form: FormArguments, lines: LineArguments, *, top_logprobs: int | None
+    text: str | None,
+    file: str | None,
+    form: FormArguments,
+    lines: LineArguments,
+    adaptive: AdaptiveArguments,
+    *,
+    top_logprobs: int | None,
 ) -> None:
     """Raises ``UsageError`` if options don't go together, or if a file can't be read."""
     if text is None and file is None:
@@ -100,6 +108,8 @@ def check(
     if text is not None and file is not None:
         raise UsageError("TEXT, --file: give one of them, not both")
     lines.check()
+    if form.activations is not None and (lines.lines or form.name != "--json"):
+        raise UsageError("--activations needs --json, without --lines")
     if lines.lines:
         wrong = {"--top-logprobs": top_logprobs is not None, "--details": form.details}
         wrong |= {"--characters": form.characters, "--json-lines": form.json_lines}
