@@ -1,6 +1,5 @@
 """Several texts of one request, from the library and the command."""
 
-import asyncio
 import json
 
 import pytest
@@ -46,17 +45,26 @@ async def test_a_server_that_knows_no_samples_is_told_from_one_that_does(
         await client.samples(count=2)
 
 
-async def test_the_command_prints_a_line_for_each_text(
-    tiny: TinyModel, serve: Serve, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with serve(tiny.int8) as serving, AsyncClient(f"127.0.0.1:{serving.grpc_port}") as client:
-        monkeypatch.setenv("NEXTCHAR_ENDPOINT", f"127.0.0.1:{serving.grpc_port}")
-        one_line = ["generate", "the", "--seed", "7", "--samples", "3", "--max-characters", "20", "--bias", "\n=-100"]
-        out = (await asyncio.to_thread(run, *one_line))[1]
-        bias = {"\n": -100.0}
-        samples = await client.samples("the", seed=7, count=3, max_characters=20, character_bias=bias)
-        assert out == "".join(f"{text.text}\n" for text in samples.texts)
-        several = ["generate", "--seed", "7", "--samples", "2", "--max-characters", "3", "--bias", "\n=100"]
-        assert (await asyncio.to_thread(run, *several))[1] == "--- 0\n\n\n\n\n--- 1\n\n\n\n\n"
-        lines = (await asyncio.to_thread(run, *one_line, "--json"))[1].splitlines()
-        assert [json.loads(line).get("text") for line in lines] == [None, *(text.text for text in samples.texts)]
+def answer(*texts: str) -> pb.GenerateResponse:
+    finished = pb.Finished(finish_reason=pb.FINISH_REASON_MAX_CHARACTERS)
+    samples = [pb.Sample(index=place, text=text, finished=finished) for place, text in enumerate(texts)]
+    return pb.GenerateResponse(started=pb.Started(seed=7), samples=samples)
+
+
+def test_the_command_prints_a_line_for_each_text(server: ScriptedServer, run: Run) -> None:
+    server.scripts = [[answer("one", "two")]]
+    assert run("generate", "--samples", "2")[1] == "one\ntwo\n"
+    lines = run("generate", "--samples", "2", "--json")[1].splitlines()
+    assert [json.loads(line).get("text") for line in lines] == [None, "one", "two"]
+
+
+def test_the_command_numbers_texts_of_several_lines(server: ScriptedServer, run: Run) -> None:
+    server.scripts = [[answer("one\nmore", "two")]]
+    assert run("generate", "--samples", "2", "--seed", "7")[1] == "--- 0\none\nmore\n--- 1\ntwo\n"
+    assert server.requests[0].samples == 2
+
+
+def test_the_command_asks_for_the_best_of_several(server: ScriptedServer, run: Run) -> None:
+    server.scripts = [[answer("best")]]
+    assert run("generate", "--best-of", "9", "--first-sample", "3")[1] == "best\n"
+    assert (server.requests[0].best_of, server.requests[0].first_sample) == (9, 3)

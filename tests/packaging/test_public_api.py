@@ -48,6 +48,8 @@ def test_public_names_are_these() -> None:
         "Replay",
         "ResourceExhaustedError",
         "Resumed",
+        "Sample",
+        "Samples",
         "Score",
         "ScoreEvent",
         "ScoreOptions",
@@ -60,6 +62,7 @@ def test_public_names_are_these() -> None:
         "UnimplementedError",
         "UnknownCharacters",
         "Usage",
+        "sample_seed",
     ]
 
 
