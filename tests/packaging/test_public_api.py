@@ -82,7 +82,7 @@ def test_packages_are_marked_as_typed(package: str) -> None:
 def test_results_are_frozen() -> None:
     values = [getattr(nextchar_client, name) for name in nextchar_client.__all__]
     results = [value for value in values if isinstance(value, type) and dataclasses.is_dataclass(value)]
-    assert len(results) == 19
+    assert len(results) == 21
     for result in results:
         assert result.__dataclass_params__.frozen  # type: ignore[attr-defined]
 
