@@ -129,7 +129,8 @@ async def test_another_command_for_the_same_file_is_refused(batches: Batches) ->
     code, _, errors = await batches.run("--count", 10, "--max-characters", 6, "--out", "out.jsonl")
     assert code == 2
     assert errors == (
-        'nextchar: error: the output was begun with options {"max_characters": 5}, not {"max_characters": 6}; name another output\n'
+        'nextchar: error: the output was begun with options {"max_characters": 5}, not {"max_characters": 6}; '
+        "name another output\n"
     )
     code, _, errors = await batches.run("--count", 10, "--max-characters", 5, "--out", "out.jsonl")
     assert (code, errors) == (0, "nextchar: out.jsonl is complete: 10 lines\n")
@@ -184,6 +185,27 @@ async def test_too_many_rejects_end_the_batch_with_their_reason(batches: Batches
         "with --max-rejects\n"
     )
     assert sorted(texts(batches.read("out.jsonl"))) == ["a", "the"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--prompt", "the", "--max-characters", 12, "--stop", "n", "--include-stop-sequence"),
+        ("--prefix", "the,night,a", "--top-k", 5, "--temperature", 0.8, "--regex", "[a-z ]{3,8}", "--format", "csv"),
+        ("--max-characters", 3, "--unique", "--validate", "text.strip()", "--bias", "e=2"),
+    ],
+)
+async def test_a_model_file_makes_the_bytes_of_a_server(
+    batches: Batches, tiny: TinyModel, options: tuple[object, ...]
+) -> None:
+    served = await batches.output("--count", 130, *options)
+    assert await batches.output("--count", 130, *options, "--model-file", tiny.int8) == served
+
+
+async def test_a_model_file_takes_a_file_of_requests(batches: Batches, tiny: TinyModel) -> None:
+    lines = [{"prompt": "the", "seed": seed, "max_characters": 3 + seed, "stop": ["o"]} for seed in range(9)]
+    name = batches.write("requests.jsonl", "".join(f"{json.dumps(line)}\n" for line in lines))
+    assert await batches.output(name, "--model-file", tiny.int8) == await batches.output(name)
 
 
 def read_records(endpoint: str) -> None:

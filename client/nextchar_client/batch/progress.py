@@ -16,7 +16,7 @@ from datetime import timedelta
 from .work import Work
 
 _REFRESH_SECONDS = 0.5
-_BAR = 24  # columns
+_BAR = 12  # columns, so that the line fits 80
 
 
 class Watch:
@@ -41,17 +41,14 @@ class Watch:
 
     def line(self) -> str:
         """How far the work is, how fast, and how long it will take."""
-        work, (lines, characters) = self._work, self.rates
+        work, (lines, _) = self._work, self.rates
         grown = work.done - self._done
         left = "" if not grown else f", {timedelta(seconds=round(self.seconds * (1 - work.done) / grown))} left"
         rejected = f", {work.progress.rejected:,} rejected" if work.progress.rejected else ""
-        return (
-            f"{work.progress.lines:,} of {work.whole:,} lines, {lines:,.0f} lines/s, {characters:,.0f} characters/s"
-            f"{left}{rejected}"
-        )
+        return f"{work.progress.lines:,} of {work.whole:,} lines, {lines:,.0f} lines/s{left}{rejected}"
 
     def summary(self) -> str:
-        """What was made, in how much time, and what was rejected why."""
+        """The lines, the time that they took, and the rejected texts by reason."""
         progress, (lines, characters) = self._work.progress, self.rates
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in progress.rejects.most_common())
         before = f" ({self._lines:,} of them before)" if self._lines else ""
