@@ -108,8 +108,8 @@ def check(
     if text is not None and file is not None:
         raise UsageError("TEXT, --file: give one of them, not both")
     lines.check()
-    if form.activations is not None and (lines.lines or form.name != "--json"):
-        raise UsageError("--activations needs --json, without --lines")
+    if form.activations is not None and (lines.lines or adaptive.is_set or form.name != "--json"):
+        raise UsageError("--activations needs --json, without --lines and --adaptive")
     if lines.lines:
         wrong = {"--top-logprobs": top_logprobs is not None, "--details": form.details}
         wrong |= {"--characters": form.characters, "--json-lines": form.json_lines}

@@ -21,9 +21,9 @@ from ..results import CharacterLogprob
 
 _SCALE = (
     (0.0, ""),
-    (1.0, "color(31)"),
-    (3.0, "color(130)"),
-    (6.0, "bold color(160)"),
+    (1.0, "color(32)"),
+    (3.0, "color(166)"),
+    (6.0, "bold color(196)"),
     (10.0, "bold color(231) on color(160)"),
 )
 """The least surprise of each step, in bits, and its style."""
