@@ -216,3 +216,18 @@ async def test_the_command_prints_activations_in_its_json(serving: Serving, clie
     assert code == 0
     (printed,) = [line for line in output.splitlines() if line.startswith("{")]  # among the server's log
     assert json.loads(printed)["activations"] == json.loads(json.dumps(asdict(score.activations)))
+
+
+async def test_a_drained_text_continues_with_its_values(tiny: TinyModel, serve: Serve) -> None:
+    async with serve(tiny.int8, turn_budget=1e-6) as serving:
+        _, whole, _ = await traced(serving, "the ", max_characters=400, seed=3)
+        parts, finished = [], pb.Finished()
+        async for event in serving.stream("the ", max_characters=400, seed=3, include_activations=WANTED):
+            if event.HasField("delta"):
+                parts.append(columns(event.delta.activations))
+                serving.engine.drain()
+            finished = event.finished
+        if finished.finish_reason == pb.FINISH_REASON_DRAINING:  # otherwise the lane was done before
+            left = 400 - sum(map(len, parts))
+            parts.append((await traced(serving, finished.resume_token, max_characters=left))[1])
+        assert np.array_equal(np.concatenate(parts), whole)
