@@ -222,6 +222,10 @@ class Runner:
         batch.last_id = result.ids[-1]
         return result
 
+    def rest(self) -> None:
+        """Gives back what the calling thread keeps for rows that it doesn't have now."""
+        self._tables.rest()
+
     def score(
         self, last_id: Ids, ids: NDArray[np.int64], state: RecurrentState
     ) -> tuple[NDArray[np.float32], RecurrentState]:

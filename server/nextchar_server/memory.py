@@ -12,6 +12,7 @@ whoever comes next finds room. The rule is that of shared buffers of network swi
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Hashable
 from contextvars import ContextVar
 
 SHARE = 3
@@ -45,7 +46,7 @@ class Budget:
         self.used = 0
         """Bytes that are held."""
         self._held: dict[str, int] = {}  # by connection; those that hold nothing are absent
-        self._shared: Counter[tuple[str, object]] = Counter()  # calls that share something, by connection
+        self._shared: Counter[tuple[str, Hashable]] = Counter()  # calls that share something, by connection
 
     def hold(self, connection: str, size: int) -> Holding:
         """Takes ``size`` bytes for a call of ``connection``. Raises ``MemoryFullError``."""
@@ -61,16 +62,17 @@ class Budget:
         self._held[connection] = held
         self.used += size
 
-    def _share(self, connection: str, what: object, size: int) -> None:
-        if not self._shared[connection, what]:
+    def _share(self, connection: str, what: Hashable, size: int, most: int) -> None:
+        if self._shared[connection, what] < most:
             self._take(connection, size, is_large=size > LARGE)
         self._shared[connection, what] += 1
 
-    def _unshare(self, connection: str, what: object, size: int) -> None:
+    def _unshare(self, connection: str, what: Hashable, size: int, most: int) -> None:
         self._shared[connection, what] -= 1
+        if self._shared[connection, what] < most:
+            self._give_back(connection, size)
         if not self._shared[connection, what]:
             del self._shared[connection, what]
-            self._give_back(connection, size)
 
     def _give_back(self, connection: str, size: int) -> None:
         self.used -= size
@@ -85,7 +87,7 @@ class Holding:
     def __init__(self, budget: Budget, connection: str) -> None:
         self._budget = budget
         self._size = 0
-        self._shared: list[tuple[object, int]] = []
+        self._shares: list[tuple[Hashable, int, int]] = []
         self.connection = connection
         """The connection of the call, as gRPC names its peer."""
 
@@ -94,13 +96,13 @@ class Holding:
         self._budget._take(self.connection, size, is_large=self._size + size > LARGE)
         self._size += size
 
-    def share(self, what: object, size: int) -> None:
-        """Takes the ``size`` bytes of ``what``, once for all calls of the connection that hold it.
+    def share(self, what: Hashable, size: int, *, most: int = 1) -> None:
+        """Takes the ``size`` bytes of ``what``, unless ``most`` other calls of the connection have taken them already.
 
         Raises ``MemoryFullError``.
         """
-        self._budget._share(self.connection, what, size)
-        self._shared.append((what, size))
+        self._budget._share(self.connection, what, size, most)
+        self._shares.append((what, size, most))
 
     def require(self, size: int) -> None:
         """Grows to ``size`` bytes, if it holds fewer. Raises ``MemoryFullError``."""
@@ -118,8 +120,8 @@ class Holding:
         if self._size:
             self._budget._give_back(self.connection, self._size)
             self._size = 0
-        while self._shared:
-            self._budget._unshare(self.connection, *self._shared.pop())
+        while self._shares:
+            self._budget._unshare(self.connection, *self._shares.pop())
 
 
 current: ContextVar[Holding] = ContextVar("holding")

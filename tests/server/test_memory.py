@@ -122,3 +122,14 @@ def test_what_calls_of_a_connection_share_is_counted_once_until_the_last_one_end
         other.share(object(), 900)
     other.release()
     assert budget.used == 0
+
+
+def test_as_many_calls_of_a_connection_as_may_have_a_copy_take_one_each() -> None:
+    budget = Budget(1000)
+    calls = [budget.hold("a", 0) for _ in range(5)]
+    for number, holding in enumerate(calls, 1):
+        holding.share("copies", 100, most=3)
+        assert budget.used == 100 * min(number, 3)
+    for number, holding in enumerate(calls, 1):
+        holding.release()
+        assert budget.used == 100 * min(5 - number, 3)

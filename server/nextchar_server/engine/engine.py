@@ -88,6 +88,11 @@ class Engine:
             lane.start()
         self._searcher.start()
 
+    @property
+    def lanes(self) -> int:
+        """Number of lanes."""
+        return len(self._lanes)
+
     def admission_of(self, stream: Stream) -> Admission:
         """Returns the admission in which ``stream`` has its place."""
         return self.searches if isinstance(stream, Search) else self.admission

@@ -134,6 +134,8 @@ class Lane:
                     rows.part()
             self._admission.park(leaving)
             load -= len(leaving)
+        if not load:
+            self._runner.rest()
         return self._admission.admit(self._number, load)
 
     def _admit(self, admitted: list[Stream]) -> None:

@@ -22,6 +22,7 @@ from nextchar_model.constraints.compiler import compile_regex
 from nextchar_model.constraints.json_schema import compile_json_schema
 from nextchar_model.constraints.well_formed import well_formed
 from nextchar_model.constraints.work import ConstraintError
+from nextchar_model.tables import STACK_SHARE
 
 from .. import memory
 from ..catalog import ServedModel
@@ -52,6 +53,15 @@ class Constraint:
             if state < 0:
                 return 0
         return state
+
+    def hold_copies(self, texts: int, lanes: int) -> None:
+        """Takes the memory of its copies in the stacks of ``lanes`` lanes, for ``texts`` more texts of the call.
+
+        Raises ``MemoryFullError``.
+        """
+        size = int(STACK_SHARE * self.automaton.size) if self.fingerprint else 0  # those of well-formed text are small
+        for _ in range(min(texts, lanes) if size else 0):
+            memory.current.get().share((self.automaton, "copies"), size, most=lanes)
 
     def is_complete(self, state: int) -> bool:
         """Whether the text matches and nothing can follow it."""
@@ -96,6 +106,7 @@ class Constraints:
             return replace(generation, constraint=constraint, settings=replace(settings, automaton=automaton))
         automaton = await self.compiled(field, generation.constraint_texts, generation.constraint_digest, model)
         constraint = Constraint(automaton, int.from_bytes(generation.constraint_digest[:8], "little") or 1)
+        constraint.hold_copies(1, model.engine.lanes)
         slack = _slack(generation, constraint, field)
         return replace(generation, constraint=constraint, settings=replace(settings, automaton=automaton, slack=slack))
 

@@ -81,6 +81,8 @@ class Samples:
         Takes their memory. Raises ``InvalidArgumentError`` if they have too many characters together.
         """
         _check(wanted, generation)
+        if generation.constraint is not None:
+            generation.constraint.hold_copies(wanted.count - 1, model.engine.lanes)
         self._seed = generation.seed
         self._wanted = wanted
         self._returns_logprobs = generation.top_logprobs is not None
