@@ -289,6 +289,14 @@ async def test_an_expression_is_compiled_once(tiny: TinyModel, serve: Serve) -> 
     assert counts["kept"] >= 2
 
 
+async def test_calls_of_a_connection_hold_the_memory_of_their_automaton_together(tiny: TinyModel, serve: Serve) -> None:
+    async with serve(tiny.int8, lanes=1, memory_budget=16) as serving:
+        asked: dict[str, Any] = {"regex": "[a-z]{2}|[a-z]{4000}", "max_characters": 9}
+        texts = await asyncio.gather(*(generated(serving, seed=seed, **asked) for seed in range(24)))
+        assert {len(text) for text, _ in texts} == {2}
+        assert serving.server._budget.used < 2**20
+
+
 async def test_the_longest_text_can_be_constrained(tiny: TinyModel, serve: Serve) -> None:
     async with serve(tiny.int8, max_characters=2**31) as serving:
         assert len(await serving.text(regex="[a-z]{3}", max_characters=2**31)) == 3
