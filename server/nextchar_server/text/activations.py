@@ -55,16 +55,15 @@ class WaitingActivations:
     def __init__(self, chosen: Chosen) -> None:
         self._chosen = chosen
         # Those of the last id that was taken come first: a character that the decoder inserts has no id of its own.
-        self._values = np.zeros((1, len(chosen.units), len(chosen.quantities)), np.float32)
+        self._parts = [np.zeros((1, len(chosen.units), len(chosen.quantities)), np.float32)]
 
     def add(self, values: NDArray[np.float32]) -> None:
         """Adds those of the next ids, [ids, U, Q]."""
-        self._values = np.concatenate([self._values, values])
+        self._parts.append(values)
 
     def take(self, lengths: Sequence[int] | NDArray[np.int64]) -> Activations:
         """Returns the values of the next characters, made by ``lengths`` [C] ids each."""
         ends = np.cumsum(lengths, dtype=np.intp)
-        taken = Activations(self._chosen, self._values[ends])
-        if len(ends):
-            self._values = self._values[ends[-1] :]
-        return taken
+        values = np.concatenate(self._parts)
+        self._parts = [values[ends[-1] if len(ends) else 0 :]]
+        return Activations(self._chosen, values[ends])
