@@ -15,6 +15,7 @@ from pathlib import Path
 USUAL = ("kernel", "limits", "served", "scale", "prefixes")
 PARTS = (
     *USUAL,
+    "complete",
     "constraints",
     "callers_limits",
     "faults",
