@@ -57,9 +57,9 @@ def columns(activations: pb.Activations) -> NDArray[np.float32]:
 
 async def traced(serving: Serving, start: str | bytes = "", **parameters: Any) -> tuple[str, NDArray[np.float32], Any]:
     """Returns a streamed text, its values, and its last event."""
-    field = {"prompt": start} if isinstance(start, str) else {"resume_token": start}
+    place: dict[str, Any] = {"prompt": start} if isinstance(start, str) else {"resume_token": start}
     parameters = {"include_activations": WANTED, **parameters}
-    request = pb.GenerateStreamRequest(parameters=pb.GenerationParameters(**parameters), **field)  # type: ignore[arg-type]
+    request = pb.GenerateStreamRequest(parameters=pb.GenerationParameters(**parameters), **place)
     events = [event async for event in serving.stub.GenerateStream(request)]
     deltas = [event.delta for event in events if event.HasField("delta")]
     for delta in deltas:
@@ -141,11 +141,8 @@ async def test_text_that_is_held_back_for_a_stop_sequence_keeps_its_values(tiny:
 async def test_invalid_units_are_refused_with_the_name_of_their_field(
     serving: Serving, wanted: pb.ActivationRequest, field: str
 ) -> None:
-    asked = {"include_activations": wanted}
-    for call, prefix in (
-        (serving.stub.Score(pb.ScoreRequest(text="a", **asked)), ""),
-        (serving.stream(**asked), "parameters."),
-    ):  # type: ignore[arg-type]
+    score = serving.stub.Score(pb.ScoreRequest(text="a", include_activations=wanted))
+    for call, prefix in ((score, ""), (serving.stream(include_activations=wanted), "parameters.")):
         (violation,) = details(await failure(call), error_details_pb2.BadRequest).field_violations
         assert violation.field == f"{prefix}include_activations{field}"
 
