@@ -17,6 +17,7 @@ from ..palette import BLACK, BLUE, ORANGE
 from ..picture import new_figure, png
 from .judgement import Judged, Judgement
 from .lines import LONGEST
+from .stretches import LENGTHS
 from .table import loss_line, rows, settings_line, warning
 
 _SHOWN = 40  # characters whose frequencies are drawn
@@ -102,8 +103,10 @@ def _stretches(judgement: Judgement) -> bytes:
     for name, judged in _both(judgement).items():
         lengths, shares = zip(*judged.copied.shares, strict=True)
         axes.plot(lengths, 100 * np.array(shares), marker="o", label=name, color=_COLOURS[name])
-    axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_formatter("{x:g}")
+    longest = max(len(judged.copied.shares) for judged in _both(judgement).values())
+    axes.set_xscale("log")
+    axes.set_xticks(LENGTHS[:longest], list(map(str, LENGTHS[:longest])))
+    axes.minorticks_off()
     axes.set(xlabel="characters of a stretch, at least", ylabel="% of the text in such stretches", ylim=(0, None))
     axes.grid(alpha=0.3)
     axes.legend()
@@ -146,6 +149,7 @@ def _characters(judgement: Judgement) -> bytes:
         axes.scatter(places, values, marker=marker, s=26, label=name, color=_COLOURS[name], zorder=3)
     axes.set_xticks(places, [_named(one) for one in shown])
     axes.set(yscale="log", ylabel="% of all characters", xlim=(-1, len(shown)))
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.grid(alpha=0.3, axis="y")
     axes.legend()
     return png(figure)
