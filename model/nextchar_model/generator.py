@@ -12,6 +12,7 @@ import math
 import os
 import threading
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -165,7 +166,7 @@ class _Known:
         if len(self._starts) >= _MOST_KEPT:
             self._starts.clear()
         self._starts[prompt] = None
-        return self._generator._document_start._replace(ids=ids.astype(np.int32))
+        return replace(self._generator._document_start, ids=ids.astype(np.int32))
 
 
 def _cores() -> int:

@@ -25,7 +25,7 @@ async def serving(tiny: TinyModel, serve: Serve) -> AsyncIterator[Serving]:
         yield serving
 
 
-def request(prompt: str = "", *, samples: dict[str, int], **parameters: Any) -> pb.GenerateRequest:
+def request(prompt: str = "", *, samples: dict[str, Any], **parameters: Any) -> pb.GenerateRequest:
     return pb.GenerateRequest(prompt=prompt, parameters=pb.GenerationParameters(**parameters), **samples)
 
 

@@ -37,6 +37,24 @@ class Endings:
         self._alphabet = alphabet
         self._looks_up = is_one_to_one(alphabet)
 
+    def plain(self, ids: NDArray[np.int32], read: NDArray[np.int64], until: NDArray[np.int64]) -> list[Ending]:
+        """Returns the text of each row of ``ids`` [B, columns], from column ``read`` to ``until`` or to the boundary.
+
+        Each id is a character, and only their number or the boundary ends a text.
+        """
+        place = np.arange(ids.shape[1])
+        is_generated = (place >= read[:, None]) & (place < until[:, None])
+        ends = is_generated & (ids == BOUNDARY)
+        has_end = ends.any(axis=1)
+        until = np.where(has_end, ends.argmax(axis=1), until)
+        text = text_of(self._alphabet.code_points.take(ids[is_generated & (place < until[:, None])]))
+        lengths = until - read
+        stops = np.cumsum(lengths)
+        return [
+            Ending(text[start:stop], "end_of_document" if is_end else "max_characters", "", stop - start)
+            for start, stop, is_end in zip((stops - lengths).tolist(), stops.tolist(), has_end.tolist(), strict=True)
+        ]
+
     def may_have_stopped(self, ids: NDArray[np.integer], plan: Plan) -> bool:
         """Whether ``ids``, the latest ones of a text, look as if a stop sequence has come. It may be none."""
         text = normalize(self._raw(ids, errors="ignore"))

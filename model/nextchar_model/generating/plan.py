@@ -45,6 +45,8 @@ class Plan:
     """The automaton of the texts that were asked for; None if any well-formed text was."""
     last_ids: NDArray[np.bool_]
     """Which ids may complete a stop sequence, [V]. An id that is missing here only ends a text later."""
+    is_plain: bool
+    """Whether each id of a text is a character, and only their number or the boundary ends it."""
 
 
 def plan(parameters: Parameters, description: ModelDescription, *, counts_down: bool) -> Plan:
@@ -95,12 +97,8 @@ def plan(parameters: Parameters, description: ModelDescription, *, counts_down: 
         include_stop_sequence=parameters.include_stop_sequence,
         constraint=constraint,
         last_ids=last_ids,
+        is_plain=not stops and constraint is None and is_one_to_one(alphabet),
     )
-
-
-def is_plain(plan: Plan, alphabet: Alphabet) -> bool:
-    """Whether each id of a text is a character, and only their number or the boundary ends it."""
-    return not plan.stop_sequences and plan.constraint is None and is_one_to_one(alphabet)
 
 
 def _check(parameters: Parameters) -> None:

@@ -9,7 +9,6 @@ Shapes: B rows, K steps, V ids.
 
 from __future__ import annotations
 
-import math
 import time
 
 import numpy as np
@@ -17,13 +16,12 @@ from numpy.typing import NDArray
 
 from ..alphabet import BOUNDARY
 from ..batch import SAMPLE, Batch
-from ..composition import text_of
 from ..decoder import continuing, is_one_to_one
 from ..parameters import Text
 from ..runner import MAX_ROWS, Runner
-from .endings import Endings
+from .endings import Ending, Endings
 from .orders import OrderBook, Start
-from .plan import Plan, is_plain
+from .plan import Plan
 from .row_draws import RowDraws
 from .stash import Stash, Taken
 
@@ -36,6 +34,7 @@ _MOST_TEMPLATES = 64
 _STATE = ("automaton_state", "slack")  # of a row that starts again with the same settings
 _SETTINGS = (*_STATE, "automaton", "ends_at", "temperature", "top_k", "top_p", "min_p", "bias")
 _COLUMNS = (
+    "number",  # of the row's text
     "active",  # whether the row has a text
     "read",  # ids of the prompt that the row reads
     "count",  # ids so far, read and sampled
@@ -44,7 +43,7 @@ _COLUMNS = (
     "begun_limit",  # of these, beyond which the text is looked at
     "stop",  # whether the latest ids may have completed a stop sequence
 )
-_CALL = 0.05  # cost of a call of the graph beside its steps, in steps
+_CALL = 0.2  # cost of a call of the graph beside its steps, in steps
 
 
 class Rows:
@@ -65,20 +64,21 @@ class Rows:
         self._templates: dict[int, tuple[Plan, Batch]] = {}
         self._batches: list[Batch] = []
         self._plans: list[Plan | None] = []
-        self._numbers: list[int] = []
         self._ids = np.zeros((0, 2 * _MOST_STEPS), np.int32)  # read and sampled, of each row
         self._columns = {name: np.zeros(0, np.int64) for name in _COLUMNS}
         self._last_ids = np.zeros((0, alphabet.size), np.bool_)
         self._unplain = 0  # rows that are looked at one by one
         self._stopping = 0  # rows with stop sequences
         self._mean = 8.0  # ids of a text
-        self._overhead = 0.25  # cost of a turn beside the graph, in steps
+        self._early = 0  # texts that ended in this turn before their limit
+        self._hazard = 0.0  # part of the rows that end at a step before their limit
+        self._overhead = 0.5  # cost of a turn beside its steps, in steps
 
     def run(self) -> None:
         """Generates texts until the book has no more."""
         while True:
             self._fill()
-            if not self._numbers:
+            if not self._plans:
                 return
             began = time.thread_time()
             inside, steps = self._turn()
@@ -87,7 +87,7 @@ class Rows:
 
     def _turn(self) -> tuple[float, int]:
         """Advances all rows, and ends those whose texts are whole. Returns the graph's seconds, and the steps."""
-        K = max(1, min(_MOST_STEPS, round(math.sqrt(2 * self._mean * self._overhead))))
+        K = self._steps()
         ids, inside = self._advance(K)
         columns = self._columns
         columns["count"] += K
@@ -96,20 +96,32 @@ class Rows:
             columns["begun"] += self._begins.take(ids).sum(axis=0)
             over |= columns["begun"] > columns["begun_limit"]
         if self._stopping:
-            stops = self._last_ids[np.arange(len(self._numbers)), ids].any(axis=0)
+            stops = self._last_ids[np.arange(len(self._plans)), ids].any(axis=0)
             maybe = stops if self._begins is None else stops | (columns["stop"] > 0)
             columns["stop"] = np.asarray(stops, np.int64)
             for row in np.flatnonzero(maybe & ~over).tolist():
                 over[row] = self._may_have_stopped(row, K)
+        self._early = 0
         if over.any():
             rows = np.flatnonzero(over & (columns["active"] > 0))
             if len(rows):
                 self._end(rows)
+        self._hazard += 0.02 * (self._early / (K * len(self._plans)) - self._hazard)
         return inside, K
+
+    def _steps(self) -> int:
+        """Returns the steps with which the least time is lost, to calls and to rows that have ended."""
+        columns = self._columns
+        left = np.minimum(columns["limit"] - columns["count"], columns["begun_limit"] - columns["begun"] + 1)
+        left = np.clip(left, 1, _MOST_STEPS)
+        ending = np.bincount(left, minlength=_MOST_STEPS + 1)[1:]
+        running = len(left) - np.cumsum(ending) + ending  # rows that are within their limit at each step
+        useful = np.cumsum(running * (1 - self._hazard) ** np.arange(_MOST_STEPS))
+        return 1 + int(np.argmax(useful / (np.arange(1, _MOST_STEPS + 1) + self._overhead)))
 
     def _advance(self, K: int) -> tuple[NDArray[np.int64], float]:
         """Takes K steps. Returns their ids [K, B], and the seconds that the graph took."""
-        B, columns = len(self._numbers), self._columns
+        B, columns = len(self._plans), self._columns
         count, read = columns["count"], columns["read"]
         self._widen(int(count.max()) + K)
         steps = np.arange(K)[:, None]
@@ -141,69 +153,58 @@ class Rows:
 
     def _end(self, rows: NDArray[np.intp]) -> None:
         """Gives the texts of ``rows`` back that are whole, and frees their rows."""
-        texts = self._plain_texts(rows) if not self._unplain else self._texts(rows)
-        if not texts:
-            return
-        self._book.put([(self._numbers[row], text) for row, text in texts])
-        ended = [row for row, _ in texts]
         columns = self._columns
-        lengths = (columns["count"] - columns["read"])[ended]
-        self._mean += (float(lengths.mean()) - self._mean) * min(0.5, len(ended) / 256)
-        self._draws.rest(ended)
-        columns["active"][ended] = columns["read"][ended] = 0
-        columns["limit"][ended] = columns["begun_limit"][ended] = 2**62
+        if self._unplain:
+            rows, endings = self._looked_at(rows)
+            if not len(rows):
+                return
+        else:
+            count, read, limit = (columns[name][rows] for name in ("count", "read", "limit"))
+            endings = self._endings.plain(self._ids[rows, : int(count.max())], read, np.minimum(count, limit))
+        numbers = columns["number"][rows].tolist()
+        first = self._first_number
+        self._book.put(
+            [
+                (number, Text(first + number, seed, *ending))
+                for number, seed, ending in zip(numbers, self._draws.seeds(rows), endings, strict=True)
+            ]
+        )
+        self._mean += (float((columns["count"] - columns["read"])[rows].mean()) - self._mean) * min(
+            0.5, len(rows) / 256
+        )
+        is_early = (columns["count"] < columns["limit"]) & (columns["begun"] <= columns["begun_limit"])
+        self._early += int(is_early[rows].sum())
+        self._draws.rest(rows)
+        columns["active"][rows] = columns["read"][rows] = 0
+        columns["limit"][rows] = columns["begun_limit"][rows] = 2**62
 
-    def _plain_texts(self, rows: NDArray[np.intp]) -> list[tuple[int, Text]]:
-        """Returns the texts of ``rows``, each of whose ids is a character."""
-        columns = self._columns
-        count, read, limit = (columns[name][rows] for name in ("count", "read", "limit"))
-        place = np.arange(int(count.max()))
-        ids = self._ids[rows, : len(place)]
-        is_generated = (place >= read[:, None]) & (place < np.minimum(count, limit)[:, None])
-        ends = is_generated & (ids == BOUNDARY)
-        has_end = ends.any(axis=1)
-        until = np.where(has_end, ends.argmax(axis=1), np.minimum(count, limit))
-        characters = text_of(self._alphabet.code_points.take(ids[is_generated & (place < until[:, None])]))
-        lengths = (until - read).tolist()
-        texts, start = [], 0
-        for row, seed, length, is_end in zip(
-            rows.tolist(), self._draws.seeds(rows), lengths, has_end.tolist(), strict=True
-        ):
-            end = start + length
-            reason = "end_of_document" if is_end else "max_characters"
-            number = self._first_number + self._numbers[row]
-            texts.append((row, Text(number, seed, characters[start:end], reason, "", length)))
-            start = end
-        return texts
-
-    def _texts(self, rows: NDArray[np.intp]) -> list[tuple[int, Text]]:
-        """Returns the texts of those of ``rows`` that are whole."""
-        columns, texts = self._columns, []
-        for row, seed in zip(rows.tolist(), self._draws.seeds(rows), strict=True):
+    def _looked_at(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.intp], list[Ending]]:
+        """Returns those of ``rows`` whose texts are whole, and the texts."""
+        columns, whole, endings = self._columns, [], []
+        for row in rows.tolist():
             plan = self._plans[row]
             assert plan is not None
             ending = self._endings.of(self._ids[row, columns["read"][row] : columns["count"][row]], plan)
             if isinstance(ending, int):
                 columns["begun_limit"][row] = columns["begun"][row] + ending - 1
-                continue
-            text, reason, stop, generated = ending
-            number = self._first_number + self._numbers[row]
-            texts.append((row, Text(number, seed, text, reason, stop, generated)))
-        return texts
+            else:
+                whole.append(row)
+                endings.append(ending)
+        return np.array(whole, np.intp), endings
 
     def _fill(self) -> None:
         """Starts texts in the free rows, adds rows, or drops some if there are no more texts."""
         stash, mean = self._stash, self._mean
         free = np.flatnonzero(self._columns["active"] == 0)
         self._columns["count"][free] = 0
-        while len(free) and (taken := stash.take(len(free), mean=mean, waits=len(free) == len(self._numbers))):
+        while len(free) and (taken := stash.take(len(free), mean=mean, waits=len(free) == len(self._plans))):
             self._start(free[: len(taken.draws)], taken)
             free = free[len(taken.draws) :]
-        while not len(free) and (room := self._most_rows - len(self._numbers)) > 0:
-            if (taken := stash.take(min(MAX_ROWS, room), mean=mean, waits=not self._numbers)) is None:
+        while not len(free) and (room := self._most_rows - len(self._plans)) > 0:
+            if (taken := stash.take(min(MAX_ROWS, room), mean=mean, waits=not self._plans)) is None:
                 break
             self._add(taken)
-        if stash.is_exhausted and (4 * len(free) >= len(self._numbers) or not self._numbers):
+        if stash.is_exhausted and (4 * len(free) >= len(self._plans) or not self._plans):
             self._keep(np.flatnonzero(self._columns["active"] > 0))
 
     def _start(self, rows: NDArray[np.intp], taken: Taken) -> None:
@@ -213,10 +214,13 @@ class Rows:
         self._draws.start(rows, seeds, taken.draws)
         columns["active"][rows] = 1
         columns["begun"][rows] = columns["stop"][rows] = 0
+        columns["number"][rows] = np.arange(first, first + len(rows))
+        if plans.count(plans[0]) == starts.count(starts[0]) == len(rows):
+            self._start_alike(rows, plans[0], starts[0])
+            return
         groups: dict[tuple[int, int], list[int]] = {}
-        for place, row in enumerate(rows.tolist()):
-            self._numbers[row] = first + place
-            groups.setdefault((id(plans[place]), id(starts[place])), []).append(place)
+        for place, key in enumerate(zip(map(id, plans), map(id, starts), strict=True)):
+            groups.setdefault(key, []).append(place)
         for places in groups.values():
             self._start_alike(rows[places], plans[places[0]], starts[places[0]])
 
@@ -225,29 +229,27 @@ class Rows:
         columns, read = self._columns, len(start.ids)
         columns["count"][rows], columns["read"][rows] = 0, read
         columns["limit"][rows] = read + plan.most_ids
+        columns["begun_limit"][rows] = 2**62
         if self._begins is not None:
             columns["begun_limit"][rows] = plan.max_characters + int(self._begins.take(start.ids).sum())
         if read:
             self._widen(read)
             self._ids[rows, :read] = start.ids
         template = self._template(plan)
+        changed = [row for row in rows.tolist() if self._plans[row] is not plan]
         for number in np.unique(rows // MAX_ROWS):
             batch = self._batches[number]
             own = rows[rows // MAX_ROWS == number] - number * MAX_ROWS
-            for name in _SETTINGS if any(self._plans[row] is not plan for row in rows.tolist()) else _STATE:
+            for name in _SETTINGS if changed else _STATE:
                 getattr(batch, name)[own] = getattr(template, name)[0]
             batch.last_id[own] = start.last_id
             batch.hidden[:, own], batch.cell[:, own] = start.state.hidden, start.state.cell
-        is_unplain = not is_plain(plan, self._alphabet)
-        for row in rows.tolist():
-            old = self._plans[row]
-            if old is plan:
-                continue
-            if old is not None:
-                self._unplain -= not is_plain(old, self._alphabet)
+        for row in changed:
+            if (old := self._plans[row]) is not None:
+                self._unplain -= not old.is_plain
                 self._stopping -= bool(old.stop_sequences)
             self._plans[row] = plan
-            self._unplain += is_unplain
+            self._unplain += not plan.is_plain
             self._stopping += bool(plan.stop_sequences)
             self._last_ids[row] = plan.last_ids
 
@@ -261,11 +263,10 @@ class Rows:
 
     def _add(self, taken: Taken) -> None:
         """Adds rows for texts that were taken."""
-        count, old = len(taken.orders.seeds), len(self._numbers)
+        count, old = len(taken.orders.seeds), len(self._plans)
         self._most_rows = min(self._most_rows, max(count + old, _MOST_IDS // taken.orders.plans[0].max_characters))
         self._set_batches([*self._batches, self._runner.start([plan.settings for plan in taken.orders.plans])])
         self._plans += [None] * count
-        self._numbers += [0] * count
         for name, column in self._columns.items():
             self._columns[name] = np.concatenate([column, np.zeros(count, np.int64)])
         self._draws.add(count)
@@ -277,12 +278,12 @@ class Rows:
         """Drops all but ``rows``."""
         if self._batches:
             self._set_batches([Batch.join(self._batches).take(rows.tolist())])
-        self._plans, self._numbers = [self._plans[row] for row in rows], [self._numbers[row] for row in rows]
+        self._plans = [self._plans[row] for row in rows]
         self._columns = {name: column[rows] for name, column in self._columns.items()}
         self._draws.keep(rows)
         self._ids, self._last_ids = self._ids[rows], self._last_ids[rows]
         plans = [plan for plan in self._plans if plan is not None]
-        self._unplain = sum(not is_plain(plan, self._alphabet) for plan in plans)
+        self._unplain = sum(not plan.is_plain for plan in plans)
         self._stopping = sum(bool(plan.stop_sequences) for plan in plans)
 
     def _set_batches(self, batches: list[Batch]) -> None:
