@@ -108,6 +108,7 @@ def check(
     if text is not None and file is not None:
         raise UsageError("TEXT, --file: give one of them, not both")
     lines.check()
+    adaptive.check()
     if form.activations is not None and (lines.lines or adaptive.is_set or form.name != "--json"):
         raise UsageError("--activations needs --json, without --lines and --adaptive")
     if lines.lines:
