@@ -1,7 +1,8 @@
 """The searcher: the thread that takes the steps of an engine's searches.
 
 It runs beside the lanes, on the same session, so that a search doesn't wait for a lane's turn between its steps, of
-which there are tens. The callers of its searches take turns; those of one caller come one after another.
+which there are tens. It isn't nice to the lanes as they are to the event loop: its share bounds it, and somebody types.
+The callers of its searches take turns; those of one caller come one after another.
 
 Invariant: beside lanes that run streams, searches take ``SHARE`` of a core at most in the long run; an error ends the
 search in which it happened, and no other.
@@ -9,14 +10,11 @@ search in which it happened, and no other.
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 import time
 from asyncio import AbstractEventLoop
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from contextlib import suppress
 
 import structlog
 
@@ -35,8 +33,6 @@ SHARE = 1 / 3
 
 BURST = 0.01
 """Seconds of a core that searches may take at once: those of some usual ones."""
-
-_NICENESS = 5  # that of a lane
 
 _log = structlog.get_logger()
 
@@ -74,9 +70,6 @@ class Searcher:
         self._thread.join()
 
     def _run(self) -> None:
-        if sys.platform == "linux":  # elsewhere niceness belongs to the whole process, not to a thread
-            with suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0) + _NICENESS)
         while (admitted := self._next()) is not None:
             for search in admitted:
                 self._callers.setdefault(search.caller, deque()).append(search)
