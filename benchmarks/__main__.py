@@ -17,6 +17,7 @@ PARTS = (
     *USUAL,
     "complete",
     "constraints",
+    "scores",
     "callers_limits",
     "faults",
     "failover",
