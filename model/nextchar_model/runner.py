@@ -223,7 +223,7 @@ class Runner:
         return result
 
     def rest(self) -> None:
-        """Gives back what the calling thread keeps for rows that it doesn't have now."""
+        """Drops the memory that the calling thread keeps for its rows: it has none for now."""
         self._tables.rest()
 
     def score(

@@ -55,7 +55,7 @@ class Tables:
     def stack(self, automata: NDArray[np.object_]) -> tuple[Stack, NDArray[np.int32] | None]:
         """Returns the stack of ``automata`` [B], and the first state of each row's, [B]; None if no row has any.
 
-        A later call of the thread may change what lies behind the stack's end, and nothing before it.
+        A later call of the thread may write behind the stack's end, and nowhere else.
         """
         rows: list[Automaton | None] = automata.tolist()
         different = {id(one): one for one in rows if one is not None}

@@ -62,17 +62,17 @@ class Budget:
         self._held[connection] = held
         self.used += size
 
-    def _share(self, connection: str, what: Hashable, size: int, most: int) -> None:
-        if self._shared[connection, what] < most:
+    def _share(self, connection: str, owned: Hashable, size: int, most: int) -> None:
+        if self._shared[connection, owned] < most:
             self._take(connection, size, is_large=size > LARGE)
-        self._shared[connection, what] += 1
+        self._shared[connection, owned] += 1
 
-    def _unshare(self, connection: str, what: Hashable, size: int, most: int) -> None:
-        self._shared[connection, what] -= 1
-        if self._shared[connection, what] < most:
+    def _unshare(self, connection: str, owned: Hashable, size: int, most: int) -> None:
+        self._shared[connection, owned] -= 1
+        if self._shared[connection, owned] < most:
             self._give_back(connection, size)
-        if not self._shared[connection, what]:
-            del self._shared[connection, what]
+        if not self._shared[connection, owned]:
+            del self._shared[connection, owned]
 
     def _give_back(self, connection: str, size: int) -> None:
         self.used -= size
@@ -96,13 +96,13 @@ class Holding:
         self._budget._take(self.connection, size, is_large=self._size + size > LARGE)
         self._size += size
 
-    def share(self, what: Hashable, size: int, *, most: int = 1) -> None:
-        """Takes the ``size`` bytes of ``what``, unless ``most`` other calls of the connection have taken them already.
+    def share(self, owned: Hashable, size: int, *, most: int = 1) -> None:
+        """Takes the ``size`` bytes of ``owned``, unless ``most`` other calls of the connection have taken them already.
 
         Raises ``MemoryFullError``.
         """
-        self._budget._share(self.connection, what, size, most)
-        self._shares.append((what, size, most))
+        self._budget._share(self.connection, owned, size, most)
+        self._shares.append((owned, size, most))
 
     def require(self, size: int) -> None:
         """Grows to ``size`` bytes, if it holds fewer. Raises ``MemoryFullError``."""

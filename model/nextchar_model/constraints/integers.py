@@ -6,7 +6,7 @@ from __future__ import annotations
 def between(low: int, high: int) -> str:
     """Returns the expression of the integers from ``low`` to ``high``, in decimal, without leading zeros.
 
-    Raises ``ValueError`` if there is none.
+    Raises ``ValueError`` if ``low`` is above ``high``.
     """
     if low > high:
         raise ValueError(f"no integer from {low} to {high}")

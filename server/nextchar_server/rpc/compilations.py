@@ -39,7 +39,7 @@ Key = tuple[str, str, bytes]
 """Digest of the model, name of the field, and digest of its texts."""
 
 Result = Automaton | Boundary | ConstraintError
-"""An automaton, or why there is none."""
+"""An automaton, or the reason why it was refused."""
 
 
 @dataclass(eq=False)
@@ -128,7 +128,7 @@ class Compilations:
         return True
 
     async def _work(self) -> None:
-        """Compiles what waits, one of each connection in turn, with a rest if the share is used up."""
+        """Compiles the automata that wait, one of each connection in turn, with a rest if the share is used up."""
         loop = asyncio.get_running_loop()
         try:
             while self._queues:

@@ -1,6 +1,6 @@
 """Ends: the fields of a request that say which texts are allowed, and where these end.
 
-A part of ``requests``. ``constraints`` compiles what they ask for.
+A part of ``requests``. ``constraints`` compiles their automata.
 """
 
 from __future__ import annotations
