@@ -39,8 +39,8 @@ _KNOWN = {"$ref", "anyOf", "allOf", "const", "enum", "type"}.union(*KEYWORDS.val
 def compile_json_schema(schema: str, alphabet: Alphabet) -> Automaton:
     """Returns the automaton of the documents that ``schema``, a JSON Schema in JSON, accepts.
 
-    Raises ``ConstraintError`` if ``schema`` is invalid or too large, has a keyword that no automaton can follow, or accepts
-    no document that ``alphabet`` can spell.
+    Raises ``ConstraintError`` if ``schema`` is invalid or too large, has a keyword that no automaton can follow, or
+    accepts no document that ``alphabet`` can spell.
     """
     return compile_regex(expression(schema), alphabet, most_characters=MOST_CHARACTERS)
 
