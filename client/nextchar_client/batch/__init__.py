@@ -10,7 +10,7 @@ From a ``Job`` to records, in order, with bounded memory::
 ``job`` says what to make; ``plan`` cuts it into calls, ``source`` makes their texts in order, ``filters`` (with
 ``seen``) drops those that nobody wants, ``sink`` (with ``layout`` and ``state``) writes the rest so that a killed
 command continues, and ``work`` joins them. Invariant: the records depend on the job, the options, the seed and the
-model alone; not on how many calls run at once, and not on what was killed when.
+model alone; not on how many calls run at once, nor on when it was killed.
 """
 
 from .api import records, to_dataframe

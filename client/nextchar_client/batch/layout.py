@@ -26,7 +26,7 @@ class Layout:
 
     @property
     def header(self) -> bytes:
-        """The line above all records; empty if there is none."""
+        """The line above all records; empty in JSON."""
         return self._csv([self._columns or ("number", "text")]) if self._form == "csv" else b""
 
     def encode(self, records: Iterable[Record]) -> bytes:

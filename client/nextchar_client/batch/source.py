@@ -13,13 +13,10 @@ from itertools import chain
 from operator import itemgetter
 from typing import NamedTuple, Protocol, cast
 
-from nextchar.v1 import generation_pb2 as pb
-
-from .. import conversion
 from ..async_client import AsyncClient
-from ..errors import DivergedError, IncompleteStreamError, InvalidArgumentError
+from ..errors import DivergedError, InvalidArgumentError
 from ..options import GenerationOptions
-from ..results import FinishReason
+from ..results import Started
 from .plan import Block, Piece
 
 _AHEAD = 2  # times the texts that are asked for, so that a slow call doesn't keep the others waiting
@@ -96,22 +93,22 @@ class Servers:
         """The texts of ``piece``, once there are fewer calls than ``free`` allows."""
         async with free:
             options = cast("GenerationOptions", {**piece.options, "seed": piece.seed, "model": self._model})
-            request = conversion.generation_request(pb.GenerateRequest, piece.prompt, options)
-            request.samples, request.first_sample = len(piece.numbers), piece.first_sample
-            return self._checked(await self._answer(request, piece), piece)
+            count = len(piece.numbers)
+            try:
+                samples = await self._client.samples(piece.prompt, count=count, first=piece.first_sample, **options)
+            except InvalidArgumentError as error:
+                if piece.line is None:
+                    raise
+                message = f"line {piece.line}: {error}"
+                raise InvalidArgumentError(message, status=error.status, request_id=error.request_id) from None
+        self._check(samples.started)
+        return [
+            Made(number, sample.text, sample.finished.finish_reason)
+            for number, sample in zip(piece.numbers, samples.texts, strict=True)
+        ]
 
-    async def _answer(self, request: pb.GenerateRequest, piece: Piece) -> pb.GenerateResponse:
-        try:
-            return cast("pb.GenerateResponse", await self._client._answer("Generate", request, None))
-        except InvalidArgumentError as error:
-            if piece.line is None:
-                raise
-            message = f"line {piece.line}: {error}"
-            raise InvalidArgumentError(message, status=error.status, request_id=error.request_id) from None
-
-    def _checked(self, answer: pb.GenerateResponse, piece: Piece) -> list[Made]:
-        """The texts of ``answer``. Raises ``NextcharError`` if they aren't those of ``piece``, or of another model."""
-        started = answer.started
+    def _check(self, started: Started) -> None:
+        """Raises ``DivergedError`` if the server that ``started`` texts has another model or numeric class."""
         for name, its, expected in (
             ("model", started.model_digest, self.digest),
             ("numeric class", started.numeric_class, self.numeric_class),
@@ -122,21 +119,6 @@ class Servers:
                     "servers of one model file and numeric class",
                     request_id=started.request_id,
                 )
-        indexes = [sample.index for sample in answer.samples]
-        first = piece.first_sample
-        if indexes != list(range(first, first + len(piece.numbers))):
-            raise IncompleteStreamError(
-                f"the server sent {len(indexes)} samples in place of {len(piece.numbers)} from number {first} on: it "
-                "may be of an earlier version, which knows no samples",
-                request_id=started.request_id,
-            )
-        return [
-            Made(number, sample.text, _REASONS.get(sample.finished.finish_reason, FinishReason.UNKNOWN))
-            for number, sample in zip(piece.numbers, answer.samples, strict=True)
-        ]
-
-
-_REASONS = {number: reason.value for number, reason in conversion.FINISH_REASONS.items()}
 
 
 async def open_servers(client: AsyncClient, model: str, concurrency: int) -> Servers:

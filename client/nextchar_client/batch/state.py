@@ -1,4 +1,4 @@
-"""The state of an output: how far it is, and from what it was made, in a small file beside it.
+"""The state of an output: how far it is, and its recipe, in a small file beside it.
 
 Invariant: the file is written whole or not at all, and never says that more of the output is there than is on the disk.
 """
@@ -53,7 +53,7 @@ class State:
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
-        """The state in the file at ``path``; None if there is none. Raises ``StateError`` if it is damaged."""
+        """The state in the file at ``path``; None if it doesn't exist. Raises ``StateError`` if it is damaged."""
         try:
             value = json.loads(path.read_bytes())
             if value.pop("version") != VERSION:
