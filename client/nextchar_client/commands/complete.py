@@ -7,6 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from nextchar_cli.command_line import utf8
+
 from ..completions import CompletionBoundary
 from ..endpoint import DEFAULT_ENDPOINT
 from . import ExitCode, calling
@@ -22,12 +24,12 @@ from .arguments import (
     Unknown,
     Verbatim,
     chosen,
-    option,
     text_of,
     whole_number,
 )
 from .output import say, write_json, write_table
 
+_Regex = Annotated[str | None, Parameter(converter=utf8, metavar="REGEX", allow_leading_hyphen=True)]
 _Count = Annotated[int | None, Parameter(converter=whole_number, show_default="5")]
 _Characters = Annotated[int | None, Parameter(converter=whole_number, show_default="24, or 1 with characters")]
 
@@ -40,7 +42,7 @@ def complete(
     verbatim: Verbatim = False,
     count: _Count = None,
     boundary: Annotated[CompletionBoundary | None, Parameter(converter=chosen, show_default="word")] = None,
-    regex: Annotated[str | None, option("regex")] = None,
+    regex: _Regex = None,
     max_characters: _Characters = None,
     json: Json = False,
     endpoint: Endpoint = DEFAULT_ENDPOINT,
