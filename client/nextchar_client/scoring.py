@@ -119,7 +119,7 @@ class Scoring(Connection):
             await sent.close()
 
     async def _scores(self, sent: _Sent, scored: Scored, retries: Retries) -> AsyncGenerator[ScoreEvent, None]:
-        """The events of one try of the call that sends what is ``sent``."""
+        """The events of one try of the call, which sends all of ``sent``."""
         self._require_usable()  # it may have been closed during a pause
         call = keep_at_fork(
             self._servers.stub().ScoreStream(timeout=retries.seconds_left, metadata=self._metadata(retries))

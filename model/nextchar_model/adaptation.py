@@ -46,7 +46,7 @@ class Ngram:
         self._before = _BEGINNING
 
     def begin(self) -> None:
-        """Begins another text. What was learnt stays."""
+        """Begins another text, with all counts."""
         self._before = _BEGINNING
 
     def probability(self, symbol: str) -> tuple[float, tuple[int, int, bool]]:

@@ -15,7 +15,7 @@ from .output import write, write_csv, write_json
 from .scored_lines import ScoredLine
 
 Form = Callable[[ScoredLine, bool | None], None]
-"""Writes a line, and whether it is above the threshold; None if there is none."""
+"""Writes a line, and whether it is above the threshold; None without a threshold."""
 
 _FLAG = "UNUSUAL"
 

@@ -33,7 +33,7 @@ def adaptive_loss(
     learnt: Iterable[Spelling] = (),
     progress: Callable[[float], None] = lambda fraction: None,
 ) -> float:
-    """Returns the loss in nats per character, the state carried through each of ``documents``, and what was learnt on.
+    """Returns the loss in nats per character, the state carried through each of ``documents``, the counts on to the next.
 
     The n-gram model reads ``learnt`` first. ``progress`` is called with the fraction done.
     """
