@@ -2,10 +2,14 @@
 
 import ast
 import asyncio
+import re
+import runpy
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
 
@@ -60,8 +64,63 @@ async def test_a_name_that_the_model_cannot_spell_is_the_oddest() -> None:
 
 
 @pytest.mark.parametrize(
-    ("example", "arguments"), [("stream.py", ["--max-characters", "0"]), ("score_names.py", ["x", "--model", "none"])]
+    ("example", "arguments"),
+    [("stream.py", ["--max-characters", "4000000000"]), ("score_names.py", ["x", "--model", "none"])],
 )
 async def test_a_failed_call_is_one_line(example: str, arguments: list[str]) -> None:
     code, output, errors = await run(example, *arguments)
     assert (code, output, errors.count("\n")) == (1, "", 1)
+
+
+async def test_words_are_completed_key_by_key_as_the_docstring_shows() -> None:
+    if not Runner(PACKAGED_MODEL).replay().exact:
+        pytest.skip("this machine isn't bit-exact with the one that exported the packaged model")
+    arguments, output = documented("autocomplete.py")
+    code, found, errors = await run("autocomplete.py", *arguments)
+    *completions, slowest = found.splitlines(keepends=True)
+    assert (code, "".join(completions), errors) == (0, output, "")
+    assert re.fullmatch(r"slowest: [0-9.]+ ms\n", slowest)
+
+
+def trained(example: str, *arguments: str) -> list[str]:
+    """Runs an example that trains a model and serves it, and returns the lines that it prints."""
+    command = [sys.executable, str(EXAMPLES / example), *arguments]
+    process = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=300)
+    assert process.returncode == 0, process.stderr
+    return process.stdout.splitlines()
+
+
+def names_of(example: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Returns the functions and constants of an example."""
+    monkeypatch.syspath_prepend(EXAMPLES)
+    return runpy.run_path(str(EXAMPLES / example))
+
+
+@pytest.mark.slow
+def test_invented_names_match_the_pattern_and_are_in_no_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    pattern = "B[a-z]{3,7}(ton|ford|ley)"
+    names = trained("invented_names.py", "--pattern", pattern, "--count", "5", "--epochs", "1")
+    assert len(set(names)) == 5
+    assert all(re.fullmatch(pattern, name) for name in names)
+    assert not set(names).intersection(names_of("invented_names.py", monkeypatch)["made_up"]())
+
+
+@pytest.mark.slow
+def test_korean_addresses_match_their_pattern(monkeypatch: pytest.MonkeyPatch) -> None:
+    addresses = trained("korean_addresses.py", "--count", "5", "--epochs", "1")
+    pattern = names_of("korean_addresses.py", monkeypatch)["PATTERN"]
+    assert len(addresses) == 5
+    assert all(re.fullmatch(pattern, address) for address in addresses)
+
+
+@pytest.mark.slow
+def test_odd_lines_of_a_log_score_above_normal_ones() -> None:
+    *_, last = trained("log_anomalies.py", "--epochs", "3")
+    assert float(last.removeprefix("ROC AUC ")) > 0.9
+
+
+@pytest.mark.slow
+def test_a_password_as_people_choose_them_is_weaker_than_a_random_one() -> None:
+    lines = trained("password_meter.py", "qwerty123", "Dragon1987!", "x7#Kq9v2Lp", "--epochs", "2")
+    bits = [float(line.split()[0]) for line in lines]
+    assert bits == sorted(bits)
