@@ -18,6 +18,7 @@ PARTS = (
     "complete",
     "constraints",
     "scores",
+    "samples",
     "callers_limits",
     "faults",
     "failover",
