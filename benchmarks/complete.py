@@ -1,7 +1,8 @@
-"""Completions: how long five words take while somebody types, beside 64 streams on the same core, and what those keep.
+"""Completions: how long five words take while somebody types, beside 64 streams on the same core, and how fast
+those still are.
 
 The server is pinned to one core, the streams' callers and the typist to the other. The typist sends a passage, one
-character longer each time: at once after the last answer, which no person does, or ten times a second.
+character longer each time: at once after the last answer, which no person does, or ten times per second.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _ROUNDS = 3
 _SETTLING = 1.5  # seconds until all streams run
 _WORDS = 5
 _MOST_SECONDS = 0.02
-_AT_ONCE, _TYPED = "one after another", "ten times a second"
+_AT_ONCE, _TYPED = "one after another", "ten times per second"
 _PAUSES = {_AT_ONCE: 0.0, _TYPED: 0.1}
 _PASSAGE = """Second Citizen:
 Would you proceed especially against Caius Marcius? He is the first that ever spoke for us, and I would have him hear

@@ -18,7 +18,7 @@ class Completion:
     """One continuation."""
 
     text: str
-    """The text, without what comes at its boundary."""
+    """The text, without the characters at its boundary."""
     logprob: float
     """Log-probability of the text followed by its boundary; of the text alone with ``regex``."""
 

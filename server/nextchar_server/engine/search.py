@@ -123,7 +123,7 @@ class _Rows:
     def advance(self, nodes: Nodes, first: int) -> NDArray[np.float64]:
         """Feeds in the ids of ``nodes``, and keeps their states from number ``first`` on.
 
-        Returns the log-probabilities of what follows, [nodes, V].
+        Returns the log-probabilities of the next ids, [nodes, V].
         """
         if first == 0:
             hidden, cell = self._hidden[:, None], self._cell[:, None]

@@ -44,7 +44,7 @@ _BOUNDARIES = {
 
 @dataclass(frozen=True)
 class Completing:
-    """What a request asks for."""
+    """The completions that a request asks for."""
 
     prompt: Spelling
     boundary: str

@@ -43,7 +43,7 @@ def row(description: ModelDescription) -> int:
 
 
 def search(description: ModelDescription) -> int:
-    """Of a search: the states of its nodes, the nodes in all their orders, and what is known behind those of a step."""
+    """Of a search: the states of its nodes, the nodes in all their orders, and the log-probabilities behind those of a step."""
     return MOST_NODES * (description.state_bytes + 8 * NODE.itemsize) + _OUTCOME * WIDTH * description.alphabet.size
 
 
