@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..alphabet import BOUNDARY, Alphabet
-from ..decoder import is_one_to_one
 from .automaton import Automaton
 from .charset import ALL, NEWLINE, Ranges, category, complement, union
 from .dfa import Dfa
@@ -88,7 +87,7 @@ def match_boundary(automaton: Automaton, alphabet: Alphabet) -> Boundary:
         pending,
         automaton.distance,
         is_match=True,
-        is_one_to_one=is_one_to_one(alphabet),
+        is_one_to_one=not any(alphabet.composing),
     )
 
 
@@ -122,7 +121,7 @@ def _boundary(alphabet: Alphabet, inside: Ranges, *, may_be_empty: bool) -> Boun
         automaton.accepts,
         _pending(transitions, automaton.accepts),
         automaton.distance,
-        is_one_to_one=is_one_to_one(alphabet),
+        is_one_to_one=not any(alphabet.composing),
     )
 
 

@@ -5,7 +5,7 @@ each id is behind it. Log-probabilities only fall along a path, so the search is
 that are wanted is at least as likely as every node that is left. A beam goes first, level by level, so that there are
 completions from the start, and nodes that can't beat them are dropped.
 
-Invariant: which nodes are expanded depends on the log-probabilities only, never on the time; at most ``MOST_NODES`` nodes
+Invariant: which nodes are expanded depends on the log-probabilities only, never on the time; at most ``MOST_NODES``
 are expanded, and as many wait.
 
 Shapes: V ids.

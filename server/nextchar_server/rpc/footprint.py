@@ -33,6 +33,8 @@ _COPIES = 4
 _OUTCOME = 200
 """Of an id behind a node: its log-probability in all its forms, and the child that it makes."""
 
+_MOST_STEPS = 256
+_ALTERNATIVE = 12
 _TEXT = 16
 """Per character of an answer: its part of a piece of text, and up to 4 bytes in each copy."""
 
@@ -43,8 +45,13 @@ def row(description: ModelDescription) -> int:
 
 
 def search(description: ModelDescription) -> int:
-    """Of a search: the states of its nodes, the nodes in all their orders, and the log-probabilities behind those of a step."""
+    """Of a search: the states of its nodes, the nodes in all their orders, and the log-probabilities of a step."""
     return MOST_NODES * (description.state_bytes + 8 * NODE.itemsize) + _OUTCOME * WIDTH * description.alphabet.size
+
+
+def details(description: ModelDescription) -> int:
+    """Of the ranks of a row: the alternatives of a turn of the most steps, each all symbols and their logarithms."""
+    return _MOST_STEPS * _ALTERNATIVE * description.alphabet.size
 
 
 def snapshots(description: ModelDescription, count: int) -> int:
