@@ -15,6 +15,7 @@ from pathlib import Path
 USUAL = ("kernel", "limits", "served", "scale", "prefixes")
 PARTS = (
     *USUAL,
+    "batch",
     "complete",
     "constraints",
     "scores",
