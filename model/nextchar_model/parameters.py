@@ -45,7 +45,7 @@ class Request(NamedTuple):
     """A text to generate."""
 
     prompt: str
-    """What the model reads first; empty for the start of a document."""
+    """Text that the model reads first; empty for the start of a document."""
     seed: int
     """Of the random numbers, 0 to 2**64 - 1."""
     parameters: Parameters

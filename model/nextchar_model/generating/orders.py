@@ -32,7 +32,7 @@ class Start:
     """Of one row, [L, 1, H]."""
     last_id: int
     ids: NDArray[np.int32]
-    """What the row reads from there, before it samples."""
+    """Ids that the row reads from there, before it samples."""
 
 
 class Orders(NamedTuple):

@@ -115,7 +115,7 @@ class Samples:
             self.lead = self._first[1].stream
 
     async def run(self) -> None:
-        """Generates all texts. Raises ``DrainingError`` if the server ends them, and what the engine raises."""
+        """Generates all texts. Raises ``DrainingError`` if the server ends them, and the engine's errors."""
         if self._reading is not None:
             await self._read_prompt(self._reading)
         try:
