@@ -140,8 +140,8 @@ class Lane:
 
     def _admit(self, admitted: list[Stream]) -> None:
         for group, streams in (
-            (self._plain, [stream for stream in admitted if not stream.alternatives]),
-            (self._rich, [stream for stream in admitted if stream.alternatives]),
+            (self._plain, [stream for stream in admitted if not stream.sought]),
+            (self._rich, [stream for stream in admitted if stream.sought]),
         ):
             group.drop_ended()
             new = [stream for stream in streams if stream.row is None]
@@ -205,7 +205,7 @@ class Lane:
                 forced[row, :reads] = stream.read[stream.read_count : stream.read_count + reads]
             if reads < steps:
                 draws[row, reads:] = stream.draws(steps - reads)
-            alternatives = max(alternatives, stream.alternatives or 0)
+            alternatives = max(alternatives, stream.sought)
         started = self._clock()
         result = self._runner.advance(
             rows.batch,

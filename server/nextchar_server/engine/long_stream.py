@@ -28,12 +28,13 @@ _NO_IDS: Ids = np.empty(0, np.int64)
 class LongStream(Stream):
     """Reads nothing at first. Each id that it reads later comes out with its log-probability."""
 
-    def __init__(self, *, document_start: Snapshot, alternatives: int, caller: str) -> None:
+    def __init__(self, *, document_start: Snapshot, alternatives: int, details: bool, caller: str) -> None:
         """``document_start`` is the state in which each text begins. The rest is as in ``Stream``."""
         super().__init__(
             read=_NO_IDS,
             count=0,
             alternatives=alternatives,
+            details=details,
             reports_reading=True,
             most_snapshots=1,
             start=document_start,

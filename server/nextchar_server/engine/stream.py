@@ -34,6 +34,9 @@ OUTBOX_IDS = 1024
 OUTBOX_BYTES = 64 * 2**10
 """Size of the untaken ids and log-probabilities, in bytes, at which a stream leaves its batch likewise."""
 
+EVERY = 2**31
+"""More alternatives than any model has."""
+
 _ID_BYTES = 4
 _LOGPROB_BYTES = 4  # and 4 more for the id of an alternative
 
@@ -71,6 +74,8 @@ class IdChunk:
     """[ids, N]: the likeliest ids in its place, likeliest first."""
     top_logprobs: NDArray[np.float32] | None = None
     """[ids, N]: their log-probabilities."""
+    details: NDArray[np.float32] | None = None
+    """[ids, 2]: the rank of each id among all, and the entropy in its place; None if the stream wants none."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -78,7 +83,8 @@ class IdChunk:
     def __getitem__(self, part: slice) -> IdChunk:
         if self.logprobs is None or self.top_ids is None or self.top_logprobs is None:
             return IdChunk(self.ids[part])
-        return IdChunk(self.ids[part], self.logprobs[part], self.top_ids[part], self.top_logprobs[part])
+        details = None if self.details is None else self.details[part]
+        return IdChunk(self.ids[part], self.logprobs[part], self.top_ids[part], self.top_logprobs[part], details)
 
     @staticmethod
     def join(chunks: Sequence[IdChunk]) -> IdChunk:
@@ -89,7 +95,9 @@ class IdChunk:
         if chunks[0].logprobs is None:
             return IdChunk(ids)
         columns = zip(*[(chunk.logprobs, chunk.top_ids, chunk.top_logprobs) for chunk in chunks], strict=True)
-        return IdChunk(ids, *map(np.concatenate, columns))
+        details = [chunk.details for chunk in chunks if chunk.details is not None]
+        logprobs, top_ids, top_logprobs = map(np.concatenate, columns)
+        return IdChunk(ids, logprobs, top_ids, top_logprobs, np.concatenate(details) if details else None)
 
 
 class Stream:
@@ -103,6 +111,7 @@ class Stream:
         settings: SamplingSettings | None = None,
         seed: int = 0,
         alternatives: int | None = None,
+        details: bool = False,
         reports_reading: bool = False,
         reports_last: int = 0,
         most_taken: int = OUTBOX_IDS,
@@ -118,18 +127,23 @@ class Stream:
         ``most_snapshots`` is the number of snapshots that it keeps, the latest ones; with ``keeps_end``, a stream of
         which ``count`` is 0 has one of the state after the last id that it read.
         ``alternatives`` is None for bare ids; otherwise each id comes with its log-probability and this many of the
-        likeliest ids in its place. With ``reports_reading``, the ids that are read come out too, before the sampled
-        ones; otherwise the last ``reports_last`` of them. ``take`` returns at most ``most_taken`` ids, or those of one
-        turn. ``caller`` names the connection with which the stream shares its even part of the places.
+        likeliest ids in its place, and with its rank and the entropy if it wants ``details``. With ``reports_reading``,
+        the ids that are read come out too, before the sampled ones; otherwise the last ``reports_last`` of them.
+        ``take`` returns at most ``most_taken`` ids, or those of one turn. ``caller`` names the connection with which
+        the stream shares its even part of the places.
         """
         self.read = read
         self.count = count
         self.settings = settings or SamplingSettings()
         self.alternatives = alternatives
+        self.details = details
+        self.sought = EVERY if details else alternatives or 0
+        """Number of alternatives for which the graph has to look."""
         self.reports_reading = reports_reading
         self.silent = 0 if reports_reading else len(read) - reports_last
         """Number of ids that are read and don't come out."""
-        size = _ID_BYTES if alternatives is None else _ID_BYTES + _LOGPROB_BYTES + 2 * _LOGPROB_BYTES * alternatives
+        columns = 0 if alternatives is None else 1 + 2 * alternatives + 2 * details
+        size = _ID_BYTES + _LOGPROB_BYTES * columns
         self.most_untaken = min(OUTBOX_IDS, OUTBOX_BYTES // size)
         """Number of ids in the outbox at which the stream leaves its batch."""
         self.most_taken = min(most_taken, self.most_untaken)

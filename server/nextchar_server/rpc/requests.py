@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 DEFAULT_MAX_CHARACTERS = 256
 MAX_TEMPERATURE = 100.0
 MAX_TOP_LOGPROBS = 20
+MAX_RANKED = 2048
+"""Most symbols of an alphabet whose characters are ranked: all of them are sorted for each character."""
+
 MAX_ANSWER_LOGPROBS = 250_000
 """Most log-probabilities of one answer that isn't streamed, alternatives included: each takes up to 8 bytes."""
 
@@ -95,6 +98,7 @@ class Scoring:
 
     text: Spelling
     top_logprobs: int
+    details: bool
 
 
 def most_bytes(limits: Limits, symbols: int) -> int:
@@ -171,8 +175,23 @@ def scoring(request: pb.ScoreRequest, alphabet: Alphabet, limits: Limits) -> Ste
     text = yield from read_text(request.text, "text", alphabet, limits, request, "")
     if not text.text:
         raise InvalidArgumentError("text", "there is no character to score")
-    check_answer(len(text.text), top_logprobs, "top_logprobs")
-    return Scoring(text, top_logprobs)
+    details = read_details(request, "", alphabet)
+    check_answer(len(text.text), top_logprobs + details, "top_logprobs")
+    return Scoring(text, top_logprobs, details)
+
+
+def read_details(parameters: pb.ScoreRequest | pb.ScoreSettings, prefix: str, alphabet: Alphabet) -> bool:
+    """Reads whether ranks and entropies are wanted."""
+    field = f"{prefix}details"
+    if parameters.details and alphabet.kind != "characters":
+        raise InvalidArgumentError(
+            field, f"the model's alphabet ({alphabet.kind}) spells characters with several symbols, which have no rank"
+        )
+    if parameters.details and alphabet.size > MAX_RANKED:
+        raise InvalidArgumentError(
+            field, f"the model's alphabet has {alphabet.size} symbols; at most {MAX_RANKED} are ranked"
+        )
+    return parameters.details
 
 
 def _start(request: pb.GenerateRequest | pb.GenerateStreamRequest, read_token: Callable[[bytes], Standing]) -> Standing:

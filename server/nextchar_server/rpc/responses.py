@@ -263,6 +263,9 @@ def filled(message: pb.CharacterLogprobs, logprobs: Logprobs | None) -> Steps[No
     if is_heavy:
         yield
     message.MergeFromString(_packed(message.ALTERNATIVE_LOGPROBS_FIELD_NUMBER, logprobs.alternative_logprobs))
+    if logprobs.details is not None:
+        message.ranks.extend(logprobs.details[:, 0].astype(int).tolist())
+        message.MergeFromString(_packed(message.ENTROPIES_FIELD_NUMBER, np.ascontiguousarray(logprobs.details[:, 1])))
     if is_heavy:
         yield  # before gRPC serializes the message
 

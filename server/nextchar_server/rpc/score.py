@@ -35,11 +35,16 @@ async def score(
     """Answers a call. ``submitted`` surrounds the life of its stream. Raises ``RequestError``."""
     asked = await pacer.run(requests.scoring(request, model.alphabet, model.limits))
     text, top_logprobs = asked.text, asked.top_logprobs
-    memory.current.get().grow(footprint.row(model.runner.description) + footprint.answer(len(text.text), top_logprobs))
+    description = model.runner.description
+    ranks = footprint.details(description) if asked.details else 0
+    memory.current.get().grow(
+        footprint.row(description) + ranks + footprint.answer(len(text.text), top_logprobs + asked.details)
+    )
     stream = Stream(
         read=text.ids,
         count=0,
         alternatives=top_logprobs,
+        details=asked.details,
         reports_reading=True,
         caller=memory.current.get().connection,
     )
@@ -57,7 +62,7 @@ async def score(
         while True:
             await stream.ready()
             traced = None if tracer is None else await tracer.take()
-            async with pacer.piece() if top_logprobs else nullcontext():
+            async with pacer.piece() if stream.sought else nullcontext():
                 taken = traced or model.engine.take(stream)
                 if isinstance(taken, End):
                     break

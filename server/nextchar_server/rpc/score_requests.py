@@ -15,7 +15,7 @@ from nextchar_model.alphabet import Alphabet, Spelling, Unknown
 from ..catalog import Limits
 from ..pacing import Steps
 from .errors import InvalidArgumentError
-from .requests import check_answer, read_text, read_top_logprobs, read_unknown
+from .requests import check_answer, read_details, read_text, read_top_logprobs, read_unknown
 from .texts import CODE_POINTS
 
 MAX_CANDIDATES = 1000
@@ -45,6 +45,7 @@ class Settings:
     """How the texts of a stream are scored."""
 
     top_logprobs: int
+    details: bool
     unknown: Unknown
     replacement: str
     totals_only: bool
@@ -53,10 +54,11 @@ class Settings:
 def settings(message: pb.ScoreSettings, alphabet: Alphabet) -> Steps[Settings]:
     """Reads the settings of a stream that a model of ``alphabet`` scores. Raises ``RequestError``."""
     top_logprobs = read_top_logprobs(message, "settings.", alphabet)
-    if message.totals_only and top_logprobs:
-        raise InvalidArgumentError("settings.totals_only", "doesn't go with top_logprobs")
+    details = read_details(message, "settings.", alphabet)
+    if message.totals_only and (top_logprobs or details):
+        raise InvalidArgumentError("settings.totals_only", "doesn't go with top_logprobs and details")
     unknown, replacement = yield from read_unknown(alphabet, message, "settings.")
-    return Settings(top_logprobs, unknown, replacement, message.totals_only)
+    return Settings(top_logprobs, details, unknown, replacement, message.totals_only)
 
 
 def rescoring(request: pb.RescoreRequest, alphabet: Alphabet, limits: Limits) -> Steps[Rescoring]:

@@ -56,9 +56,9 @@ async def score_stream(
         raise NoMessageError("the call ended without a request message")
     with catalog.get(first.settings.model, request_id()) as model:
         asked = await pacer.run(settings(first.settings, model.alphabet))
-        memory.current.get().grow(
-            footprint.row(model.runner.description) + footprint.stream(asked.top_logprobs) + _HELD
-        )
+        ranks = footprint.details(model.runner.description) if asked.details else 0
+        row = footprint.row(model.runner.description) + ranks
+        memory.current.get().grow(row + footprint.stream(asked.top_logprobs + asked.details) + _HELD)
         scores = RunningScores(asked, model, pacer, context)
         with submitted(model, scores.stream, context):
             await scores.run(first, messages)
@@ -76,6 +76,7 @@ class RunningScores:
         self.stream = LongStream(
             document_start=model.engine.document_start,
             alternatives=asked.top_logprobs,
+            details=asked.details,
             caller=memory.current.get().connection,
         )
         """The stream of its ids. The caller submits it before ``run``, and releases it afterwards."""
@@ -165,7 +166,7 @@ class RunningScores:
     async def _send(self) -> None:
         while True:
             await self.stream.ready()
-            async with self._pacer.piece() if self._asked.top_logprobs else nullcontext():
+            async with self._pacer.piece() if self.stream.sought else nullcontext():
                 taken = self._model.engine.take(self.stream)
                 if isinstance(taken, IdChunk):
                     self._add(taken)

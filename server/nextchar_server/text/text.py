@@ -102,7 +102,7 @@ class _Beside:
         alternatives = self._code_points[ids.top_ids]
         one = counts == 1
         if one.all():
-            return Logprobs(ids.logprobs, alternatives, ids.top_logprobs)
+            return Logprobs(ids.logprobs, alternatives, ids.top_logprobs, ids.details)
         starts = np.cumsum(counts) - counts
         own = np.zeros(len(counts))
         some = counts > 0  # a character that the decoder inserts has no ids
