@@ -2,6 +2,8 @@
 
 import asyncio
 import math
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -104,30 +106,56 @@ async def test_a_wrong_field_is_named(tiny: TinyModel, serve: Serve, field: str,
     assert [one.field for one in details(error, BadRequest).field_violations] == [field]
 
 
-async def test_a_cancelled_completion_frees_its_place(
-    tiny: TinyModel, serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@asynccontextmanager
+async def endless_search(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[asyncio.Future[Any]]:
+    """A call whose search runs, and never ends by itself."""
     begun = asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def endless(search: Search, *_: object) -> Any:
+    def endless(*_: object) -> Iterator[None]:
         loop.call_soon_threadsafe(begun.set)
         while True:
             yield
 
+    with monkeypatch.context() as patched:
+        patched.setattr(Search, "work", endless)
+        call = asyncio.ensure_future(serving.stub.Complete(pb.CompleteRequest()))
+        await begun.wait()
+        yield call
+
+
+async def test_a_cancelled_completion_frees_its_place(
+    tiny: TinyModel, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with serve(tiny.int8) as serving:
-        with monkeypatch.context() as patched:
-            patched.setattr(Search, "work", endless)
-            call = serving.stub.Complete(pb.CompleteRequest())
-            waiting = asyncio.ensure_future(call)
-            await begun.wait()
+        async with endless_search(serving, monkeypatch) as call:
             assert serving.engine.searches.held == 1
-            waiting.cancel()
+            call.cancel()
             with pytest.raises(asyncio.CancelledError):
-                await waiting
+                await call
             while serving.engine.searches.held:
                 await asyncio.sleep(0.01)
         assert (await complete(serving)).completions
+
+
+async def test_a_server_that_drains_ends_completions_at_its_timeout(
+    tiny: TinyModel, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serve(tiny.int8) as serving, endless_search(serving, monkeypatch) as call:
+        await serving.service.drain(0.0)
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await call
+    assert error.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_completion_without_a_place_is_refused(
+    tiny: TinyModel, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serve(tiny.int8, queue_size=1) as serving, endless_search(serving, monkeypatch) as call:
+        monkeypatch.setattr(serving.engine.searches, "_places", 1)
+        error = await failure(serving.stub.Complete(pb.CompleteRequest()))
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        call.cancel()
 
 
 async def test_a_callers_flood_of_costly_completions_lets_others_through(tiny: TinyModel, serve: Serve) -> None:

@@ -30,6 +30,9 @@ WIDTH = 32
 BEAM = 16
 """Nodes of a level that the beam expands."""
 
+_MOST_OUTCOMES = 2**16
+"""Most log-probabilities of a step: with a large alphabet, fewer nodes are expanded at once."""
+
 _NEGLIGIBLE = float(np.log(1e-6))
 """Relative log-probability below which a pending end is left out: bytes that may begin the character behind."""
 
@@ -82,6 +85,7 @@ class Tree:
         self._expanded = np.empty(MOST_NODES, NODE)
         self._mass = np.full(MOST_NODES, -np.inf)
         """Log-probability of each expanded node and an end behind it."""
+        self._width = max(1, min(WIDTH, _MOST_OUTCOMES // boundary.transitions.shape[1]))
         self._size = 0
         self._open = np.empty(0, NODE)
         self._found = np.empty(0, NODE)  # completions that end at once
@@ -168,14 +172,14 @@ class Tree:
     def next_level(self, children: Nodes) -> Nodes:
         """Returns the nodes of the beam's next level, and puts the other ``children`` back."""
         order = np.argsort(np.where(children["owner"] < 0, -children["logprob"], np.inf), kind="stable")
-        room = min(BEAM, MOST_NODES - self._size, int((children["owner"] < 0).sum()))
+        room = min(BEAM, self._width, MOST_NODES - self._size, int((children["owner"] < 0).sum()))
         self.put_back(children[order[room:]])
         return children[order[:room]]
 
     def next_nodes(self) -> Nodes:
         """Takes the likeliest open nodes; none if the search is over."""
         self._open = self._open[self._matters(self._open)]
-        room = min(WIDTH, MOST_NODES - self._size)
+        room = min(self._width, MOST_NODES - self._size)
         order = np.argsort(-self._open["logprob"], kind="stable")
         taken, self._open = self._open[order[:room]], self._open[order[room:]]
         return taken
