@@ -3,7 +3,12 @@
 A model learns how the names of a list are built. A regular expression says which names are wanted, so every text
 matches; those of the list are left out. The list is made up here; give a file with a name per line to use your own.
 
-    $ python examples/invented_names.py --pattern "B[a-z]{3,7}(ton|ford|ley)"
+    $ python examples/invented_names.py --pattern "B[a-z]{3,7}(ton|ford|ley)" --count 5
+    Brackathley
+    Birchfieley
+    Barkenbuley
+    Blenerbyley
+    Brackerton
 """
 
 from __future__ import annotations

@@ -5,6 +5,11 @@ regular expression says which addresses are wanted: here roads (로) of Seoul wi
 is one. The addresses to learn from are made up here.
 
     $ python examples/korean_addresses.py --count 5
+    서울특별시 강북구 남강대로 371, 8동 135호
+    서울특별시 강북구 하명로 228
+    서울특별시 중구 양정길러로 136, 45동 462호
+    서울특별시 종로구 영흥로 322, 10동 538호
+    서울특별시 종로구 동흥로 124
 """
 
 from __future__ import annotations
@@ -42,7 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Writes Korean addresses by a pattern.")
     parser.add_argument("--pattern", default=PATTERN, help="regular expression that each address matches")
     parser.add_argument("--count", type=int, default=10, help="addresses to write")
-    parser.add_argument("--epochs", type=int, default=2, help="passes over the addresses to learn from")
+    parser.add_argument("--epochs", type=int, default=5, help="passes over the addresses to learn from")
     arguments = parser.parse_args()
     with served(made_up(2000), alphabet="jamo", epochs=arguments.epochs) as client:
         for seed in range(1, arguments.count + 1):

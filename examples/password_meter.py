@@ -6,6 +6,9 @@ the likeliest first, about. A password that only looks random to a rule of "8 ch
 weak here.
 
     $ python examples/password_meter.py Dragon1987! qwerty123 x7#Kq9v2Lp
+     27.7 bits  weak    Dragon1987!
+     10.4 bits  weak    qwerty123
+     74.5 bits  strong  x7#Kq9v2Lp
 """
 
 from __future__ import annotations
