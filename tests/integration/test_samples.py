@@ -11,9 +11,9 @@ from google.rpc import error_details_pb2
 from nextchar.v1 import generation_pb2 as pb
 from nextchar.v1 import generation_pb2_grpc
 from nextchar_model.draws import sample_seed
-from tests.support.known_callers import TOKEN, Open, shown
+from tests.support.known_callers import TOKEN, Open, shown, value
 from tests.support.serving import Serve, Serving, details, failure
-from tests.support.tiny_model import TinyModel
+from tests.support.tiny_model import TinyModel, make_text
 from tests.support.waiting import until
 
 SEED = 2**64 - 5
@@ -116,6 +116,26 @@ async def test_samples_with_too_many_characters_together_are_refused(serving: Se
     assert "more than 100000 characters" in str(error.details())
 
 
+async def test_activations_of_samples_are_refused(serving: Serving) -> None:
+    wanted = pb.ActivationRequest(layer=0, units=[1])
+    error = await failure(serving.stub.Generate(request(samples={"samples": 2}, include_activations=wanted)))
+    assert details(error, error_details_pb2.BadRequest).field_violations[0].field == "parameters.include_activations"
+
+
+async def test_a_prompt_is_charged_once_for_all_samples(opened: Open) -> None:
+    async with opened() as serving:
+        call = request("the sun", samples={"samples": 5}, max_characters=10)
+        await serving.stub.Generate(call, metadata=shown(TOKEN))
+        assert value(serving, "nextchar_caller_characters_total", caller="ann") == 7 + 5 * 10
+        assert value(serving, "nextchar_prompt_characters_total", model="int8") == 7
+
+
+async def test_samples_above_their_callers_rate_take_their_time(opened: Open) -> None:
+    async with opened(caller_rate=200) as serving:
+        answer = await serving.stub.Generate(request(samples={"samples": 6}, max_characters=60), metadata=shown(TOKEN))
+        assert [len(sample.text) for sample in answer.samples] == [60] * 6
+
+
 async def test_samples_take_places_as_they_become_free(tiny: TinyModel, serve: Serve) -> None:
     async with serve(tiny.int8, lanes=1, max_batch=2, queue_size=1) as serving:
         answer = await serving.stub.Generate(request("the", samples={"samples": 20}, max_characters=30, seed=SEED))
@@ -123,15 +143,31 @@ async def test_samples_take_places_as_they_become_free(tiny: TinyModel, serve: S
         assert serving.engine.admission.held == 0
 
 
-async def test_samples_leave_a_place_to_others(tiny: TinyModel, serve: Serve) -> None:
-    async with serve(tiny.int8, lanes=1, max_batch=2, queue_size=2, max_characters=100_000) as serving:
-        several = serving.stub.Generate(request(samples={"samples": 64}, max_characters=1500))
+async def test_samples_leave_a_place_to_others_and_end_nevertheless(tiny: TinyModel, serve: Serve) -> None:
+    async with serve(tiny.int8, lanes=1, max_batch=2, queue_size=2) as serving:
+        several = serving.stub.Generate(request(samples={"samples": 8}, max_characters=4000))
         await until(lambda: serving.engine.admission.held == 4)
         async with grpc.aio.insecure_channel(f"127.0.0.1:{serving.grpc_port}") as other:
             stub: Any = generation_pb2_grpc.GenerationServiceStub(other)  # type: ignore[no-untyped-call]
             assert (await stub.Generate(request("the", samples={}, max_characters=5))).text
+        assert [len(sample.text) for sample in (await several).samples] == [4000] * 8
+
+
+async def test_samples_that_are_left_free_their_places(tiny: TinyModel, serve: Serve) -> None:
+    async with serve(tiny.int8, lanes=1, max_batch=2, queue_size=2) as serving:
+        several = serving.stub.Generate(request("the", samples={"samples": 20}, max_characters=5000))
+        await until(lambda: serving.engine.admission.held == 4)
         several.cancel()
         await until(lambda: serving.engine.admission.held == 0)
+
+
+async def test_a_long_prompt_from_the_cache_leads_to_the_same_samples(serving: Serving) -> None:
+    prompt = make_text(80, seed=3)
+    wanted = request(prompt, samples={"samples": 4}, max_characters=20, seed=SEED)
+    cold, warm = [await serving.stub.Generate(wanted) for _ in range(2)]
+    assert list(cold.samples) == list(warm.samples)
+    for sample in warm.samples:
+        assert sample == await alone(serving, sample, prompt, {"max_characters": 20})
 
 
 async def test_samples_keep_to_the_number_of_texts_of_their_caller(opened: Open) -> None:

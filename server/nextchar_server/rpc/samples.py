@@ -243,6 +243,8 @@ def _check(wanted: Wanted, generation: requests.Generation) -> None:
     """Raises ``InvalidArgumentError`` if the texts have too many characters together."""
     if not generation.max_characters:
         raise InvalidArgumentError("parameters.max_characters", "0 doesn't go with samples and best_of")
+    if generation.activations is not None:
+        raise InvalidArgumentError("parameters.include_activations", "doesn't go with samples and best_of")
     characters = max(wanted.count * generation.max_characters, wanted.returned * generation.most_characters)
     if characters > MOST_CHARACTERS:
         raise InvalidArgumentError(
