@@ -1,8 +1,10 @@
-"""The verb ``report``: what generated text copies, how varied it is, and how close to held-out text."""
+"""The verb ``report``: the copies in generated text, its variety, and its distance from held-out text."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Ge, Le, Lt
 from cyclopts import Parameter
@@ -12,6 +14,11 @@ from pydantic.dataclasses import dataclass
 from nextchar_cli.command_line import UsageError
 
 from .options import AgainstOption, Cache, PathArgument, UnknownOption, check_file
+
+if TYPE_CHECKING:
+    from nextchar_model.alphabet import Unknown
+
+    from ..judgement.judgement import Judgement
 
 _LINES, _TEXTS = 1000, 100  # by default, of a model that learned from lines and of another
 
@@ -46,16 +53,31 @@ def report(
     for option, path in (("--out", out), ("--json", json_file)):
         if path is not None:
             check_file(path, option)
+    from ..files import write_text
+    from ..judgement import table
+    from ..judgement.page import to_json, written_page
+    from ..run.terminal import plain_console
+
+    judgement, examples = _judged(model, against, written or Written(), unknown, cache)
+    table.show(judgement, plain_console())
+    if out is not None:
+        write_text(out, written_page(judgement, examples), kind="page")
+    if json_file is not None:
+        write_text(json_file, to_json(judgement), kind="figures")
+    return 0
+
+
+def _judged(
+    model: Path, against: Sequence[str], written: Written, unknown: Unknown, cache: Path | None
+) -> tuple[Judgement, list[str]]:
+    """Returns the judgement, and the generated texts."""
     from nextchar_model.runner import Runner
 
     from ..data.split import EVALUATED_CHARACTERS
-    from ..files import write_text
-    from ..judgement import table
     from ..judgement.judgement import Generation, held_out_texts, judge, loss_on
-    from ..judgement.page import to_json, written_page
     from ..judgement.texts import generated
     from ..run.models import load_model, origin_of
-    from ..run.terminal import plain_console, preparing
+    from ..run.terminal import preparing
     from .texts import SKIPPING, documents_for, read_dataset_for
 
     loaded = load_model(model)
@@ -63,15 +85,11 @@ def report(
         raise UsageError(
             f"{model} is a checkpoint; nextchar-train export makes a model file of it, which can be judged"
         )
-    origin, written = origin_of(loaded, model), written or Written()
+    origin = origin_of(loaded, model)
     dataset, usual = read_dataset_for(against, origin.rules, trained_on_sha256=origin.sha256, cache=cache)
+    unknown = unknown if usual == "error" else usual
     documents = documents_for(
-        dataset,
-        dataset.validation,
-        origin.alphabet,
-        EVALUATED_CHARACTERS,
-        unknown if usual == "error" else usual,
-        remedy=SKIPPING,
+        dataset, dataset.validation, origin.alphabet, EVALUATED_CHARACTERS, unknown, remedy=SKIPPING
     )
     generation = Generation(
         model_sha256=loaded.digest,
@@ -82,21 +100,11 @@ def report(
     )
     with preparing() as show:
         texts = generated(model, generation, show)
-        characters = sum(len(text) for text, _ in texts)
-        held_out = held_out_texts(dataset.documents(dataset.validation, dataset.alphabet, max(1, characters)))
+        characters = max(1, sum(len(text) for text, _ in texts))
+        held_out = held_out_texts(dataset.documents(dataset.validation, dataset.alphabet, characters))
         show("evaluating", 0.0)
+        loss = loss_on(loaded, documents)
         judgement = judge(
-            texts,
-            held_out,
-            dataset,
-            generation=generation,
-            loss=loss_on(loaded, documents),
-            trained_on_sha256=origin.sha256,
-            show=show,
+            texts, held_out, dataset, generation=generation, loss=loss, trained_on_sha256=origin.sha256, show=show
         )
-    table.show(judgement, plain_console())
-    if out is not None:
-        write_text(out, written_page(judgement, [text for text, _ in texts]), kind="page")
-    if json_file is not None:
-        write_text(json_file, to_json(judgement), kind="figures")
-    return 0
+    return judgement, [text for text, _ in texts]

@@ -1,1 +1,1 @@
-"""The judgement of generated text: what it copies, how varied it is, and how its characters are distributed."""
+"""The judgement of generated text: its copies, its variety, and the distribution of its characters."""
