@@ -103,6 +103,26 @@ class IdChunk:
 class Stream:
     """One request's row. Made on the event loop; only the event loop calls ``take``."""
 
+    # Only the lane's thread changes these.
+    read_count = 0
+    sampled_count = 0
+    row: Batch | None = None
+    """The stream's row while it is in no batch; None before its first turn, and in a batch."""
+    admitted_at: float | None = None
+    """``time.monotonic()`` at the stream's first turn."""
+    prefix: Prefix | None = None
+    """The longest part of ``read`` that was found or kept in the cache; None if the stream doesn't use it."""
+    # Both sides use these.
+    cancelled = False
+    paused = False
+    unread_since: float | None = None
+    """``time.monotonic()`` since which the reader has had a message to take; None if it has none."""
+    end_logprob = 0.0
+    """Log-probability of the boundary that ended it, in nats; 0 if none did."""
+    _end: End | Exception | None = None
+    _put = _taken = 0  # ids
+    _waiter: asyncio.Future[None] | None = None  # of the reader, if it has waited
+
     def __init__(
         self,
         *,
@@ -153,26 +173,7 @@ class Stream:
         """Whether its reader waits until its caller may have more, so that its row needs few steps of its own."""
         self.start = start
         self.caller = caller
-        # Only the lane's thread changes these.
-        self.read_count = 0
-        self.sampled_count = 0
-        self.row: Batch | None = None
-        """The stream's row while it is in no batch; None before its first turn, and in a batch."""
-        self.admitted_at: float | None = None
-        """``time.monotonic()`` at the stream's first turn."""
-        self.prefix: Prefix | None = None
-        """The longest part of ``read`` that was found or kept in the cache; None if the stream doesn't use it."""
-        # Both sides use these.
-        self.cancelled = False
-        self.paused = False
-        self._end: End | Exception | None = None
-        self.end_logprob = 0.0
-        """Log-probability of the boundary that ended it, in nats; 0 if none did."""
         self._outbox: deque[IdChunk] = deque()
-        self._put = self._taken = 0  # ids
-        self.unread_since: float | None = None
-        """``time.monotonic()`` since which the reader has had a message to take; None if it has none."""
-        self._waiter: asyncio.Future[None] | None = None  # of the reader, if it has waited
         self._draws = Draws(seed, position)
         self.snapshots: deque[Snapshot] = deque(maxlen=most_snapshots)
         """The lane adds them before the ids that follow; the reader takes them."""

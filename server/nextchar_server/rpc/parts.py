@@ -1,7 +1,7 @@
 """Parts of a text: composed and spelled as they come, as if the text had come whole.
 
-``score_stream`` makes a ``SpelledParts`` for each text. The end of a part is held back while what follows may compose
-with it.
+``score_stream`` makes a ``SpelledParts`` for each text. The end of a part is held back while the next characters may
+compose with it.
 
 Invariant: the spellings, put together, are that of the whole text, however it was cut. What is held back is bounded.
 """
@@ -65,7 +65,7 @@ class SpelledParts:
         return spelling
 
     def _held_from(self, text: str, parts_: Callable[[str, str], bool]) -> int:
-        """Returns from where on ``text`` must wait, because what follows may change it."""
+        """Returns from where on ``text`` must wait, because the next characters may change it."""
         for place in range(len(text) - 1, max(0, len(text) - MAX_JOINED - 1), -1):
             if parts_(text[place - 1], text[place]):
                 return place

@@ -58,7 +58,7 @@ def _describe_v1() -> None:
 
 
 def _writing(answer: Callable[..., AsyncGenerator[Any, None]]) -> Callable[..., Awaitable[None]]:
-    """Returns a handler that writes what the generator ``answer`` yields."""
+    """Returns a handler that writes the messages that the generator ``answer`` yields."""
 
     async def handle(messages: AsyncIterator[Any], context: grpc.aio.ServicerContext[Any, Any]) -> None:
         async with aclosing(answer(messages, context)) as responses:

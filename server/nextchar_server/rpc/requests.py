@@ -216,7 +216,7 @@ def read_text(
 
 
 def read_unknown(alphabet: Alphabet, parameters: Reading, prefix: str) -> Steps[tuple[Unknown, str]]:
-    """Reads how to treat characters that ``alphabet`` can't spell, and what replaces them."""
+    """Reads how to treat characters that ``alphabet`` can't spell, and the character that replaces them."""
     if (unknown := _UNKNOWN.get(parameters.unknown_characters)) is None:
         raise InvalidArgumentError(
             f"{prefix}unknown_characters", f"{parameters.unknown_characters} is not a value of UnknownCharacters"

@@ -153,7 +153,7 @@ class RunningScores:
             self._rouse()
 
     def _rouse(self) -> None:
-        """Lets the other task look at what came, if it waits."""
+        """Lets the other task look at the parts that came, if it waits."""
         if not self._is_reading:
             self.stream.end(End.COUNT)
             self.stream.wake()
@@ -199,7 +199,7 @@ class RunningScores:
             self._made.append(message)
 
     def _go_on(self) -> bool:
-        """Ends the texts that are read, and lets the stream read what came. Returns whether it reads."""
+        """Ends the texts that are read, and lets the stream read the parts that came. Returns whether it reads."""
         parts: list[Spelling] = []
         characters = 0
         while self._came and characters < PART:
@@ -239,7 +239,7 @@ class RunningScores:
             await self._caller.turn(_LOOK)
 
     async def _flush(self) -> None:
-        """Sends what was made."""
+        """Sends the messages that were made."""
         made, self._made = self._made, []
         if made:
             await self._model.engine.deliver(self.stream, self._write(made))
