@@ -60,18 +60,13 @@ def generate(
         raise UsageError("--top-logprobs needs --json")
     if options.get("include_activations") is not None and not json:
         raise UsageError("--activations needs --json")
-    if samples is not None or first_sample is not None or best_of is not None:
-        with calling(endpoint), Client(endpoint, **options_of(access)) as client:
-            text = text_of(prompt, file, name="PROMPT", verbatim=verbatim) or ""
-            write_samples(
-                client.samples(text, count=samples, first=first_sample, best_of=best_of, **options),
-                json=json,
-                verbose=verbose,
-            )
-        return ExitCode.DONE
-    writer = _Writer(json=json, newline=newline, verbose=verbose)
     text = text_of(prompt, file, name="PROMPT", verbatim=verbatim) or ""
+    writer = _Writer(json=json, newline=newline, verbose=verbose)
     with calling(endpoint), Client(endpoint, **options_of(access)) as client:
+        if (samples, first_sample, best_of) != (None, None, None):
+            made = client.samples(text, count=samples, first=first_sample, best_of=best_of, **options)
+            write_samples(made, json=json, verbose=verbose)
+            return ExitCode.DONE
         try:
             for event in client.stream(text, with_resumed=True, **options):
                 writer.take(event)

@@ -138,7 +138,7 @@ def _stops(parameters: Parameters, alphabet: Alphabet) -> tuple[str, ...]:
 
 
 def _bias(parameters: Parameters, description: ModelDescription, *, has_end: bool) -> NDArray[np.float32] | None:
-    """Returns the bias of each id, with which the document doesn't end if it is not to; None if there is none."""
+    """Returns the bias of each id, with which the document doesn't end if it is not to; None without any."""
     alphabet = description.alphabet
     bias = np.zeros(alphabet.size, np.float32)
     for character, value in parameters.character_bias.items():

@@ -38,7 +38,7 @@ class RowDraws:
         self._base, self._count = self._base[rows], self._count[rows]
 
     def start(self, rows: NDArray[np.intp], seeds: NDArray[np.uint64], first: NDArray[np.float32]) -> None:
-        """Gives ``rows`` other ``seeds``, of which the ``first`` random numbers are made, [rows, FIRST]."""
+        """Sets the seeds of ``rows`` to ``seeds``, of which the ``first`` random numbers are made, [rows, FIRST]."""
         self._seeds[rows] = seeds
         self._made[rows, :FIRST] = first
         self._base[rows], self._count[rows] = 0, FIRST

@@ -152,7 +152,7 @@ class Rows:
         return self._endings.may_have_stopped(self._ids[row, max(read, count - reach) : count], plan)
 
     def _end(self, rows: NDArray[np.intp]) -> None:
-        """Gives the texts of ``rows`` back that are whole, and frees their rows."""
+        """Hands back the texts of ``rows`` that are whole, and frees their rows."""
         columns = self._columns
         if self._unplain:
             rows, endings = self._looked_at(rows)
@@ -162,10 +162,9 @@ class Rows:
             count, read, limit = (columns[name][rows] for name in ("count", "read", "limit"))
             endings = self._endings.plain(self._ids[rows, : int(count.max())], read, np.minimum(count, limit))
         numbers = columns["number"][rows].tolist()
-        first = self._first_number
         self._book.put(
             [
-                (number, Text(first + number, seed, *ending))
+                (number, Text(self._first_number + number, seed, *ending))
                 for number, seed, ending in zip(numbers, self._draws.seeds(rows), endings, strict=True)
             ]
         )
