@@ -28,7 +28,7 @@ from .stream import End, LaneError
 MOST_SEARCHES = 64
 """Most searches that have begun, or are about to. The others wait in the admission."""
 
-SHARE = 1 / 3
+SHARE = 0.4
 """Of a core, for searches beside streams."""
 
 BURST = 0.01
