@@ -184,7 +184,10 @@ async def test_too_many_rejects_end_the_batch_with_their_reason(batches: Batches
         "nextchar: error: 51 texts were rejected, 2 kept; most often by unique (51): change the options, or allow more "
         "with --max-rejects\n"
     )
-    assert sorted(texts(batches.read("out.jsonl"))) == ["a", "the"]
+    before = batches.read("out.jsonl")
+    assert sorted(texts(before)) == ["a", "the"]
+    assert await batches.run(*command, "--out", "out.jsonl") == (code, "", errors)
+    assert batches.read("out.jsonl") == before
 
 
 @pytest.mark.parametrize(

@@ -77,12 +77,16 @@ class ModelFile:
     def _requests(self, blocks: Iterable[Block], asked: deque[tuple[int, str]]) -> Iterator[Any]:
         options: Any = None
         parameters: Any = None
+        request, sample_seed = self._parameters.Request, self._sample_seed
         for block in blocks:
-            for number, sample, piece in heapq.merge(*map(_numbered, block), key=itemgetter(0)):
+            numbered = map(_numbered, block)
+            for number, sample, piece, echoed in (
+                next(numbered) if len(block) == 1 else heapq.merge(*numbered, key=itemgetter(0))
+            ):
                 if piece.options is not options:
                     options, parameters = piece.options, self._read(piece.options)
-                asked.append((number, normalize("NFC", piece.prompt) if piece.options.get("echo") else ""))
-                yield self._parameters.Request(piece.prompt, self._sample_seed(piece.seed, sample), parameters)
+                asked.append((number, echoed))
+                yield request(piece.prompt, sample_seed(piece.seed, sample), parameters)
 
     def _read(self, options: GenerationOptions) -> Any:
         """The parameters that ``options`` stand for. Raises ``InvalidArgumentError`` if only a server has one."""
@@ -96,5 +100,7 @@ class ModelFile:
         return self._parameters.Parameters(**fields)
 
 
-def _numbered(piece: Piece) -> Iterator[tuple[int, int, Piece]]:
-    return ((number, sample, piece) for sample, number in enumerate(piece.numbers, piece.first_sample))
+def _numbered(piece: Piece) -> Iterator[tuple[int, int, Piece, str]]:
+    """Yields number and sample of each text of ``piece``, the piece, and the part of the prompt that is echoed."""
+    echoed = normalize("NFC", piece.prompt) if piece.options.get("echo") else ""
+    return ((number, sample, piece, echoed) for sample, number in enumerate(piece.numbers, piece.first_sample))

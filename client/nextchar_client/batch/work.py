@@ -6,14 +6,14 @@ behind it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from .filters import Filters
 from .job import Job
 from .plan import Requests, Samples, bounds
 from .record import Record
-from .source import Source
+from .source import Made, Source
 from .state import Progress
 
 
@@ -45,25 +45,36 @@ class Work:
         if self._is_enough:
             return
         progress = self.progress
+        if progress.rejected > self._most_rejects:  # a command that failed, and is repeated
+            raise RejectedError(self._complaint())
         async with aclosing(self._source.texts(self._plan.blocks(self._start, self._stop))) as texts:
             async for made in texts:
-                kept = []
-                for each in made:
-                    record = self._filters.judge(each)
-                    progress.number = each.number + 1
-                    progress.characters += len(each.text)
-                    if isinstance(record, Record):
-                        kept.append(record)
-                        progress.lines += 1
-                    else:
-                        progress.rejects[record] += 1
-                    if self._is_enough or progress.rejected > self._most_rejects:
-                        break
+                kept = self._judged(made)
                 yield kept
                 if progress.rejected > self._most_rejects:
                     raise RejectedError(self._complaint())
                 if self._is_enough:
                     return
+
+    def _judged(self, made: Sequence[Made]) -> list[Record]:
+        """The records of ``made`` that are kept, up to the last one that is wanted."""
+        progress, judge = self.progress, self._filters.judge
+        rejects_left = self._most_rejects - progress.rejected
+        lines_left = len(made) if self._wanted is None else self._wanted - progress.lines
+        kept: list[Record] = []
+        for each in made:
+            record = judge(each)
+            progress.characters += len(each.text)
+            if isinstance(record, Record):
+                kept.append(record)
+            else:
+                progress.rejects[record] += 1
+                rejects_left -= 1
+            if len(kept) == lines_left or rejects_left < 0:
+                break
+        progress.number = each.number + 1
+        progress.lines += len(kept)
+        return kept
 
     @property
     def _is_enough(self) -> bool:
