@@ -1,7 +1,7 @@
 """The searcher: the thread that takes the steps of an engine's searches.
 
-It runs beside the lanes, on the same session, so that a search doesn't wait for a lane's turn between its steps, of
-which there are tens. It isn't nice to the lanes as they are to the event loop: its share bounds it, and somebody types.
+It runs beside the lanes, on the same session, so that a search doesn't wait for a lane's turn between its
+steps. It isn't nice to the lanes as they are to the event loop: its share bounds it, and somebody types.
 The callers of its searches take turns; those of one caller come one after another.
 
 Invariant: beside lanes that run streams, searches take ``SHARE`` of a core at most in the long run; an error ends the
