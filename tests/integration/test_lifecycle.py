@@ -74,7 +74,7 @@ async def test_a_call_cancelled_in_the_queue_leaves_it(tiny: TinyModel, serve: S
 
 @pytest.mark.slow
 async def test_a_slow_reader_is_paused_and_still_gets_the_whole_text(tiny: TinyModel, serve: Serve) -> None:
-    characters = 100_000
+    characters = 50_000  # twice as many as fit into the windows and the outbox
     async with serve(tiny.int8, lanes=1, max_characters=ENDLESS) as serving:
         slow = serving.stream("the", seed=1, max_characters=characters)
         events = aiter(slow)
