@@ -18,7 +18,7 @@ from ..alphabet import Alphabet
 from .automaton import Automaton
 from .compiler import compile_regex
 from .json_values import CHARACTER, KEYWORDS, SHOWN, bounds, kinds_of, one_of, plain, refusal, string, times
-from .work import ConstraintError, Work
+from .work import MOST_WORK, ConstraintError, Work
 
 MOST_CHARACTERS = 16_384
 """Most characters of a schema, and of its expression."""
@@ -66,7 +66,7 @@ class _Writer:
     def __init__(self, root: Any) -> None:
         self._root = root
         self._elements = 0
-        self._work = Work()
+        self._work = Work(MOST_WORK // 4)
         """Of the patterns in the schema."""
         if isinstance(root, dict):
             root = {name: value for name, value in root.items() if name != "$id"}

@@ -10,7 +10,7 @@ from typing import Any
 from .charset import Ranges, contains
 from .integers import between
 from .nfa import Nfa
-from .syntax import elements
+from .syntax import elements, parse
 from .work import ConstraintError, Work
 
 CHARACTER = r'(?:[^"\\\x00-\x1f\x7f-\x9f]|\\["\\/bfnrt])'
@@ -156,7 +156,7 @@ def _pattern(pattern: Any, place: str, work: Work) -> str:
         raise refusal(place, "comments and the verbose mode are not served; leave them out")
     whole = _without_ends(pattern)
     try:
-        Nfa(whole, work)  # alone, so that it can't end the group
+        parse(whole)  # alone, so that it can't end the group
         nfa = Nfa(whole := f"(?a:{whole})", work)  # classes are those of ASCII in JSON Schema
     except ConstraintError as error:
         raise refusal(place, str(error)) from None
