@@ -224,3 +224,21 @@ async def test_a_stream_is_refused_while_no_place_is_free(tiny: TinyModel, serve
         error = await refusal(serving, pb.ScoreStreamRequest(text="the"))
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         stream.cancel()
+
+
+@pytest.mark.slow
+async def test_a_sender_is_held_back_until_its_text_is_read(serving: Serving) -> None:
+    text = make_text(10_000)
+    sent = scored = ahead = 0
+
+    async def parts() -> AsyncIterator[pb.ScoreStreamRequest]:
+        nonlocal sent
+        for part in cut(text, 2000) * 6:
+            yield pb.ScoreStreamRequest(text=part)
+            sent += len(part)
+
+    async for event in serving.stub.ScoreStream(parts()):
+        scored += len(event.part.text)
+        ahead = max(ahead, sent - scored)
+    assert scored == sent == 6 * len(text)
+    assert ahead < len(text) * 3

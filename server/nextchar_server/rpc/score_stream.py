@@ -176,7 +176,8 @@ class RunningScores:
                 raise DrainingError
             if taken is End.COUNT:
                 self.stream.rest()
-                await self._keep_to_rate()
+                if any(self._came):
+                    await self._keep_to_rate()
                 self._is_reading = self._go_on()
                 if self._is_over and not self._is_reading:
                     break
