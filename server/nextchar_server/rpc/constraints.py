@@ -48,11 +48,7 @@ class Constraint:
 
     def after(self, state: int, ids: Sequence[int]) -> int:
         """Returns the state after ``ids``; the start if they can't follow, because the text began otherwise."""
-        for id_ in ids:
-            state = int(self.automaton.transitions[state, id_])
-            if state < 0:
-                return 0
-        return state
+        return self.automaton.after(state, ids)
 
     def hold_copies(self, texts: int, lanes: int) -> None:
         """Takes the memory of its copies in the stacks of ``lanes`` lanes, for ``texts`` more texts of the call.
@@ -65,7 +61,7 @@ class Constraint:
 
     def is_complete(self, state: int) -> bool:
         """Whether the text matches and nothing can follow it."""
-        return bool(self.automaton.accepts[state]) and bool((self.automaton.transitions[state, 1:] < 0).all())
+        return self.automaton.is_complete(state)
 
 
 class Constraints:
