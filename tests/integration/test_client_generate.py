@@ -33,7 +33,8 @@ def test_every_option_reaches_the_server(server: ScriptedServer, run: Run, tmp_p
         "--model tiny --seed 18446744073709551615 --max-characters 400 --temperature 0.5 --top-k 5 --top-p 0.75 "
         "--min-p 0.25 --stop a --include-stop-sequence --echo --top-logprobs 3 --json --bias ==2 --bias e=-100 "
         "--regex [a-z]+ --unknown replace --replacement ? --resume-interval 64 "
-        "--choice one --choice two --min-characters 3 --ignore-end-of-document --allow-malformed"
+        "--choice one --choice two --min-characters 3 --ignore-end-of-document --allow-malformed "
+        "--activations 0:3,17"
     )
     server.scripts = [[STARTED, FINISHED]]
     schema = "--json-schema", str(tmp_path / "schema.json")
@@ -56,6 +57,7 @@ def test_every_option_reaches_the_server(server: ScriptedServer, run: Run, tmp_p
         resume_interval=64,
         choices=["one", "two"],
         json_schema=SCHEMA,
+        include_activations=pb.ActivationRequest(layer=0, units=[3, 17]),
         min_characters=3,
         ignore_end_of_document=True,
         allow_malformed=True,
