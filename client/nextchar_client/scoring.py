@@ -208,7 +208,7 @@ async def _write(call: Any, message: pb.ScoreStreamRequest | None) -> bool:
 
 def _counted(error: NextcharError, scored: Scored) -> NextcharError:
     """``error``, which says how many characters were scored before it."""
-    if not scored.has_started:
+    if not scored.characters:
         return error
     return type(error)(
         f"{error} (after {scored.characters:,} characters and {scored.texts:,} whole texts were scored)",

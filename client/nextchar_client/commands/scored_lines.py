@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .dynamic import Adaptive
 
 _BLOCK_LINES = 1000
-_BLOCK_CHARACTERS = 2**15
+_BLOCK_CHARACTERS = 2**13
 _AT_ONCE = 4  # blocks in flight: while one is on its way, others are in the batch
 _CANDIDATE = re.compile(r"candidates\[(\d+)\]: (.*)", re.DOTALL)
 _LONGEST_NFC = 3  # characters that normalization makes of one
