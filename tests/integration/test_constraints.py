@@ -1,21 +1,19 @@
 """Constrained texts from a real server: each matches wholly, is completed in time, and depends on nothing else."""
 
 import asyncio
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-from jsonschema import Draft202012Validator
 
 from nextchar.v1 import generation_pb2 as pb
 from nextchar_model.alphabet import Kind
+from tests.support.asking import generated
 from tests.support.korean_model import KINDS, KOREAN, make_korean_model
 from tests.support.serving import Serve, Serving, failure
 from tests.support.tiny_model import TinyModel
-from tests.support.waiting import until
 
 COMPATIBILITY = Path(__file__).parents[1] / "compatibility" / "model.onnx"
 
@@ -28,16 +26,6 @@ ENGLISH = [
     (r"[^ ]*\n?", 6),
 ]
 HANGUL = [("[가-힣]{2,5}", 5), ("(서울|강남|값)+구", 11), (".*책", 9), ("[가-힣 ]*é!", 8), (r"\w{3}( \w{2})*", 12)]
-
-
-async def generated(
-    serving: Serving, token: bytes = b"", prompt: str = "", **parameters: Any
-) -> tuple[str, pb.Finished]:
-    """Returns a text and its last event."""
-    start: dict[str, Any] = {"resume_token": token} if token else {"prompt": prompt}
-    request = pb.GenerateRequest(parameters=pb.GenerationParameters(**parameters), **start)
-    answer = await serving.stub.Generate(request)
-    return answer.text, answer.finished
 
 
 async def check_all(serving: Serving, patterns: list[tuple[str, int]], seeds: int = 12) -> None:
@@ -170,34 +158,6 @@ async def test_one_of_the_choices_is_generated(tiny: TinyModel, serve: Serve) ->
     assert {finished.finish_reason for text, finished in texts if text != "sun"} == {pb.FINISH_REASON_REGEX_COMPLETE}
 
 
-async def test_one_of_a_hundred_thousand_choices_is_generated(tiny: TinyModel, serve: Serve) -> None:
-    letters = tiny.alphabet.symbols[:20]
-    choices = ["".join(letters[number // 20**place % 20] for place in range(4)) for number in range(100_000)]
-    async with serve(tiny.int8) as serving:
-        texts = [await generated(serving, choices=choices, seed=seed) for seed in range(3)]
-    assert {text for text, _ in texts} <= set(choices)
-
-
-async def test_every_text_is_a_document_of_the_json_schema(tmp_path: Path, serve: Serve) -> None:
-    schema = {
-        "type": "object",
-        "properties": {
-            "name": {"type": "string", "minLength": 1, "maxLength": 8},
-            "age": {"type": "integer", "minimum": 0, "maximum": 120},
-            "tags": {"type": "array", "items": {"enum": ["a", "b"]}, "maxItems": 3},
-        },
-        "required": ["name", "age"],
-    }
-    async with serve(make_korean_model("bytes", tmp_path)) as serving:
-        asked: dict[str, Any] = {"json_schema": json.dumps(schema), "max_characters": 60}
-        texts = await asyncio.gather(
-            *(generated(serving, seed=seed, temperature=0.7 * (seed % 4), **asked) for seed in range(30))
-        )
-    for text, finished in texts:
-        Draft202012Validator(schema).validate(json.loads(text))
-        assert finished.finish_reason == pb.FINISH_REASON_REGEX_COMPLETE
-
-
 async def test_a_stop_sequence_ends_a_constrained_text(tiny: TinyModel, serve: Serve) -> None:
     async with serve(tiny.int8) as serving:
         text, finished = await generated(serving, regex="[a-z]*love[a-z]*", stop_sequences=["love"], max_characters=30)
@@ -288,14 +248,6 @@ async def test_an_expression_is_compiled_once(tiny: TinyModel, serve: Serve) -> 
     assert counts["compiled"] == 1
     assert counts["refused"] == 1
     assert counts["kept"] >= 2
-
-
-async def test_calls_of_a_connection_hold_the_memory_of_their_automaton_together(tiny: TinyModel, serve: Serve) -> None:
-    async with serve(tiny.int8, lanes=1, memory_budget=16) as serving:
-        asked: dict[str, Any] = {"regex": "[a-z]{2}|[a-z]{4000}", "max_characters": 9}
-        texts = await asyncio.gather(*(generated(serving, seed=seed, **asked) for seed in range(24)))
-        assert {len(text) for text, _ in texts} == {2}
-        await until(lambda: serving.server._budget.used == 0)
 
 
 async def test_the_longest_text_can_be_constrained(tiny: TinyModel, serve: Serve) -> None:
