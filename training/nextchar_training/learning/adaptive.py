@@ -33,7 +33,7 @@ def adaptive_loss(
     learnt: Iterable[Spelling] = (),
     progress: Callable[[float], None] = lambda fraction: None,
 ) -> float:
-    """Returns the loss in nats per character, the state carried through each of ``documents``, the counts on to the next.
+    """Returns the loss in nats per character: the state carried through each of ``documents``, the counts through all.
 
     The n-gram model reads ``learnt`` first. ``progress`` is called with the fraction done.
     """
