@@ -13,7 +13,22 @@ import time
 from pathlib import Path
 
 USUAL = ("kernel", "limits", "served", "scale", "prefixes")
-PARTS = (*USUAL, "callers_limits", "faults", "failover", "fuzzing", "tokens", "swaps", "versions", "training")
+PARTS = (
+    *USUAL,
+    "batch",
+    "complete",
+    "constraints",
+    "scores",
+    "samples",
+    "callers_limits",
+    "faults",
+    "failover",
+    "fuzzing",
+    "tokens",
+    "swaps",
+    "versions",
+    "training",
+)
 
 
 def main() -> None:

@@ -24,6 +24,7 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 if TYPE_CHECKING:
     from .async_client import AsyncClient
     from .client import Client
+    from .completions import Completion, CompletionBoundary, Completions
     from .endpoint import DEFAULT_ENDPOINT
     from .errors import (
         CallCancelledError,
@@ -41,8 +42,9 @@ if TYPE_CHECKING:
         UnavailableError,
         UnimplementedError,
     )
-    from .options import AccessOptions, GenerationOptions, UnknownCharacters
+    from .options import AccessOptions, GenerationOptions, ScoreOptions, UnknownCharacters
     from .results import (
+        Activations,
         AlternativeCharacter,
         CharacterLogprob,
         Delta,
@@ -59,15 +61,23 @@ if TYPE_CHECKING:
         Started,
         Usage,
     )
+    from .samples import Sample, Samples, sample_seed
+    from .scores import CandidateScore, CandidateScores, ScoredPart, ScoredText, ScoreEvent, ScoreStarted
 
 __all__ = [
     "DEFAULT_ENDPOINT",
     "AccessOptions",
+    "Activations",
     "AlternativeCharacter",
     "AsyncClient",
     "CallCancelledError",
+    "CandidateScore",
+    "CandidateScores",
     "CharacterLogprob",
     "Client",
+    "Completion",
+    "CompletionBoundary",
+    "Completions",
     "DeadlineExceededError",
     "Delta",
     "DivergedError",
@@ -89,16 +99,34 @@ __all__ = [
     "Replay",
     "ResourceExhaustedError",
     "Resumed",
+    "Sample",
+    "Samples",
     "Score",
+    "ScoreEvent",
+    "ScoreOptions",
+    "ScoreStarted",
+    "ScoredPart",
+    "ScoredText",
     "Started",
     "UnauthenticatedError",
     "UnavailableError",
     "UnimplementedError",
     "UnknownCharacters",
     "Usage",
+    "sample_seed",
 ]
 
-_MODULES = ("endpoint", "options", "results", "errors", "client", "async_client")  # the quickest imports first
+_MODULES = (
+    "endpoint",
+    "options",
+    "results",
+    "samples",
+    "scores",
+    "completions",
+    "errors",
+    "client",
+    "async_client",
+)  # the quickest imports first
 
 
 def __getattr__(name: str) -> Any:

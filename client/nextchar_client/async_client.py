@@ -9,40 +9,31 @@ plain values. Invariant: if a call is left, cancelled or fails, it ends on the s
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Sequence
-from types import TracebackType
-from typing import Any, Self, Unpack
+from collections.abc import AsyncGenerator, Awaitable
+from dataclasses import replace
+from itertools import chain
+from typing import Any, Unpack
 
-import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from nextchar.v1 import generation_pb2 as pb
-from nextchar.v1 import generation_pb2_grpc as rpc
 
 from . import conversion
-from .access import Access
+from .completing import Completing
+from .connection import readable
 from .continuation import Continuation, CutError
-from .deadline import seconds_of
-from .diagnosis import Diagnosis
-from .endpoint import DEFAULT_ENDPOINT
-from .errors import (
-    IncompleteStreamError,
-    InternalError,
-    InvalidArgumentError,
-    NextcharError,
-    NotFoundError,
-    error_of_call,
-)
-from .fork import Origin, keep_at_fork
-from .options import AccessOptions, GenerationOptions, UnknownCharacters
+from .errors import InternalError, NotFoundError
+from .fork import keep_at_fork
+from .options import GenerationOptions
 from .replicas import Replicas
-from .results import Delta, Event, Finished, Generation, Health, LoadFailure, Model, Score, Started
+from .results import Delta, Event, Finished, Generation, Health, LoadFailure, Model, Started
 from .retries import Retries
-from .transcript import require_logprobs
+from .sampling import Sampling
+from .scoring import Scoring
 
 
-class AsyncClient:
+class AsyncClient(Completing, Sampling, Scoring):
     """A client of one server, or of several that have the same models.
 
     ``endpoint`` is HOST:PORT, with TLS ``grpcs://HOST:PORT``, or another gRPC target, such as
@@ -56,38 +47,6 @@ class AsyncClient:
     used, or the token would leave this machine in plaintext. Every call raises ``NextcharError`` if it fails, and
     ``RuntimeError`` if the client is closed or of another process.
     """
-
-    def __init__(
-        self,
-        endpoint: str | Sequence[str] = DEFAULT_ENDPOINT,
-        *,
-        timeout: float | None = None,
-        **access: Unpack[AccessOptions],
-    ) -> None:
-        self._timeout = _checked(timeout)
-        self._origin = Origin()
-        self._is_closed = False
-        self._access = Access(endpoint, **access)
-        self._diagnosis = Diagnosis(self._access)
-        self._servers = Replicas(self._access, rpc.GenerationServiceStub)
-        self._health: Replicas | None = None  # opened by the first health check
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if error is None or self._origin.is_here:  # a forked process that leaves with an error keeps its own
-            await self.close()
-
-    async def close(self) -> None:
-        """Ends all calls and closes the connection."""
-        self._origin.require_here()
-        self._is_closed = True
-        await self._servers.close()
-        if self._health is not None:
-            await self._health.close()
 
     def stream(
         self, prompt: str = "", *, with_resumed: bool = False, **options: Unpack[GenerationOptions]
@@ -115,35 +74,12 @@ class AsyncClient:
         assert isinstance(finished, Finished)
         deltas = [event for event in events if isinstance(event, Delta)]
         text = "".join(delta.text for delta in deltas)
-        return Generation(started, text, tuple(place for delta in deltas for place in delta.logprobs), finished)
-
-    async def score(
-        self,
-        text: str,
-        *,
-        model: str = "",
-        top_logprobs: int | None = None,
-        unknown_characters: UnknownCharacters | None = None,
-        replacement_character: str | None = None,
-        timeout: float | None = None,
-    ) -> Score:
-        """Returns the log-probability of each character of ``text``, each given all characters before it.
-
-        The text starts a document. The keywords mean the same as in ``GenerationOptions``.
-        """
-        request = conversion.score_request(
-            text,
-            model=model,
-            top_logprobs=top_logprobs,
-            unknown_characters=unknown_characters,
-            replacement_character=replacement_character,
-        )
-        answer = await self._answer("Score", request, timeout)
-        score = conversion.score(answer)
-        if not answer.text:
-            raise IncompleteStreamError("the answer holds no scored text")
-        require_logprobs(answer.text, score.characters)
-        return score
+        logprobs = tuple(place for delta in deltas for place in delta.logprobs)
+        activations = deltas[0].activations if deltas else None
+        if activations is not None:
+            values = tuple(chain.from_iterable(delta.activations.values for delta in deltas if delta.activations))
+            activations = replace(activations, values=values)
+        return Generation(started, text, logprobs, finished, activations)
 
     async def model(self, name: str = "", *, timeout: float | None = None) -> Model:
         """Describes one model; an empty name means the server's default model."""
@@ -173,7 +109,7 @@ class AsyncClient:
         retries = Retries(self._seconds(timeout))  # keeps the time; there is one try
         try:
             call = check(request, timeout=retries.seconds_left, metadata=self._access.metadata)
-            return conversion.health(_readable(await keep_at_fork(call)))
+            return conversion.health(readable(await keep_at_fork(call)))
         except grpc.aio.AioRpcError as failure:
             error = await self._error(failure, retries)
             if isinstance(error, NotFoundError):  # gRPC's own health service sends no details
@@ -202,7 +138,7 @@ class AsyncClient:
             )
             try:
                 async for message in call if hasattr(call, "__aiter__") else _messages(call):
-                    received = conversion.event(_readable(message))
+                    received = conversion.event(readable(message))
                     if received is None or (event := text.take(received)) is None:
                         continue
                     if text.resumed is not None:
@@ -222,38 +158,6 @@ class AsyncClient:
                 if self._origin.is_here:
                     call.cancel()  # otherwise the server keeps generating for a reader that left
 
-    async def _answer(self, method: str, request: Any, timeout: float | None) -> Any:
-        """The answer of a unary ``method`` to ``request``, which is sent again if the server turns it away."""
-        retries = Retries(self._seconds(timeout), servers=len(self._servers))
-        while True:
-            self._require_usable()
-            try:
-                call = getattr(self._servers.stub(), method)(
-                    request, timeout=retries.seconds_left, metadata=self._metadata(retries)
-                )
-                return _readable(await keep_at_fork(call))
-            except grpc.aio.AioRpcError as failure:
-                if self._is_closed or not await retries.pause(failure):
-                    raise await self._error(failure, retries) from failure
-
-    async def _error(self, trouble: grpc.aio.AioRpcError | CutError, retries: Retries) -> NextcharError:
-        """The exception for a call that failed for good, with the reason if it is one of TLS."""
-        if isinstance(trouble, CutError):
-            return trouble.otherwise
-        error = error_of_call(trouble)
-        return error if self._is_closed else await self._diagnosis.explain(error, retries.seconds_left)
-
-    def _metadata(self, retries: Retries) -> tuple[tuple[str, str], ...]:
-        return (*retries.metadata, *self._access.metadata)
-
-    def _seconds(self, timeout: float | None) -> float | None:
-        return self._timeout if timeout is None else _checked(timeout)
-
-    def _require_usable(self) -> None:
-        self._origin.require_here()
-        if self._is_closed:
-            raise RuntimeError("the client is closed")
-
 
 async def _may_continue(text: Continuation, retries: Retries, trouble: grpc.aio.AioRpcError | CutError) -> bool:
     """Whether another call should continue ``text`` after ``trouble``. Pauses first, if need be."""
@@ -272,19 +176,5 @@ async def _may_continue(text: Continuation, retries: Retries, trouble: grpc.aio.
 
 async def _messages(call: Awaitable[Any]) -> AsyncGenerator[pb.GenerateStreamResponse, None]:
     """The answer of a unary ``call``, as the messages of a stream."""
-    for message in conversion.stream_of(_readable(await call)):
+    for message in conversion.stream_of(readable(await call)):
         yield message
-
-
-def _readable(message: Any) -> Any:
-    """``message``. Raises ``InternalError`` if it is None, which gRPC passes on in place of one that it can't parse."""
-    if message is None:
-        raise InternalError("a message of the server can't be parsed")
-    return message
-
-
-def _checked(timeout: float | None) -> float | None:
-    try:
-        return seconds_of(timeout)
-    except ValueError as error:
-        raise InvalidArgumentError(str(error)) from None

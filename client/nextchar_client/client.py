@@ -11,16 +11,18 @@ import atexit
 import concurrent.futures
 import functools
 import threading
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
 from .async_client import AsyncClient
 from .endpoint import DEFAULT_ENDPOINT
 from .errors import CallCancelledError
+from .feeding import fed_texts
 from .fork import Origin
-from .options import AccessOptions, GenerationOptions
+from .options import AccessOptions, GenerationOptions, ScoreOptions
 from .results import Event
+from .scores import ScoreEvent
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -106,9 +108,21 @@ class Client:
         loop early cancels the call. Raises ``IncompleteStreamError`` if the events don't make a whole text,
         ``DivergedError`` if a cut text can't be continued exactly.
         """
-        events = self._client.stream(prompt, with_resumed=with_resumed, **options)
+        yield from self._each(self._client.stream(prompt, with_resumed=with_resumed, **options))
 
-        async def following() -> Event | None:
+    def score_stream(
+        self, texts: Iterable[str | Iterable[str]], **options: Unpack[ScoreOptions]
+    ) -> Generator[ScoreEvent, None, None]:
+        """``AsyncClient.score_stream``, but blocks; ``ScoreOptions`` has the keywords.
+
+        A thread of its own takes ``texts``, and each text in parts, a little ahead.
+        """
+        yield from self._each(self._client.score_stream(fed_texts(texts), **options))
+
+    def _each(self, events: AsyncGenerator[T, None]) -> Generator[T, None, None]:
+        """Yields ``events``. Leaving the loop early closes them."""
+
+        async def following() -> T | None:
             return await anext(events, None)
 
         while (event := self._wait(following())) is not None:
@@ -121,8 +135,14 @@ class Client:
 
     generate = _blocking(AsyncClient.generate)
     """``AsyncClient.generate``, but blocks."""
+    samples = _blocking(AsyncClient.samples)
+    """``AsyncClient.samples``, but blocks."""
     score = _blocking(AsyncClient.score)
     """``AsyncClient.score``, but blocks."""
+    complete = _blocking(AsyncClient.complete)
+    """``AsyncClient.complete``, but blocks."""
+    rescore = _blocking(AsyncClient.rescore)
+    """``AsyncClient.rescore``, but blocks."""
     model = _blocking(AsyncClient.model)
     """``AsyncClient.model``, but blocks."""
     models = _blocking(AsyncClient.models)

@@ -21,7 +21,7 @@ import grpc.aio
 from nextchar.v1 import generation_pb2 as pb
 
 from .errors import DivergedError, NextcharError, NotFoundError, UnavailableError
-from .results import CharacterLogprob, Delta, Event, Finished, FinishReason, Resumed, Started, Usage
+from .results import Activations, CharacterLogprob, Delta, Event, Finished, FinishReason, Resumed, Started, Usage
 from .transcript import Transcript
 
 _Request = pb.GenerateRequest | pb.GenerateStreamRequest
@@ -65,6 +65,7 @@ class Continuation:
         parameters = request.parameters
         self._asked = request
         self._with_logprobs = parameters.HasField("top_logprobs")
+        self._with_activations = parameters.HasField("include_activations")
         self._most = parameters.max_characters if parameters.HasField("max_characters") else _DEFAULT_MAX_CHARACTERS
         self._prompt = len(unicodedata.normalize("NFC", request.prompt))
         self._echoed = self._prompt if parameters.echo else 0
@@ -184,7 +185,7 @@ class Continuation:
     def _begin_call(self) -> None:
         self._grown_from = self._length
         self.resumed = None
-        self._transcript = Transcript(with_logprobs=self._with_logprobs)
+        self._transcript = Transcript(with_logprobs=self._with_logprobs, with_activations=self._with_activations)
         self._known = "".join(self._parts)
         self._parts = [self._known]
         self._start = self._mark
@@ -222,7 +223,13 @@ class Continuation:
             self._compare(start, delta.text[:again], delta.logprobs[:again])
             if end <= self._length:
                 return None
-            delta = replace(delta, text=delta.text[again:], offset=self._length, logprobs=delta.logprobs[again:])
+            delta = replace(
+                delta,
+                text=delta.text[again:],
+                offset=self._length,
+                logprobs=delta.logprobs[again:],
+                activations=_after(delta.activations, again),
+            )
         elif self._base:
             delta = replace(delta, offset=start)
         self._parts.append(delta.text)
@@ -276,3 +283,8 @@ class Continuation:
         is_later = self._mark is None or place > self._mark.place
         if token and self._takes_tokens and is_later and place >= self._echoed and self._left(place) > 0:
             self._mark = _Mark(token, place)
+
+
+def _after(activations: Activations | None, count: int) -> Activations | None:
+    """Returns ``activations`` without those of the first ``count`` characters."""
+    return None if activations is None else replace(activations, values=activations.values[count:])

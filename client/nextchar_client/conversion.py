@@ -1,13 +1,16 @@
-"""Conversion between the client's plain values and protobuf messages: the only module that knows both.
+"""Conversion between the client's plain values and protobuf messages.
 
-Options become requests here, and responses become results. A value that no message can carry raises
-``InvalidArgumentError`` here, which names the field; whether a value makes sense is for the server to decide.
+Only this module and ``score_conversion`` know both: options become requests, and responses become results. A value
+that no message can carry raises ``InvalidArgumentError`` here, which names the field; whether a value makes sense is
+for the server to decide.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import islice, repeat
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -17,8 +20,9 @@ from grpc_health.v1 import health_pb2
 from nextchar.v1 import generation_pb2 as pb
 
 from .errors import InternalError, InvalidArgumentError
-from .options import GenerationOptions, UnknownCharacters
+from .options import GenerationOptions
 from .results import (
+    Activations,
     AlternativeCharacter,
     CharacterLogprob,
     Delta,
@@ -29,7 +33,6 @@ from .results import (
     LoadFailure,
     Model,
     Replay,
-    Score,
     Started,
     Usage,
 )
@@ -43,13 +46,14 @@ _UNKNOWN_CHARACTERS = {
     "replace": pb.UNKNOWN_CHARACTERS_REPLACE,
 }
 _END_OF_DOCUMENT, _NO_ALTERNATIVE = "\uffff", "\ufffe"  # among the alternatives
-_FINISH_REASONS = {
+FINISH_REASONS = {
     pb.FINISH_REASON_MAX_CHARACTERS: FinishReason.MAX_CHARACTERS,
     pb.FINISH_REASON_STOP_SEQUENCE: FinishReason.STOP_SEQUENCE,
     pb.FINISH_REASON_END_OF_DOCUMENT: FinishReason.END_OF_DOCUMENT,
     pb.FINISH_REASON_DRAINING: FinishReason.DRAINING,
     pb.FINISH_REASON_REGEX_COMPLETE: FinishReason.REGEX_COMPLETE,
 }
+"""Why a text ended, by the number in the protocol."""
 _REPLAYS = {pb.REPLAY_EXACT: Replay.EXACT, pb.REPLAY_CLOSE: Replay.CLOSE}
 _HEALTH = {
     health_pb2.HealthCheckResponse.SERVING: Health.SERVING,
@@ -94,39 +98,58 @@ def generation_request(kind: type[AnyGenerateRequest], prompt: str, options: Gen
     start = {"prompt": prompt} if token is None else {"resume_token": token}
     stop = fields.pop("stop", ())
     fields["stop_sequences"] = [stop] if isinstance(stop, str) else stop
-    fields["unknown_characters"] = _unknown_characters(fields.get("unknown_characters"))
+    fields["json_schema"] = _json(fields.get("json_schema"))
+    fields["unknown_characters"] = unknown_characters(fields.get("unknown_characters"))
+    fields["include_activations"] = activation_request(fields.get("include_activations"))
     return request(kind, model=model, **start, parameters=request(pb.GenerationParameters, **fields))
 
 
-def score_request(
-    text: str,
-    *,
-    model: str,
-    top_logprobs: int | None,
-    unknown_characters: UnknownCharacters | None,
-    replacement_character: str | None,
-) -> pb.ScoreRequest:
-    """The request to score ``text``."""
-    return request(
-        pb.ScoreRequest,
-        model=model,
-        text=text,
-        top_logprobs=top_logprobs,
-        unknown_characters=_unknown_characters(unknown_characters),
-        replacement_character=replacement_character,
-    )
+def _json(schema: str | Mapping[str, Any] | None) -> str | None:
+    if not isinstance(schema, Mapping):
+        return schema
+    try:
+        return json.dumps(schema, ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"json_schema: {error}") from None
+
+
+def unknown_characters(value: str | None) -> pb.UnknownCharacters | None:
+    """The message's value of the keyword ``unknown_characters``. Raises ``InvalidArgumentError`` if it is unknown."""
+    if value is None:
+        return None
+    if value not in _UNKNOWN_CHARACTERS:
+        raise InvalidArgumentError(
+            f"unknown_characters: {value!r} is invalid; it must be {' or '.join(_UNKNOWN_CHARACTERS)}"
+        )
+    return _UNKNOWN_CHARACTERS[value]
+
+
+def activation_request(wanted: tuple[int, Sequence[int]] | None) -> pb.ActivationRequest | None:
+    """The message's value of the keyword ``include_activations``. Raises as ``request`` does."""
+    if wanted is None:
+        return None
+    try:
+        layer, units = wanted
+        return pb.ActivationRequest(layer=layer, units=units)
+    except TypeError:
+        raise TypeError(f"include_activations: {wanted!r} is not a layer and its units, such as (0, [3, 17])") from None
+    except ValueError as error:
+        raise InvalidArgumentError(f"include_activations: {error}") from None
 
 
 def event(message: pb.GenerateStreamResponse) -> Event | None:
     """The event in a message of a stream; None if only a newer client knows it."""
     match message.WhichOneof("event"):
         case "started":
-            return _started(message.started)
+            return started(message.started)
         case "delta":
             delta = message.delta
-            return Delta(delta.text, delta.offset, _logprobs(delta.text, delta.character_logprobs), delta.resume_token)
+            places = logprobs(delta.text, delta.character_logprobs)
+            return Delta(
+                delta.text, delta.offset, places, delta.resume_token, activations(delta.text, delta.activations)
+            )
         case "finished":
-            return _finished(message.finished)
+            return finished(message.finished)
     return None
 
 
@@ -135,22 +158,12 @@ def stream_of(message: pb.GenerateResponse) -> Iterator[pb.GenerateStreamRespons
     if message.HasField("started"):
         yield pb.GenerateStreamResponse(started=message.started)
     if message.text:
-        delta = pb.Delta(text=message.text, character_logprobs=message.character_logprobs)
+        delta = pb.Delta(text=message.text)
+        delta.character_logprobs.CopyFrom(message.character_logprobs)
+        delta.activations.CopyFrom(message.activations)
         yield pb.GenerateStreamResponse(delta=delta)
     if message.HasField("finished"):
         yield pb.GenerateStreamResponse(finished=message.finished)
-
-
-def score(message: pb.ScoreResponse) -> Score:
-    """How likely the text is, in total and per character."""
-    return Score(
-        request_id=message.request_id,
-        model=message.model,
-        model_digest=message.model_digest,
-        characters=_logprobs(message.text, message.character_logprobs),
-        total_logprob=message.total_logprob,
-        bits_per_character=message.bits_per_character,
-    )
 
 
 def model(message: pb.Model) -> Model:
@@ -190,16 +203,6 @@ def health(message: health_pb2.HealthCheckResponse) -> Health:
     return _HEALTH.get(message.status, Health.UNKNOWN)
 
 
-def _unknown_characters(value: str | None) -> pb.UnknownCharacters | None:
-    if value is None:
-        return None
-    if value not in _UNKNOWN_CHARACTERS:
-        raise InvalidArgumentError(
-            f"unknown_characters: {value!r} is invalid; it must be {' or '.join(_UNKNOWN_CHARACTERS)}"
-        )
-    return _UNKNOWN_CHARACTERS[value]
-
-
 def _time(message: Timestamp) -> datetime:
     try:
         return message.ToDatetime(UTC)
@@ -207,20 +210,40 @@ def _time(message: Timestamp) -> datetime:
         raise InternalError("a time of the server is out of range") from None
 
 
-def _started(message: pb.Started) -> Started:
+def started(message: pb.Started) -> Started:
+    """The first event of a text."""
     return Started(message.request_id, message.model, message.model_digest, message.seed, message.numeric_class)
 
 
-def _finished(message: pb.Finished) -> Finished:
+def finished(message: pb.Finished) -> Finished:
+    """The last event of a text."""
     return Finished(
-        finish_reason=_FINISH_REASONS.get(message.finish_reason, FinishReason.UNKNOWN),
+        finish_reason=FINISH_REASONS.get(message.finish_reason, FinishReason.UNKNOWN),
         stop_sequence=message.stop_sequence,
         usage=Usage(message.usage.prompt_characters, message.usage.generated_characters),
         resume_token=message.resume_token,
     )
 
 
-def _logprobs(text: str, columns: pb.CharacterLogprobs) -> tuple[CharacterLogprob, ...]:
+def activations(text: str, columns: pb.Activations) -> Activations | None:
+    """The activations after the characters of ``text``; None if the message has none.
+
+    Raises ``InternalError`` if they don't belong to ``text``.
+    """
+    units, quantities = len(columns.units), len(columns.quantities)
+    if not columns.values:
+        return None
+    if len(columns.values) != len(text) * units * quantities:
+        raise InternalError(
+            f"for a text of {len(text)} characters, the server sent {len(columns.values)} values of {units} units and "
+            f"{quantities} quantities"
+        )
+    flat = iter(columns.values)
+    values = tuple(tuple(tuple(islice(flat, quantities)) for _ in range(units)) for _ in text)
+    return Activations(columns.layer, tuple(columns.units), tuple(columns.quantities), values)
+
+
+def logprobs(text: str, columns: pb.CharacterLogprobs) -> tuple[CharacterLogprob, ...]:
     """The log-probabilities of the characters of ``text``; empty if the message has none.
 
     Raises ``InternalError`` if the columns don't belong to ``text``.
@@ -232,10 +255,15 @@ def _logprobs(text: str, columns: pb.CharacterLogprobs) -> tuple[CharacterLogpro
             f"for a text of {len(text)} characters, the server sent {count} log-probabilities, {sizes[0]} alternatives "
             f"of {each} per character, and {sizes[1]} log-probabilities of alternatives"
         )
+    if {len(columns.ranks), len(columns.entropies)} - {0, count}:
+        raise InternalError(
+            f"for {count} characters, the server sent {len(columns.ranks)} ranks and {len(columns.entropies)} entropies"
+        )
     others = list(zip(columns.alternatives, columns.alternative_logprobs, strict=True))
+    places = zip(text, columns.logprobs, columns.ranks or repeat(None), columns.entropies or repeat(None))  # noqa: B905
     return tuple(
-        CharacterLogprob(character, logprob, _alternatives(others[n * each : (n + 1) * each]))
-        for n, (character, logprob) in enumerate(zip(text, columns.logprobs, strict=False))
+        CharacterLogprob(character, logprob, _alternatives(others[n * each : (n + 1) * each]), rank, entropy)
+        for n, (character, logprob, rank, entropy) in enumerate(places)
     )
 
 

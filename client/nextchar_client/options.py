@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 UnknownCharacters = Literal["error", "skip", "replace"]
 """How to treat characters outside the model's alphabet."""
@@ -46,6 +46,8 @@ class GenerationOptions(TypedDict, total=False):
     regex: str | None
     """Regular expression that the whole generated text matches, in the regular part of Python's syntax. Default: any
     text."""
+    json_schema: str | Mapping[str, Any] | None
+    """JSON Schema, as JSON or as a mapping, of which the generated text is a document. Default: any text."""
     choices: Sequence[str] | None
     """The generated text is one of these. Default: any text."""
     min_characters: int | None
@@ -54,6 +56,8 @@ class GenerationOptions(TypedDict, total=False):
     """Never end the document. Default: whether the model was trained on one document."""
     allow_malformed: bool | None
     """Allow bytes that aren't UTF-8 and jamo without their initial. Default: no."""
+    include_activations: tuple[int, Sequence[int]] | None
+    """Layer and units of the network whose gates and states are returned after each character. Default: none."""
     unknown_characters: UnknownCharacters | None
     """How to treat characters of the prompt, or of a scored text, outside the model's alphabet. Default: ``error``."""
     replacement_character: str | None
@@ -63,6 +67,25 @@ class GenerationOptions(TypedDict, total=False):
     as possible. Default: only the end has one."""
     resume_token: bytes | None
     """Token of an earlier text, to continue it from there; in place of a prompt. Default: none."""
+    timeout: float | None
+    """Time limit of the whole call in seconds, retries included. Default: none, unless the client has one."""
+
+
+class ScoreOptions(TypedDict, total=False):
+    """Keywords of ``score_stream``. One that is left out, or None, has the server's default."""
+
+    model: str
+    """Name of the model, or NAME@DIGEST for one version of it. Default: the server's default model."""
+    top_logprobs: int | None
+    """Return this many most likely alternatives of each character, 0 to 20. Default: 0."""
+    details: bool | None
+    """Return each character's rank and the entropy in its place, if the alphabet is ``characters``. Default: no."""
+    totals_only: bool | None
+    """Return the ``ScoredText`` of each text and no ``ScoredPart``. Default: no."""
+    unknown_characters: UnknownCharacters | None
+    """How to treat characters outside the model's alphabet. Default: ``error``."""
+    replacement_character: str | None
+    """The character that takes the place of unknown ones, with ``replace``. Default: none."""
     timeout: float | None
     """Time limit of the whole call in seconds, retries included. Default: none, unless the client has one."""
 

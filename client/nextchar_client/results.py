@@ -60,6 +60,29 @@ class CharacterLogprob:
     """Its log-probability given all characters before it."""
     alternatives: tuple[AlternativeCharacter, ...]
     """The most likely characters in its place, as many as ``top_logprobs``, the most likely first."""
+    rank: int | None = None
+    """Its place among all that can stand there, 1 for the most likely; None unless ``details`` was set."""
+    entropy: float | None = None
+    """Entropy of the distribution in its place; None unless ``details`` was set."""
+
+
+@dataclass(frozen=True)
+class Activations:
+    """Gates and states of units of the network, after the model has read each character of a text."""
+
+    layer: int
+    """The recurrent layer; 0 is the first."""
+    units: tuple[int, ...]
+    """The units, as in the request."""
+    quantities: tuple[str, ...]
+    """Names of its values: of an LSTM ``input``, ``forget``, ``output``, ``candidate``, ``cell`` and ``hidden``."""
+    values: tuple[tuple[tuple[float, ...], ...], ...]
+    """For each character, for each unit, each quantity."""
+
+    def column(self, unit: int, quantity: str) -> tuple[float, ...]:
+        """Returns one quantity of one unit after each character. Raises ``ValueError`` if it isn't there."""
+        place, which = self.units.index(unit), self.quantities.index(quantity)
+        return tuple(character[place][which] for character in self.values)
 
 
 @dataclass(frozen=True)
@@ -100,6 +123,8 @@ class Delta:
     """One entry per character; empty unless ``top_logprobs`` was set."""
     resume_token: bytes = field(default=b"", repr=False)
     """Continues the text after this delta, as ``resume_token`` of another call; empty if the delta has none."""
+    activations: Activations | None = field(default=None, repr=False)
+    """Of its characters; None unless ``include_activations`` was set."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +169,8 @@ class Generation:
     """One entry per character; empty unless ``top_logprobs`` was set."""
     finished: Finished
     """Why the text ended."""
+    activations: Activations | None = field(default=None, repr=False)
+    """Of its characters; None unless ``include_activations`` was set."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +189,8 @@ class Score:
     """Sum of the log-probabilities, in nats."""
     bits_per_character: float
     """-``total_logprob`` / ln 2 / number of characters."""
+    activations: Activations | None = field(default=None, repr=False)
+    """Of its characters; None unless ``include_activations`` was set."""
 
 
 @dataclass(frozen=True)

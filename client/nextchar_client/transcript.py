@@ -15,10 +15,14 @@ from .results import CharacterLogprob, Delta, Event, Finished, Started
 
 
 class Transcript:
-    """The events of one call so far; ``with_logprobs`` if each character needs its log-probability."""
+    """The events of one call so far.
 
-    def __init__(self, *, with_logprobs: bool = False) -> None:
+    ``with_logprobs`` if each character needs its log-probability, ``with_activations`` if it needs those.
+    """
+
+    def __init__(self, *, with_logprobs: bool = False, with_activations: bool = False) -> None:
         self._with_logprobs = with_logprobs
+        self._with_activations = with_activations
         self.characters = 0
         """Number of characters in the deltas so far."""
         self._has_started = False
@@ -61,6 +65,8 @@ class Transcript:
             )
         if self._with_logprobs:
             require_logprobs(delta.text, delta.logprobs)
+        if self._with_activations and delta.activations is None:
+            raise IncompleteStreamError(f"the delta at character {delta.offset} has no activations")
         self.characters += len(delta.text)
 
 

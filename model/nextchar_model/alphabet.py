@@ -148,7 +148,22 @@ class Alphabet:
         filler = normalize(replacement) if unknown == "replace" else ""
         if filler:
             self.spell(filler)  # raises if the alphabet can't spell it
-        spelling, missing = self._look_up(normalize(_replaced(spelling.text, missing, missing, filler)))
+        return self.spell_rest(normalize(_replaced(spelling.text, missing, missing, filler)), filler)
+
+    def filled(self, text: str, filler: str) -> str:
+        """Returns ``text``, which is in NFC, with ``filler`` in place of each character that the alphabet can't spell.
+
+        The first of the two steps in which ``spell`` treats unknown characters. Neighbours aren't composed yet.
+        """
+        _, missing = self._look_up(text)
+        return _replaced(text, missing, missing, filler) if missing.any() else text
+
+    def spell_rest(self, text: str, filler: str) -> Spelling:
+        """Returns ``text``, which is ``filled`` and in NFC, with its ids, without composites that are unknown.
+
+        The second of the two steps.
+        """
+        spelling, missing = self._look_up(text)
         if not missing.any():
             return spelling
         # Composites may follow one another without end: each that is left out would make a neighbour of the next mark.

@@ -22,6 +22,13 @@ Cell = Literal["rnn", "gru", "lstm"]
 ROW_BLOCKS: dict[Cell, int] = {"rnn": 1, "gru": 3, "lstm": 4}
 """Blocks of H rows in a layer's weights. Their order is PyTorch's: the single sum; r, z, n; i, f, g, o."""
 
+QUANTITIES: dict[Cell, tuple[str, ...]] = {
+    "rnn": ("hidden",),
+    "gru": ("reset", "update", "candidate", "hidden"),
+    "lstm": ("input", "forget", "output", "candidate", "cell", "hidden"),
+}
+"""Names of a unit's gates and states: h'; r, z, n, h'; i, f, o, g, c', h'."""
+
 Precision = Literal["int8", "fp32"]
 """The number format of a model file's weights and hidden states."""
 

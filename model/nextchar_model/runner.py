@@ -15,6 +15,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -30,6 +31,7 @@ from .description import ModelDescription, ModelFileError
 from .draws import uniform
 from .file import read_model_file
 from .providers import Provider, ProviderError, open_cpu, open_cuda, reason
+from .screen import tensors_of
 from .tables import BEGINS, FREE, Tables
 
 REPLAY_TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "int8": 0.15}
@@ -110,6 +112,17 @@ class Runner:
                 raise ModelFileError(
                     f"{self._path}: the graph's input {name} is {inputs.get(name)}; its description says {expected}"
                 )
+
+    @cached_property
+    def tensors(self) -> dict[str, NDArray[np.generic]]:
+        """The weights, scales and tables by their names in the graph, read from the file when they are first used.
+
+        Raises ``ModelFileError`` if the file was removed or replaced meanwhile.
+        """
+        file = read_model_file(self._path)
+        if file.digest != self.digest:
+            raise ModelFileError(f"{self._path} was replaced since the model was loaded, so its weights can't be read")
+        return tensors_of(memoryview(file.content))
 
     @property
     def counts_down(self) -> bool:
@@ -208,6 +221,10 @@ class Runner:
         result = Steps(*(outputs[name] for name in _OUTPUTS[:4]))
         batch.last_id = result.ids[-1]
         return result
+
+    def rest(self) -> None:
+        """Drops the memory that the calling thread keeps for its rows: it has none for now."""
+        self._tables.rest()
 
     def score(
         self, last_id: Ids, ids: NDArray[np.int64], state: RecurrentState

@@ -25,6 +25,7 @@ PRODUCER = b"nextchar"
 
 _ITEM_BYTES = {1: 4, 2: 1, 3: 1, 6: 4, 7: 8, 9: 1}  # of float, uint8, int8, int32, int64 and bool, by ONNX's numbers
 _INT64 = 7
+_ITEM_TYPES = {1: "<f4", 2: "u1", 3: "i1"}  # of weights, scales and tables
 _MAX_RANK = 4  # dimensions of a value in our graphs, and so the most numbers of a shape
 
 _MAX_FIELDS = 500_000  # of a file; ours have some 1,200, and 200 more for each further layer
@@ -108,6 +109,17 @@ def screen(content: memoryview, description: ModelDescription) -> None:
     if digest(model, description.layers) not in PROGRAMS:
         raise ScreenError("its program is not one that nextchar writes; a later version may have exported it")
     _check_tensors(model["graph"][0].get("tensor", []), description)
+
+
+def tensors_of(content: memoryview) -> dict[str, NDArray[np.generic]]:
+    """Returns the tensors of the graph in ``content``, which has passed ``screen``, by their names."""
+    return {
+        tensor["name"][0].decode(): np.frombuffer(tensor["data"][0], _ITEM_TYPES[tensor["type"][0]]).reshape(
+            tensor.get("dims", [])
+        )
+        for tensor in _read(content)["graph"][0].get("tensor", [])
+        if tensor["type"][0] in _ITEM_TYPES
+    }
 
 
 def program_of(content: memoryview, layers: int) -> str:

@@ -11,6 +11,8 @@ whoever comes next finds room. The rule is that of shared buffers of network swi
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Hashable
 from contextvars import ContextVar
 
 SHARE = 3
@@ -44,6 +46,7 @@ class Budget:
         self.used = 0
         """Bytes that are held."""
         self._held: dict[str, int] = {}  # by connection; those that hold nothing are absent
+        self._shared: Counter[tuple[str, Hashable]] = Counter()  # calls that share something, by connection
 
     def hold(self, connection: str, size: int) -> Holding:
         """Takes ``size`` bytes for a call of ``connection``. Raises ``MemoryFullError``."""
@@ -59,6 +62,18 @@ class Budget:
         self._held[connection] = held
         self.used += size
 
+    def _share(self, connection: str, owned: Hashable, size: int, most: int) -> None:
+        if self._shared[connection, owned] < most:
+            self._take(connection, size, is_large=size > LARGE)
+        self._shared[connection, owned] += 1
+
+    def _unshare(self, connection: str, owned: Hashable, size: int, most: int) -> None:
+        self._shared[connection, owned] -= 1
+        if self._shared[connection, owned] < most:
+            self._give_back(connection, size)
+        if not self._shared[connection, owned]:
+            del self._shared[connection, owned]
+
     def _give_back(self, connection: str, size: int) -> None:
         self.used -= size
         left = self._held.pop(connection) - size
@@ -72,6 +87,7 @@ class Holding:
     def __init__(self, budget: Budget, connection: str) -> None:
         self._budget = budget
         self._size = 0
+        self._shares: list[tuple[Hashable, int, int]] = []
         self.connection = connection
         """The connection of the call, as gRPC names its peer."""
 
@@ -79,6 +95,14 @@ class Holding:
         """Takes ``size`` more bytes. Raises ``MemoryFullError``, and then holds as much as before."""
         self._budget._take(self.connection, size, is_large=self._size + size > LARGE)
         self._size += size
+
+    def share(self, owned: Hashable, size: int, *, most: int = 1) -> None:
+        """Takes the ``size`` bytes of ``owned``, unless ``most`` other calls of the connection have taken them already.
+
+        Raises ``MemoryFullError``.
+        """
+        self._budget._share(self.connection, owned, size, most)
+        self._shares.append((owned, size, most))
 
     def require(self, size: int) -> None:
         """Grows to ``size`` bytes, if it holds fewer. Raises ``MemoryFullError``."""
@@ -96,6 +120,8 @@ class Holding:
         if self._size:
             self._budget._give_back(self.connection, self._size)
             self._size = 0
+        while self._shares:
+            self._budget._unshare(self.connection, *self._shares.pop())
 
 
 current: ContextVar[Holding] = ContextVar("holding")

@@ -45,8 +45,9 @@ class Pacer:
     async def piece(self, *, spent: float = 0.0) -> AsyncIterator[None]:
         """Waits for a turn, then surrounds one piece.
 
-        A piece takes about 2 ms at most, awaits nothing, and holds no other piece. ``spent`` is the processor time that
-        it has cost elsewhere, in seconds; the pause counts it too.
+        A piece takes about 2 ms at most and holds no other piece. It awaits nothing; only in a pacer of work in threads
+        it awaits its thread. ``spent`` is the processor time that it has cost elsewhere, in seconds; the pause counts
+        it too.
         """
         loop = asyncio.get_running_loop()
         async with self._turn:

@@ -178,7 +178,13 @@ class Server:
         config, versions, pacer = self._config, self._versions, Pacer()
         service = GenerationService(versions.catalog, self._metrics, pacer, Tokens(keys))
         health_service = HealthService(SERVICE, most_watches=config.max_watches_per_connection)
-        incoming = Incoming(pacer, lambda: versions.most_fields, versions.most_bytes, patience=config.message_timeout)
+        incoming = Incoming(
+            pacer,
+            lambda: versions.most_fields,
+            versions.most_bytes,
+            patience=config.message_timeout,
+            pause=config.stall_timeout,
+        )
         calls = Calls(self._budget, stall_timeout=config.stall_timeout)
         resets = Resets(self._metrics.rejected)
         interceptor = CallInterceptor(self._metrics, incoming, calls, resets, self._gate)

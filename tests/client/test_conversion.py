@@ -158,8 +158,7 @@ def test_a_time_that_is_no_time_is_an_error_of_the_server() -> None:
 
 
 def scored(text: str, **columns: Any) -> tuple[CharacterLogprob, ...]:
-    message = pb.ScoreResponse(text=text, character_logprobs=pb.CharacterLogprobs(**columns))
-    return conversion.score(message).characters
+    return conversion.logprobs(text, pb.CharacterLogprobs(**columns))
 
 
 def test_columns_of_log_probabilities_become_one_entry_per_character() -> None:
@@ -195,3 +194,14 @@ def test_log_probabilities_may_have_no_alternatives_and_may_be_absent() -> None:
 def test_columns_that_do_not_belong_to_the_text_are_an_error(columns: dict[str, Any]) -> None:
     with pytest.raises(InternalError, match="for a text of 2 characters, the server sent"):
         scored("ab", **columns)
+
+
+@pytest.mark.parametrize("schema", ['{"const": "é"}', {"const": "é"}])
+def test_a_json_schema_is_json_or_a_mapping(schema: Any) -> None:
+    request = conversion.generation_request(pb.GenerateRequest, "", {"json_schema": schema})
+    assert request.parameters.json_schema == '{"const": "é"}'
+
+
+def test_a_json_schema_that_is_no_json_is_told_by_its_name() -> None:
+    with pytest.raises(TypeError, match="json_schema: Object of type set is not JSON serializable"):
+        conversion.generation_request(pb.GenerateRequest, "", {"json_schema": {"enum": {1}}})

@@ -40,6 +40,14 @@ async def test_a_caller_above_its_rate_is_told_when_to_come_back(opened: Open) -
         assert await characters(stream(serving, OTHER_TOKEN)) == 20
 
 
+async def test_the_steps_of_a_completion_count_against_its_callers_rate(opened: Open) -> None:
+    async with opened(caller_rate=1) as serving:
+        await serving.stub.Complete(pb.CompleteRequest(prompt="the"), metadata=shown(TOKEN))
+        error = await failure(serving.stub.Complete(pb.CompleteRequest(prompt="the "), metadata=shown(TOKEN)))
+        assert error.code() is Status.RESOURCE_EXHAUSTED
+        assert value(serving, "nextchar_rejected_total", reason="caller_rate") == 1
+
+
 async def test_a_text_above_its_callers_rate_waits_outside_the_batch(opened: Open) -> None:
     async with opened(caller_rate=10) as serving:
         slowed = stream(serving, max_characters=ENDLESS)
@@ -57,3 +65,20 @@ async def test_a_text_that_is_slowed_drains_in_time(opened: Open) -> None:
         events = [event async for event in slowed]
         assert events[-1].finished.finish_reason == pb.FINISH_REASON_DRAINING
         await stopping
+
+
+async def test_scores_in_streams_and_of_candidates_count_as_texts_and_as_characters(opened: Open) -> None:
+    async with opened(caller_streams=1, caller_rate=10) as serving:
+        scores = serving.stub.ScoreStream(metadata=shown(TOKEN))
+        await scores.write(pb.ScoreStreamRequest(text="the" * 300, is_end=True))
+        await scores.read()
+        candidates = pb.RescoreRequest(candidates=["the"])
+        await failure(serving.stub.Rescore(candidates, metadata=shown(TOKEN)))
+        assert value(serving, "nextchar_rejected_total", reason="caller_streams") == 1
+        await scores.done_writing()
+        while await scores.read() is not grpc.aio.EOF:
+            pass
+        error = await failure(serving.stub.Rescore(candidates, metadata=shown(TOKEN)))
+        assert error.code() is Status.RESOURCE_EXHAUSTED
+        assert value(serving, "nextchar_rejected_total", reason="caller_rate") == 1
+        assert value(serving, "nextchar_caller_characters_total", caller="ann") == 900

@@ -102,6 +102,7 @@ def test_a_field_that_the_server_refuses_is_named_by_its_option(
         (["score"], "TEXT or --file is required"),
         (["score", "a", "--file", "b"], "TEXT, --file: give one of them, not both"),
         (["score", "a", "--top-logprobs", "3"], "--top-logprobs needs --json or --characters"),
+        (["score", "a", "--activations", "0:3"], "--activations needs --json, without --lines"),
         (["score", "caf\udce9"], "TEXT: byte 0xe9 at offset 3 is not UTF-8"),
         (["health", "--timeout", "1e300"], "--timeout: 1e+300 is invalid; it must be above 0 and at most 31,536,000"),
         (["bench", "--timeout", "9223372036"], "--timeout: 9223372036.0 is invalid; it must be above 0 and at most"),

@@ -20,21 +20,25 @@ from tests.support.scripted_server import FINISHED, HANG, STARTED, Abort, Script
 
 GENERATE = [*COMMAND, "generate"]
 WHOLE = "한글\nwords"
+SCHEMA = '{"type": "string"}'
 
 
 def test_the_output_on_a_pipe_is_exactly_the_text(server: ScriptedServer, run: Run) -> None:
     assert run("generate", "ROMEO:") == (0, WHOLE, "")
 
 
-def test_every_option_reaches_the_server(server: ScriptedServer, run: Run) -> None:
+def test_every_option_reaches_the_server(server: ScriptedServer, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "schema.json").write_text(SCHEMA)
     options = (
         "--model tiny --seed 18446744073709551615 --max-characters 400 --temperature 0.5 --top-k 5 --top-p 0.75 "
         "--min-p 0.25 --stop a --include-stop-sequence --echo --top-logprobs 3 --json --bias ==2 --bias e=-100 "
         "--regex [a-z]+ --unknown replace --replacement ? --resume-interval 64 "
-        "--choice one --choice two --min-characters 3 --ignore-end-of-document --allow-malformed"
+        "--choice one --choice two --min-characters 3 --ignore-end-of-document --allow-malformed "
+        "--activations 0:3,17"
     )
     server.scripts = [[STARTED, FINISHED]]
-    code, _, errors = run("generate", "ROMEO:", *options.split(), "--stop", "\n\n")
+    schema = "--json-schema", str(tmp_path / "schema.json")
+    code, _, errors = run("generate", "ROMEO:", *options.split(), *schema, "--stop", "\n\n")
     parameters = pb.GenerationParameters(
         max_characters=400,
         temperature=0.5,
@@ -52,6 +56,8 @@ def test_every_option_reaches_the_server(server: ScriptedServer, run: Run) -> No
         replacement_character="?",
         resume_interval=64,
         choices=["one", "two"],
+        json_schema=SCHEMA,
+        include_activations=pb.ActivationRequest(layer=0, units=[3, 17]),
         min_characters=3,
         ignore_end_of_document=True,
         allow_malformed=True,
@@ -232,3 +238,11 @@ def test_an_output_that_cannot_be_written_is_one_line(server: ScriptedServer) ->
         ended = subprocess.run(GENERATE, stdout=full, stderr=subprocess.PIPE, timeout=120)
     assert ended.returncode == 5
     assert ended.stderr == b"nextchar: error: cannot write the output: No space left on device\n"
+
+
+def test_a_json_schema_that_cannot_be_read_is_told_before_a_server_is_asked(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "latin").write_bytes(b"\xe9")
+    for name, reason in (("missing", "No such file or directory"), ("latin", "it is not UTF-8")):
+        code, _, errors = run("generate", "--json-schema", str(tmp_path / name))
+        assert code == 2
+        assert f"cannot read {tmp_path / name}: {reason}" in errors.replace("\n", "")

@@ -115,13 +115,13 @@ def test_score_as_json_is_one_object(server: ScriptedServer, run: Run) -> None:
 
 @pytest.mark.parametrize("option", ["--file", "--prompt-file", "--text-file"])
 def test_options_of_score_reach_the_server(server: ScriptedServer, run: Run, tmp_path: Path, option: str) -> None:
-    server.scripts = [[score_response()]]
     file = tmp_path / "text.txt"
     file.write_bytes(b"text\n")
     run("score", option, str(file), "--model", "tiny", "--unknown", "skip", "--top-logprobs", "2", "--json")
-    assert server.requests == [
-        pb.ScoreRequest(model="tiny", text="text\n", top_logprobs=2, unknown_characters=pb.UNKNOWN_CHARACTERS_SKIP)
-    ]
+    settings = pb.ScoreSettings(model="tiny", top_logprobs=2, unknown_characters=pb.UNKNOWN_CHARACTERS_SKIP)
+    ((first, end),) = server.requests
+    assert first == pb.ScoreStreamRequest(settings=settings, text="text\n")
+    assert end == pb.ScoreStreamRequest(is_end=True)
 
 
 def test_health_is_0_if_the_server_serves(server: ScriptedServer, run: Run) -> None:

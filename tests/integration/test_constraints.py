@@ -10,6 +10,7 @@ import pytest
 
 from nextchar.v1 import generation_pb2 as pb
 from nextchar_model.alphabet import Kind
+from tests.support.asking import generated
 from tests.support.korean_model import KINDS, KOREAN, make_korean_model
 from tests.support.serving import Serve, Serving, failure
 from tests.support.tiny_model import TinyModel
@@ -25,16 +26,6 @@ ENGLISH = [
     (r"[^ ]*\n?", 6),
 ]
 HANGUL = [("[가-힣]{2,5}", 5), ("(서울|강남|값)+구", 11), (".*책", 9), ("[가-힣 ]*é!", 8), (r"\w{3}( \w{2})*", 12)]
-
-
-async def generated(
-    serving: Serving, token: bytes = b"", prompt: str = "", **parameters: Any
-) -> tuple[str, pb.Finished]:
-    """Returns a text and its last event."""
-    start: dict[str, Any] = {"resume_token": token} if token else {"prompt": prompt}
-    request = pb.GenerateRequest(parameters=pb.GenerationParameters(**parameters), **start)
-    answer = await serving.stub.Generate(request)
-    return answer.text, answer.finished
 
 
 async def check_all(serving: Serving, patterns: list[tuple[str, int]], seeds: int = 12) -> None:
@@ -139,6 +130,11 @@ async def test_a_token_of_another_expression_is_refused(tiny: TinyModel, serve: 
         ({"regex": "[0-9]"}, "parameters.regex: no text that the model can write matches: its alphabet lacks"),
         ({"choices": ["a", "4"]}, "parameters.choices: choice 1: the model's alphabet lacks '4'"),
         ({"choices": ["a"], "regex": "a"}, "parameters.choices: doesn't go with regex"),
+        ({"json_schema": "{}", "regex": "a"}, "parameters.json_schema: doesn't go with regex"),
+        ({"json_schema": "{"}, "parameters.json_schema: not JSON: Expecting property name"),
+        ({"json_schema": '{"type": "array", "uniqueItems": true}'}, "json_schema: #: the keyword 'uniqueItems'"),
+        ({"json_schema": '{"type": "null"}', "max_characters": 3}, "its shortest match has 4 characters"),
+        ({"choices": [""] * 100_001}, "parameters.choices: more than 100000 are not allowed"),
         ({"regex": "a", "min_characters": 1}, "parameters.min_characters: doesn't go with regex"),
         ({"choices": ["a"], "ignore_end_of_document": True}, "ignore_end_of_document: doesn't go with choices"),
         ({"min_characters": 9, "max_characters": 8}, "parameters.min_characters: 9 is more than max_characters, 8"),

@@ -74,7 +74,7 @@ async def test_a_call_cancelled_in_the_queue_leaves_it(tiny: TinyModel, serve: S
 
 @pytest.mark.slow
 async def test_a_slow_reader_is_paused_and_still_gets_the_whole_text(tiny: TinyModel, serve: Serve) -> None:
-    characters = 100_000
+    characters = 50_000  # twice as many as fit into the windows and the outbox
     async with serve(tiny.int8, lanes=1, max_characters=ENDLESS) as serving:
         slow = serving.stream("the", seed=1, max_characters=characters)
         events = aiter(slow)
@@ -185,7 +185,7 @@ async def test_open_metrics_are_served_on_request(serving: Serving) -> None:
 async def test_draining_lets_a_running_stream_finish_and_turns_new_ones_away(tiny: TinyModel, serve: Serve) -> None:
     async with serve(tiny.int8, lanes=1, max_characters=ENDLESS, drain_timeout=60.0) as serving:
         # So long that it is still running when the drain begins, because its reader waits for that.
-        running = serving.stream("the", seed=1, max_characters=100_000)
+        running = serving.stream("the", seed=1, max_characters=50_000)
         events = aiter(running)
         await anext(events)
         await until(lambda: serving.engine.admission.paused == 1)
@@ -204,7 +204,7 @@ async def test_draining_lets_a_running_stream_finish_and_turns_new_ones_away(tin
                 assert response.status == 200
 
         rest = [event async for event in events]
-        assert sum(len(event.delta.text) for event in rest) == 100_000
+        assert sum(len(event.delta.text) for event in rest) == 50_000
         assert rest[-1].finished.finish_reason == pb.FINISH_REASON_MAX_CHARACTERS
         await stopping
 

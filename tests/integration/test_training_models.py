@@ -42,6 +42,15 @@ def test_evaluate_measures_what_fit_reported(run: Path, text: Path, capsys: pyte
     assert losses(capsys.readouterr().out) == pytest.approx([record.stateful_loss, record.windows_loss], abs=1e-4)
 
 
+def test_evaluate_names_a_dynamic_evaluation(run: Path, text: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["evaluate", str(run / "best.pt"), str(text), "--split", "validation"]
+    for option in ("--adaptive", "--adaptive-training"):
+        assert main([*arguments, option]) == 0
+        *_, stateful, windows, adaptive = capsys.readouterr().out.splitlines()
+        assert "(dynamic evaluation: " in adaptive
+        assert "dynamic" not in stateful + windows
+
+
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_exported_file_loses_next_to_nothing(
     run: Path, text: Path, tmp_path: Path, precision: str, capsys: pytest.CaptureFixture[str]

@@ -15,11 +15,17 @@ from nextchar_client.errors import NextcharError
 def test_public_names_are_these() -> None:
     assert sorted(nextchar_client.__all__) == [
         "AccessOptions",
+        "Activations",
         "AlternativeCharacter",
         "AsyncClient",
         "CallCancelledError",
+        "CandidateScore",
+        "CandidateScores",
         "CharacterLogprob",
         "Client",
+        "Completion",
+        "CompletionBoundary",
+        "Completions",
         "DEFAULT_ENDPOINT",
         "DeadlineExceededError",
         "Delta",
@@ -42,13 +48,21 @@ def test_public_names_are_these() -> None:
         "Replay",
         "ResourceExhaustedError",
         "Resumed",
+        "Sample",
+        "Samples",
         "Score",
+        "ScoreEvent",
+        "ScoreOptions",
+        "ScoreStarted",
+        "ScoredPart",
+        "ScoredText",
         "Started",
         "UnauthenticatedError",
         "UnavailableError",
         "UnimplementedError",
         "UnknownCharacters",
         "Usage",
+        "sample_seed",
     ]
 
 
@@ -68,7 +82,7 @@ def test_packages_are_marked_as_typed(package: str) -> None:
 def test_results_are_frozen() -> None:
     values = [getattr(nextchar_client, name) for name in nextchar_client.__all__]
     results = [value for value in values if isinstance(value, type) and dataclasses.is_dataclass(value)]
-    assert len(results) == 11
+    assert len(results) == 21
     for result in results:
         assert result.__dataclass_params__.frozen  # type: ignore[attr-defined]
 

@@ -106,3 +106,30 @@ def test_no_more_than_the_budget_is_held_and_no_connection_holds_more_than_its_s
         holding.release()
     assert budget.used == 0
     assert not budget._held
+
+
+def test_what_calls_of_a_connection_share_is_counted_once_until_the_last_one_ends() -> None:
+    budget, shared = Budget(1000), object()
+    one, two, other = (budget.hold(connection, 10) for connection in "aab")
+    for holding in (one, two, other):
+        holding.share(shared, 100)
+    assert budget.used == 230
+    one.release()
+    assert budget.used == 220
+    two.release()
+    assert budget.used == 110
+    with pytest.raises(MemoryFullError):
+        other.share(object(), 900)
+    other.release()
+    assert budget.used == 0
+
+
+def test_as_many_calls_of_a_connection_as_may_have_a_copy_take_one_each() -> None:
+    budget = Budget(1000)
+    calls = [budget.hold("a", 0) for _ in range(5)]
+    for number, holding in enumerate(calls, 1):
+        holding.share("copies", 100, most=3)
+        assert budget.used == 100 * min(number, 3)
+    for number, holding in enumerate(calls, 1):
+        holding.release()
+        assert budget.used == 100 * min(5 - number, 3)

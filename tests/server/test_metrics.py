@@ -52,6 +52,7 @@ def version(name: str = "m", digest: str = "0a1b", *, active: int = 0, hits: int
     """Returns what is scraped of a loaded version."""
     engine = SimpleNamespace(
         admission=SimpleNamespace(active=active, paused=2, waiting=1),
+        searches=SimpleNamespace(waiting=0),
         prefixes=SimpleNamespace(hits=hits, misses=2, used=1),
     )
     runner = SimpleNamespace(digest=digest, provider="cpu", description=SimpleNamespace(precision="int8"))

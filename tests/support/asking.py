@@ -14,6 +14,7 @@ from nextchar_server.rpc import requests
 from nextchar_server.rpc.errors import InvalidArgumentError
 from nextchar_server.rpc.requests import Generation, Scoring
 from nextchar_server.rpc.tokens import Standing
+from tests.support.serving import Serving
 
 ALPHABET = Alphabet.of("\n ?abcdé가나")
 LIMITS = Limits(max_characters=1000, max_prompt_characters=50)
@@ -58,3 +59,13 @@ def refusal(ask: Callable[[], object]) -> tuple[str, str]:
     assert violation.field == caught.value.field
     assert caught.value.message == f"{violation.field}: {violation.description}"
     return violation.field, violation.description
+
+
+async def generated(
+    serving: Serving, token: bytes = b"", prompt: str = "", **parameters: Any
+) -> tuple[str, pb.Finished]:
+    """Returns a text and its last event."""
+    start: dict[str, Any] = {"resume_token": token} if token else {"prompt": prompt}
+    request = pb.GenerateRequest(parameters=pb.GenerationParameters(**parameters), **start)
+    answer = await serving.stub.Generate(request)
+    return answer.text, answer.finished

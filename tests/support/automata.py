@@ -1,9 +1,13 @@
 """Walks through automata of constraints, as the graph does."""
 
 from collections.abc import Iterable
+from random import Random
 
-from nextchar_model.alphabet import Alphabet
+import numpy as np
+
+from nextchar_model.alphabet import BOUNDARY, Alphabet
 from nextchar_model.constraints.automaton import Automaton
+from nextchar_model.decoder import decode
 
 
 def accepts(automaton: Automaton, ids: Iterable[int]) -> bool:
@@ -32,3 +36,17 @@ def texts(automaton: Automaton, alphabet: Alphabet, most_characters: int) -> set
                 if cost <= left:
                     waiting.append((after, (*ids, id_), left - cost))
     return found
+
+
+def random_text(automaton: Automaton, alphabet: Alphabet, random_: Random, most_characters: int) -> str:
+    """Returns a text of ``automaton`` of at most ``most_characters`` characters, each step drawn evenly."""
+    ids: list[int] = []
+    state, slack = 0, most_characters - automaton.shortest
+    while True:
+        detours = automaton.detours[state]
+        id_ = random_.choice(np.flatnonzero(detours <= slack).tolist())
+        if id_ == BOUNDARY:
+            return decode(alphabet, ids)
+        ids.append(id_)
+        slack -= int(detours[id_])
+        state = int(automaton.transitions[state, id_])

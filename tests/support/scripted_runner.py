@@ -111,6 +111,9 @@ class ScriptedRunner:
             bias=np.zeros((B, 1), np.float32),
         )
 
+    def rest(self) -> None:
+        pass
+
     def advance(
         self,
         batch: Batch,

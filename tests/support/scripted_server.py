@@ -136,8 +136,14 @@ class ScriptedServer(rpc.GenerationServiceServicer):
     async def _answer(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         return await anext(self._play(request, context))
 
+    async def ScoreStream(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+        """Plays a script when all messages have come, of which ``requests`` gets the list."""
+        async for step in self._play([message async for message in requests], context):
+            yield step
+
     GenerateStream = _play
     Generate = _answer
     Score = _answer
+    Rescore = _answer
     GetModel = _answer
     ListModels = _answer

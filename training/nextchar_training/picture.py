@@ -43,6 +43,11 @@ def new_figure(width: float, height: float) -> Figure:
 
 def save(figure: Figure, path: Path) -> None:
     """Writes ``figure`` as a PNG. Raises ``OSError`` if that fails; the file that was at ``path`` before then stays."""
+    write_whole(path, png(figure), kind="picture")
+
+
+def png(figure: Figure) -> bytes:
+    """Returns ``figure`` as a PNG."""
     from matplotlib.text import Text
 
     for text in figure.findobj(Text):
@@ -53,7 +58,7 @@ def save(figure: Figure, path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of characters that the font lacks: a box stands for each
         figure.savefig(content, dpi=_DOTS_PER_INCH, format="png")
-    write_whole(path, content.getbuffer(), kind="picture")
+    return content.getvalue()
 
 
 def _shortened(line: str) -> str:

@@ -43,9 +43,11 @@ from .output import complain
 
 COMMANDS = {
     "generate": "Stream the text that follows a prompt.",
+    "complete": "Show the likeliest continuations of a text.",
     "score": "Show how likely a text is.",
     "models": "List the models of the server.",
     "health": "Ask whether the server takes calls.",
+    "batch": "Make many texts, in order, into a file that the same command continues after a kill.",
     "bench": "Put load on the server and measure its speed.",
 }
 

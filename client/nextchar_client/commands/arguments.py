@@ -46,11 +46,31 @@ def _texts(kind: Any, tokens: Sequence[Token]) -> list[str]:
     return [utf8(kind, [token]) for token in tokens]
 
 
-def _choice(kind: Any, tokens: Sequence[Token]) -> str:
+def _content(_: Any, tokens: Sequence[Token]) -> str:
+    """Returns the text of the file that the argument names."""
+    name = tokens[0].value
+    try:
+        return Path(name).read_bytes().decode()
+    except (OSError, ValueError) as error:  # a name with a null byte, or bytes that are not UTF-8, are a ValueError
+        reason = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise ValidationError(exception_message=f"cannot read {name}: {reason}") from None
+
+
+def chosen(kind: Any, tokens: Sequence[Token]) -> str:
+    """Converts an argument to one of the values of a literal type."""
     value = tokens[0].value
     if value not in get_args(kind):
         raise _invalid(value, " or ".join(get_args(kind)))
     return value
+
+
+def _units(_: Any, tokens: Sequence[Token]) -> tuple[int, tuple[int, ...]]:
+    """Converts an argument to a layer and units of it."""
+    value = tokens[0].value
+    if not re.fullmatch(r"\d{1,9}:\d{1,9}(,\d{1,9})*", value, re.ASCII):
+        raise _invalid(value, "a layer and its units, such as 0:3,17")
+    layer, _, units = value.partition(":")
+    return int(layer), tuple(map(int, units.split(",")))
 
 
 def _biases(kind: Any, tokens: Sequence[Token]) -> dict[str, float]:
@@ -120,9 +140,24 @@ _SPELLINGS = {
         allow_leading_hyphen=True,
         help="Add VALUE to the logit of a character, -100 to 100. May be given several times.",
     ),
-    "unknown_characters": Parameter(name="--unknown", converter=_choice),
+    "include_activations": Parameter(
+        name="--activations",
+        converter=_units,
+        n_tokens=1,
+        accepts_keys=False,
+        metavar="LAYER:UNIT,…",
+        help="Add the gates and states of these units, such as 0:3,17, after each character; with --json.",
+    ),
+    "unknown_characters": Parameter(name="--unknown", converter=chosen),
     "replacement_character": Parameter(name="--replacement", metavar="CHAR", allow_leading_hyphen=True),
     "regex": Parameter(metavar="REGEX", allow_leading_hyphen=True),
+    "json_schema": Parameter(
+        converter=_content,
+        n_tokens=1,
+        accepts_keys=False,
+        metavar="FILE",
+        help="The generated text is a document of the JSON Schema in this file.",
+    ),
     "choices": Parameter(
         name="--choice",
         converter=_texts,
@@ -146,7 +181,9 @@ def option(keyword: str) -> Parameter:
 
 def option_name(keyword: str, tokens: Sequence[str] | None = None) -> str:
     """The option that stands for a ``keyword`` of the library, or the variable if ``tokens`` don't have the option."""
-    if keyword in ("prompt", "text"):
+    if keyword in ("prompt", "text", "requests") and not any(
+        token.startswith(f"--{keyword}") for token in tokens or ()
+    ):
         return keyword.upper()
     names = _SPELLINGS.get(keyword, Parameter()).name
     name = next(iter(names or [f"--{keyword.replace('_', '-')}"]))
@@ -164,7 +201,7 @@ def with_option(message: str) -> str:
     if match is None:
         return message
     keyword = {"stop_sequences": "stop"}.get(match["field"], match["field"])
-    if keyword not in {"prompt", "text", *_HINTS}:
+    if keyword not in {"prompt", "text", "count", "boundary", *_HINTS}:
         return message
     key, rest = match["key"], message[match.end() :]
     place = "" if key is None else f" number {int(key) + 1}" if key.isdigit() else f" {key}"

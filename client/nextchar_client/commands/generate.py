@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import asdict
 from typing import Annotated, Unpack
 
 from cyclopts import Parameter
@@ -15,8 +14,9 @@ from ..endpoint import DEFAULT_ENDPOINT
 from ..results import Delta, Event, Finished, FinishReason, Resumed, Started
 from . import CommandError, ExitCode, calling
 from .access import Access, options_of
-from .arguments import Endpoint, File, GenerationArguments, Json, Text, Verbatim, text_of
-from .output import say, write, write_json, write_text
+from .arguments import Endpoint, File, GenerationArguments, Json, Text, Verbatim, text_of, whole_number
+from .output import fields_of, say, write, write_json, write_text
+from .samples import write_samples
 
 
 def generate(
@@ -26,6 +26,9 @@ def generate(
     file: File = None,
     verbatim: Verbatim = False,
     newline: Annotated[bool, Parameter(show_default=False)] = False,
+    samples: Annotated[int | None, Parameter(converter=whole_number, show_default="one text")] = None,
+    first_sample: Annotated[int | None, Parameter(converter=whole_number, show_default="0")] = None,
+    best_of: Annotated[int | None, Parameter(converter=whole_number, show_default="all are printed")] = None,
     verbose: Annotated[bool, Parameter(show_default=False)] = False,
     json: Json = False,
     endpoint: Endpoint = DEFAULT_ENDPOINT,
@@ -42,6 +45,12 @@ def generate(
         Read the prompt from this file; - is standard input.
     newline:
         End with a newline, as on a terminal. Without this, a pipe or a file gets exactly the generated text.
+    samples:
+        Print this many texts, 1 to 64, a line each; if one has several lines, below lines with their numbers.
+    first_sample:
+        Number of the first sample. Text number i depends on the seed and on i only.
+    best_of:
+        Generate this many texts, and print those that are the likeliest per character.
     verbose:
         Show model, seed, request id, speed and the reason why the text ended, on standard error.
     """
@@ -49,9 +58,15 @@ def generate(
 
     if options.get("top_logprobs") is not None and not json:
         raise UsageError("--top-logprobs needs --json")
-    writer = _Writer(json=json, newline=newline, verbose=verbose)
+    if options.get("include_activations") is not None and not json:
+        raise UsageError("--activations needs --json")
     text = text_of(prompt, file, name="PROMPT", verbatim=verbatim) or ""
+    writer = _Writer(json=json, newline=newline, verbose=verbose)
     with calling(endpoint), Client(endpoint, **options_of(access)) as client:
+        if (samples, first_sample, best_of) != (None, None, None):
+            made = client.samples(text, count=samples, first=first_sample, best_of=best_of, **options)
+            write_samples(made, json=json, verbose=verbose)
+            return ExitCode.DONE
         try:
             for event in client.stream(text, with_resumed=True, **options):
                 writer.take(event)
@@ -81,7 +96,7 @@ class _Writer:
             say(f"another server continued the text after {event.offset:,} characters (request {event.request_id})")
             return
         if self._json:
-            write_json({"event": type(event).__name__.lower()} | asdict(event))
+            write_json({"event": type(event).__name__.lower()} | fields_of(event))
         match event:
             case Started() if self._verbose:
                 say(f"model {event.model} {event.model_digest[:12]}, seed {event.seed}, request {event.request_id}")

@@ -6,6 +6,7 @@ character of a server steers the terminal; a generated text on a pipe is exactly
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import math
@@ -13,7 +14,8 @@ import shutil
 import sys
 import unicodedata
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +23,7 @@ from nextchar_cli.printable import one_line, printable
 
 _STEERING = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 """Categories of Unicode that can steer a terminal: controls, formats (also of the reading order), line ends."""
+_DETAILS = {"rank", "entropy", "activations"}
 _WIDTH = 100_000  # columns of a table: wider than any, so that rich neither wraps nor cuts
 
 
@@ -38,14 +41,35 @@ def write_text(text: str) -> None:
 
 
 def write_json(value: dict[str, Any]) -> None:
-    """Writes ``value`` as a line of JSON.
+    """Writes ``value`` as a line of JSON."""
+    write(json_line(value) + "\n")
+
+
+def json_line(value: dict[str, Any]) -> str:
+    """Returns ``value`` as JSON on one line.
 
     Bytes become Base64, times ISO 8601, and a number that JSON lacks, such as NaN, null.
     """
     line = json.dumps(_plain(value), ensure_ascii=False, allow_nan=False)
     if not line.isprintable():
         line = "".join(json.dumps(character)[1:-1] if _steers(character) else character for character in line)
-    write(line + "\n")
+    return line
+
+
+def fields_of(result: Any) -> dict[str, Any]:
+    """Returns the fields of a result by name, without the details of characters that weren't asked for."""
+    return asdict(result, dict_factory=_told)
+
+
+def _told(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: value for name, value in fields if value is not None or name not in _DETAILS}
+
+
+def write_csv(rows: Iterable[Iterable[Any]]) -> None:
+    """Writes ``rows`` as CSV (RFC 4180, with LF), on a terminal with escapes of the characters that steer it."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    write_text(text.getvalue())
 
 
 def _plain(value: Any) -> Any:

@@ -1,33 +1,28 @@
-"""``nextchar score``: how likely a text is, in total and per character."""
+"""``nextchar score``: how likely a text is, in total, per character or per line.
+
+Reads the options and chooses: ``scored_text`` writes one text, ``lines`` the lines of a file.
+"""
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict
-from typing import Annotated
-
-from cyclopts import Parameter
-
-from nextchar_cli.command_line import UsageError
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from ..endpoint import DEFAULT_ENDPOINT
+from ..options import ScoreOptions
 from ..results import Score
-from . import ExitCode, calling
+from ..scores import ScoredPart, ScoredText, ScoreEvent, ScoreStarted
+from . import ExitCode, calling, dynamic
 from .access import Access, options_of
-from .arguments import (
-    Endpoint,
-    File,
-    Json,
-    ModelName,
-    Replacement,
-    Text,
-    Timeout,
-    TopLogprobs,
-    Unknown,
-    Verbatim,
-    text_of,
-)
-from .output import write, write_json, write_table
+from .arguments import Endpoint, File, ModelName, Replacement, Text, Timeout, TopLogprobs, Unknown, Verbatim
+from .output import fields_of, write_json
+from .reading import parts_of
+from .score_arguments import Adaptive, AdaptiveArguments, Form, FormArguments, LineArguments, Lines, check
+
+if TYPE_CHECKING:
+    from ..client import Client
+    from . import scored_text
 
 
 def score(
@@ -36,8 +31,9 @@ def score(
     *,
     file: File = None,
     verbatim: Verbatim = False,
-    characters: Annotated[bool, Parameter(show_default=False)] = False,
-    json: Json = False,
+    form: Form = None,
+    lines: Lines = None,
+    adaptive: Adaptive = None,
     endpoint: Endpoint = DEFAULT_ENDPOINT,
     model: ModelName = "",
     top_logprobs: TopLogprobs = None,
@@ -46,56 +42,112 @@ def score(
     timeout: Timeout = None,
     access: Access = None,
 ) -> ExitCode:
-    """Show how likely a text is.
+    """Show how likely a text is; on a terminal, in the colours of its surprise.
 
     Parameters
     ----------
     text:
-        The text, from the start of a document; put -- before one that starts with a dash.
+        The text, from the start of a document; - is standard input. Put -- before one that starts with a dash.
     file:
-        Read the text from this file; - is standard input.
-    characters:
-        Add a table with the log-probability of each character.
+        Read the text from this file, of any size; - is standard input.
     """
     from ..client import Client
+    from .lines import score_lines
 
-    if top_logprobs is not None and not (json or characters):
-        raise UsageError("--top-logprobs needs --json or --characters")
-    scored = text_of(text, file, name="TEXT", verbatim=verbatim)
-    if scored is None:
-        raise UsageError("TEXT or --file is required")
-    with calling(endpoint), Client(endpoint, timeout=timeout, **options_of(access)) as client:
-        result = client.score(
-            scored,
-            model=model,
-            top_logprobs=top_logprobs,
-            unknown_characters=unknown_characters,
-            replacement_character=replacement_character,
-        )
-    if json:
-        write_json(asdict(result))
-        return ExitCode.DONE
-    if characters:
-        _write_characters(result)
-        write("\n")
-    write_table(
-        [
-            ("characters", str(len(result.characters))),
-            ("log-probability", f"{result.total_logprob:.4f} nats"),
-            ("bits per character", f"{result.bits_per_character:.4f}"),
-        ]
+    if text == "-" and file is None:
+        text, file = None, "-"
+    form, lines, adaptive = form or FormArguments(), lines or LineArguments(), adaptive or AdaptiveArguments()
+    check(text, file, form, lines, adaptive, top_logprobs=top_logprobs)
+    options = ScoreOptions(
+        model=model, unknown_characters=unknown_characters, replacement_character=replacement_character, timeout=timeout
     )
+    with calling(endpoint):
+        if file is not None and lines.lines:
+            score_lines(
+                file,
+                form.name,
+                lines,
+                adaptive,
+                options,
+                endpoint=endpoint,
+                access=options_of(access),
+                verbatim=verbatim,
+            )
+            return ExitCode.DONE
+        options |= ScoreOptions(top_logprobs=top_logprobs, details=form.details or None)
+        with Client(endpoint, **options_of(access)) as client:
+            source = text if file is None else parts_of(file, name="--file", verbatim=verbatim)
+            _write(client, source or "", form, adaptive, options, verbatim=verbatim)
     return ExitCode.DONE
 
 
-def _write_characters(score: Score) -> None:
-    rows = []
-    for offset, place in enumerate(score.characters):
-        likeliest = "  ".join(f"{other.character!r} {other.logprob:.3f}" for other in place.alternatives)
-        bits = -place.logprob / math.log(2)
-        rows.append((str(offset), f"{place.logprob:.4f}", f"{bits:.4f}", repr(place.character), likeliest))
-    has_alternatives = any(place.alternatives for place in score.characters)
-    write_table(
-        rows,
-        headings=("OFFSET", "LOG-PROBABILITY (NATS)", "BITS", "CHARACTER", "LIKELIEST" if has_alternatives else ""),
+def _write(
+    client: Client,
+    source: str | Iterator[str],
+    form: FormArguments,
+    adaptive: AdaptiveArguments,
+    options: ScoreOptions,
+    *,
+    verbatim: bool,
+) -> None:
+    """Writes the scores of one text."""
+    write, needs_parts = _form(form.name)
+    options["totals_only"] = None if needs_parts or adaptive.is_set else True
+    if form.activations is not None:
+        whole = source if isinstance(source, str) else "".join(source)
+        write_json(fields_of(_score(client, whole, options, include_activations=form.activations)))
+        return
+    events = _events(client, source, options)
+    if adaptive.is_set:
+        model = client.model(options["model"], timeout=options["timeout"])
+        mixture = dynamic.adaptive(model, adaptive.adaptive_text, verbatim=verbatim)
+        events = dynamic.adapted_events(events, mixture)
+    write(events, adaptive.is_set)
+
+
+def _form(name: str) -> tuple[scored_text.Form, bool]:
+    """The form of the output that the option ``name`` asks for, and whether it needs each character."""
+    from . import scored_text
+    from .surprise import Painter
+
+    forms: dict[str, scored_text.Form] = {
+        "--characters": scored_text.as_characters,
+        "--json": scored_text.as_json,
+        "--json-lines": scored_text.as_json_lines,
+        "--csv": scored_text.as_csv,
+    }
+    if name:
+        return forms[name], True
+    if sys.stdout.isatty() and (painter := Painter()).has_colours:
+        return scored_text.as_colours(painter), True
+    return scored_text.as_table, False
+
+
+def _events(client: Client, source: str | Iterator[str], options: ScoreOptions) -> Iterator[ScoreEvent]:
+    """The scores of one text, which goes in one message or, from a file, in a stream."""
+    if not isinstance(source, str):
+        yield from client.score_stream([source], **options)
+        return
+    score = _score(client, source, options)
+    yield ScoreStarted(score.request_id, score.model, score.model_digest)
+    yield ScoredPart(0, 0, score.characters)
+    yield ScoredText(0, len(score.characters), score.total_logprob, score.bits_per_character)
+
+
+def _score(
+    client: Client,
+    text: str,
+    options: ScoreOptions,
+    *,
+    include_activations: tuple[int, Sequence[int]] | None = None,
+) -> Score:
+    return client.score(
+        text,
+        include_activations=include_activations,
+        model=options["model"],
+        top_logprobs=options["top_logprobs"],
+        details=options["details"],
+        unknown_characters=options["unknown_characters"],
+        replacement_character=options["replacement_character"],
+        timeout=options["timeout"],
     )

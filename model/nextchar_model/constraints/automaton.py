@@ -8,6 +8,7 @@ beyond that way, and forbids the ids whose detour is larger than the slack.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,3 +46,15 @@ class Automaton:
     def shortest(self) -> int:
         """Characters of its shortest text."""
         return int(self.distance[0])
+
+    def after(self, state: int, ids: Iterable[int]) -> int:
+        """Returns the state after ``ids``; the start if they can't follow."""
+        for id_ in ids:
+            state = int(self.transitions[state, id_])
+            if state < 0:
+                return 0
+        return state
+
+    def is_complete(self, state: int) -> bool:
+        """Whether the text matches and nothing can follow it."""
+        return bool(self.accepts[state]) and bool((self.transitions[state, 1:] < 0).all())

@@ -15,6 +15,8 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
+import numpy as np
+
 Ranges = tuple[tuple[int, int], ...]
 """First and last code point of each range."""
 
@@ -87,36 +89,52 @@ def _plain(op: Any, value: Any, flags: int) -> Ranges:
             ranges.append(argument)
         else:
             pattern, is_opposite = _CATEGORIES[argument]
-            category = _category(pattern, bool(flags & sre.SRE_FLAG_ASCII))
-            ranges += complement(category) if is_opposite else category
+            members = category(pattern, is_ascii=bool(flags & sre.SRE_FLAG_ASCII))
+            ranges += complement(members) if is_opposite else members
     found = union(ranges)
     return complement(found) if negated else found
 
 
 @cache
-def _category(pattern: str, is_ascii: bool) -> Ranges:
+def category(pattern: str, *, is_ascii: bool) -> Ranges:
+    """Returns the code points that ``pattern``, one of a category, matches."""
     compiled = re.compile(f"{pattern}+", re.ASCII if is_ascii else 0)
     found: list[tuple[int, int]] = []
-    for start in range(0, LAST + 1, _BLOCK):
-        text = "".join(map(chr, range(start, start + _BLOCK)))
+    for start in range(0, _BLOCK if is_ascii else LAST + 1, _BLOCK):
+        text = _characters(start, _BLOCK)
         found += ((start + match.start(), start + match.end() - 1) for match in compiled.finditer(text))
     return union(found)
+
+
+def read_properties() -> None:
+    """Finds the members of all categories, and the characters that have a case, which are then known."""
+    for pattern, _ in _CATEGORIES.values():
+        category(pattern, is_ascii=False)
+    _cased()
+
+
+def _characters(start: int, count: int) -> str:
+    """Returns the characters from the code point ``start`` on, surrogates among them."""
+    return np.arange(start, start + count, dtype="<u4").tobytes().decode("utf-32-le", "surrogatepass")
 
 
 @cache
 def _cased() -> tuple[Ranges, str]:
     """The code points that some other one equals without regard to case, as a set and as a text."""
     codes: set[int] = set()
-    blocks = ("".join(map(chr, range(start, start + 256))) for start in range(0, LAST + 1, 256))
-    for block in blocks:
-        if block.lower() == block == block.upper() and block.casefold() == block:
-            continue
+    blocks = (start for start in range(0, LAST + 1, _BLOCK) if _has_case(_characters(start, _BLOCK)))
+    small = (one for start in blocks for one in range(start, start + _BLOCK, 256))
+    for block in filter(_has_case, (_characters(start, 256) for start in small)):
         for one in block:
             forms = one.lower() + one.upper() + one.casefold()
             if forms.strip(one):
                 codes.update(map(ord, one + forms))
     ranges = union((code, code) for code in codes)
     return ranges, "".join(map(chr, sorted(codes)))
+
+
+def _has_case(text: str) -> bool:
+    return not (text.lower() == text == text.upper() and text.casefold() == text)
 
 
 def _compiled(op: Any, value: Any, flags: int) -> re.Pattern[str]:

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 from ..alphabet import Alphabet
 from .automaton import Automaton
-from .charset import Ranges
+from .charset import Ranges, read_properties
 from .dfa import determinize
 from .lifting import lifted
 from .nfa import Nfa
-from .spellings import Spellings, classes, spellings, with_marks
+from .spellings import Spellings, classes, read_joinings, spellings, with_marks
+from .syntax import MOST_CHARACTERS
 from .work import ConstraintError, Work
 
 
-def compile_regex(pattern: str, alphabet: Alphabet) -> Automaton:
+def prepare() -> None:
+    """Reads Unicode's properties now, for some 0.3 s, and not during the first compilations."""
+    read_properties()
+    read_joinings()
+
+
+def compile_regex(pattern: str, alphabet: Alphabet, *, most_characters: int = MOST_CHARACTERS) -> Automaton:
     """Returns the automaton of the texts in NFC that ``re.fullmatch`` matches, as ``alphabet`` spells them.
 
-    Raises ``ConstraintError`` if the expression is invalid, not regular or too large, or if ``alphabet`` can't spell
-    any text that matches.
+    ``pattern`` has ``most_characters`` at most. Raises ``ConstraintError`` if the expression is invalid, not regular or
+    too large, or if ``alphabet`` can't spell any text that matches.
     """
     work = Work()
     universe = spellings(alphabet)
-    nfa = Nfa(pattern, work)
+    nfa = Nfa(pattern, work, most_characters=most_characters)
     if alphabet.kind == "bytes":
         work.spend(sum(map(len, nfa.sets)), "the sets of characters")
         universe = with_marks(universe, nfa.sets)

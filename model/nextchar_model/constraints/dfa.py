@@ -21,7 +21,7 @@ from .nfa import Nfa, Place
 from .spellings import Classes
 from .work import ConstraintError, Work
 
-MOST_STATES = 6000
+MOST_STATES = 16_000
 """Most states before equal ones are merged."""
 
 MOST_JOINED = 4
@@ -113,11 +113,12 @@ class _Steps:
             for one in members:
                 self._consuming[one] |= bits | bits << 1 if one in newlines else bits
         self._known: dict[tuple[int, int], tuple[int, ...]] = {}
+        self._cost = 1 + len(nfa.next) // 4096  # of a step, whose numbers have as many bits as there are nodes
 
     def after(self, sets: tuple[int, ...]) -> Iterator[tuple[int, tuple[int, ...]]]:
         """Yields the classes that can follow a state of ``sets``, each with the nodes after it."""
         for bits, (classes, before) in zip(sets, self._kinds, strict=False):  # the last set is that of the end
-            self._work.spend(1 + len(classes), _STAGE)
+            self._work.spend(self._cost * (1 + len(classes)), _STAGE)
             for one in classes:
                 consuming = bits & self._consuming[one]
                 if not consuming:

@@ -14,7 +14,7 @@ from enum import Enum, auto
 from typing import Any
 
 from .charset import NEWLINE, Ranges, charset
-from .syntax import irregular, largest_repetition, parse
+from .syntax import MOST_CHARACTERS, irregular, largest_repetition, parse
 from .work import ConstraintError, Work
 
 MOST_NODES = 20_000
@@ -42,11 +42,11 @@ class Place(Enum):
 class Nfa:
     """Nodes by number. A node of set -1 leads on at once; the others consume a code point of their set."""
 
-    def __init__(self, pattern: str, work: Work) -> None:
-        """Compiles ``pattern``. Raises ``ConstraintError``."""
+    def __init__(self, pattern: str, work: Work, *, most_characters: int = MOST_CHARACTERS) -> None:
+        """Compiles ``pattern``, of ``most_characters`` at most. Raises ``ConstraintError``."""
         self.pattern = pattern
         self._work = work
-        self._tree, flags = parse(pattern)
+        self._tree, flags = parse(pattern, most_characters)
         tree = self._tree
         self.sets: list[Ranges] = []
         """The different sets of the expression."""

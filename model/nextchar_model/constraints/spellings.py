@@ -115,6 +115,12 @@ def _left_out() -> Ranges:
     return union([*joining, *_unnormalized(), _SURROGATES])
 
 
+def read_joinings() -> None:
+    """Finds how the characters of Unicode join, which is then known."""
+    _joinings()
+    _left_out()
+
+
 @cache
 def _joinings() -> dict[int, Joining]:
     """How each character of NFC joins that joins another, or that another may join."""

@@ -38,10 +38,10 @@ _NAMES = {  # by name: their numbers are not all different
 _parsing = threading.Lock()  # the filter of warnings belongs to the whole process
 
 
-def parse(pattern: str) -> tuple[Any, int]:
+def parse(pattern: str, most_characters: int = MOST_CHARACTERS) -> tuple[Any, int]:
     """Returns the tree of ``pattern`` as ``re`` parses it, and its flags. Raises ``ConstraintError``."""
-    if len(pattern) > MOST_CHARACTERS:
-        raise ConstraintError(f"{len(pattern)} characters; an expression has at most {MOST_CHARACTERS}")
+    if len(pattern) > most_characters:
+        raise ConstraintError(f"{len(pattern)} characters; an expression has at most {most_characters}")
     depth = 0
     for place, element in elements(pattern):
         depth += element.startswith("(")

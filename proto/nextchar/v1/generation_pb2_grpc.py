@@ -50,6 +50,21 @@ class GenerationServiceStub:
                 request_serializer=nextchar_dot_v1_dot_generation__pb2.ScoreRequest.SerializeToString,
                 response_deserializer=nextchar_dot_v1_dot_generation__pb2.ScoreResponse.FromString,
                 _registered_method=True)
+        self.ScoreStream = channel.stream_stream(
+                '/nextchar.v1.GenerationService/ScoreStream',
+                request_serializer=nextchar_dot_v1_dot_generation__pb2.ScoreStreamRequest.SerializeToString,
+                response_deserializer=nextchar_dot_v1_dot_generation__pb2.ScoreStreamResponse.FromString,
+                _registered_method=True)
+        self.Rescore = channel.unary_unary(
+                '/nextchar.v1.GenerationService/Rescore',
+                request_serializer=nextchar_dot_v1_dot_generation__pb2.RescoreRequest.SerializeToString,
+                response_deserializer=nextchar_dot_v1_dot_generation__pb2.RescoreResponse.FromString,
+                _registered_method=True)
+        self.Complete = channel.unary_unary(
+                '/nextchar.v1.GenerationService/Complete',
+                request_serializer=nextchar_dot_v1_dot_generation__pb2.CompleteRequest.SerializeToString,
+                response_deserializer=nextchar_dot_v1_dot_generation__pb2.CompleteResponse.FromString,
+                _registered_method=True)
         self.GetModel = channel.unary_unary(
                 '/nextchar.v1.GenerationService/GetModel',
                 request_serializer=nextchar_dot_v1_dot_generation__pb2.GetModelRequest.SerializeToString,
@@ -88,6 +103,27 @@ class GenerationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ScoreStream(self, request_iterator, context):
+        """Scores texts of any length while they are sent: per text any number of ScoredPart, then one ScoredText.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Rescore(self, request, context):
+        """Scores several texts that follow the same prefix, which is read once; with an empty prefix, several texts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Complete(self, request, context):
+        """Returns the likeliest continuations of a prompt up to a boundary, such as the end of a word.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetModel(self, request, context):
         """Describes one model: the version that serves most requests by its name, or the one that is asked for.
         """
@@ -120,6 +156,21 @@ def add_GenerationServiceServicer_to_server(servicer, server):
                     servicer.Score,
                     request_deserializer=nextchar_dot_v1_dot_generation__pb2.ScoreRequest.FromString,
                     response_serializer=nextchar_dot_v1_dot_generation__pb2.ScoreResponse.SerializeToString,
+            ),
+            'ScoreStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.ScoreStream,
+                    request_deserializer=nextchar_dot_v1_dot_generation__pb2.ScoreStreamRequest.FromString,
+                    response_serializer=nextchar_dot_v1_dot_generation__pb2.ScoreStreamResponse.SerializeToString,
+            ),
+            'Rescore': grpc.unary_unary_rpc_method_handler(
+                    servicer.Rescore,
+                    request_deserializer=nextchar_dot_v1_dot_generation__pb2.RescoreRequest.FromString,
+                    response_serializer=nextchar_dot_v1_dot_generation__pb2.RescoreResponse.SerializeToString,
+            ),
+            'Complete': grpc.unary_unary_rpc_method_handler(
+                    servicer.Complete,
+                    request_deserializer=nextchar_dot_v1_dot_generation__pb2.CompleteRequest.FromString,
+                    response_serializer=nextchar_dot_v1_dot_generation__pb2.CompleteResponse.SerializeToString,
             ),
             'GetModel': grpc.unary_unary_rpc_method_handler(
                     servicer.GetModel,
@@ -214,6 +265,87 @@ class GenerationService:
             '/nextchar.v1.GenerationService/Score',
             nextchar_dot_v1_dot_generation__pb2.ScoreRequest.SerializeToString,
             nextchar_dot_v1_dot_generation__pb2.ScoreResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ScoreStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/nextchar.v1.GenerationService/ScoreStream',
+            nextchar_dot_v1_dot_generation__pb2.ScoreStreamRequest.SerializeToString,
+            nextchar_dot_v1_dot_generation__pb2.ScoreStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Rescore(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nextchar.v1.GenerationService/Rescore',
+            nextchar_dot_v1_dot_generation__pb2.RescoreRequest.SerializeToString,
+            nextchar_dot_v1_dot_generation__pb2.RescoreResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Complete(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nextchar.v1.GenerationService/Complete',
+            nextchar_dot_v1_dot_generation__pb2.CompleteRequest.SerializeToString,
+            nextchar_dot_v1_dot_generation__pb2.CompleteResponse.FromString,
             options,
             channel_credentials,
             insecure,

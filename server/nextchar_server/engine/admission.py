@@ -19,27 +19,14 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 
 from .caller import Caller, leaving_rows
+from .errors import PushedOutError as PushedOutError
+from .errors import QueueFullError as QueueFullError
+from .errors import StalledError as StalledError
 from .stream import Stream
 
 UNREAD = 1.0
 """Seconds after which a stream whose reader doesn't take its message can be pushed out. A reader that is alive takes
 one within a round trip."""
-
-
-class QueueFullError(Exception):
-    """The queue has no place for another stream of this caller."""
-
-    def __init__(self, held: int) -> None:
-        """``held`` is the number of streams that have a place."""
-        super().__init__(f"the server is full: it holds {held} requests already")
-
-
-class PushedOutError(Exception):
-    """The stream lost its place in the queue to a caller that holds fewer."""
-
-
-class StalledError(Exception):
-    """The stream ended because its reader didn't take its messages."""
 
 
 class Admission:
@@ -103,6 +90,11 @@ class Admission:
         caller = self._callers.get(name) or Caller()
         share = self._share(caller)
         return caller.held < share and any(other.held > share for other in self._callers.values())
+
+    def room(self, name: str) -> int:
+        """Returns how many more places a caller may take, without more than its even share. Runs on the event loop."""
+        caller = self._callers.get(name) or Caller()
+        return min(self.free, self._share(caller) - caller.held)
 
     def submit(self, stream: Stream) -> None:
         """Puts ``stream`` into the queue. Runs on the event loop.

@@ -10,17 +10,24 @@ free at once.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from nextchar_model.alphabet import Ids
 from nextchar_model.runner import Runner
 
+from ..pacing import Pacer
 from .admission import Admission, StalledError
 from .lane import Lane
 from .prefixes import Prefixes
 from .prompts import Prompts
+from .search import Search
+from .searcher import MOST_SEARCHES, Searcher
 from .snapshot import Snapshot
 from .stream import End, IdChunk, Stream, wake
+
+_T = TypeVar("_T")
 
 _CHECKS = 8  # for stalled readers, within a stall time-out
 
@@ -50,6 +57,9 @@ class Engine:
         self.prefixes = Prefixes(prefix_cache)
         """The cache of the states after prompts."""
         loop = asyncio.get_running_loop()
+        self.searches = Admission(lanes=1, max_batch=MOST_SEARCHES, queue_size=queue_size, on_push=self._break_off)
+        """The queue of the searches, which take no rows of the lanes."""
+        self._searcher = Searcher(runner, self.searches, self.prefixes, loop=loop, streams=self.admission)
         self._lanes = [
             Lane(
                 number,
@@ -64,21 +74,35 @@ class Engine:
         ]
         self.document_start = Snapshot.of_document_start(runner)
         """The state in which a stream starts that continues no other one."""
+        self.is_drained = False
+        """Whether ``drain`` has ended the streams: those that are submitted later would not be."""
         self._runner = runner
         self._one_at_a_time = asyncio.Lock()
+        self._aside_seconds = 0.0  # processor time of the work beside the lanes
+        self._asides = Pacer(clock=lambda: self._aside_seconds)
         self._streams: set[Stream] = set()  # submitted and not yet released
         self._readers: dict[Stream, asyncio.Task[object]] = {}  # the tasks that deliver their messages
         self._stalled: dict[Stream, StalledError] = {}  # whose delivery is being broken off
         self._watch = loop.create_task(_watch_readers(self.admission, stall_timeout))
         for lane in self._lanes:
             lane.start()
+        self._searcher.start()
+
+    @property
+    def lanes(self) -> int:
+        """Number of lanes."""
+        return len(self._lanes)
+
+    def admission_of(self, stream: Stream) -> Admission:
+        """Returns the admission in which ``stream`` has its place."""
+        return self.searches if isinstance(stream, Search) else self.admission
 
     def submit(self, stream: Stream) -> None:
         """Puts ``stream`` into the queue; a ``release`` must follow.
 
         Raises ``QueueFullError`` if the queue has no place for its caller.
         """
-        self.admission.submit(stream)
+        self.admission_of(stream).submit(stream)
         self._streams.add(stream)
 
     def take(self, stream: Stream) -> IdChunk | End:
@@ -119,15 +143,29 @@ class Engine:
         async with self._one_at_a_time:  # the lanes need the cores
             return await asyncio.to_thread(snapshot.after, ids, self._runner)
 
+    async def aside(self, work: Callable[[], _T]) -> _T:
+        """Returns the result of ``work``, some ms in a thread. All such work takes a quarter of a core at most."""
+
+        def measured() -> _T:
+            started = time.thread_time()
+            try:
+                return work()
+            finally:
+                self._aside_seconds += time.thread_time() - started
+
+        async with self._asides.piece():
+            return await asyncio.to_thread(measured)
+
     def release(self, stream: Stream) -> None:
         """Frees the stream's row, at the start of its lane's next turn at the latest."""
         self._streams.discard(stream)
         self._readers.pop(stream, None)
         stream.cancelled = True
-        self.admission.withdraw(stream)
+        self.admission_of(stream).withdraw(stream)
 
     def drain(self) -> None:
         """Ends all streams with ``End.DRAINED``, whether they run, wait or are paused."""
+        self.is_drained = True
         for stream in self._streams:
             stream.end(End.DRAINED)
         wake(list(self._streams))
@@ -136,11 +174,13 @@ class Engine:
         """Ends the lanes after their current turn. Nothing may be submitted any more."""
         self._watch.cancel()
         self.admission.close()
+        self.searches.close()
 
     def join(self) -> None:
         """Waits until the lanes have ended. Any thread may call this, after ``close``."""
         for lane in self._lanes:
             lane.join()
+        self._searcher.join()
 
     def stop(self) -> None:
         """Ends the lanes after their current turn, and waits for them."""

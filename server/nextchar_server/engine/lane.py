@@ -134,12 +134,14 @@ class Lane:
                     rows.part()
             self._admission.park(leaving)
             load -= len(leaving)
+        if not load:
+            self._runner.rest()
         return self._admission.admit(self._number, load)
 
     def _admit(self, admitted: list[Stream]) -> None:
         for group, streams in (
-            (self._plain, [stream for stream in admitted if not stream.alternatives]),
-            (self._rich, [stream for stream in admitted if stream.alternatives]),
+            (self._plain, [stream for stream in admitted if not stream.sought]),
+            (self._rich, [stream for stream in admitted if stream.sought]),
         ):
             group.drop_ended()
             new = [stream for stream in streams if stream.row is None]
@@ -203,7 +205,7 @@ class Lane:
                 forced[row, :reads] = stream.read[stream.read_count : stream.read_count + reads]
             if reads < steps:
                 draws[row, reads:] = stream.draws(steps - reads)
-            alternatives = max(alternatives, stream.alternatives or 0)
+            alternatives = max(alternatives, stream.sought)
         started = self._clock()
         result = self._runner.advance(
             rows.batch,
@@ -248,6 +250,7 @@ class Lane:
             if has_boundary[row] and len(places := np.flatnonzero(ids[row, reads:until] == BOUNDARY)):
                 until = reads + int(places[0])
                 end = End.BOUNDARY
+                stream.end_logprob = float(result.logprob[until, row])
             stream.read_count += reads
             stream.sampled_count += until - reads
             if end is None and until == left:

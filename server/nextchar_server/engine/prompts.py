@@ -55,6 +55,8 @@ class Prompts:
 
     def turn(self, rows: Rows, steps: int) -> int:
         """Keeps states before a turn of ``rows``, which read, of at most ``steps`` steps; returns its steps."""
+        ends = [stream.left_to_read for stream in rows.streams if stream.keeps_end]
+        steps = max(1, min([steps, *ends]))  # so that the turn ends with them
         if not self._prefixes.size:
             return steps
         self._earn(steps)

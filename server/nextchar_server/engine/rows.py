@@ -110,4 +110,15 @@ def copied(stream: Stream, result: Steps, row: int, ids: NDArray[np.int32], star
         result.logprob[part, row].copy(),
         top_ids[:, : stream.alternatives].astype(np.int32),
         top_logprobs[:, : stream.alternatives].copy(),
+        _details(ids[part], top_ids, top_logprobs) if stream.details else None,
     )
+
+
+def _details(
+    ids: NDArray[np.int32], top_ids: NDArray[np.int64], top_logprobs: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Returns the rank of each of ``ids`` and the entropy in its place, [ids, 2], from all alternatives, [ids, V]."""
+    ranks = 1 + (top_ids == ids[:, None]).argmax(1)
+    exact = top_logprobs.astype(np.float64)
+    entropies = -(np.exp(exact) * exact).sum(1)
+    return np.stack([ranks, entropies], 1).astype(np.float32)

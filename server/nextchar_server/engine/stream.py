@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from nextchar_model.alphabet import Ids
 from nextchar_model.batch import Batch, SamplingSettings
-from nextchar_model.draws import uniform
 
+from .draws import Draws
 from .prefixes import Prefix
 from .snapshot import SNAPSHOT_IDS, Snapshot
 
@@ -34,13 +34,14 @@ OUTBOX_IDS = 1024
 OUTBOX_BYTES = 64 * 2**10
 """Size of the untaken ids and log-probabilities, in bytes, at which a stream leaves its batch likewise."""
 
+EVERY = 2**31
+"""More alternatives than any model has."""
+
 _ID_BYTES = 4
 _LOGPROB_BYTES = 4  # and 4 more for the id of an alternative
 
 LATE = 0.25
 """Seconds after which a stream leaves its batch likewise, because its reader hasn't taken a message."""
-
-_DRAWS = 1024  # random numbers made at a time, so that one call serves many turns
 
 
 class End(enum.Enum):
@@ -73,6 +74,8 @@ class IdChunk:
     """[ids, N]: the likeliest ids in its place, likeliest first."""
     top_logprobs: NDArray[np.float32] | None = None
     """[ids, N]: their log-probabilities."""
+    details: NDArray[np.float32] | None = None
+    """[ids, 2]: the rank of each id among all, and the entropy in its place; None if the stream wants none."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -80,7 +83,8 @@ class IdChunk:
     def __getitem__(self, part: slice) -> IdChunk:
         if self.logprobs is None or self.top_ids is None or self.top_logprobs is None:
             return IdChunk(self.ids[part])
-        return IdChunk(self.ids[part], self.logprobs[part], self.top_ids[part], self.top_logprobs[part])
+        details = None if self.details is None else self.details[part]
+        return IdChunk(self.ids[part], self.logprobs[part], self.top_ids[part], self.top_logprobs[part], details)
 
     @staticmethod
     def join(chunks: Sequence[IdChunk]) -> IdChunk:
@@ -91,30 +95,33 @@ class IdChunk:
         if chunks[0].logprobs is None:
             return IdChunk(ids)
         columns = zip(*[(chunk.logprobs, chunk.top_ids, chunk.top_logprobs) for chunk in chunks], strict=True)
-        return IdChunk(ids, *map(np.concatenate, columns))
-
-
-class _Draws:
-    """The random numbers of a stream, of which many are made at a time."""
-
-    def __init__(self, seed: int, position: int) -> None:
-        """``position`` of those of ``seed`` are used up."""
-        self._seed = seed
-        self._position = position
-        self._made: NDArray[np.float32] = np.empty(0, np.float32)
-        self._start = 0  # number of those before
-
-    def take(self, start: int, count: int) -> NDArray[np.float32]:
-        """Returns ``count`` of them, from number ``start`` on, which never decreases."""
-        first = start - self._start
-        if first + count > len(self._made):
-            self._start, first = start, 0
-            self._made = uniform(self._seed, self._position + start, max(_DRAWS, count))
-        return self._made[first : first + count]
+        details = [chunk.details for chunk in chunks if chunk.details is not None]
+        logprobs, top_ids, top_logprobs = map(np.concatenate, columns)
+        return IdChunk(ids, logprobs, top_ids, top_logprobs, np.concatenate(details) if details else None)
 
 
 class Stream:
     """One request's row. Made on the event loop; only the event loop calls ``take``."""
+
+    # Only the lane's thread changes these.
+    read_count = 0
+    sampled_count = 0
+    row: Batch | None = None
+    """The stream's row while it is in no batch; None before its first turn, and in a batch."""
+    admitted_at: float | None = None
+    """``time.monotonic()`` at the stream's first turn."""
+    prefix: Prefix | None = None
+    """The longest part of ``read`` that was found or kept in the cache; None if the stream doesn't use it."""
+    # Both sides use these.
+    cancelled = False
+    paused = False
+    unread_since: float | None = None
+    """``time.monotonic()`` since which the reader has had a message to take; None if it has none."""
+    end_logprob = 0.0
+    """Log-probability of the boundary that ended it, in nats; 0 if none did."""
+    _end: End | Exception | None = None
+    _put = _taken = 0  # ids
+    _waiter: asyncio.Future[None] | None = None  # of the reader, if it has waited
 
     def __init__(
         self,
@@ -124,10 +131,12 @@ class Stream:
         settings: SamplingSettings | None = None,
         seed: int = 0,
         alternatives: int | None = None,
+        details: bool = False,
         reports_reading: bool = False,
         reports_last: int = 0,
         most_taken: int = OUTBOX_IDS,
         most_snapshots: int = 0,
+        keeps_end: bool = False,
         start: Snapshot | None = None,
         position: int = 0,
         caller: str = "",
@@ -135,44 +144,37 @@ class Stream:
         """Reads ``read`` from the start of a document, then samples ``count`` ids, or fewer if the boundary comes.
 
         A stream with ``start`` continues from there instead; ``position`` random numbers of its seed are used up.
-        ``most_snapshots`` is the number of snapshots that it keeps, the latest ones.
+        ``most_snapshots`` is the number of snapshots that it keeps, the latest ones; with ``keeps_end``, a stream of
+        which ``count`` is 0 has one of the state after the last id that it read.
         ``alternatives`` is None for bare ids; otherwise each id comes with its log-probability and this many of the
-        likeliest ids in its place. With ``reports_reading``, the ids that are read come out too, before the sampled
-        ones; otherwise the last ``reports_last`` of them. ``take`` returns at most ``most_taken`` ids, or those of one
-        turn. ``caller`` names the connection with which the stream shares its even part of the places.
+        likeliest ids in its place, and with its rank and the entropy if it wants ``details``. With ``reports_reading``,
+        the ids that are read come out too, before the sampled ones; otherwise the last ``reports_last`` of them.
+        ``take`` returns at most ``most_taken`` ids, or those of one turn. ``caller`` names the connection with which
+        the stream shares its even part of the places.
         """
         self.read = read
         self.count = count
         self.settings = settings or SamplingSettings()
         self.alternatives = alternatives
+        self.details = details
+        self.sought = EVERY if details else alternatives or 0
+        """Number of alternatives for which the graph has to look."""
         self.reports_reading = reports_reading
         self.silent = 0 if reports_reading else len(read) - reports_last
         """Number of ids that are read and don't come out."""
-        self.most_untaken = min(OUTBOX_IDS, OUTBOX_BYTES // _size(alternatives))
+        columns = 0 if alternatives is None else 1 + 2 * alternatives + 2 * details
+        size = _ID_BYTES + _LOGPROB_BYTES * columns
+        self.most_untaken = min(OUTBOX_IDS, OUTBOX_BYTES // size)
         """Number of ids in the outbox at which the stream leaves its batch."""
         self.most_taken = min(most_taken, self.most_untaken)
         self._most = self.most_untaken, self.most_taken
+        self.keeps_end = keeps_end
         self.is_slowed = False
-        """Whether its reader waits for its caller's rate, so that its row needs few steps of its own."""
+        """Whether its reader waits until its caller may have more, so that its row needs few steps of its own."""
         self.start = start
         self.caller = caller
-        # Only the lane's thread changes these.
-        self.read_count = self.sampled_count = 0
-        self.row: Batch | None = None
-        """The stream's row while it is in no batch; None before its first turn, and in a batch."""
-        self.admitted_at: float | None = None
-        """``time.monotonic()`` at the stream's first turn."""
-        self.prefix: Prefix | None = None
-        """The longest part of ``read`` that was found or kept in the cache; None if the stream doesn't use it."""
-        # Both sides use these.
-        self.cancelled = self.paused = False
-        self._end: End | Exception | None = None
         self._outbox: deque[IdChunk] = deque()
-        self._put = self._taken = 0  # ids
-        self.unread_since: float | None = None
-        """``time.monotonic()`` since which the reader has had a message to take; None if it has none."""
-        self._waiter: asyncio.Future[None] | None = None  # of the reader, if it has waited
-        self._draws = _Draws(seed, position)
+        self._draws = Draws(seed, position)
         self.snapshots: deque[Snapshot] = deque(maxlen=most_snapshots)
         """The lane adds them before the ids that follow; the reader takes them."""
         self._next_snapshot = SNAPSHOT_IDS if most_snapshots else math.inf  # ids consumed
@@ -191,8 +193,8 @@ class Stream:
 
     @property
     def awaits_first(self) -> bool:
-        """Whether the first sampled id is still to come."""
-        return self.sampled_count == 0 and self.count > 0
+        """Whether the first sampled id is still to come, or the state after the last one that is read."""
+        return self.sampled_count == 0 and (self.count > 0 or self.keeps_end)
 
     @property
     def is_over(self) -> bool:
@@ -219,7 +221,7 @@ class Stream:
     def keep_state(self, batch: Batch, row: int) -> None:
         """Adds a snapshot of ``row``, which is in the stream's state, if it is time for one."""
         consumed = self.read_count + self.sampled_count
-        if consumed >= self._next_snapshot:
+        if consumed >= self._next_snapshot or (self.keeps_end and not self.left):
             self._next_snapshot = consumed + SNAPSHOT_IDS
             self.snapshots.append(Snapshot.of(batch, row, consumed))
 
@@ -250,6 +252,10 @@ class Stream:
     def is_broken_off(self) -> bool:
         """Whether the stream ended before its text did, so that its reader should take the rest at once."""
         return self._end is End.DRAINED or isinstance(self._end, Exception)
+
+    def start_behind(self, snapshot: Snapshot) -> None:
+        """Lets a new stream start behind all that it reads, in the state of ``snapshot``; none of it comes out."""
+        self.start, self.read_count = snapshot, len(self.read)
 
     def pace(self, portion: int, *, is_slowed: bool) -> None:
         """Lets the reader take about ``portion`` ids at a time, and the row run no further ahead."""
@@ -285,11 +291,6 @@ class Stream:
             count += len(chunks[-1].ids)
         self._taken += count
         return IdChunk.join(chunks)
-
-
-def _size(alternatives: int | None) -> int:
-    """Returns the bytes of an id in an outbox."""
-    return _ID_BYTES if alternatives is None else _ID_BYTES + _LOGPROB_BYTES + 2 * _LOGPROB_BYTES * alternatives
 
 
 def wake(streams: list[Stream]) -> None:

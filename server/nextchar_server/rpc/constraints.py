@@ -1,50 +1,41 @@
-"""Constraints of texts: from a request's fields to an automaton, compiled beside the event loop and kept.
+"""Constraints of texts: from a request's fields to an automaton.
 
-Stands between ``requests``, which reads the fields, and the stream, whose rows follow the automaton.
-
-Invariant: no expression is compiled on the event loop; one is compiled at a time, in a third of a core at most in the
-long run, and a bounded number waits; the kept automata take at most ``KEPT_BYTES``.
+Stands between ``requests``, which reads the fields, and the stream, whose rows follow the automaton. ``compilations``
+makes and keeps the automata.
 """
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 import numpy as np
 
-from nextchar_model.alphabet import BOUNDARY
+from nextchar_model.alphabet import BOUNDARY, Alphabet
 from nextchar_model.batch import SamplingSettings
+from nextchar_model.constraints import boundaries
 from nextchar_model.constraints.automaton import FORBIDDEN, MOST_SLACK, Automaton
+from nextchar_model.constraints.boundaries import Boundary
 from nextchar_model.constraints.choices import compile_choices
 from nextchar_model.constraints.compiler import compile_regex
+from nextchar_model.constraints.json_schema import compile_json_schema
 from nextchar_model.constraints.well_formed import well_formed
 from nextchar_model.constraints.work import ConstraintError
+from nextchar_model.tables import STACK_SHARE
 
 from .. import memory
 from ..catalog import ServedModel
 from ..metrics import Metrics
-from .errors import InvalidArgumentError, OtherModelError, OverloadedError
+from .compilations import Compilations, Key
+from .errors import InvalidArgumentError, OtherModelError
 from .requests import Generation
 
-KEPT_BYTES = 64 * 2**20
-"""Most bytes of the automata that are kept for later requests."""
-
-MOST_WAITING = 64
-"""Most requests whose automata are to be compiled."""
-
-_SHARE = 1 / 3  # of a core, for compilations
-_BURST = 3.0  # seconds whose share may be taken at once
-
-_OVERHEAD = 1000  # bytes of an entry beside its tables
-
-Key = tuple[str, str, tuple[str, ...]]
-"""Digest of the model, name of the field, and its texts."""
+_BOUNDARIES = {
+    "word": boundaries.word_boundary,
+    "line": boundaries.line_boundary,
+    "characters": boundaries.text_boundary,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,15 +48,20 @@ class Constraint:
 
     def after(self, state: int, ids: Sequence[int]) -> int:
         """Returns the state after ``ids``; the start if they can't follow, because the text began otherwise."""
-        for id_ in ids:
-            state = int(self.automaton.transitions[state, id_])
-            if state < 0:
-                return 0
-        return state
+        return self.automaton.after(state, ids)
+
+    def hold_copies(self, texts: int, lanes: int) -> None:
+        """Takes the memory of its copies in the stacks of ``lanes`` lanes, for ``texts`` more texts of the call.
+
+        Raises ``MemoryFullError``.
+        """
+        size = int(STACK_SHARE * self.automaton.size) if self.fingerprint else 0  # those of well-formed text are small
+        for _ in range(min(texts, lanes) if size else 0):
+            memory.current.get().share((self.automaton, "copies"), size, most=lanes)
 
     def is_complete(self, state: int) -> bool:
         """Whether the text matches and nothing can follow it."""
-        return bool(self.automaton.accepts[state]) and bool((self.automaton.transitions[state, 1:] < 0).all())
+        return self.automaton.is_complete(state)
 
 
 class Constraints:
@@ -73,15 +69,11 @@ class Constraints:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._thread = ThreadPoolExecutor(1, "constraints")
-        self._paid = 0.0  # ``time.monotonic()`` up to which compilations have used up their share
-        self._kept: OrderedDict[Key, Automaton | ConstraintError] = OrderedDict()
-        self._used = 0
-        self._coming: dict[Key, asyncio.Future[Automaton | ConstraintError]] = {}
+        self._compilations = Compilations(self._count)
 
     async def constrained(self, generation: Generation, model: ServedModel) -> Generation:
         """Returns ``generation`` with its constraint and the settings that follow from it. Raises ``RequestError``."""
-        field, texts = generation.constraint_field, generation.constraint_texts
+        field = generation.constraint_field
         is_counted = generation.min_characters > 0
         if not model.runner.counts_down and (field or is_counted):
             raise OtherModelError(
@@ -93,7 +85,11 @@ class Constraints:
             is_free = generation.allow_malformed or model.alphabet.kind == "characters"
             if is_free and not is_counted:
                 return replace(generation, settings=settings)
-            automaton = await self._automaton((model.runner.digest, "", ()), lambda: well_formed(model.alphabet))
+            automaton = await self._compilations.result(
+                (model.runner.digest, "", b""),
+                lambda: well_formed(model.alphabet),
+                memory.current.get().connection,
+            )
             assert isinstance(automaton, Automaton)
             constraint = Constraint(automaton, 0)
             if is_counted:
@@ -104,72 +100,56 @@ class Constraints:
                     ends_at=max(0, _most(generation) - generation.min_characters),
                 )
             return replace(generation, constraint=constraint, settings=replace(settings, automaton=automaton))
-        automaton = await self._compiled(field, texts, model)
-        constraint = Constraint(automaton, _fingerprint(field, texts))
-        memory.current.get().grow(automaton.size)
+        automaton = await self.compiled(field, generation.constraint_texts, generation.constraint_digest, model)
+        constraint = Constraint(automaton, int.from_bytes(generation.constraint_digest[:8], "little") or 1)
+        constraint.hold_copies(1, model.engine.lanes)
         slack = _slack(generation, constraint, field)
         return replace(generation, constraint=constraint, settings=replace(settings, automaton=automaton, slack=slack))
 
-    async def _compiled(self, field: str, texts: tuple[str, ...], model: ServedModel) -> Automaton:
-        alphabet = model.alphabet
-        if field == "parameters.regex":
-            compiled = await self._automaton(
-                (model.runner.digest, field, texts), lambda: compile_regex(texts[0], alphabet)
-            )
-        else:
-            compiled = await self._automaton(
-                (model.runner.digest, field, texts), lambda: compile_choices(texts, alphabet)
-            )
+    async def boundary(self, name: str, regex: str | None, model: ServedModel) -> Boundary:
+        """Returns the boundary ``name`` of completions, or of the matches of ``regex``. Raises ``RequestError``."""
+        alphabet, key = model.alphabet, (model.runner.digest, "", name.encode())
+
+        def compile_() -> Boundary:
+            if regex is None:
+                return _BOUNDARIES[name](alphabet)
+            return boundaries.match_boundary(compile_regex(regex, alphabet), alphabet)
+
+        if regex is not None:
+            key = (model.runner.digest, "regex", blake2b(regex.encode()).digest())
+        compiled = await self._compilations.result(key, compile_, memory.current.get().connection)
         if isinstance(compiled, ConstraintError):
-            raise InvalidArgumentError(field, str(compiled))
+            raise InvalidArgumentError("regex", str(compiled))
+        assert isinstance(compiled, Boundary)
         return compiled
 
-    async def _automaton(self, key: Key, compile_: Callable[[], Automaton]) -> Automaton | ConstraintError:
-        """Returns the automaton of ``key``, kept or compiled, or the error with which it is refused."""
-        if key in self._kept:
-            self._count(key, "kept")
-            self._kept.move_to_end(key)
-            return self._kept[key]
-        if key not in self._coming:
-            if len(self._coming) >= MOST_WAITING:
-                raise OverloadedError(f"{MOST_WAITING} constraints wait to be compiled", 1.0)
-            loop = asyncio.get_running_loop()
-            self._coming[key] = future = loop.run_in_executor(self._thread, self._compile, compile_)
-            future.add_done_callback(lambda done: self._keep(key, done))
-        return await asyncio.shield(self._coming[key])
+    async def compiled(self, field: str, texts: tuple[str, ...], digest: bytes, model: ServedModel) -> Automaton:
+        """Returns the automaton of the ``texts`` of ``field``, for a call that holds its memory from now on.
 
-    def _compile(self, compile_: Callable[[], Automaton]) -> Automaton | ConstraintError:
-        """Compiles in the thread, which rests before if it has used up its share."""
-        time.sleep(max(0.0, self._paid - time.monotonic()))
-        began = time.thread_time()
-        try:
-            return compile_()
-        except ConstraintError as error:
-            return ConstraintError(*error.args)  # without the frames
-        finally:
-            self._paid = max(self._paid, time.monotonic() - _BURST) + (time.thread_time() - began) / _SHARE
-
-    def _keep(self, key: Key, done: asyncio.Future[Automaton | ConstraintError]) -> None:
-        del self._coming[key]
-        if done.cancelled() or done.exception() is not None:
-            return
-        result = done.result()
-        self._count(key, "refused" if isinstance(result, ConstraintError) else "compiled")
-        if (size := _size(key, result)) <= KEPT_BYTES:
-            self._kept[key] = result
-            self._used += size
-        while self._used > KEPT_BYTES:
-            old, dropped = self._kept.popitem(last=False)
-            self._used -= _size(old, dropped)
+        ``digest`` tells them apart from those of other requests. Raises ``RequestError``, and ``MemoryFullError``.
+        """
+        compile_ = _COMPILERS[field.rpartition(".")[2]]
+        compiled = await self._compilations.result(
+            (model.runner.digest, field, digest),
+            lambda: compile_(texts, model.alphabet),
+            memory.current.get().connection,
+        )
+        if isinstance(compiled, ConstraintError):
+            raise InvalidArgumentError(field, str(compiled))
+        assert isinstance(compiled, Automaton)
+        memory.current.get().share(compiled, compiled.size)
+        return compiled
 
     def _count(self, key: Key, result: str) -> None:
         if key[1]:  # not the rule of well-formed text, which no request names
             self._metrics.constraints.labels(result).inc()
 
 
-def _size(key: Key, result: Automaton | ConstraintError) -> int:
-    tables = result.size if isinstance(result, Automaton) else 0
-    return _OVERHEAD + tables + sum(4 * len(text) + 64 for text in key[2])
+_COMPILERS: dict[str, Callable[[tuple[str, ...], Alphabet], Automaton]] = {
+    "regex": lambda texts, alphabet: compile_regex(texts[0], alphabet),
+    "json_schema": lambda texts, alphabet: compile_json_schema(texts[0], alphabet),
+    "choices": compile_choices,
+}
 
 
 def _slack(generation: Generation, constraint: Constraint, field: str) -> int:
@@ -216,7 +196,3 @@ def _with_end(generation: Generation, model: ServedModel) -> SamplingSettings:
     bias = np.zeros(model.alphabet.size, np.float32) if bias is None else bias.copy()
     bias[BOUNDARY] = -np.inf
     return replace(generation.settings, bias=bias)
-
-
-def _fingerprint(field: str, texts: tuple[str, ...]) -> int:
-    return int.from_bytes(blake2b(repr((field, texts)).encode(), digest_size=8).digest(), "little") or 1

@@ -14,6 +14,7 @@
     │   ├── CallerStreamsError   RESOURCE_EXHAUSTED  of one caller, on any connection; RetryInfo
     │   └── CallerRateError      RESOURCE_EXHAUSTED  of one caller, on any connection; RetryInfo
     ├── StalledReaderError       RESOURCE_EXHAUSTED  from the engine's StalledError
+    ├── StalledSenderError       RESOURCE_EXHAUSTED  no further message of a stream came
     ├── TooManyWatchesError      RESOURCE_EXHAUSTED  of one connection, on its health
     ├── UnauthenticatedError     UNAUTHENTICATED     no credential that is accepted
     ├── DrainingError            UNAVAILABLE         another replica may serve the call at once
@@ -196,6 +197,13 @@ class StalledReaderError(RequestError):
         super().__init__(message)
         if 0 < len(resume_token) <= MOST_TRAILING_BYTES:
             self.trailers = ((RESUME_TOKEN_KEY, resume_token), (RESUME_OFFSET_KEY, str(offset)))
+
+
+class StalledSenderError(RequestError):
+    """The caller sent no further message of a stream that it didn't end."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "stalled"
 
 
 class TooManyWatchesError(RequestError):

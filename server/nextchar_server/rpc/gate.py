@@ -42,7 +42,10 @@ _EXEMPT = {
 }
 _OPEN_PATHS = ("/healthz", "/readyz")
 _EXEMPT_PATHS = {"metrics": ("/metrics",)}
-_TEXTS = tuple(f"/nextchar.v1.GenerationService/{name}" for name in ("Generate", "GenerateStream", "Score"))
+_TEXTS = tuple(
+    f"/nextchar.v1.GenerationService/{name}"
+    for name in ("Generate", "GenerateStream", "Score", "ScoreStream", "Rescore", "Complete")
+)
 
 _log = structlog.get_logger()
 

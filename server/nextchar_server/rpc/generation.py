@@ -26,9 +26,10 @@ from ..engine.stream import End, IdChunk
 from ..pacing import Pacer
 from ..text.text import ReadText, TextBuilder, TextChunk
 from . import requests, responses
+from .activations import Tracer
 from .errors import StalledReaderError
 from .interceptor import request_id
-from .streams import make_stream
+from .streams import ReadPrompt, make_stream
 from .tokens import Standing, Tokens, most_tail
 
 _STOP_CHARACTERS = 512
@@ -54,12 +55,16 @@ class RunningText:
         request: requests.Generation,
         model: ServedModel,
         pacer: Pacer,
-        tokens: Tokens,
+        tokens: Tokens | None,
         out: responses.StreamedText | responses.WholeText,
         *,
         arrived: float,
+        read: ReadPrompt | None = None,
     ) -> None:
-        """``arrived`` is ``time.monotonic()`` when the request came."""
+        """``arrived`` is ``time.monotonic()`` when the request came. Without ``tokens``, the text has no resume token.
+
+        If another stream has ``read`` the prompt, this one starts behind it.
+        """
         self._arrived = arrived
         self._last: float | None = None  # when the latest characters came
         self._model = model
@@ -72,24 +77,31 @@ class RunningText:
         start = request.start
         self._position = 0 if start is None else start.position
         self._ahead = 0 if start is None else start.ahead  # ids that the stream reads as if it sampled them
-        self.stream = make_stream(request, model)
+        self._read = read
+        self.stream = make_stream(request, model, keeps_snapshots=tokens is not None)
         """The stream of its ids. The caller submits it before ``run``, and releases it afterwards."""
+        if read is not None:
+            self.stream.start_behind(read.end)
+        self._tracer = None if request.activations is None else Tracer(request.activations, model, self.stream)
+        waiting = None if self._tracer is None else self._tracer.waiting
         self._builder = TextBuilder(
             model.alphabet,
             self._request.max_characters,
             self._request.stop_sequences,
             self._request.include_stop_sequence,
             0 if start is None else start.skip,
+            waiting,
         )
         self._trail = Trail(model.engine.document_start if start is None else start.snapshot, self.stream.read)
         self._known = 0  # ids that came, read or not, from the place on at which the text starts
         self._rest: IdChunk | None = None  # taken, and not yet turned into text
         self._unmarked = 0  # generated characters since the last token
-        self._echo = ReadText(model.alphabet, self._request.prompt) if self._request.echo else None
+        self._echo = ReadText(model.alphabet, self._request.prompt, waiting) if self._request.echo else None
         self._observed = 0  # generated characters whose time was observed
         self._caller = callers.current.get()
         self.is_heavy = (
             self._request.top_logprobs is not None
+            or self._tracer is not None
             or sum(map(len, self._request.stop_sequences)) > _STOP_CHARACTERS
             or 0 < (request.resume_interval or 0) < _LIGHT_INTERVAL
         )
@@ -104,16 +116,21 @@ class RunningText:
             raise StalledReaderError(str(error), token, self._out.offset) from None
 
     async def _run(self) -> None:
-        if self._caller is not None:
+        if self._caller is not None and self._read is None:
             self._caller.charge(len(self._request.prompt.text))
         # Sent with the first characters: until then, a call that loses its place has no headers and is tried again.
         self._out.start(responses.started(request_id(), self._model, self._request.seed))
+        for chunk in self._read.chunks if self._read else ():
+            async with self._pacer.piece():
+                self._feed(chunk)
         end: End | None = None
-        while end is None and not self._builder.is_complete:
+        while end is None and not self._is_complete:
             if self._caller is not None and self._last is not None:
                 await self._keep_to_rate(self._caller)
             if self._rest is None:
                 await self.stream.ready()
+                if self._tracer is not None:
+                    self._rest = await self._tracer.take()
             if self.is_heavy:
                 async with self._pacer.piece():  # until its turn, more ids gather
                     end = self._take()
@@ -125,6 +142,11 @@ class RunningText:
             await self._model.engine.deliver(self.stream, self._out.flush())
         await self._finish(end or End.COUNT)
         await self._model.engine.deliver(self.stream, self._out.flush())
+
+    @property
+    def _is_complete(self) -> bool:
+        """Whether nothing is left to read or to generate. Of 0 characters, only the prompt is."""
+        return self._builder.is_complete and not (self._echo is not None and self._echo.left)
 
     async def _keep_to_rate(self, caller: callers.Caller) -> None:
         """Waits until the characters of ``caller`` are within its rate, or the stream has to end now.
@@ -191,7 +213,7 @@ class RunningText:
 
         After the ``end`` of a document it continues with the next one.
         """
-        if self._echo is not None and self._echo.left:  # the rest of the prompt would be lost
+        if self._tokens is None or (self._echo is not None and self._echo.left):  # the rest of the prompt would be lost
             return b""
         sampled, skip = self._builder.place
         snapshot, ids, ahead = self._model.engine.document_start, _NO_IDS, 0
@@ -245,7 +267,8 @@ class RunningText:
         reason = self._reason(end)
         token = await self._token(None if self._builder.is_complete else end)
         read = self._request.prompt.characters_in(self.stream.read_count)
-        self._metrics.prompt_characters.inc(read)
+        if self._read is None:
+            self._metrics.prompt_characters.inc(read)
         self._metrics.finish(pb.FinishReason.Name(reason))
         self._out.finish(responses.finished(reason, stopped_by, read, self._builder.sent, token))
 

@@ -20,12 +20,14 @@ from .. import memory
 from ..memory import MemoryFullError
 from ..pacing import Pacer
 from . import footprint
-from .errors import MalformedMessageError, NoMessageError
+from .ends import MOST_LISTED
+from .errors import MalformedMessageError, NoMessageError, RequestError, StalledSenderError
 from .wire import check_fields
 
 HEAVY_BYTES = 16 * 1024
 """Size from which parsing a message is a heavy piece of work; below, it takes half a ms at most."""
 
+_END = object()
 _PACKAGE = "nextchar.v1"  # of the requests that carry texts; those of health and reflection carry names
 
 _RECEIVING = 5e-9
@@ -38,56 +40,61 @@ SLOW = 0.25
 class Incoming:
     """Receives and parses the messages of all calls."""
 
-    def __init__(self, pacer: Pacer, most_fields: Callable[[], int], most_bytes: int, *, patience: float) -> None:
+    def __init__(
+        self, pacer: Pacer, most_fields: Callable[[], int], most_bytes: int, *, patience: float, pause: float = 60.0
+    ) -> None:
         """``most_fields`` returns the number of fields that the largest valid request has; ``most_bytes`` is its size.
 
-        A message must arrive within ``patience`` seconds.
+        The first message of a call must arrive within ``patience`` seconds, each further one within ``pause``.
         """
         self._pacer = pacer
-        self._most_held = footprint.CALL + most_bytes
+        self._most_bytes = most_bytes
         self._most_fields = most_fields
         self._patience = patience
+        self._pause = pause
 
     async def message(self, context: grpc.aio.ServicerContext[Any, Any], deserialize: Any) -> Any:
         """Returns the only message of a call, of which nobody keeps the bytes.
 
         Raises ``RequestError`` if the call has no message, or if its bytes can't be parsed, and ``MemoryFullError``.
         """
-        data = await self.received(context)
+        data = await self._received(context, _Room(), NoMessageError, self._patience)
         if data is None:
             raise NoMessageError("the call ended without a request message")
-        return await self.parsed(data, deserialize)
+        return await self._parsed(data, deserialize)
 
-    async def received(self, context: grpc.aio.ServicerContext[Any, Any]) -> bytes | None:
+    async def _received(
+        self, context: grpc.aio.ServicerContext[Any, Any], room: _Room, late: type[RequestError], patience: float
+    ) -> bytes | None:
         """Returns the next message of a call in bytes, or None after the last one.
 
-        Raises ``NoMessageError`` if none came in time, and ``MemoryFullError`` if there is no memory for it.
+        Raises ``late`` if none came within ``patience`` seconds, and ``MemoryFullError`` if there is no room.
         """
-        loop, holding = asyncio.get_running_loop(), memory.current.get()
+        loop = asyncio.get_running_loop()
         refusal: MemoryFullError | None = None
 
         def hold_the_largest() -> None:
             nonlocal refusal
             try:
-                holding.require(self._most_held)
+                room.require(self._most_bytes)
             except MemoryFullError as error:
                 refusal = error
-                patience.reschedule(loop.time())
+                timeout.reschedule(loop.time())
 
         slow = loop.call_later(SLOW, hold_the_largest)
         try:
-            async with asyncio.timeout(self._patience) as patience:
+            async with asyncio.timeout(patience) as timeout:
                 data = await context.read()
         except TimeoutError:
-            raise refusal or NoMessageError(f"no request message came within {self._patience:g} s") from None
+            raise refusal or late(f"no request message came within {patience:g} s") from None
         finally:
             slow.cancel()
         if not isinstance(data, bytes):  # the end
             return None
-        holding.require(footprint.CALL + footprint.PER_MESSAGE_BYTE * len(data))
+        room.require(footprint.PER_MESSAGE_BYTE * len(data))
         return data
 
-    async def parsed(self, data: bytes, deserialize: Any) -> Any:
+    async def _parsed(self, data: bytes, deserialize: Any) -> Any:
         """Returns ``data`` as a message. ``deserialize`` is the ``FromString`` of its class.
 
         Raises ``RequestError`` if it isn't one.
@@ -97,16 +104,37 @@ class Incoming:
         kind = deserialize.__self__.DESCRIPTOR
         if kind.file.package != _PACKAGE:
             raise MalformedMessageError(kind.name, f"it has {len(data)} bytes, more than {HEAVY_BYTES}")
-        async with self._pacer.piece(spent=_RECEIVING * len(data)):
-            check_fields(data, kind, self._most_fields())
-            return _parsed(data, deserialize)
+        steps = check_fields(data, kind, self._most_fields(), MOST_LISTED)
+        spent = _RECEIVING * len(data)
+        while True:
+            async with self._pacer.piece(spent=spent):
+                if next(steps, _END) is _END:
+                    return _parsed(data, deserialize)
+            spent = 0.0
 
     async def messages(
         self, context: grpc.aio.ServicerContext[Any, Any], deserialize: Any
     ) -> AsyncGenerator[Any, None]:
-        """Yields the messages of a call that may have any number of them."""
-        while (data := await self.received(context)) is not None:
-            yield await self.parsed(data, deserialize)
+        """Yields the messages of a call that may have any number of them. Each takes the room of the one before."""
+        room = _Room()
+        data = await self._received(context, room, NoMessageError, self._patience)
+        while data is not None:
+            yield await self._parsed(data, deserialize)
+            data = await self._received(context, room, StalledSenderError, self._pause)
+
+
+class _Room:
+    """The memory that a call holds for its messages."""
+
+    def __init__(self) -> None:
+        self._size = 0
+        self._holding = memory.current.get()
+
+    def require(self, size: int) -> None:
+        """Grows to ``size`` bytes, if it holds fewer. Raises ``MemoryFullError``."""
+        if size > self._size:
+            self._holding.grow(size - self._size)
+            self._size = size
 
 
 def _parsed(data: bytes, deserialize: Any) -> Any:

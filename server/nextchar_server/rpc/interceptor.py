@@ -117,13 +117,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         incoming, deserialize = self._incoming, handler.request_deserializer
 
         if handler.request_streaming:
-            answer: Any = handler.stream_stream  # only reflection has it, whose handler is a generator
+            answer: Any = handler.stream_stream
 
             async def handle_call(context: Context) -> Any:
-                messages = incoming.messages(context, deserialize)
-                async with call.handled(context), aclosing(messages), aclosing(answer(messages, context)) as responses:
-                    async for response in responses:
-                        await context.write(response)
+                async with call.handled(context), aclosing(incoming.messages(context, deserialize)) as messages:
+                    await answer(messages, context)
 
         else:
             handle: Any = handler.unary_stream if handler.response_streaming else handler.unary_unary

@@ -53,6 +53,7 @@ def _options(config: Config, max_request: int) -> list[tuple[str, int]]:
         ("grpc.server.max_pending_requests", 6_000),
         ("grpc.server.max_pending_requests_hard_limit", 8_000),
         ("grpc.max_concurrent_streams", config.max_calls_per_connection),
+        ("grpc.http2.bdp_probe", 0),  # 64 KiB of a stream's messages wait to be read; on fast lines it would be MiBs
         ("grpc.enable_channelz", 1),  # counts, for `resets`
         ("grpc.tcp_receive_buffer_size", 64 * 1024),  # the system holds that much of a connection that is held back
         # Connections.

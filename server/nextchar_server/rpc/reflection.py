@@ -9,6 +9,10 @@ Source: https://github.com/grpc/grpc/blob/master/doc/server-reflection.md.
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Any
+
 import grpc
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
@@ -29,7 +33,7 @@ def add_reflection(server: grpc.aio.Server, services: tuple[str, ...]) -> None:
     for name in NAMES:
         handlers = {
             _METHOD: grpc.stream_stream_rpc_method_handler(
-                servicer.ServerReflectionInfo,
+                _writing(servicer.ServerReflectionInfo),
                 reflection_pb2.ServerReflectionRequest.FromString,
                 reflection_pb2.ServerReflectionResponse.SerializeToString,
             )
@@ -51,3 +55,14 @@ def _describe_v1() -> None:
         method.input_type = method.input_type.replace(_ALPHA, _V1)
         method.output_type = method.output_type.replace(_ALPHA, _V1)
     descriptor_pool.Default().AddSerializedFile(description.SerializeToString())
+
+
+def _writing(answer: Callable[..., AsyncGenerator[Any, None]]) -> Callable[..., Awaitable[None]]:
+    """Returns a handler that writes the messages that the generator ``answer`` yields."""
+
+    async def handle(messages: AsyncIterator[Any], context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        async with aclosing(answer(messages, context)) as responses:
+            async for response in responses:
+                await context.write(response)
+
+    return handle

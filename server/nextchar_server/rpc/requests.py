@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from nextchar.v1 import generation_pb2 as pb
 from nextchar_model.alphabet import Alphabet, Spelling, Unknown
@@ -17,8 +17,9 @@ from nextchar_model.batch import SamplingSettings
 
 from ..catalog import Limits
 from ..pacing import Steps
+from ..text.activations import Chosen
 from ..text.text import STAND_INS
-from . import texts
+from . import ends, texts
 from .errors import InvalidArgumentError, shown
 from .tokens import Standing
 
@@ -28,15 +29,20 @@ if TYPE_CHECKING:
 DEFAULT_MAX_CHARACTERS = 256
 MAX_TEMPERATURE = 100.0
 MAX_TOP_LOGPROBS = 20
+MAX_RANKED = 2048
+"""Most symbols of an alphabet whose characters are ranked: all of them are sorted for each character."""
+
 MAX_ANSWER_LOGPROBS = 250_000
 """Most log-probabilities of one answer that isn't streamed, alternatives included: each takes up to 8 bytes."""
 
-MAX_CHOICES = 10_000
-"""Most choices of a request. A message holds as many of a hundred characters each."""
-
 _FRAME_BYTES = 16  # around a text or a number: tags and lengths
 _OTHER_BYTES = 64 * 1024  # everything else, with room for fields of later versions
-_OTHER_FIELDS = 128
+_OTHER_FIELDS = 10_000  # candidates among them
+
+Reading: TypeAlias = (
+    pb.GenerationParameters | pb.ScoreRequest | pb.ScoreSettings | pb.RescoreRequest | pb.CompleteRequest
+)
+"""The messages that say how a text is read."""
 
 _UNKNOWN: dict[int, Unknown] = {
     pb.UNKNOWN_CHARACTERS_UNSPECIFIED: "error",
@@ -64,12 +70,16 @@ class Generation:
     constraint_field: str = ""
     """The field whose texts constrain this one; empty if none does."""
     constraint_texts: tuple[str, ...] = ()
+    constraint_digest: bytes = b""
+    """Of the field and its texts, 32 bytes."""
     min_characters: int = 0
     ignores_end: bool | None = None
     """Whether the document never ends; None for the model's own rule."""
     allow_malformed: bool = False
     constraint: Constraint | None = None
     """The automaton that the text follows, once it is compiled; None if it follows none."""
+    activations: Chosen | None = None
+    """The units whose activations are wanted, if any are."""
 
     @property
     def skip(self) -> int:
@@ -88,6 +98,7 @@ class Scoring:
 
     text: Spelling
     top_logprobs: int
+    details: bool
 
 
 def most_bytes(limits: Limits, symbols: int) -> int:
@@ -104,9 +115,10 @@ def most_bytes(limits: Limits, symbols: int) -> int:
 def most_fields(symbols: int) -> int:
     """Returns the number of fields that the largest valid request to a model with ``symbols`` symbols has.
 
-    Each symbol's bias is three: an entry, its key and its value. Fields of later versions may come too.
+    Each symbol's bias is three: an entry, its key and its value. Fields of later versions may come too, and choices are
+    counted apart.
     """
-    return 3 * symbols + texts.MAX_STOP_SEQUENCES + MAX_CHOICES + _OTHER_FIELDS
+    return 3 * symbols + texts.MAX_STOP_SEQUENCES + _OTHER_FIELDS
 
 
 def generation(
@@ -122,23 +134,26 @@ def generation(
     parameters = request.parameters
     default = min(DEFAULT_MAX_CHARACTERS, limits.max_characters)
     max_characters = parameters.max_characters if parameters.HasField("max_characters") else default
-    if not 1 <= max_characters <= limits.max_characters:
+    if not (max_characters or parameters.echo) or max_characters > limits.max_characters:
+        least = 0 if parameters.echo else 1
         raise InvalidArgumentError(
-            "parameters.max_characters", f"{max_characters} is not between 1 and {limits.max_characters}"
+            "parameters.max_characters", f"{max_characters} is not between {least} and {limits.max_characters}"
         )
     temperature = _number(parameters, "temperature", 1.0, 0.0, MAX_TEMPERATURE)
     top_p = _number(parameters, "top_p", 1.0, 0.0, 1.0, above=True)
     min_p = _number(parameters, "min_p", 0.0, 0.0, 1.0)
-    top_logprobs = _top_logprobs(parameters, "parameters.", alphabet) if parameters.HasField("top_logprobs") else None
+    top_logprobs = (
+        read_top_logprobs(parameters, "parameters.", alphabet) if parameters.HasField("top_logprobs") else None
+    )
     is_whole = isinstance(request, pb.GenerateRequest)
     if is_whole and top_logprobs is not None:
-        _check_answer(max_characters, top_logprobs, "parameters.top_logprobs")
+        check_answer(max_characters, top_logprobs, "parameters.top_logprobs")
     start = _start(request, read_token) if request.WhichOneof("start") == "resume_token" else None
     stop_sequences = yield from texts.stop_sequences(parameters, alphabet)
     bias = yield from texts.bias(parameters, alphabet)
-    prompt = yield from _text(request.prompt, "prompt", alphabet, limits, parameters, "parameters.")
+    prompt = yield from read_text(request.prompt, "prompt", alphabet, limits, parameters, "parameters.")
     if is_whole and top_logprobs is not None and parameters.echo:
-        _check_answer(len(prompt.text) + max_characters, top_logprobs, "parameters.top_logprobs")
+        check_answer(len(prompt.text) + max_characters, top_logprobs, "parameters.top_logprobs")
     return Generation(
         prompt=prompt,
         start=start,
@@ -150,48 +165,33 @@ def generation(
         echo=parameters.echo,
         top_logprobs=top_logprobs,
         resume_interval=parameters.resume_interval if parameters.HasField("resume_interval") and not is_whole else None,
-        **_ends(parameters, max_characters),
+        **(yield from ends.read(parameters, max_characters)),
     )
-
-
-def _ends(parameters: pb.GenerationParameters, max_characters: int) -> dict[str, Any]:
-    """Reads the fields that say which texts are allowed, and where they end."""
-    field, texts_ = "", tuple(parameters.choices)
-    if parameters.HasField("regex"):
-        if texts_:
-            raise InvalidArgumentError("parameters.choices", "doesn't go with regex")
-        field, texts_ = "parameters.regex", (parameters.regex,)
-    elif texts_:
-        field = "parameters.choices"
-        if len(texts_) > MAX_CHOICES:
-            raise InvalidArgumentError(field, f"{len(texts_)} choices; at most {MAX_CHOICES} are allowed")
-    for name in ("min_characters", "ignore_end_of_document"):
-        if field and getattr(parameters, name):
-            raise InvalidArgumentError(
-                f"parameters.{name}", f"doesn't go with {field.rpartition('.')[2]}, which says where a text ends"
-            )
-    if parameters.min_characters > max_characters:
-        raise InvalidArgumentError(
-            "parameters.min_characters", f"{parameters.min_characters} is more than max_characters, {max_characters}"
-        )
-    has_end = parameters.HasField("ignore_end_of_document")
-    return {
-        "constraint_field": field,
-        "constraint_texts": texts_,
-        "min_characters": parameters.min_characters,
-        "ignores_end": parameters.ignore_end_of_document if has_end else None,
-        "allow_malformed": parameters.allow_malformed,
-    }
 
 
 def scoring(request: pb.ScoreRequest, alphabet: Alphabet, limits: Limits) -> Steps[Scoring]:
     """Reads a request to score with a model of ``alphabet``. Raises ``RequestError``."""
-    top_logprobs = _top_logprobs(request, "", alphabet)
-    text = yield from _text(request.text, "text", alphabet, limits, request, "")
+    top_logprobs = read_top_logprobs(request, "", alphabet)
+    text = yield from read_text(request.text, "text", alphabet, limits, request, "")
     if not text.text:
         raise InvalidArgumentError("text", "there is no character to score")
-    _check_answer(len(text.text), top_logprobs, "top_logprobs")
-    return Scoring(text, top_logprobs)
+    details = read_details(request, "", alphabet)
+    check_answer(len(text.text), top_logprobs + details, "top_logprobs")
+    return Scoring(text, top_logprobs, details)
+
+
+def read_details(parameters: pb.ScoreRequest | pb.ScoreSettings, prefix: str, alphabet: Alphabet) -> bool:
+    """Reads whether ranks and entropies are wanted."""
+    field = f"{prefix}details"
+    if parameters.details and alphabet.kind != "characters":
+        raise InvalidArgumentError(
+            field, f"the model's alphabet ({alphabet.kind}) spells characters with several symbols, which have no rank"
+        )
+    if parameters.details and alphabet.size > MAX_RANKED:
+        raise InvalidArgumentError(
+            field, f"the model's alphabet has {alphabet.size} symbols; at most {MAX_RANKED} are ranked"
+        )
+    return parameters.details
 
 
 def _start(request: pb.GenerateRequest | pb.GenerateStreamRequest, read_token: Callable[[bytes], Standing]) -> Standing:
@@ -203,15 +203,20 @@ def _start(request: pb.GenerateRequest | pb.GenerateStreamRequest, read_token: C
     return read_token(request.resume_token)
 
 
-def _text(
-    text: str,
-    field: str,
-    alphabet: Alphabet,
-    limits: Limits,
-    parameters: pb.GenerationParameters | pb.ScoreRequest,
-    prefix: str,
+def read_text(
+    text: str, field: str, alphabet: Alphabet, limits: Limits, parameters: Reading, prefix: str
 ) -> Steps[Spelling]:
     """Reads a prompt or a text to score."""
+    unknown, replacement = yield from read_unknown(alphabet, parameters, prefix)
+    most = limits.max_prompt_characters
+    composed = yield from texts.composed(text, field, most)
+    if composed is None:
+        raise InvalidArgumentError(field, f"{len(text)} code points; this server accepts at most {most} characters")
+    return (yield from texts.spelled(composed, field, alphabet, unknown, replacement))
+
+
+def read_unknown(alphabet: Alphabet, parameters: Reading, prefix: str) -> Steps[tuple[Unknown, str]]:
+    """Reads how to treat characters that ``alphabet`` can't spell, and the character that replaces them."""
     if (unknown := _UNKNOWN.get(parameters.unknown_characters)) is None:
         raise InvalidArgumentError(
             f"{prefix}unknown_characters", f"{parameters.unknown_characters} is not a value of UnknownCharacters"
@@ -227,14 +232,10 @@ def _text(
             )
     elif parameters.HasField("replacement_character"):
         raise InvalidArgumentError(name, "only goes with UNKNOWN_CHARACTERS_REPLACE")
-    most = limits.max_prompt_characters
-    composed = yield from texts.composed(text, field, most)
-    if composed is None:
-        raise InvalidArgumentError(field, f"{len(text)} code points; this server accepts at most {most} characters")
-    return (yield from texts.spelled(composed, field, alphabet, unknown, replacement or ""))
+    return unknown, replacement or ""
 
 
-def _check_answer(characters: int, top_logprobs: int, field: str) -> None:
+def check_answer(characters: int, top_logprobs: int, field: str) -> None:
     """Refuses an answer that would exceed the 4 MiB that gRPC clients accept by default."""
     if characters * (1 + top_logprobs) > MAX_ANSWER_LOGPROBS:
         raise InvalidArgumentError(
@@ -257,7 +258,12 @@ def _number(
     return value
 
 
-def _top_logprobs(parameters: pb.GenerationParameters | pb.ScoreRequest, prefix: str, alphabet: Alphabet) -> int:
+def read_top_logprobs(
+    parameters: pb.GenerationParameters | pb.ScoreRequest | pb.ScoreSettings | pb.RescoreRequest,
+    prefix: str,
+    alphabet: Alphabet,
+) -> int:
+    """Reads the number of alternatives of each character."""
     if parameters.top_logprobs > MAX_TOP_LOGPROBS:
         raise InvalidArgumentError(
             f"{prefix}top_logprobs", f"{parameters.top_logprobs} is not between 0 and {MAX_TOP_LOGPROBS}"

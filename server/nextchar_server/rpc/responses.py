@@ -19,6 +19,7 @@ from nextchar.v1 import generation_pb2 as pb
 from ..catalog import Family, LoadFailure, ServedModel
 from ..engine.stream import End
 from ..pacing import Steps
+from ..text.activations import Activations
 from ..text.logprobs import Collected, Logprobs
 from ..text.text import TextChunk
 from .requests import Generation
@@ -82,8 +83,9 @@ class StreamedText:
         if chunk.text:
             message = pb.GenerateStreamResponse(delta={"text": chunk.text, "offset": self.offset})
             if chunk.logprobs is not None:
-                for _ in _filled(message.delta.character_logprobs, chunk.logprobs):
+                for _ in filled(message.delta.character_logprobs, chunk.logprobs):
                     pass  # a chunk is bounded, so these steps are short
+            put_activations(message.delta.activations, chunk.activations)
             self._made.append(message)
             self.offset += len(chunk.text)
 
@@ -122,7 +124,9 @@ class WholeText:
         self._started = pb.Started()
         self._text: list[str] = []
         self._logprobs = Collected(generation.most_characters)
-        self._finished = pb.Finished()
+        self._activations: list[Activations] = []
+        self.finished = pb.Finished()
+        """The last event, once it has come."""
 
     def start(self, event: pb.Started) -> None:
         """Adds the first event."""
@@ -132,10 +136,12 @@ class WholeText:
         """Adds more text."""
         self._text.append(chunk.text)
         self._logprobs.add(chunk.logprobs)
+        if chunk.activations is not None:
+            self._activations.append(chunk.activations)
 
     def finish(self, event: pb.Finished) -> None:
         """Adds the last event."""
-        self._finished = event
+        self.finished = event
 
     is_sent, offset = False, 0
     ends_with_text = False
@@ -149,27 +155,52 @@ class WholeText:
 
     def response(self) -> Steps[pb.GenerateResponse]:
         """Makes the response of all events, in steps."""
-        text = "".join(self._text)
-        message = pb.GenerateResponse(started=self._started, text=text, finished=self._finished)
-        yield from _filled(message.character_logprobs, self._logprobs.all())
+        message = pb.GenerateResponse(started=self._started)
+        yield from self.put_into(message)
+        put_activations(message.activations, Activations.join(self._activations))
         return message
+
+    def put_into(self, message: pb.GenerateResponse | pb.Sample, *, with_logprobs: bool = True) -> Steps[None]:
+        """Puts the text and its end into ``message``, in steps."""
+        message.text = "".join(self._text)
+        message.finished.CopyFrom(self.finished)
+        if with_logprobs:
+            yield from filled(message.character_logprobs, self._logprobs.all())
+
+    def logprob_after(self, start: int) -> tuple[float, int]:
+        """Returns the log-probability of the characters from ``start`` on, in nats, and their number."""
+        logprobs = self._logprobs.all()
+        if logprobs is None:
+            return 0.0, 0
+        own = logprobs.own[start:]
+        return float(own.sum(dtype=np.float64)), len(own)
 
 
 def score(
-    request_id: str, served: ServedModel, text: str, logprobs: Collected, ids: NDArray[np.float32]
+    request_id: str,
+    served: ServedModel,
+    text: str,
+    logprobs: Collected,
+    total: float,
+    activations: Activations | None = None,
 ) -> Steps[pb.ScoreResponse]:
-    """Makes the score of ``text`` in steps; ``ids`` are the log-probabilities of its ids, in nats."""
-    total = float(ids.sum(dtype=np.float64))
+    """Makes the score of ``text`` in steps; ``total`` is the sum of its log-probabilities, in nats."""
     message = pb.ScoreResponse(
         request_id=request_id,
         model=served.name,
         model_digest=served.digest,
         total_logprob=total,
-        bits_per_character=-total / math.log(2) / len(text),
+        bits_per_character=bits_per_character(total, len(text)),
         text=text,
     )
-    yield from _filled(message.character_logprobs, logprobs.all())
+    put_activations(message.activations, activations)
+    yield from filled(message.character_logprobs, logprobs.all())
     return message
+
+
+def bits_per_character(nats: float, characters: int) -> float:
+    """Returns the bits per character of a text whose log-probability is ``nats``; 0 for an empty one."""
+    return -nats / math.log(2) / characters if characters else 0.0
 
 
 def model(served: ServedModel) -> pb.Model:
@@ -219,7 +250,7 @@ def listing(families: Iterable[Family], failures: Iterable[LoadFailure]) -> pb.L
     return message
 
 
-def _filled(message: pb.CharacterLogprobs, logprobs: Logprobs | None) -> Steps[None]:
+def filled(message: pb.CharacterLogprobs, logprobs: Logprobs | None) -> Steps[None]:
     """Puts ``logprobs`` into the empty ``message``, nothing if there are none; in steps if they are many."""
     if logprobs is None:
         return
@@ -232,8 +263,20 @@ def _filled(message: pb.CharacterLogprobs, logprobs: Logprobs | None) -> Steps[N
     if is_heavy:
         yield
     message.MergeFromString(_packed(message.ALTERNATIVE_LOGPROBS_FIELD_NUMBER, logprobs.alternative_logprobs))
+    if logprobs.details is not None:
+        message.ranks.extend(logprobs.details[:, 0].astype(int).tolist())
+        message.MergeFromString(_packed(message.ENTROPIES_FIELD_NUMBER, np.ascontiguousarray(logprobs.details[:, 1])))
     if is_heavy:
         yield  # before gRPC serializes the message
+
+
+def put_activations(message: pb.Activations, activations: Activations | None) -> None:
+    """Puts ``activations`` into the empty ``message``, nothing if there are none: a MiB at most, which is copied."""
+    if activations is None or not len(activations.values):
+        return
+    message.MergeFromString(_packed(message.VALUES_FIELD_NUMBER, activations.values))
+    chosen = activations.chosen
+    message.MergeFrom(pb.Activations(layer=chosen.layer, units=chosen.units, quantities=chosen.quantities))
 
 
 def _packed(field: int, values: NDArray[np.float32]) -> bytes:

@@ -10,30 +10,29 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext, suppress
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TypeVar
-
-import numpy as np
 
 from nextchar.v1 import generation_pb2 as pb
 from nextchar.v1 import generation_pb2_grpc
 
 from .. import memory
-from ..access import callers
 from ..catalog import Catalog, ServedModel
 from ..engine.admission import PushedOutError, QueueFullError
-from ..engine.stream import End, Stream
+from ..engine.stream import Stream
 from ..metrics import Metrics
 from ..pacing import Pacer
 from ..returns import tries
-from ..text.logprobs import Collected
-from ..text.text import ReadText
-from . import footprint, requests, responses
+from . import activations, footprint, requests, responses, samples
+from .complete import complete
 from .constraints import Constraints
 from .errors import DrainingError, LostPlaceError, OverloadedError
 from .generation import RunningText
 from .interceptor import Context, request_id
+from .rescore import rescore
+from .score import score
+from .score_stream import score_stream
 from .streams import most_snapshots
 from .tokens import Tokens, digest_of
 
@@ -59,7 +58,9 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
         self._idle.set()
 
     async def Generate(self, request: pb.GenerateRequest, context: Context) -> pb.GenerateResponse:
-        """Returns a whole text."""
+        """Returns a whole text, or several."""
+        if (wanted := samples.wanted(request)) is not None:
+            return await self._samples(request, wanted, context)
         whole = await self._generate(request, context, responses.WholeText)
         return await self._pacer.run(whole.response())
 
@@ -70,8 +71,23 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
     async def Score(self, request: pb.ScoreRequest, context: Context) -> pb.ScoreResponse:
         """Scores a text."""
         with self._catalog.get(request.model, request_id()) as model:
-            scoring = await self._pacer.run(requests.scoring(request, model.alphabet, model.limits))
-            return await self._score(model, scoring, context)
+            return await score(request, model, self._pacer, lambda stream: self._submitted(model, stream, context))
+
+    async def ScoreStream(self, messages: AsyncGenerator[pb.ScoreStreamRequest, None], context: Context) -> None:
+        """Scores texts of any length while they come."""
+        await score_stream(messages, context, self._catalog, self._pacer, self._submitted)
+
+    async def Rescore(self, request: pb.RescoreRequest, context: Context) -> pb.RescoreResponse:
+        """Scores several texts that follow one prefix."""
+        with self._catalog.get(request.model, request_id()) as model:
+            return await rescore(request, model, self._pacer, lambda stream: self._submitted(model, stream, context))
+
+    async def Complete(self, request: pb.CompleteRequest, context: Context) -> pb.CompleteResponse:
+        """Returns the likeliest continuations of a text."""
+        with self._catalog.get(request.model, request_id()) as model:
+            return await complete(
+                request, model, self._pacer, self._constraints, lambda stream: self._submitted(model, stream, context)
+            )
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:
         """Describes one model."""
@@ -106,12 +122,7 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
     ) -> _Out:
         arrived = time.monotonic()  # before a long prompt waits for its turn to be read
         with self._catalog.get(request.model, request_id(), digest_of(request.resume_token)) as model:
-            generation = await self._pacer.run(
-                requests.generation(
-                    request, model.alphabet, model.limits, lambda token: self._tokens.read(token, model)
-                )
-            )
-            generation = await self._constraints.constrained(generation, model)
+            generation = await self._read(request, model)
             memory.current.get().grow(_footprint(generation, model, is_whole=isinstance(request, pb.GenerateRequest)))
             out = make_out(generation)
             text = RunningText(generation, model, self._pacer, self._tokens, out, arrived=arrived)
@@ -119,42 +130,26 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
                 await text.run()
         return out
 
-    async def _score(self, model: ServedModel, scoring: requests.Scoring, context: Context) -> pb.ScoreResponse:
-        text, top_logprobs = scoring.text, scoring.top_logprobs
-        memory.current.get().grow(
-            footprint.row(model.runner.description) + footprint.answer(len(text.text), top_logprobs)
-        )
-        stream = Stream(
-            read=text.ids,
-            count=0,
-            alternatives=top_logprobs,
-            reports_reading=True,
-            caller=memory.current.get().connection,
-        )
-        read = ReadText(model.alphabet, text)
-        logprobs = Collected(len(text.text))
-        ids = np.empty(len(text.ids), np.float32)  # their log-probabilities
-        count = 0  # of those that came
-        with self._submitted(model, stream, context):
-            if (caller := callers.current.get()) is not None:
-                caller.charge(len(text.text))
-            while True:
-                await stream.ready()
-                async with self._piece(top_logprobs > 0):
-                    taken = model.engine.take(stream)
-                    if isinstance(taken, End):
-                        break
-                    assert taken.logprobs is not None
-                    ids[count : count + len(taken)] = taken.logprobs
-                    count += len(taken)
-                    logprobs.add(read.feed(taken).logprobs)
-        if taken is End.DRAINED:
-            raise DrainingError
-        model.metrics.prompt_characters.inc(len(text.text))
-        return await self._pacer.run(responses.score(request_id(), model, text.text, logprobs, ids))
+    async def _samples(
+        self, request: pb.GenerateRequest, wanted: samples.Wanted, context: Context
+    ) -> pb.GenerateResponse:
+        arrived = time.monotonic()
+        with self._catalog.get(request.model, request_id(), digest_of(request.resume_token)) as model:
+            generation = await self._read(request, model)
+            texts = samples.Samples(wanted, generation, model, self._pacer, arrived=arrived)
+            with self._submitted(model, texts.lead, context):
+                await texts.run()
+        return await self._pacer.run(texts.response())
 
-    def _piece(self, is_heavy: bool) -> AbstractAsyncContextManager[None]:
-        return self._pacer.piece() if is_heavy else nullcontext()
+    async def _read(
+        self, request: pb.GenerateRequest | pb.GenerateStreamRequest, model: ServedModel
+    ) -> requests.Generation:
+        """Reads a request to generate, and compiles its constraint. Raises ``RequestError``."""
+        steps = requests.generation(
+            request, model.alphabet, model.limits, lambda token: self._tokens.read(token, model)
+        )
+        generation = await self._constraints.constrained(await self._pacer.run(steps), model)
+        return activations.chosen_for(request, generation, model)
 
     @contextmanager
     def _submitted(self, model: ServedModel, stream: Stream, context: Context) -> Iterator[None]:
@@ -162,7 +157,7 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
         if self._draining:
             raise DrainingError
         returns = model.returns
-        admission = model.engine.admission
+        admission = model.engine.admission_of(stream)
         try:
             # If none is free, the admission decides: it may take one from a connection that holds more.
             may_be_kept = admission.free and returns.are_expected() and not admission.is_owed(stream.caller)

@@ -5,7 +5,7 @@ Stands between ``requests`` and ``generation``.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from nextchar_model.decoder import is_one_to_one, max_ids
 
@@ -13,7 +13,7 @@ from .. import memory
 from ..access import callers
 from ..catalog import ServedModel
 from ..engine.snapshot import SNAPSHOT_IDS, Snapshot
-from ..engine.stream import OUTBOX_IDS, Stream
+from ..engine.stream import OUTBOX_IDS, IdChunk, Stream
 from . import requests
 from .tokens import Standing
 
@@ -21,20 +21,36 @@ _COMPOSED_IDS = 256
 """Most ids that are composed to characters at a time: one takes some 3 µs."""
 
 
-def make_stream(request: requests.Generation, model: ServedModel) -> Stream:
-    """Returns the stream of the call that is being handled."""
+@dataclass(frozen=True, eq=False)
+class ReadPrompt:
+    """A prompt that was read once for several texts."""
+
+    end: Snapshot
+    """The state after it, of a row with the settings of the texts."""
+    chunks: tuple[IdChunk, ...]
+    """Its ids with their log-probabilities, if the texts begin with it; otherwise none."""
+
+
+_TRACED_IDS = 64
+"""Most ids that are read a second time for one message: one takes up to a ms, and a pause."""
+
+
+def make_stream(request: requests.Generation, model: ServedModel, *, keeps_snapshots: bool = True) -> Stream:
+    """Returns the stream of a text of the call that is being handled; with the snapshots that resume tokens need."""
     start = request.start
     most_taken = OUTBOX_IDS if is_one_to_one(model.alphabet) else _COMPOSED_IDS
+    if request.activations is not None:
+        most_taken = _TRACED_IDS
     stream = Stream(
         read=request.prompt.ids if start is None else start.tail,
-        count=max_ids(model.alphabet, request.max_characters),
+        count=max_ids(model.alphabet, request.max_characters) if request.max_characters else 0,
         settings=request.settings,
         seed=request.seed,
         alternatives=request.top_logprobs,
         reports_reading=request.echo,
         reports_last=0 if start is None else start.ahead,
         most_taken=most_taken,
-        most_snapshots=most_snapshots(request, model),
+        most_snapshots=most_snapshots(request, model) if keeps_snapshots else 0,
         start=None if start is None else _continued(request, start),
         position=0 if start is None else start.position + start.ahead,
         caller=memory.current.get().connection,
@@ -42,6 +58,20 @@ def make_stream(request: requests.Generation, model: ServedModel) -> Stream:
     if (caller := callers.current.get()) is not None and (portion := caller.portion) is not None:
         stream.pace(portion, is_slowed=False)
     return stream
+
+
+def make_reading(request: requests.Generation) -> Stream:
+    """Returns a stream that only reads the prompt of ``request``, and keeps the state after it."""
+    return Stream(
+        read=request.prompt.ids,
+        count=0,
+        settings=request.settings,
+        alternatives=request.top_logprobs,
+        reports_reading=request.echo,
+        most_snapshots=1,
+        keeps_end=True,
+        caller=memory.current.get().connection,
+    )
 
 
 def _continued(request: requests.Generation, start: Standing) -> Snapshot:

@@ -32,7 +32,7 @@ BYTES = 9
 _LIGHT = 1024  # code points of a text that is read at once
 _PIECE = 4096  # code points that are composed in a step: 2 ms for the slowest
 _KEYS = 256  # keys of a bias that are read in a step
-_MAX_JOINED = 64  # code points in a row that join the one before; texts for people have no run of half that length
+MAX_JOINED = 64  # code points in a row that join the one before; texts for people have no run of half that length
 _INITIAL_JAMO = range(0x1100, 0x1113)
 _SYLLABLES = range(0xAC00, 0xD7A4)
 
@@ -137,20 +137,25 @@ def _pieces(text: str, field: str) -> Iterator[str]:
     start = 0
     while start < len(text):
         end = start + _PIECE
-        longest = end + _MAX_JOINED
-        while end < len(text) and not _parts(text[end - 1], text[end]):
+        longest = end + MAX_JOINED
+        while end < len(text) and not parts(text[end - 1], text[end]):
             end += 1
             if end > longest:
-                raise InvalidArgumentError(field, f"more than {_MAX_JOINED} joined code points before number {end}")
+                raise InvalidArgumentError(field, f"more than {MAX_JOINED} joined code points before number {end}")
         piece = text[start:end]
-        if longest_marks(piece) > MAX_MARKS:
-            place = start + _long_run(piece)
-            raise InvalidArgumentError(field, f"more than {MAX_MARKS} combining marks in a row, at code point {place}")
+        check_marks(piece, field, start)
         yield piece
         start = end
 
 
-def _parts(left: str, right: str) -> bool:
+def check_marks(piece: str, field: str, start: int) -> None:
+    """Refuses a run of more than 30 combining marks; ``piece`` begins at code point ``start``."""
+    if longest_marks(piece) > MAX_MARKS:
+        place = start + _long_run(piece)
+        raise InvalidArgumentError(field, f"more than {MAX_MARKS} combining marks in a row, at code point {place}")
+
+
+def parts(left: str, right: str) -> bool:
     """Whether two neighbours never compose, nor change places, whatever stands beside them."""
     if not joins(right):
         return True

@@ -24,9 +24,12 @@ class Logprobs:
     """[C, N]: the code points of the likeliest characters in its place, likeliest first."""
     alternative_logprobs: NDArray[np.float32]
     """[C, N]: their log-probabilities."""
+    details: NDArray[np.float32] | None = None
+    """[C, 2]: the rank of each character, and the entropy in its place; None if they weren't asked for."""
 
     def __getitem__(self, part: slice) -> Logprobs:
-        return Logprobs(self.own[part], self.alternatives[part], self.alternative_logprobs[part])
+        details = None if self.details is None else self.details[part]
+        return Logprobs(self.own[part], self.alternatives[part], self.alternative_logprobs[part], details)
 
     @staticmethod
     def join(parts: Sequence[Logprobs]) -> Logprobs:
@@ -37,6 +40,9 @@ class Logprobs:
             np.concatenate([part.own for part in parts]),
             np.concatenate([part.alternatives for part in parts]),
             np.concatenate([part.alternative_logprobs for part in parts]),
+            np.concatenate([part.details for part in parts if part.details is not None])
+            if parts[0].details is not None
+            else None,
         )
 
 
@@ -59,12 +65,17 @@ class Collected:
         if self._all is None:
             shape = self._most, part.alternatives.shape[1]
             self._all = Logprobs(
-                np.empty(self._most, np.float32), np.empty(shape, np.uint32), np.empty(shape, np.float32)
+                np.empty(self._most, np.float32),
+                np.empty(shape, np.uint32),
+                np.empty(shape, np.float32),
+                None if part.details is None else np.empty((self._most, 2), np.float32),
             )
         place = slice(self._length, self._length + len(part.own))
         self._all.own[place] = part.own
         self._all.alternatives[place] = part.alternatives
         self._all.alternative_logprobs[place] = part.alternative_logprobs
+        if self._all.details is not None and part.details is not None:
+            self._all.details[place] = part.details
         self._length = place.stop
 
     def all(self) -> Logprobs | None:

@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from nextchar_model.alphabet import Alphabet, Spelling
 from nextchar_model.composition import text_of
 from nextchar_model.decoder import Decoder, Finished, is_one_to_one
+from nextchar_model.stop_sequences import first_stop, possible_prefix
 
 from ..engine.stream import IdChunk
+from .activations import Activations, WaitingActivations
 from .logprobs import Logprobs
 from .place import Place
-from .stop_sequences import first_stop, possible_prefix
 
 NO_ALTERNATIVE, END_OF_DOCUMENT = "\ufffe", "\uffff"
 """These stand among alternatives for none at all, and for the end of the document. Neither is a character."""
@@ -42,11 +43,14 @@ class TextChunk:
     """Of the characters; None if the text is empty or the stream has no log-probabilities."""
     lengths: list[int] | None = None
     """Number of ids of each character; None if each has one."""
+    activations: Activations | None = None
+    """Of the characters; None if the stream has none."""
 
     def __getitem__(self, part: slice) -> TextChunk:
         text = self.text[part]
         logprobs = None if self.logprobs is None or not text else self.logprobs[part]
-        return TextChunk(text, logprobs, None if self.lengths is None else self.lengths[part])
+        activations = None if self.activations is None else self.activations[part]
+        return TextChunk(text, logprobs, None if self.lengths is None else self.lengths[part], activations)
 
     @staticmethod
     def join(parts: Sequence[TextChunk]) -> TextChunk:
@@ -60,6 +64,7 @@ class TextChunk:
             "".join([part.text for part in parts]),
             Logprobs.join(logprobs) if logprobs else None,
             list(chain.from_iterable(lengths)) if lengths else None,
+            Activations.join([part.activations for part in parts if part.activations is not None]),
         )
 
 
@@ -97,7 +102,7 @@ class _Beside:
         alternatives = self._code_points[ids.top_ids]
         one = counts == 1
         if one.all():
-            return Logprobs(ids.logprobs, alternatives, ids.top_logprobs)
+            return Logprobs(ids.logprobs, alternatives, ids.top_logprobs, ids.details)
         starts = np.cumsum(counts) - counts
         own = np.zeros(len(counts))
         some = counts > 0  # a character that the decoder inserts has no ids
@@ -111,9 +116,11 @@ class _Beside:
 class Characters:
     """Turns the ids of one stream into characters, and the log-probabilities of ids into those of characters."""
 
-    def __init__(self, alphabet: Alphabet) -> None:
+    def __init__(self, alphabet: Alphabet, activations: WaitingActivations | None = None) -> None:
+        """``activations`` has those of the ids that are to be fed, if they are wanted."""
         self._decoder = Decoder(alphabet)
         self._beside = _Beside(alphabet)
+        self._activations = activations
         # The decoder would go through the ids one by one.
         self._looked_up = alphabet.code_points if is_one_to_one(alphabet) else None
 
@@ -121,7 +128,9 @@ class Characters:
         """Returns the characters that ``chunk`` finishes."""
         self._beside.add(chunk)
         if self._looked_up is not None:
-            return TextChunk(text_of(self._looked_up.take(chunk.ids)), self._beside.take(None))
+            text = text_of(self._looked_up.take(chunk.ids))
+            activations = None if self._activations is None else self._activations.take([1] * len(text))
+            return TextChunk(text, self._beside.take(None), None, activations)
         return self._chunk(self._decoder.feed(chunk.ids.tolist()))
 
     @property
@@ -135,14 +144,16 @@ class Characters:
 
     def _chunk(self, finished: Finished) -> TextChunk:
         text, lengths = finished
-        return TextChunk(text, self._beside.take(lengths), lengths)
+        activations = None if self._activations is None else self._activations.take(lengths)
+        return TextChunk(text, self._beside.take(lengths), lengths, activations)
 
 
 class ReadText:
     """The characters of a text that the model reads, as its ids come out of the stream again."""
 
-    def __init__(self, alphabet: Alphabet, spelling: Spelling) -> None:
-        """``spelling`` is the text with its ids."""
+    def __init__(self, alphabet: Alphabet, spelling: Spelling, activations: WaitingActivations | None = None) -> None:
+        """``spelling`` is the text with its ids, of which ``activations`` has those that are wanted."""
+        self._activations = activations
         self._text = spelling.text
         # Of each character, unless each is one id: a long text has many.
         self._lengths = None if len(spelling.ids) == len(spelling.text) else spelling.lengths
@@ -163,7 +174,12 @@ class ReadText:
         end = self._ids if self._ends is None else int(np.searchsorted(self._ends, self._ids, side="right"))
         part = slice(self._characters, end)
         self._characters = end
-        return TextChunk(self._text[part], self._beside.take(None if self._lengths is None else self._lengths[part]))
+        lengths = None if self._lengths is None else self._lengths[part]
+        text = self._text[part]
+        activations = None
+        if self._activations is not None:
+            activations = self._activations.take([1] * len(text) if lengths is None else lengths)
+        return TextChunk(text, self._beside.take(lengths), None, activations)
 
 
 class TextBuilder:
@@ -176,9 +192,10 @@ class TextBuilder:
         stop_sequences: Sequence[str] = (),
         include_stop_sequence: bool = False,
         skip: int = 0,
+        activations: WaitingActivations | None = None,
     ) -> None:
         """Leaves out the first ``skip`` characters, which an earlier stream has sent."""
-        self._characters = Characters(alphabet)
+        self._characters = Characters(alphabet, activations)
         self._max_characters = max_characters
         self._stop_sequences = stop_sequences
         self._include_stop_sequence = include_stop_sequence

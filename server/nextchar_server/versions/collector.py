@@ -97,7 +97,7 @@ def _streams(versions: list[ServedModel]) -> Iterator[GaugeMetricFamily]:
         admission = version.engine.admission
         active[version.name] += admission.active
         paused[version.name] += admission.paused
-        waiting[version.name] += admission.waiting
+        waiting[version.name] += admission.waiting + version.engine.searches.waiting
     for name, text, counts in (
         ("nextchar_active_streams", "Streams in a batch.", active),
         ("nextchar_paused_streams", "Streams that wait for a slow reader.", paused),

@@ -148,3 +148,18 @@ async def test_no_stream_loses_or_repeats_an_id(seed: int) -> None:
                 await asyncio.sleep(0)
         assert (engine.admission.waiting, engine.admission.paused) == (0, 0)
     assert max(turn.rows for turn in runner.turns) <= 5
+
+
+async def test_work_beside_the_lanes_is_done_by_one_thread_at_a_time() -> None:
+    at_once: list[int] = []
+    running_now = 0
+
+    def work() -> None:
+        nonlocal running_now
+        running_now += 1
+        at_once.append(running_now)
+        running_now -= 1
+
+    async with running(ScriptedRunner()) as engine:
+        await asyncio.gather(*(engine.aside(work) for _ in range(20)))
+    assert at_once == [1] * 20

@@ -10,10 +10,16 @@ from hypothesis import strategies as st
 from nextchar.v1 import generation_pb2 as pb
 from nextchar_server.rpc import wire
 from nextchar_server.rpc.errors import InvalidArgumentError, MalformedMessageError
-from nextchar_server.rpc.wire import check_fields
 
 KIND: Any = pb.GenerateRequest.DESCRIPTOR
 MANY = 100_000
+
+
+def check(data: bytes, most: int, **most_listed: int) -> None:
+    """Counts the fields of ``data``, a request to generate."""
+    listed = {f"nextchar.v1.GenerationParameters.{name}": most for name, most in most_listed.items()}
+    for _ in wire.check_fields(data, KIND, most, listed):
+        pass
 
 
 def message(number: int, content: bytes) -> bytes:
@@ -52,7 +58,7 @@ def test_too_many_fields_are_refused_after_as_many_as_are_allowed(
 
     monkeypatch.setattr(wire, "_varint", counted)
     with pytest.raises(InvalidArgumentError) as caught:
-        check_fields(data, KIND, 50)
+        check(data, 50)
     assert caught.value.field == field
     assert looks <= 2 * 51
 
@@ -64,7 +70,7 @@ def test_too_many_fields_are_refused_after_as_many_as_are_allowed(
 )
 def test_fields_that_cannot_be_told_apart_are_malformed(data: bytes) -> None:
     with pytest.raises(MalformedMessageError):
-        check_fields(data, KIND, 50)
+        check(data, 50)
 
 
 @given(
@@ -85,6 +91,23 @@ def test_a_request_has_the_fields_that_it_was_given(request: Any) -> None:
     parameters = request.parameters
     fields = 2 + 3 + len(parameters.stop_sequences) + 3 * len(parameters.character_bias)
     data = request.SerializeToString()
-    check_fields(data, KIND, fields)
+    check(data, fields)
     with pytest.raises(InvalidArgumentError):
-        check_fields(data, KIND, fields - 1)
+        check(data, fields - 1)
+
+
+@pytest.mark.parametrize("size", [0, 5, 127, 128, 300])
+def test_the_texts_of_a_long_list_are_counted_apart(size: int) -> None:
+    request = pb.GenerateRequest(prompt="a", parameters=pb.GenerationParameters(choices=["a" * size] * 9000, top_k=1))
+    data = request.SerializeToString()
+    check(data, 3, choices=9000)
+    with pytest.raises(InvalidArgumentError, match=r"parameters.choices: more than 8999"):
+        check(data, 3, choices=8999)
+    with pytest.raises(InvalidArgumentError, match=r"more than 2 fields"):
+        check(data, 2, choices=9000)
+
+
+def test_a_long_list_is_counted_in_steps() -> None:
+    data = pb.GenerateRequest(parameters=pb.GenerationParameters(choices=["a"] * 50_000)).SerializeToString()
+    steps = wire.check_fields(data, KIND, 9, {"nextchar.v1.GenerationParameters.choices": 50_000})
+    assert len(list(steps)) >= 10

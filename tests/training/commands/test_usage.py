@@ -54,6 +54,7 @@ VERBS = ["fit", "resume", "export", "evaluate", "sample", "compare", "gates", "g
         ("export r --out m.onnx --text", "--text needs a value"),
         ("evaluate r", "TEXT is required"),
         ("evaluate r a --characters 0", "--characters: '0' is invalid; it must be at least 1"),
+        ("evaluate r a --adaptive-training", "--adaptive-training needs --split validation"),
         ("evaluate r a --unknown-characters drop", "it must be 'error', 'skip' or 'replace'"),
         ("sample r --characters 0", "--characters: '0' is invalid; it must be at least 1"),
         ("sample r --count 0", "--count: '0' is invalid; it must be at least 1"),

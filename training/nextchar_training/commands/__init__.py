@@ -47,6 +47,9 @@ _VERBS = {
     "sample": "Write text with a model.\n\n"
     "A model that learned from lines writes twenty of them; any other model writes one text.",
     "compare": "Put runs side by side: their losses, and the settings that differ.",
+    "report": "Judge the text that a model file generates.\n\n"
+    "It tells how much of the text is copied from the training text, how varied it is, and how far its lines and "
+    "characters are from the training text's, each beside the same figure of held-out text.",
     "gates": "Show what an LSTM's gates and cells do in a text.\n\n"
     "It draws how often each gate is shut and open, and colours the text by what one cell holds.",
     "gradients": "Show how far back the error of each cell's network reaches.\n\n"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
 from cyclopts import Parameter
 from pydantic.dataclasses import dataclass
+
+from nextchar_cli.command_line import UsageError
+from nextchar_model.alphabet import Spelling
 
 from ..data.rules import Rules
 from . import options
@@ -27,6 +31,10 @@ class Evaluated:
         Literal["error", "skip", "replace"] | None, Parameter(name=["--unknown-characters", "--unknown"])
     ] = None
     """How to treat characters outside the model's alphabet; by default, like those that were rare in training."""
+    adaptive: Annotated[bool, Parameter(negative="", show_default=False)] = False
+    """Also mix the model with an n-gram model that learns along the text: dynamic evaluation."""
+    adaptive_training: Annotated[bool, Parameter(negative="", show_default=False)] = False
+    """Let the n-gram model first read the part that fit would train on; needs --split validation."""
 
 
 def evaluate(
@@ -40,12 +48,15 @@ def evaluate(
 ) -> int:
     """Measures a model's loss on a text."""
     from ..learning import evaluation
+    from ..learning.adaptive import MOST_LEARNT, adaptive_loss
     from ..run.models import load_model, origin_of, scorer_of
     from ..run.terminal import preparing
     from .texts import SKIPPING, documents_for, read_dataset_for
-    from .training import print_losses
+    from .training import print_adaptive_loss, print_losses
 
     part = part or Evaluated()
+    if part.adaptive_training and part.split != "validation":
+        raise UsageError("--adaptive-training needs --split validation, so that it learns no text that it evaluates")
     rare: dict[str, Any] = {"rare": "replace"} if part.unknown == "replace" else {}
     loaded = load_model(model)
     origin = origin_of(loaded, model)
@@ -56,19 +67,20 @@ def evaluate(
         treated = "left out" if unknown == "skip" else f"replaced by {chosen.replacement!r}"
         print(f"characters outside the model's alphabet are {treated}")
     ids = dataset.ids if part.split == "all" else dataset.validation
-    documents = documents_for(
-        dataset,
-        ids,
-        origin.alphabet,
-        part.characters,
-        unknown,
-        remedy=SKIPPING,
-    )
+    documents = documents_for(dataset, ids, origin.alphabet, part.characters, unknown, remedy=SKIPPING)
+    scorer = scorer_of(loaded)
     with preparing() as show:
-        result = evaluation.evaluate(
-            scorer_of(loaded), documents, progress=lambda fraction: show("evaluating", fraction)
-        )
+        result = evaluation.evaluate(scorer, documents, progress=lambda fraction: show("evaluating", fraction))
     first = "the first " if result.characters == part.characters else ""
     print(f"{first}{result.characters:,} characters of {dataset.corpus.name}")
     print_losses(result.stateful, result.windows)
+    if part.adaptive or part.adaptive_training:
+        learnt: Sequence[Spelling] = ()
+        if part.adaptive_training:
+            learnt = documents_for(dataset, dataset.training, origin.alphabet, MOST_LEARNT, unknown, remedy=SKIPPING)
+        with preparing() as show:
+            adaptive = adaptive_loss(
+                scorer, documents, origin.alphabet, learnt, lambda fraction: show("evaluating", fraction)
+            )
+        print_adaptive_loss(adaptive, after_training=part.adaptive_training)
     return 0

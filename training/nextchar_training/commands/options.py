@@ -120,16 +120,16 @@ def names(options: Options | None) -> str:
     return ", ".join(map(option, given(options)))
 
 
-def check_file(out: Path) -> None:
-    """Raises ``UsageError`` if the file that --out names can't be written."""
+def check_file(out: Path, option: str = "--out") -> None:
+    """Raises ``UsageError`` if the file that ``option`` names can't be written."""
     if out.is_dir():
-        raise UsageError(f"--out: {out} is a folder; name a file in it")
+        raise UsageError(f"{option}: {out} is a folder; name a file in it")
     if out.exists() and not out.is_file():
-        raise UsageError(f"--out: {out} is not a regular file")
+        raise UsageError(f"{option}: {out} is not a regular file")
     if not out.parent.is_dir():
-        raise UsageError(f"--out: there is no folder {out.parent}")
+        raise UsageError(f"{option}: there is no folder {out.parent}")
     if not os.access(out if out.exists() else out.parent, os.W_OK):
-        raise UsageError(f"--out: {out} is not writable")
+        raise UsageError(f"{option}: {out} is not writable")
 
 
 def check_folder(out: Path) -> None:
@@ -206,6 +206,16 @@ MovedCorpus = Annotated[
     list[Annotated[str, Parameter(converter=_source, n_tokens=1)]],
     Parameter(
         help="The text of the run, if it isn't in its old place any more, named as fit takes it.",
+        group=CORPUS_GROUP,
+        consume_multiple=1,
+        metavar="CORPUS",
+    ),
+]
+
+AgainstOption = Annotated[
+    list[Annotated[str, Parameter(converter=_source, n_tokens=1)]],
+    Parameter(
+        help="The corpus that the model learned from, named as fit takes it.",
         group=CORPUS_GROUP,
         consume_multiple=1,
         metavar="CORPUS",

@@ -1,6 +1,6 @@
 """Stop sequences: finds them in a text that comes in parts.
 
-``text`` asks after each part whether one has come, or may be coming.
+The server asks after each part whether one has come, or may be coming; the generator, when a text ends.
 """
 
 from __future__ import annotations

@@ -1,0 +1,33 @@
+"""The random numbers of a stream, as its turns need them.
+
+Between a stream and the model's random numbers. Each is a function of seed and position, so a number that is made twice
+is the same.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nextchar_model.draws import uniform
+
+_MADE = 1024  # at a time, so that one call serves many turns
+
+
+class Draws:
+    """The random numbers of a stream, of which many are made at a time."""
+
+    def __init__(self, seed: int, position: int) -> None:
+        """``position`` of those of ``seed`` are used up."""
+        self._seed = seed
+        self._position = position
+        self._made: NDArray[np.float32] = np.empty(0, np.float32)
+        self._start = 0  # number of those before
+
+    def take(self, start: int, count: int) -> NDArray[np.float32]:
+        """Returns ``count`` of them, from number ``start`` on, which never decreases."""
+        first = start - self._start
+        if first + count > len(self._made):
+            self._start, first = start, 0
+            self._made = uniform(self._seed, self._position + start, max(_MADE, count))
+        return self._made[first : first + count]

@@ -1,0 +1,1 @@
+"""The judgement of generated text: its copies, its variety, and the distribution of its characters."""
