@@ -21,7 +21,7 @@ async def test_a_caller_has_as_many_texts_at_once_as_it_may(opened: Open) -> Non
         error = await failure(stream(serving))
         assert error.code() is Status.RESOURCE_EXHAUSTED
         assert details(error, RetryInfo).retry_delay.ToMilliseconds() > 0
-        assert value(serving, "nextchar_rejected_total", reason="caller_streams") == 1
+        await until(lambda: value(serving, "nextchar_rejected_total", reason="caller_streams") == 1)
         assert await characters(stream(serving, OTHER_TOKEN)) == 20
         assert len((await serving.stub.ListModels(pb.ListModelsRequest(), metadata=shown(TOKEN))).models) == 1
         running[0].cancel()
@@ -36,7 +36,7 @@ async def test_a_caller_above_its_rate_is_told_when_to_come_back(opened: Open) -
         error = await failure(stream(serving))
         assert error.code() is Status.RESOURCE_EXHAUSTED
         assert 200 < details(error, RetryInfo).retry_delay.ToSeconds() < 450
-        assert value(serving, "nextchar_rejected_total", reason="caller_rate") == 1
+        await until(lambda: value(serving, "nextchar_rejected_total", reason="caller_rate") == 1)
         assert await characters(stream(serving, OTHER_TOKEN)) == 20
 
 
@@ -45,7 +45,7 @@ async def test_the_steps_of_a_completion_count_against_its_callers_rate(opened: 
         await serving.stub.Complete(pb.CompleteRequest(prompt="the"), metadata=shown(TOKEN))
         error = await failure(serving.stub.Complete(pb.CompleteRequest(prompt="the "), metadata=shown(TOKEN)))
         assert error.code() is Status.RESOURCE_EXHAUSTED
-        assert value(serving, "nextchar_rejected_total", reason="caller_rate") == 1
+        await until(lambda: value(serving, "nextchar_rejected_total", reason="caller_rate") == 1)
 
 
 async def test_a_text_above_its_callers_rate_waits_outside_the_batch(opened: Open) -> None:
@@ -74,11 +74,11 @@ async def test_scores_in_streams_and_of_candidates_count_as_texts_and_as_charact
         await scores.read()
         candidates = pb.RescoreRequest(candidates=["the"])
         await failure(serving.stub.Rescore(candidates, metadata=shown(TOKEN)))
-        assert value(serving, "nextchar_rejected_total", reason="caller_streams") == 1
+        await until(lambda: value(serving, "nextchar_rejected_total", reason="caller_streams") == 1)
         await scores.done_writing()
         while await scores.read() is not grpc.aio.EOF:
             pass
         error = await failure(serving.stub.Rescore(candidates, metadata=shown(TOKEN)))
         assert error.code() is Status.RESOURCE_EXHAUSTED
-        assert value(serving, "nextchar_rejected_total", reason="caller_rate") == 1
+        await until(lambda: value(serving, "nextchar_rejected_total", reason="caller_rate") == 1)
         assert value(serving, "nextchar_caller_characters_total", caller="ann") == 900

@@ -65,7 +65,7 @@ async def test_a_stranger_gets_the_same_refusal_on_every_method(opened: Open) ->
         ]
         for error in await asyncio.gather(*map(failure, calls)):
             seen.add((error.code(), error.details()))
-        assert value(serving, "nextchar_rejected_total", reason="unauthenticated") == 7 * len(STRANGERS)
+        await until(lambda: value(serving, "nextchar_rejected_total", reason="unauthenticated") == 7 * len(STRANGERS))
     assert len(seen) == 1
     assert next(iter(seen))[0] is Status.UNAUTHENTICATED
 
@@ -114,7 +114,7 @@ async def test_the_http_port_takes_the_same_tokens_and_its_probes_need_none(open
         assert await asyncio.to_thread(scraped, serving, None, "/other") == 401
         for probe in ("/healthz", "/readyz"):
             assert await asyncio.to_thread(scraped, serving, None, probe) == 200
-        assert value(serving, "nextchar_rejected_total", reason="unauthenticated") == 4
+        await until(lambda: value(serving, "nextchar_rejected_total", reason="unauthenticated") == 4)
 
 
 async def test_a_call_has_its_caller_in_the_log_and_in_the_metrics(opened: Open, lines: list[Any]) -> None:
@@ -123,7 +123,7 @@ async def test_a_call_has_its_caller_in_the_log_and_in_the_metrics(opened: Open,
         await serving.stub.Score(pb.ScoreRequest(text="the"), metadata=shown(TOKEN))
         calls = [(event["method"], event["caller"]) for event in lines if event["event"] == "call"]
         assert calls == [(SERVICE + "GenerateStream", "ann"), (SERVICE + "Score", "ann")]
-        assert value(serving, "nextchar_caller_calls_total", caller="ann", code="OK") == 2
+        await until(lambda: value(serving, "nextchar_caller_calls_total", caller="ann", code="OK") == 2)
         assert value(serving, CHARACTERS, caller="ann") == 26
 
 

@@ -10,10 +10,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
 from nextchar_client import AsyncClient, Started, UnavailableError, channel
+from tests.support.waiting import until
 
 SERVER = """
 import signal
@@ -45,12 +47,24 @@ async def client(process: subprocess.Popen[str]) -> AsyncIterator[AsyncClient]:
         yield client
 
 
+async def stop(process: subprocess.Popen[str]) -> None:
+    """Stops all threads of ``process``, which still run for a moment after the signal."""
+    os.kill(process.pid, signal.SIGSTOP)
+    await until(lambda: states(process.pid) == {"T"})
+
+
+def states(pid: int) -> set[str]:
+    """Returns the states of a process's threads, in one letter each."""
+    stats = [(task / "stat").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
+    return {stat.rpartition(")")[2].split()[0] for stat in stats}
+
+
 async def test_calls_that_wait_for_a_stopped_process_end(process: subprocess.Popen[str], client: AsyncClient) -> None:
     events = client.stream()
     assert isinstance(await anext(events), Started)
     unary = asyncio.create_task(client.generate())
     await client.health()
-    os.kill(process.pid, signal.SIGSTOP)
+    await stop(process)
     async with asyncio.timeout(60):
         ends = await asyncio.gather(anext(events), unary, client.health(), return_exceptions=True)
     assert [type(end) for end in ends] == [UnavailableError] * 3
@@ -60,7 +74,7 @@ async def test_a_call_on_an_idle_connection_to_a_stopped_process_ends(
     process: subprocess.Popen[str], client: AsyncClient
 ) -> None:
     await client.health()
-    os.kill(process.pid, signal.SIGSTOP)
+    await stop(process)
     async with asyncio.timeout(60):
         with pytest.raises(UnavailableError):
             await client.models()

@@ -84,6 +84,7 @@ class Http2Server:
     ) -> None:
         self._server.close()
         self._was_read.set()
+        await asyncio.sleep(0)  # a connection that was just made has its task after that
         for writer in self._connections.values():
             writer.close()
         await asyncio.gather(*self._connections)
@@ -118,6 +119,8 @@ class Http2Server:
             pass
         finally:
             writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
             with suppress(OSError):  # of a connection that broke
                 await writer.wait_closed()
 

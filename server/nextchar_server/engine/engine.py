@@ -78,8 +78,8 @@ class Engine:
         """Whether ``drain`` has ended the streams: those that are submitted later would not be."""
         self._runner = runner
         self._one_at_a_time = asyncio.Lock()
-        self._aside_seconds = 0.0  # processor time of the work beside the lanes
-        self._asides = Pacer(clock=lambda: self._aside_seconds)
+        self._aside = _Seconds()  # processor time of the work beside the lanes
+        self._asides = Pacer(clock=self._aside)
         self._streams: set[Stream] = set()  # submitted and not yet released
         self._readers: dict[Stream, asyncio.Task[object]] = {}  # the tasks that deliver their messages
         self._stalled: dict[Stream, StalledError] = {}  # whose delivery is being broken off
@@ -151,7 +151,7 @@ class Engine:
             try:
                 return work()
             finally:
-                self._aside_seconds += time.thread_time() - started
+                self._aside.spent += time.thread_time() - started
 
         async with self._asides.piece():
             return await asyncio.to_thread(measured)
@@ -194,6 +194,16 @@ class Engine:
         if isinstance(error, StalledError) and stream.unread_since is not None:
             self._stalled[stream] = error
             self._readers[stream].cancel()
+
+
+class _Seconds:
+    """A clock of work. It doesn't know the engine, which would otherwise refer to itself and not be freed at once."""
+
+    def __init__(self) -> None:
+        self.spent = 0.0
+
+    def __call__(self) -> float:
+        return self.spent
 
 
 async def _watch_readers(admission: Admission, stall_timeout: float) -> None:
