@@ -193,6 +193,8 @@ async def test_the_client_and_the_command_complete(
         monkeypatch.setenv("NEXTCHAR_ENDPOINT", endpoint)
         code, out, _ = await asyncio.to_thread(run, "complete", PROMPT, "--count", "3")
     assert code == 0
-    rows = out.splitlines()[-4:]  # behind the server's log
+    printed = out.splitlines()  # among the server's log
+    start = next(place for place, line in enumerate(printed) if line.startswith("PROBABILITY"))
+    rows = printed[start : start + 4]
     assert rows[0].split() == ["PROBABILITY", "NATS", "CONTINUATION"]
     assert [row.split()[-1] for row in rows[1:]] == [repr(one.text) for one in found.completions]
