@@ -20,6 +20,7 @@ from nextchar.v1 import generation_pb2 as pb
 from . import score_conversion as conversion
 from .connection import Connection, readable
 from .conversion import activation_request
+from .ending import Ending
 from .errors import IncompleteStreamError, NextcharError
 from .fork import keep_at_fork
 from .options import ScoreOptions, UnknownCharacters
@@ -124,6 +125,7 @@ class Scoring(Connection):
         call = keep_at_fork(
             self._servers.stub().ScoreStream(timeout=retries.seconds_left, metadata=self._metadata(retries))
         )
+        ending = Ending(call)
         sending = asyncio.create_task(sent.to(call))
         try:
             async for message in call:
@@ -131,6 +133,8 @@ class Scoring(Connection):
                 sent.keeps = sent.keeps and not scored.has_started
                 if event is not None:
                     yield event
+        except grpc.aio.AioRpcError as failure:
+            raise await ending.cause(failure) from None
         except asyncio.CancelledError:
             if sent.trouble is not None:
                 raise sent.trouble from None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nextchar_client import AsyncClient, ScoredPart, ScoredText
+from nextchar_client import AsyncClient, InvalidArgumentError, ScoredPart, ScoredText
 from tests.support.command import COMMAND
 from tests.support.serving import Serve, Serving
 from tests.support.tiny_model import TinyModel, make_text
@@ -73,3 +73,10 @@ async def test_lines_have_the_scores_of_one_call_each(caller: AsyncClient, servi
     assert [each["text"] for each in found] == lines
     for number in (0, 71, 144):
         assert found[number]["total_logprob"] == (await caller.score(lines[number])).total_logprob
+
+
+async def test_an_error_while_the_text_is_still_sent_is_the_servers(caller: AsyncClient) -> None:
+    for _ in range(20):  # the error comes before, behind or between the writes that it makes fail
+        parts = ["ab" * 2000] * 3 + ["\u4e2d"] + ["ab" * 2000] * 60
+        with pytest.raises(InvalidArgumentError, match=r"U\+4E2D\) at offset 12000"):
+            [event async for event in caller.score_stream([parts])]
