@@ -9,9 +9,9 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from nextchar_model.alphabet import BOUNDARY, Alphabet
+from nextchar_model.alphabet import BOUNDARY, Alphabet, Ids
 from nextchar_model.decoder import continuing, decode
-from nextchar_server.engine.tree import Nodes, Tree, Wanted
+from nextchar_server.engine.tree import Tree, Wanted
 
 Completions = dict[str, float]
 """Completions, with the log-probability of each."""
@@ -38,16 +38,13 @@ class Language:
     def search(self, wanted: Wanted) -> tuple[Completions, bool]:
         """Returns what a search finds behind the start of a document, and whether it is exact."""
 
-        def advance(nodes: Nodes, first: int) -> NDArray[np.float64]:
-            behind: NDArray[np.float64] = self.logprobs[nodes["id"]]
+        def advance(ids: Ids, parents: Ids, first: int) -> NDArray[np.float64]:
+            behind: NDArray[np.float64] = self.logprobs[ids]
             return behind.copy()
 
-        tree = Tree(wanted, advance)
-        level = tree.start(BOUNDARY)
-        while len(level):
-            level = tree.next_level(tree.expand(level))
-        while len(nodes := tree.next_nodes()):
-            tree.put_back(tree.expand(nodes))
+        tree = Tree(wanted, advance, BOUNDARY)
+        while tree.step():
+            pass
         found = {decode(self.alphabet, one.ids): one.logprob for one in tree.completions()}
         assert len(found) == len(tree.completions())
         return found, tree.is_exact

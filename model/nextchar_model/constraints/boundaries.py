@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +57,22 @@ class Boundary:
     @property
     def size(self) -> int:
         """Bytes of its tables."""
-        return self.transitions.nbytes + self.begins.nbytes
+        return 2 * (self.transitions.nbytes + self.begins.nbytes)
+
+    @cached_property
+    def ends(self) -> NDArray[np.bool_]:
+        """[S, V]: whether the completion ends before the id."""
+        return self.transitions == ENDS
+
+    @cached_property
+    def costs(self) -> NDArray[np.int32]:
+        """[S, V]: the fewest characters that a completion begins from the id on, that one included; very many if it
+        can't follow.
+
+        A pending end counts one less: the character that is begun is behind the completion.
+        """
+        costs = self.begins + self.distance[self.transitions] - self.pending[self.transitions]
+        return np.where(self.transitions >= 0, costs, np.iinfo(np.int32).max).astype(np.int32)
 
 
 def word_boundary(alphabet: Alphabet) -> Boundary:

@@ -19,7 +19,7 @@ from nextchar_model.runner import Runner
 
 from .prefixes import START, Prefix, Prefixes
 from .stream import Stream
-from .tree import MOST_NODES, WIDTH, Completed, Nodes, Tree, Wanted
+from .tree import MOST_NODES, WIDTH, Completed, Tree, Wanted
 
 READ_IDS = 64
 """Ids of a prompt that are read at once."""
@@ -50,17 +50,11 @@ class Search(Stream):
         rows = _Rows(runner)
         self._rows = rows
         prefix = yield from rows.read(self.read, prefixes)
-        tree = Tree(self.wanted, rows.advance)
-        level = tree.start(int(self.read[-1]) if len(self.read) else BOUNDARY)
-        while len(level):
-            children = tree.expand(level)
+        tree = Tree(self.wanted, rows.advance, int(self.read[-1]) if len(self.read) else BOUNDARY)
+        while tree.step():
             if prefix is not None:
                 _keep(prefixes, prefix, self.read, rows)
                 prefix = None
-            level = tree.next_level(children)
-            yield
-        while len(nodes := tree.next_nodes()):
-            tree.put_back(tree.expand(nodes))
             yield
         self.completions, self.is_exact = tree.completions(), tree.is_exact
 
@@ -120,23 +114,22 @@ class _Rows:
         own = {name: array[: len(last_id)] for name, array in self._template.items()}
         return Batch(**{**own, "last_id": last_id, "hidden": hidden, "cell": cell})
 
-    def advance(self, nodes: Nodes, first: int) -> NDArray[np.float64]:
-        """Feeds in the ids of ``nodes``, and keeps their states from number ``first`` on.
+    def advance(self, ids: Ids, parents: Ids, first: int) -> NDArray[np.float64]:
+        """Feeds in the ``ids`` of nodes behind their ``parents``, and keeps their states from number ``first`` on.
 
         Returns the log-probabilities of the next ids, [nodes, V].
         """
         if first == 0:
             hidden, cell = self._hidden[:, None], self._cell[:, None]
         else:
-            parents = nodes["parent"]
             hidden = np.ascontiguousarray(self.hidden[parents].transpose(1, 0, 2))
             cell = np.ascontiguousarray(self.cell[parents].transpose(1, 0, 2))
-        batch = self._batch(nodes["id"].astype(np.int64), hidden, cell)
-        forced = np.full((1, len(nodes)), BOUNDARY, np.int64)
-        steps = self._runner.advance(batch, forced, np.zeros((1, len(nodes)), np.float32), alternatives=self._V)
-        self.cost += len(nodes)
-        self.hidden[first : first + len(nodes)] = batch.hidden.transpose(1, 0, 2)
-        self.cell[first : first + len(nodes)] = batch.cell.transpose(1, 0, 2)
-        logprobs = np.empty((len(nodes), self._V), np.float64)
+        batch = self._batch(ids, hidden, cell)
+        forced = np.full((1, len(ids)), BOUNDARY, np.int64)
+        steps = self._runner.advance(batch, forced, np.zeros((1, len(ids)), np.float32), alternatives=self._V)
+        self.cost += len(ids)
+        self.hidden[first : first + len(ids)] = batch.hidden.transpose(1, 0, 2)
+        self.cell[first : first + len(ids)] = batch.cell.transpose(1, 0, 2)
+        logprobs = np.empty((len(ids), self._V), np.float64)
         np.put_along_axis(logprobs, steps.top_ids[0], steps.top_logprobs[0].astype(np.float64), 1)
         return logprobs

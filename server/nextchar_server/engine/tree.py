@@ -2,13 +2,14 @@
 
 Between a search and the arithmetic of nodes. A node is an id after another node; to expand it is to learn how likely
 each id is behind it. Log-probabilities only fall along a path, so the search is over once the last of the completions
-that are wanted is at least as likely as every node that is left. A beam goes first, level by level, so that there are
-completions from the start, and nodes that can't beat them are dropped.
+that are wanted is at least as likely as every node that is left: the likeliest nodes are expanded first, and those that
+can't beat the completions are dropped. Until there are enough completions, the likeliest children of the nodes before
+come first instead: a beam, which reaches the end of a completion however alike all of them are.
 
 Invariant: which nodes are expanded depends on the log-probabilities only, never on the time; at most ``MOST_NODES``
 are expanded, and as many wait.
 
-Shapes: V ids.
+Shapes: V ids, n nodes that are expanded at once. A node's code is V times the number of its parent, plus its id.
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nextchar_model.constraints.boundaries import ENDS, Boundary
+from nextchar_model.constraints.boundaries import Boundary
 
 MOST_NODES = 1024
 """Most nodes that one search expands."""
 
-WIDTH = 32
+WIDTH = 16
 """Nodes that are expanded at once: more waste steps on nodes that a completion would have ruled out."""
 
-BEAM = 16
-"""Nodes of a level that the beam expands."""
+NODE_BYTES = 256
+"""Of each of ``MOST_NODES``, expanded or not, in all arrays that hold it."""
 
 _MOST_OUTCOMES = 2**16
 """Most log-probabilities of a step: with a large alphabet, fewer nodes are expanded at once."""
@@ -36,21 +37,12 @@ _MOST_OUTCOMES = 2**16
 _NEGLIGIBLE = float(np.log(1e-6))
 """Relative log-probability below which a pending end is left out: bytes that may begin the character behind."""
 
-NODE = np.dtype(
-    [
-        ("logprob", np.float64),
-        ("parent", np.int32),  # number of an expanded node, -1 for the root
-        ("id", np.int32),
-        ("state", np.int32),
-        ("count", np.int32),  # characters begun
-        ("owner", np.int32),  # the whole node whose end is pending, -1 without one
-    ]
-)
-Nodes = NDArray[np.void]
+Codes = NDArray[np.int64]
+Logprobs = NDArray[np.float64]
 
-Advance = Callable[[Nodes, int], NDArray[np.float64]]
-"""Feeds in the ids of nodes, and keeps their states from that number on. Returns the log-probabilities behind them,
-[nodes, V]."""
+Advance = Callable[[Codes, Codes, int], Logprobs]
+"""Feeds in the ids of nodes [n], given the numbers of their parents [n], and keeps their states from a number on.
+Returns the log-probabilities behind them, [n, V]."""
 
 
 @dataclass(frozen=True)
@@ -78,139 +70,166 @@ class Wanted:
 class Tree:
     """The nodes of a search: expanded ones, and open ones that can still lead to a completion that is wanted."""
 
-    def __init__(self, wanted: Wanted, advance: Advance) -> None:
+    def __init__(self, wanted: Wanted, advance: Advance, last_id: int) -> None:
+        """The root feeds in ``last_id``, the last id of the prompt."""
         self._wanted, self._advance = wanted, advance
         boundary = wanted.boundary
+        self._V = boundary.transitions.shape[1]
+        self._width = max(1, min(WIDTH, _MOST_OUTCOMES // self._V))
         self._ends_at_once = boundary.is_match or (wanted.is_counted and boundary.is_one_to_one)
-        self._expanded = np.empty(MOST_NODES, NODE)
-        self._mass = np.full(MOST_NODES, -np.inf)
-        """Log-probability of each expanded node and an end behind it."""
-        self._width = max(1, min(WIDTH, _MOST_OUTCOMES // boundary.transitions.shape[1]))
-        self._size = 0
-        self._open = np.empty(0, NODE)
-        self._found = np.empty(0, NODE)  # completions that end at once
+        self._size = 0  # nodes that are expanded
+        self._codes = np.empty(MOST_NODES, np.int64)
+        self._states = np.empty(MOST_NODES, np.int32)
+        self._counts = np.empty(MOST_NODES, np.int32)  # characters begun
+        self._owners = np.empty(MOST_NODES, np.int32)  # the whole node whose end is pending, -1 without one
+        self._ended = np.full(MOST_NODES, -np.inf)  # log-probabilities of each node and an end behind it
+        root, certain = np.array([last_id - self._V]), np.zeros(1)
+        none = root[:0], certain[:0]
+        self._found = (root, certain) if boundary.is_match and boundary.whole[0] else none  # ends at once
+        is_possible = boundary.distance[0] <= wanted.most
+        self._open, self._open_logprobs = (root, certain) if is_possible else none
+        self._bounds = self._open_logprobs  # what the likeliest completion behind each open node may reach
+        self._newest = 0  # the last of the open nodes, which are children of the nodes expanded last
         self._least = -np.inf  # log-probability of the last completion that is wanted
-        self._lost = -np.inf  # of the likeliest node that was dropped for want of room
+        self._lost = -np.inf  # bound of the likeliest node that was dropped for want of room
 
-    def start(self, last_id: int) -> Nodes:
-        """Returns the root, whose id is the last one of the prompt."""
-        root = np.array([(0.0, -1, last_id, 0, 0, -1)], NODE)
-        boundary = self._wanted.boundary
-        if boundary.is_match and boundary.whole[0]:
-            self._found = root
-        return root if boundary.distance[0] <= self._wanted.most else root[:0]
-
-    def expand(self, nodes: Nodes) -> Nodes:
-        """Expands ``nodes``, at least one, and returns their children that can still matter."""
-        wanted, boundary = self._wanted, self._wanted.boundary
-        first, self._size = self._size, self._size + len(nodes)
-        numbers = np.arange(first, self._size, dtype=np.int32)
-        self._expanded[first : self._size] = nodes
-        logprobs = self._advance(nodes, first)
-        states = nodes["state"]
-        to, begins = boundary.transitions[states], boundary.begins[states]
-        is_whole = boundary.whole[states]
-        counts = nodes["count"][:, None] + begins
-        ends = to == ENDS
-        if wanted.is_counted:
-            is_long = is_whole & (nodes["count"] == wanted.most)
-            ends |= is_long[:, None] & begins
-        owners = np.where(is_whole, numbers, nodes["owner"])
-        self._end(nodes, owners, np.where(ends, np.exp(logprobs), 0.0).sum(axis=1))
-        logprobs += nodes["logprob"][:, None]
-        pending = boundary.pending[to]
-        follows = (to >= 0) & ~ends & (counts + boundary.distance[to] <= wanted.most + pending)
-        if self._ends_at_once:
-            completes = follows & boundary.whole[to]
-            if wanted.is_counted:
-                completes &= counts == wanted.most
-                follows &= ~completes
-            self._find(self._children(completes, nodes, numbers, owners, to, counts, logprobs))
-        self._set_least()
-        return self._children(follows, nodes, numbers, owners, to, counts, logprobs)
-
-    def _end(self, nodes: Nodes, owners: NDArray[np.int32], mass: NDArray[np.float64]) -> None:
-        ending = np.flatnonzero(mass > 0)
-        logprobs = nodes["logprob"][ending] + np.log(np.minimum(mass[ending], 1.0))
-        np.logaddexp.at(self._mass, owners[ending], logprobs)
-
-    def _find(self, completed: Nodes) -> None:
-        found = np.concatenate([self._found, completed])
-        self._found = found[np.argsort(-found["logprob"], kind="stable")[: self._wanted.count]]
-
-    def _set_least(self) -> None:
-        known = np.concatenate([self._mass[: self._size], self._found["logprob"]])
-        if len(known) >= self._wanted.count:
-            self._least = float(np.partition(known, -self._wanted.count)[-self._wanted.count])
-
-    def _children(
-        self,
-        chosen: NDArray[np.bool_],
-        nodes: Nodes,
-        numbers: NDArray[np.int32],
-        owners: NDArray[np.int32],
-        to: NDArray[np.int32],
-        counts: NDArray[np.int32],
-        logprobs: NDArray[np.float64],
-    ) -> Nodes:
-        """Returns the ``chosen`` children [nodes, V] that are likely enough."""
-        rows, ids = np.nonzero(chosen & (logprobs > self._least + _NEGLIGIBLE))
-        children = np.empty(len(rows), NODE)
-        children["logprob"] = logprobs[rows, ids]
-        children["parent"] = numbers[rows]
-        children["id"] = ids
-        children["state"] = to[rows, ids]
-        children["count"] = counts[rows, ids]
-        children["owner"] = np.where(self._wanted.boundary.pending[children["state"]], owners[rows], -1)
-        return children[self._matters(children)]
-
-    def _matters(self, nodes: Nodes) -> NDArray[np.bool_]:
-        """Whether each of ``nodes`` can change the completions that are wanted."""
-        matters: NDArray[np.bool_] = nodes["logprob"] > self._least + np.where(nodes["owner"] < 0, 0.0, _NEGLIGIBLE)
-        return matters
-
-    def next_level(self, children: Nodes) -> Nodes:
-        """Returns the nodes of the beam's next level, and puts the other ``children`` back."""
-        order = np.argsort(np.where(children["owner"] < 0, -children["logprob"], np.inf), kind="stable")
-        room = min(BEAM, self._width, MOST_NODES - self._size, int((children["owner"] < 0).sum()))
-        self.put_back(children[order[room:]])
-        return children[order[:room]]
-
-    def next_nodes(self) -> Nodes:
-        """Takes the likeliest open nodes; none if the search is over."""
-        self._open = self._open[self._matters(self._open)]
+    def step(self) -> bool:
+        """Expands the next nodes. Returns False if there are none, which is the end of the search."""
         room = min(self._width, MOST_NODES - self._size)
-        order = np.argsort(-self._open["logprob"], kind="stable")
-        taken, self._open = self._open[order[:room]], self._open[order[room:]]
-        return taken
-
-    def put_back(self, nodes: Nodes) -> None:
-        """Adds open nodes, and drops those for which there is no room."""
-        opened = np.concatenate([self._open, nodes])
-        opened = opened[self._matters(opened)]
-        if len(opened) > MOST_NODES:
-            order = np.argsort(-opened["logprob"], kind="stable")
-            self._lost = max(self._lost, float(opened["logprob"][order[MOST_NODES]]))
-            opened = opened[order[:MOST_NODES]]
-        self._open = opened
+        if not room or not len(self._open):
+            return False
+        chosen = self._next(room)
+        codes, logprobs = self._open[chosen], self._open_logprobs[chosen]
+        is_left = np.ones(len(self._open), np.bool_)
+        is_left[chosen] = False
+        self._leave(is_left)
+        self._expand(codes, logprobs)
+        return True
 
     @property
     def is_exact(self) -> bool:
         """Whether no node is left that could lead to a likelier completion."""
-        return self._lost <= self._least and not self._matters(self._open).any()
+        return self._lost <= self._least and not (self._bounds > self._least).any()
 
     def completions(self) -> list[Completed]:
         """Returns the completions, likeliest first."""
-        ended = self._expanded[: self._size].copy()
-        ended["logprob"] = self._mass[: self._size]
-        known = np.concatenate([self._found, ended[ended["logprob"] > -np.inf]])
-        order = np.argsort(-known["logprob"], kind="stable")[: self._wanted.count]
-        return [Completed(self._ids(one), min(0.0, float(one["logprob"]))) for one in known[order]]
+        ended = self._ended[: self._size]
+        has_ended = ended > -np.inf
+        codes = np.concatenate([self._found[0], self._codes[: self._size][has_ended]])
+        logprobs = np.concatenate([self._found[1], ended[has_ended]])
+        order = np.argsort(-logprobs, kind="stable")[: self._wanted.count]
+        return [Completed(self._ids(int(codes[one])), min(0.0, float(logprobs[one]))) for one in order]
 
-    def _ids(self, node: np.void) -> list[int]:
-        """Returns the ids that lead to ``node``, without the root's."""
+    def _ids(self, code: int) -> list[int]:
+        """Returns the ids that lead to a node, without the root's."""
         ids: list[int] = []
-        while (parent := int(node["parent"])) >= 0:
-            ids.append(int(node["id"]))
-            node = self._expanded[parent]
+        while code >= 0:
+            parent, id_ = divmod(code, self._V)
+            ids.append(id_)
+            code = int(self._codes[parent])
         return ids[::-1]
+
+    def _next(self, room: int) -> NDArray[np.intp]:
+        """Returns which of the open nodes come next, ``room`` at most."""
+        if self._least == -np.inf:
+            first = len(self._open) - self._newest
+            # A pending end leads no deeper.
+            (deeper,) = np.nonzero(self._bounds[first:] == self._open_logprobs[first:])
+            if len(deeper):
+                deeper += first
+                return deeper[_largest(self._open_logprobs[deeper], room)]
+        return _largest(self._open_logprobs, room)
+
+    def _leave(self, kept: NDArray[np.bool_]) -> None:
+        """Drops the open nodes that aren't ``kept``."""
+        self._newest = int(np.count_nonzero(kept[len(kept) - self._newest :]))
+        self._open, self._open_logprobs = self._open[kept], self._open_logprobs[kept]
+        self._bounds = self._bounds[kept]
+
+    def _expand(self, codes: Codes, logprobs: Logprobs) -> None:
+        wanted, boundary = self._wanted, self._wanted.boundary
+        first, self._size = self._size, self._size + len(codes)
+        new = slice(first, self._size)
+        self._codes[new] = codes
+        parents, ids = np.divmod(codes, self._V)
+        self._place(new, parents, ids)
+        states, owners = self._states[new], self._owners[new]
+        room = (wanted.most - self._counts[new])[:, None]  # for characters
+        behind = self._advance(ids, parents, first)
+        ends, follows = boundary.ends[states], boundary.costs[states] <= room
+        if wanted.is_counted:
+            is_long = boundary.whole[states][:, None] & (room == 0) & boundary.begins[states]
+            ends, follows = ends | is_long, follows & ~is_long
+        self._end(logprobs, owners, np.where(ends, np.exp(behind), 0.0).sum(axis=1))
+        behind += logprobs[:, None]
+        if self._ends_at_once:
+            completes = follows & boundary.whole[boundary.transitions[states]]
+            if wanted.is_counted:
+                completes &= boundary.begins[states] == room
+                follows &= ~completes
+            self._find(first, completes, behind)
+        self._set_least()
+        self._add(first, follows & (behind > self._least + _NEGLIGIBLE), behind)
+
+    def _place(self, new: slice, parents: Codes, ids: Codes) -> None:
+        """Sets the states, counts and owners of ``new`` nodes, which are ``ids`` behind ``parents``."""
+        boundary = self._wanted.boundary
+        if new.start == 0:  # the root
+            states, counts, owners = np.zeros(1, np.int32), np.zeros(1, np.int32), np.full(1, -1, np.int32)
+        else:
+            before = self._states[parents]
+            states = boundary.transitions[before, ids]
+            counts = self._counts[parents] + boundary.begins[before, ids]
+            owners = np.where(boundary.pending[states], self._owners[parents], -1)
+        self._states[new], self._counts[new] = states, counts
+        self._owners[new] = np.where(boundary.whole[states], np.arange(new.start, new.stop), owners)
+
+    def _end(self, logprobs: Logprobs, owners: NDArray[np.int32], mass: Logprobs) -> None:
+        """Counts the probabilities ``mass`` [n] that an end follows the nodes of ``logprobs`` and ``owners`` [n]."""
+        (ending,) = np.nonzero(mass)
+        ended = logprobs[ending] + np.log(np.minimum(mass[ending], 1.0))
+        np.logaddexp.at(self._ended, owners[ending], ended)
+
+    def _find(self, first: int, completes: NDArray[np.bool_], logprobs: Logprobs) -> None:
+        """Keeps the likeliest of the completions [n, V] behind the nodes from number ``first`` on."""
+        found = np.flatnonzero(completes)
+        codes = np.concatenate([self._found[0], found + first * self._V])
+        known = np.concatenate([self._found[1], logprobs.ravel()[found]])
+        order = np.argsort(-known, kind="stable")[: self._wanted.count]
+        self._found = codes[order], known[order]
+
+    def _set_least(self) -> None:
+        known = np.concatenate([self._ended[: self._size], self._found[1]])
+        if len(known) >= self._wanted.count:
+            self._least = float(np.partition(known, -self._wanted.count)[-self._wanted.count])
+
+    def _add(self, first: int, follows: NDArray[np.bool_], logprobs: Logprobs) -> None:
+        """Opens the children [n, V] of the nodes from number ``first`` on. Drops those for which there is no room."""
+        children = np.flatnonzero(follows)
+        added = logprobs.ravel()[children]
+        bounds = added
+        rows, ids = np.divmod(children, self._V)
+        states = self._wanted.boundary.transitions[self._states[first + rows], ids]
+        (pending,) = np.nonzero(self._wanted.boundary.pending[states] & (self._owners[first + rows] >= 0))
+        if len(pending):
+            bounds = added.copy()
+            bounds[pending] -= _NEGLIGIBLE
+        self._newest = len(children)
+        self._open = np.concatenate([self._open, children + first * self._V])
+        self._open_logprobs = np.concatenate([self._open_logprobs, added])
+        self._bounds = np.concatenate([self._bounds, bounds])
+        self._leave(self._bounds > self._least)
+        if len(self._open) > MOST_NODES:
+            kept = np.zeros(len(self._open), np.bool_)
+            kept[_largest(self._open_logprobs, MOST_NODES)] = True
+            self._lost = max(self._lost, float(self._bounds[~kept].max()))
+            self._leave(kept)
+
+
+def _largest(values: Logprobs, count: int) -> NDArray[np.intp]:
+    """Returns the places of the ``count`` largest values, the largest first; of equal ones, the first."""
+    if count >= len(values):
+        return np.argsort(-values, kind="stable")
+    least = -np.partition(-values, count - 1)[count - 1]
+    (places,) = np.nonzero(values >= least)
+    return places[np.argsort(-values[places], kind="stable")[:count]]

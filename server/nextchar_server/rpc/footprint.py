@@ -9,7 +9,7 @@ from __future__ import annotations
 from nextchar_model.description import ModelDescription
 
 from ..engine.stream import OUTBOX_BYTES, OUTBOX_IDS
-from ..engine.tree import MOST_NODES, NODE, WIDTH
+from ..engine.tree import MOST_NODES, NODE_BYTES, WIDTH
 
 CALL = 64 * 2**10
 """Of any call: gRPC's own part, the tasks, the objects of the handler, a row."""
@@ -46,7 +46,7 @@ def row(description: ModelDescription) -> int:
 
 def search(description: ModelDescription) -> int:
     """Of a search: the states of its nodes, the nodes in all their orders, and the log-probabilities of a step."""
-    return MOST_NODES * (description.state_bytes + 8 * NODE.itemsize) + _OUTCOME * WIDTH * description.alphabet.size
+    return MOST_NODES * (description.state_bytes + NODE_BYTES) + _OUTCOME * WIDTH * description.alphabet.size
 
 
 def details(description: ModelDescription) -> int:
