@@ -62,7 +62,8 @@ class Boundary:
     @cached_property
     def ends(self) -> NDArray[np.bool_]:
         """[S, V]: whether the completion ends before the id."""
-        return self.transitions == ENDS
+        ends: NDArray[np.bool_] = self.transitions == ENDS
+        return ends
 
     @cached_property
     def costs(self) -> NDArray[np.int32]:
