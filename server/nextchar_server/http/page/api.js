@@ -1,0 +1,94 @@
+/**
+ * The calls of the HTTP API: models, scores, and texts that stream.
+ *
+ * Invariant: a stream that ends without its end raises `Cut`, so that nobody takes a part for the whole.
+ */
+import { readEvents } from "./events.js";
+
+const FIELD = "nextchar-token";
+
+/** An answer that is an error: `status`, `message`, and `retryAfter` in seconds (null if it names none). */
+export class ApiError extends Error {
+  constructor(status, message, retryAfter) {
+    super(message);
+    this.status = status;
+    this.retryAfter = retryAfter;
+  }
+}
+
+/** The connection ended before the answer did. */
+export class Cut extends Error {}
+
+/** Remembers the token of this tab; an empty one is forgotten. */
+export function setToken(token) {
+  if (token) sessionStorage.setItem(FIELD, token);
+  else sessionStorage.removeItem(FIELD);
+}
+
+function headers(more = {}) {
+  const token = sessionStorage.getItem(FIELD);
+  return token ? { ...more, Authorization: `Bearer ${token}` } : more;
+}
+
+async function answer(path, options) {
+  let response;
+  try {
+    response = await fetch(path, { cache: "no-store", credentials: "omit", ...options });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Cut(error.message);
+  }
+  if (response.ok) return response;
+  const body = await response.json().catch(() => null);
+  const seconds = Number(response.headers.get("Retry-After"));
+  const message = body?.error?.message ?? `${response.status} ${response.statusText}`;
+  throw new ApiError(response.status, message, response.headers.has("Retry-After") && seconds >= 0 ? seconds : null);
+}
+
+/** Returns the models of the server, those that requests can reach. */
+export async function listModels() {
+  const { data } = await (await answer("v1/models", { headers: headers() })).json();
+  const names = new Set();
+  return data.filter((model) => model.is_current !== false && !names.has(model.id) && names.add(model.id));
+}
+
+/** Returns the score of a text: `request` is the body of /v1/score with one `text`. */
+export async function score(request, signal) {
+  const response = await answer("v1/score", {
+    method: "POST",
+    headers: headers({ "Content-Type": "application/json" }),
+    body: JSON.stringify(request),
+    signal,
+  });
+  const body = await response.json().catch((error) => {
+    if (error.name === "AbortError") throw error;
+    throw new Cut(error.message);
+  });
+  return { ...body.scores[0], digest: body.model_digest };
+}
+
+/**
+ * Streams a text: yields `{id, chunk}`, the resume token and the chunk of each event. With `lastId`, only those that
+ * follow it. `seed`, a string of digits, may have more of them than a JavaScript number.
+ */
+export async function* complete(request, { seed, lastId, signal }) {
+  const response = await answer("v1/completions", {
+    method: "POST",
+    headers: headers({ "Content-Type": "application/json", ...(lastId ? { "Last-Event-ID": lastId } : {}) }),
+    body: JSON.stringify({ ...request, stream: true }).replace(/\}$/, seed === null ? "}" : `,"seed":${seed}}`),
+    signal,
+  });
+  if (response.status === 204) return;
+  for await (const { id, data } of readEvents(response.body)) {
+    if (data === "[DONE]") return;
+    const chunk = JSON.parse(data);
+    if (chunk.error) throw new ApiError(chunk.error.code ?? 500, chunk.error.message, null);
+    yield { id, chunk };
+  }
+  throw new Cut("the stream ended early");
+}
+
+/** Returns the metrics as text. */
+export async function metrics() {
+  return (await answer("metrics", { headers: headers({ Accept: "text/plain" }) })).text();
+}
