@@ -29,7 +29,7 @@ def test_gradients_grow_from_state_to_state_if_the_recurrent_weights_are_large()
 
 
 def test_both_trainings_start_alike_and_only_the_clipped_one_learns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clipping, "STEPS", 60)
+    monkeypatch.setattr(clipping, "STEPS", 40)
     architecture, split = rnn_and_split()
     rows = clipping.train_both_ways(split, architecture, RECIPE)
     free, clipped = ([row for row in rows if row.clipped is kind] for kind in (False, True))

@@ -43,7 +43,7 @@ def write_page(
     parts = {
         "title": html.escape(title),
         "tints": _styles(),
-        "key": "".join(f'<span class="t{step}">{step / STEPS:+g}</span>' for step in (-10, -5, 0, 5, 10)),
+        "key": "".join(f'<span class="t{step}">{step / STEPS:g}</span>' for step in (-10, -5, 0, 5, 10)),
         "order": _order(held, H),
         "text": _spans(text, steps(cells[layer, :, unit]).tolist()),
         # No "</script>" inside.
