@@ -55,7 +55,14 @@ LastEventId = Annotated[str | None, Header(description="Id of the last event tha
 
 def make_api(version: str, max_characters: int, origins: Sequence[str]) -> FastAPI:
     """Returns the application. Pages of ``origins`` may call it."""
-    app = FastAPI(title="nextchar", version=version, docs_url=None, redoc_url=None, separate_input_output_schemas=False)
+    app = FastAPI(
+        title="nextchar",
+        version=version,
+        docs_url=None,
+        redoc_url=None,
+        separate_input_output_schemas=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # the interceptor does that
+    )
     routes = _Routes(min(_DEFAULT_CHARACTERS, max_characters))
     app.post("/v1/completions", **documents.COMPLETION)(routes.complete)
     app.get("/v1/completions", **documents.COMPLETION_STREAM)(routes.stream)

@@ -79,7 +79,7 @@ class ApiError(Exception):
         if self.retry_after is not None:
             headers["Retry-After"] = str(max(1, math.ceil(self.retry_after)))
             headers["Retry-After-Ms"] = str(round(1000 * self.retry_after))
-        if self.status == 401:  # noqa: PLR2004 - a status
+        if self.status == 401:
             headers["WWW-Authenticate"] = 'Bearer realm="nextchar"'
         return headers
 
@@ -94,7 +94,7 @@ def api_error(ended: Ended, *, is_score: bool = False) -> ApiError:
         if detail.Unpack(bad):
             field = bad.field_violations[0].field
             param = field.removeprefix("parameters.")
-            name = re.match(r"\w*", param)[0]  # type: ignore[index] - it matches everything
+            name = re.split(r"\W", param, maxsplit=1)[0]
             param = (name if is_score else _NAMES.get(name, name)) + param[len(name) :]
             message = f"{param}: {bad.field_violations[0].description}"
         elif detail.Unpack(retry):
@@ -106,7 +106,7 @@ def api_error(ended: Ended, *, is_score: bool = False) -> ApiError:
         message = message or "the server is shutting down"
     if ended.code is grpc.StatusCode.UNAUTHENTICATED:
         message = MISSING_CREDENTIAL
-    reason = str(ended.trailers.get(REASON_KEY, "internal" if status == 500 else ended.code.name.lower()))  # noqa: PLR2004
+    reason = str(ended.trailers.get(REASON_KEY, "internal" if status == 500 else ended.code.name.lower()))
     request_id = str(ended.trailers.get(REQUEST_ID_KEY, ""))
     return ApiError(status, message, _CODES.get(reason, reason), param, kind, delay, request_id)
 

@@ -144,9 +144,7 @@ def _put_shared(message: pb.GenerationParameters | pb.ScoreRequest, body: Comple
         message.include_activations.units.extend(wish.units)
 
 
-def _start(
-    message: pb.GenerateRequest | pb.GenerateStreamRequest, body: CompletionRequest, prompt: str
-) -> None:
+def _start(message: pb.GenerateRequest | pb.GenerateStreamRequest, body: CompletionRequest, prompt: str) -> None:
     if body.resume_token is None:
         message.prompt = prompt
         return

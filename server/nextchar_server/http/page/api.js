@@ -7,17 +7,23 @@ import { readEvents } from "./events.js";
 
 const FIELD = "nextchar-token";
 
-/** An answer that is an error: `status`, `message`, and `retryAfter` in seconds (null if it names none). */
+/** An answer that is an error: `status`, `code`, `message`, and `retryAfter` in seconds (null if it names none). */
 export class ApiError extends Error {
-  constructor(status, message, retryAfter) {
+  constructor(status, { code = "", message }, retryAfter = null) {
     super(message);
     this.status = status;
+    this.code = code ?? "";
     this.retryAfter = retryAfter;
   }
 }
 
 /** The connection ended before the answer did. */
 export class Cut extends Error {}
+
+/** Whether this tab has a token. */
+export function hasToken() {
+  return sessionStorage.getItem(FIELD) !== null;
+}
 
 /** Remembers the token of this tab; an empty one is forgotten. */
 export function setToken(token) {
@@ -41,8 +47,8 @@ async function answer(path, options) {
   if (response.ok) return response;
   const body = await response.json().catch(() => null);
   const seconds = Number(response.headers.get("Retry-After"));
-  const message = body?.error?.message ?? `${response.status} ${response.statusText}`;
-  throw new ApiError(response.status, message, response.headers.has("Retry-After") && seconds >= 0 ? seconds : null);
+  const error = body?.error ?? { message: `${response.status} ${response.statusText}` };
+  throw new ApiError(response.status, error, response.headers.has("Retry-After") && seconds >= 0 ? seconds : null);
 }
 
 /** Returns the models of the server, those that requests can reach. */
@@ -82,7 +88,7 @@ export async function* complete(request, { seed, lastId, signal }) {
   for await (const { id, data } of readEvents(response.body)) {
     if (data === "[DONE]") return;
     const chunk = JSON.parse(data);
-    if (chunk.error) throw new ApiError(chunk.error.code ?? 500, chunk.error.message, null);
+    if (chunk.error) throw new ApiError(500, chunk.error);
     yield { id, chunk };
   }
   throw new Cut("the stream ended early");

@@ -1,7 +1,7 @@
 /**
  * The start of the page: its views, its keys, its language, its token, and the text that its address asks for.
  */
-import { listModels, setToken } from "./api.js";
+import { hasToken, listModels, setToken } from "./api.js";
 import { fillModels, readThis, startCells, stopReading } from "./cells.js";
 import { announce, buildLegends, startTheme } from "./frame.js";
 import { startGenerate, stop, writeLink } from "./generate.js";
@@ -85,8 +85,14 @@ function startSettings() {
 function startToken() {
   const dialog = find("token-dialog");
   const open = () => dialog.open || dialog.showModal();
-  find("token-open").addEventListener("click", open);
-  document.addEventListener("locked", open);
+  find("token-open").addEventListener("click", () => {
+    find("token-wrong").hidden = true;
+    open();
+  });
+  document.addEventListener("locked", () => {
+    find("token-wrong").hidden = !hasToken();
+    open();
+  });
   dialog.addEventListener("close", () => {
     if (dialog.returnValue !== "save") return;
     setToken(find("token-field").value.trim());

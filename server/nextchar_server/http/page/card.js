@@ -6,9 +6,13 @@ const GAP = 8; // pixels between the character and the card
 
 const card = document.getElementById("card");
 const announce = document.getElementById("announce");
+let anchor = null; // the character that the card is about
+
+addEventListener("scroll", () => anchor && put(anchor.getBoundingClientRect()), { passive: true });
 
 /** Shows what is known of `place` beside `span`; null hides the card. The keyboard's reader also hears it. */
 export function showCard(place, _n, span, byKeyboard) {
+  anchor = span ?? null;
   if (place === null) {
     card.hidden = true;
     return;

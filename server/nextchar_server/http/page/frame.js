@@ -1,5 +1,5 @@
 /** What surrounds the views: announcements, the clipboard, legends, colours and places that are still empty. */
-import { say, sayIn, words } from "./words.js";
+import { number, say, sayIn, words } from "./words.js";
 
 const announcer = document.getElementById("announce");
 const root = document.documentElement;
@@ -55,7 +55,7 @@ export function activationLegend(place, low, high) {
   scale.className = "scale";
   const first = low < 0 ? -10 : 0;
   for (let n = first; n <= 10; n += 2) {
-    const label = n === first ? low.toFixed(low % 1 ? 2 : 0) : n === 10 ? high.toFixed(high % 1 ? 2 : 0) : n === 0 ? "0" : "";
+    const label = n === first ? number(low) : n === 10 ? number(high) : n === 0 ? number(0) : "";
     scale.append(step(`t${n}`, label));
   }
   place.replaceChildren(worded("span", "legend_value"), scale);

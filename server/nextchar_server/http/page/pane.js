@@ -1,7 +1,7 @@
 /** The pane of one model: its text, how far it is, and its numbers. */
 import { showCard } from "./card.js";
 import { ColouredText, surpriseClass } from "./coloured_text.js";
-import { hush, say, sayIn } from "./words.js";
+import { say, sayIn } from "./words.js";
 
 export class Pane {
   /** `buttons` are `[key, action]`, for the foot of the pane. */
@@ -13,14 +13,14 @@ export class Pane {
     const head = part("header", "");
     const heading = part("h2", "");
     heading.textContent = title;
-    head.append(heading, this.state);
+    head.append(heading, this.state, this.stats);
     const box = part("div", "text");
     sayIn(box, "wordLabel", "text_label", { model: title });
     this.text = new ColouredText(box, showCard);
     const foot = part("footer", "");
     this.buttons = new Map(buttons.map(([key, action]) => [key, button(key, action)]));
-    foot.append(this.stats, ...this.buttons.values());
-    this.element.append(head, box, foot);
+    foot.append(...this.buttons.values());
+    this.element.append(head, box, ...(buttons.length ? [foot] : []));
   }
 
   /** Empties the text and shows the prompt before it. */
@@ -37,7 +37,7 @@ export class Pane {
   tell(key, values = {}) {
     say(this.state, key, values);
     this.state.className = `state ${key.replace("state_", "")}`;
-    const isBusy = /waiting|running|slow|full|unready|lost|retrying/.test(key);
+    const isBusy = /waiting|running|slow|full|limited|unready|lost|retrying|scoring/.test(key);
     this.element.setAttribute("aria-busy", isBusy);
     this.element.dataset.state = key.replace("state_", "");
   }
@@ -53,10 +53,6 @@ export class Pane {
 
   enable(key, isEnabled) {
     this.buttons.get(key).disabled = !isEnabled;
-  }
-
-  hush() {
-    hush(this.state);
   }
 }
 

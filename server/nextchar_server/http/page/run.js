@@ -46,6 +46,14 @@ export class Run {
     return scored.length ? scored.reduce((sum, place) => sum - place.logprob, 0) / Math.LN2 / scored.length : null;
   }
 
+  /** How the text ended, as the key of words. */
+  get end() {
+    if (this.finish === "length") return "state_length";
+    if (this.finish !== "stop") return "state_done";
+    if (this.stopSequence) return "state_stop";
+    return this.request.regex || this.request.json_schema ? "state_complete" : "state_document";
+  }
+
   /** Runs until the text ends, is stopped, or can't be had. Never raises. */
   async start() {
     this.abort = new AbortController();
@@ -65,7 +73,7 @@ export class Run {
           await this.pauseAfter(error, tries);
         }
       }
-      this.listener.state(endOf(this.finish));
+      this.listener.state(this.end);
     } catch (error) {
       this.error = error.name === "AbortError" ? null : error;
       if (this.error) this.listener.state("state_error", { message: error.message });
@@ -113,6 +121,7 @@ export class Run {
     }
     if (id) this.lastId = id;
     if (choice?.finish_reason && choice.finish_reason !== DRAINED) this.finish = choice.finish_reason;
+    if (choice?.finish_reason) this.stopSequence = choice.stop_sequence ?? chunk.stop_sequence ?? "";
     if (choice?.finish_reason === DRAINED) throw new Cut("the server is shutting down");
   }
 
@@ -130,7 +139,8 @@ export class Run {
     const isUnready = error instanceof ApiError && AWAY.has(error.status);
     if (!isFull && !isUnready && !(error instanceof Cut)) throw error;
     if (error instanceof Cut && this.lastId) this.continuations += 1;
-    const key = isFull ? "state_full" : isUnready ? "state_unready" : "state_lost";
+    const isLimited = isFull && error.code.startsWith("caller");
+    const key = isLimited ? "state_limited" : isFull ? "state_full" : isUnready ? "state_unready" : "state_lost";
     const seconds = error.retryAfter ?? Math.min(2 ** (tries - 1), LONGEST_PAUSE);
     this.isPausing = true;
     this.isLate = true;
@@ -143,10 +153,6 @@ export class Run {
     this.asked = performance.now();
     this.cameAt = null;
   }
-}
-
-function endOf(reason) {
-  return { length: "state_length", stop: "state_stop" }[reason] ?? "state_done";
 }
 
 /** Returns the characters of a chunk's or a completion's choice, with what is known of each. */

@@ -23,7 +23,7 @@ export function words(key, values = {}) {
 
 /** Returns `value` as the language writes it, with at most `digits` behind the point. */
 export function number(value, digits = 2) {
-  return new Intl.NumberFormat(language, { maximumFractionDigits: digits }).format(value);
+  return new Intl.NumberFormat(language, { maximumFractionDigits: digits }).format(value).replace("-", "−");
 }
 
 /** Returns a probability in percent, with more digits if it is small. */
