@@ -87,15 +87,31 @@ def gradients(
             steps = clipping.train_both_ways(split, architecture, recipe)
     out.mkdir(parents=True, exist_ok=True)
     setting = f"{dataset.corpus.name}\n{networks.hidden_size} units"
-    insight.write_rows(rows, out / "gradients.csv")
-    insight.write_rows(losses, out / "losses.csv")
-    reach.draw(rows, losses, out / "gradients.png", f"{setting}, {recipe.budget} of training each")
-    if steps:
-        insight.write_rows(steps, out / "clipping.csv")
-        reach.draw_clipping(rows, steps, out / "clipping.png", f"{setting}, plain gradient descent")
+    _write(rows, losses, steps, out, setting, budget=recipe.budget)
     plain_console().print(reach.table(rows, losses))
     print(*(printable(str(out / name)) for name in _files(kinds)), sep="\n")
     return 0
+
+
+def _write(
+    rows: Sequence[GradientRow],
+    losses: Sequence[LossPoint],
+    steps: Sequence[ClippingRow],
+    out: Path,
+    setting: str,
+    *,
+    budget: str,
+) -> None:
+    """Writes the tables and pictures. ``setting`` stands below the titles of the pictures."""
+    from ..insight import reach
+    from ..insight.gradients import write_rows
+
+    write_rows(rows, out / "gradients.csv")
+    write_rows(losses, out / "losses.csv")
+    reach.draw(rows, losses, out / "gradients.png", f"{setting}, {budget} of training each")
+    if steps:
+        write_rows(steps, out / "clipping.csv")
+        reach.draw_clipping(rows, steps, out / "clipping.png", f"{setting}, plain gradient descent")
 
 
 def _files(kinds: Sequence[Cell]) -> tuple[str, ...]:
