@@ -130,8 +130,11 @@ def _parameters(body: CompletionRequest) -> pb.GenerationParameters:
     if body.seed is not None:
         parameters.seed = body.seed
     if body.json_schema is not None:
-        is_text = isinstance(body.json_schema, str)
-        parameters.json_schema = body.json_schema if is_text else json.dumps(body.json_schema, ensure_ascii=False)  # type: ignore[assignment]
+        schema = body.json_schema
+        try:
+            parameters.json_schema = schema if isinstance(schema, str) else json.dumps(schema, ensure_ascii=False)
+        except UnicodeEncodeError:
+            raise invalid("json_schema", "has half of a pair of surrogates in it") from None
     _put_shared(parameters, body)
     return parameters
 

@@ -11,10 +11,20 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 _UINT32, _UINT64 = 2**32 - 1, 2**64 - 1
 
+
+def _check_text(value: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"isn't text: half of a pair of surrogates at offset {error.start}") from None
+    return value
+
+
+Text = Annotated[str, AfterValidator(_check_text)]
 Count = Annotated[int, Field(ge=0, le=_UINT32)]
 Real = Annotated[float, Field(allow_inf_nan=False, ge=-1e30, le=1e30)]
 Unknown = Literal["error", "skip", "replace"]
@@ -50,11 +60,11 @@ class CompletionRequest(_Strict):
 
     model_config = ConfigDict(use_attribute_docstrings=True, title="CompletionRequest")
 
-    model: str = ""
+    model: Text = ""
     """Name of the model, or NAME@DIGEST for one version of it. Empty: the server's default model."""
-    prompt: str | list[str] | None = None
+    prompt: Text | list[Text] | None = None
     """Text that the model reads first, or several, each with texts of its own. Absent: the start of a document."""
-    resume_token: str | None = None
+    resume_token: Text | None = None
     """Instead of a prompt: the id of an event, or `resume_token` of an answer. The text continues behind it, and
     max_tokens counts from there."""
     max_tokens: Count | None = None
@@ -75,11 +85,11 @@ class CompletionRequest(_Strict):
     """Return the log-probability of each character, and of this many likeliest alternatives."""
     echo: bool | None = None
     """Whether the text starts with the prompt."""
-    stop: str | list[str] | None = None
+    stop: Text | list[Text] | None = None
     """Texts that end the generation as soon as one appears."""
     seed: Annotated[int, Field(ge=0, le=_UINT64)] | None = None
     """The same model file, numeric class, seed and request give the same text. Default: drawn, and in the answer."""
-    logit_bias: dict[str, Real] | None = None
+    logit_bias: dict[Text, Real] | None = None
     """Added to the logit of a character, in nats: the key is the character."""
     user: str | None = None
     """Ignored."""
@@ -87,7 +97,7 @@ class CompletionRequest(_Strict):
     """Only 0."""
     frequency_penalty: Real | None = None
     """Only 0."""
-    suffix: str | None = None
+    suffix: Text | None = None
     """Only empty: these models read from left to right."""
     top_k: Count | None = None
     """Sample among this many likeliest characters. 0 is all of them, the default."""
@@ -97,11 +107,11 @@ class CompletionRequest(_Strict):
     """Number of the first of n texts."""
     include_stop_sequence: bool | None = None
     """Whether the text ends with the stop sequence that ended it."""
-    regex: str | None = None
+    regex: Text | None = None
     """Regular expression that the generated text matches as a whole."""
-    choices: list[str] | None = None
+    choices: list[Text] | None = None
     """The generated text is one of these."""
-    json_schema: dict[str, Any] | bool | str | None = None
+    json_schema: dict[str, Any] | bool | Text | None = None
     """JSON Schema that the generated text satisfies."""
     min_characters: Count | None = None
     """Fewest characters before the model may end the document."""
@@ -111,7 +121,7 @@ class CompletionRequest(_Strict):
     """Whether symbols may follow one another that form no text."""
     unknown_characters: Unknown | None = None
     """How to treat characters of the prompt that the model's alphabet lacks. Default: error."""
-    replacement_character: str | None = None
+    replacement_character: Text | None = None
     """The character that replaces unknown ones, with `replace`."""
     include_activations: ActivationWish | None = None
     """Return gates and states of some units after each character."""
@@ -147,11 +157,11 @@ class ScoreBody(_Strict):
 
     model_config = ConfigDict(use_attribute_docstrings=True, title="ScoreRequest")
 
-    model: str = ""
+    model: Text = ""
     """Name of the model, or NAME@DIGEST for one version of it. Empty: the server's default model."""
-    text: str | None = None
+    text: Text | None = None
     """The text."""
-    texts: list[str] | None = Field(default=None, min_length=1, max_length=MOST_PROMPTS)
+    texts: list[Text] | None = Field(default=None, min_length=1, max_length=MOST_PROMPTS)
     """Instead of text: several."""
     top_logprobs: Count | None = None
     """Return this many likeliest alternatives of each character."""
@@ -161,5 +171,5 @@ class ScoreBody(_Strict):
     """Return gates and states of some units after each character."""
     unknown_characters: Unknown | None = None
     """How to treat characters that the model's alphabet lacks. Default: error."""
-    replacement_character: str | None = None
+    replacement_character: Text | None = None
     """The character that replaces unknown ones, with `replace`."""
