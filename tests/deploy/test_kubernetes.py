@@ -1,4 +1,4 @@
-"""deploy/kubernetes: what kustomize renders is valid, and its numbers and names are those of the server."""
+"""deploy/kubernetes: the objects that kustomize renders are valid, with the numbers and names of the server."""
 
 from __future__ import annotations
 

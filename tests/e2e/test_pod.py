@@ -1,6 +1,6 @@
 """The pod of deploy/kubernetes/overlays/production as a container of a real engine, with files of deploy/secrets.sh.
 
-An engine is no cluster: what it leaves out are probes, Services, policies, and everything that a cluster decides.
+An engine is no cluster: probes, Services, policies and all that a cluster decides are left out.
 """
 
 from __future__ import annotations
