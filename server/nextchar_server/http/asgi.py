@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -28,6 +29,7 @@ _HEAVY_BYTES = 16 * 1024
 """Size from which the body of a request waits for its turn."""
 
 _PARSING = 30e-9  # seconds of a processor for each byte: of a hostile body, estimated high
+_DROPPED = 4  # times the most that is read of a larger one, so that its caller reads the refusal
 _MOST_TOGETHER = 32 * 2**20  # bytes of all large bodies
 
 _Result = TypeVar("_Result")
@@ -71,31 +73,39 @@ class Bridge:
         return answered
 
     async def _admitted(self, request: web.BaseRequest, hold: Callable[[], bool]) -> web.StreamResponse:
-        room = 0
         try:
-            body = bytearray()
-            declared = request.content_length or 0
-            room = self._take(declared)
-            if declared > self._bounds.most_bytes:
-                raise _too_large(self._bounds.most_bytes)
-            await self._continue(request)
-            async with asyncio.timeout(self._bounds.patience):
-                async for part in request.content.iter_any():
-                    body += part
-                    if len(body) > max(room, _HEAVY_BYTES):
-                        room += self._take(self._bounds.most_bytes)
-                    if len(body) > self._bounds.most_bytes:
-                        raise _too_large(self._bounds.most_bytes)
-            if not hold():
-                raise _busy("the server has as many requests of this API as it may")
-            if len(body) > _HEAVY_BYTES:
-                async with self._pacer.piece(spent=_PARSING * len(body)):
-                    pass
-            return await self._run(request, bytes(body), self._link(request))
+            async with self._body(request) as body:
+                if not hold():
+                    raise _busy("the server has as many requests of this API as it may")
+                if len(body) > _HEAVY_BYTES:
+                    async with self._pacer.piece(spent=_PARSING * len(body)):
+                        pass
+                return await self._run(request, body, self._link(request))
         except ApiError as error:
             return _refusal(error)
+
+    @asynccontextmanager
+    async def _body(self, request: web.BaseRequest) -> AsyncIterator[bytes]:
+        """Reads the body of ``request``, and holds room for it meanwhile. Raises ``ApiError``."""
+        most, room, size, body = self._bounds.most_bytes, 0, 0, bytearray()
+        try:
+            room = self._take(min(request.content_length or 0, most))
+            if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
+                request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            async with asyncio.timeout(self._bounds.patience):
+                async for part in request.content.iter_any():
+                    size += len(part)
+                    if size > _DROPPED * most:
+                        break
+                    if size > max(room, _HEAVY_BYTES) and room < most:
+                        room += self._take(most)
+                    if size <= most:
+                        body += part
+            if size > most:
+                raise ApiError(413, f"the body has more than {most} bytes", "too_large")
+            yield bytes(body)
         except TimeoutError:
-            return _refusal(ApiError(408, f"the body didn't come within {self._bounds.patience:g} s", "timeout"))
+            raise ApiError(408, f"the body didn't come within {self._bounds.patience:g} s", "timeout") from None
         finally:
             self._held -= room
 
@@ -107,10 +117,6 @@ class Bridge:
             raise _busy("the server has no memory for a large request now")
         self._held += size
         return size
-
-    async def _continue(self, request: web.BaseRequest) -> None:
-        if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
-            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _link(self, request: web.BaseRequest) -> Link:
         metadata: Metadata = tuple(
@@ -234,10 +240,6 @@ def _refusal(error: ApiError) -> web.Response:
     response = web.json_response(error.content, status=error.status, headers=error.headers)
     response.force_close()  # the rest of its body may still come
     return response
-
-
-def _too_large(most: int) -> ApiError:
-    return ApiError(413, f"the body has more than {most} bytes", "too_large")
 
 
 def _busy(message: str) -> ApiError:

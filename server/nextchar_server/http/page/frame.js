@@ -4,6 +4,8 @@ import { number, say, sayIn, words } from "./words.js";
 const announcer = document.getElementById("announce");
 const root = document.documentElement;
 
+document.addEventListener("language", () => (announcer.textContent = "")); // it was said in the other language
+
 /** Says words to readers who don't see the page. */
 export function announce(key, values) {
   announcer.textContent = words(key, values);
