@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..rpc.inside import Door
+from ..rpc.port import http_requests
 from ..settings.config import Config
 from .api import make_api
 from .asgi import Application, Bounds
@@ -38,5 +39,5 @@ def make_site(config: Config, door: Door, *, most_bytes: int) -> Site:
         door,
         read_pages(),
         Bounds(_ESCAPED * most_bytes, config.message_timeout),
-        config.max_http_requests,
+        http_requests(config.max_http_requests),
     )
