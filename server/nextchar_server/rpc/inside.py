@@ -1,8 +1,8 @@
 """Calls from inside the process: the door through which the HTTP port reaches the handlers of gRPC's methods.
 
 Stands beside gRPC's own server. A call has a context with the part of ``grpc.aio.ServicerContext`` that the server
-uses, and runs in the handler that ``CallInterceptor`` surrounds, on the server's event loop. Its caller is on another loop, in
-another thread; the messages between the two are handed over one by one.
+uses, and runs in the handler that ``CallInterceptor`` surrounds, on the server's event loop. Its caller is on another
+loop, in another thread; the messages between the two are handed over one by one.
 
 Invariant: of a call's messages, ``_MOST_BYTES`` and one more wait for its caller at most; a call ends when its caller
 leaves, and is reset if its caller takes nothing for the stall time-out, as gRPC's calls are.
