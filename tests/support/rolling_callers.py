@@ -13,7 +13,7 @@ from contextlib import aclosing
 
 from nextchar_client import AsyncClient, Delta, NextcharError, Resumed
 
-CHARACTERS = 2000
+CHARACTERS = 1000
 
 
 class Callers:
