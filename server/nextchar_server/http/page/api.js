@@ -6,6 +6,7 @@
 import { readEvents } from "./events.js";
 
 const FIELD = "nextchar-token";
+const PATIENCE = 10_000; // milliseconds for an answer that is known at once
 
 /** An answer that is an error: `status`, `code`, `message`, and `retryAfter` in seconds (null if it names none). */
 export class ApiError extends Error {
@@ -53,7 +54,7 @@ async function answer(path, options) {
 
 /** Returns the models of the server, those that requests can reach. */
 export async function listModels() {
-  const { data } = await (await answer("v1/models", { headers: headers() })).json();
+  const { data } = await (await answer("v1/models", { headers: headers(), signal: AbortSignal.timeout(PATIENCE) })).json();
   const names = new Set();
   return data.filter((model) => model.is_current !== false && !names.has(model.id) && names.add(model.id));
 }
@@ -96,5 +97,6 @@ export async function* complete(request, { seed, lastId, signal }) {
 
 /** Returns the metrics as text. */
 export async function metrics() {
-  return (await answer("metrics", { headers: headers({ Accept: "text/plain" }) })).text();
+  const signal = AbortSignal.timeout(PATIENCE);
+  return (await answer("metrics", { headers: headers({ Accept: "text/plain" }), signal })).text();
 }

@@ -99,7 +99,7 @@ def test_the_unit_that_follows_the_place_in_the_line_is_found(page: Page, stub: 
 
 def test_a_feature_that_the_text_lacks_is_not_followed(page: Page) -> None:
     read(page, TEXT)
-    page.get_by_label("Feature").select_option("quotes")
+    page.locator("#find-feature").select_option("quotes")
     page.get_by_role("button", name="Find").click()
     expect(page.locator("#cells-state")).to_contain_text("too little of this")
 

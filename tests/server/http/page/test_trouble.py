@@ -41,7 +41,7 @@ def test_a_full_queue_is_told_and_tried_again_in_time(open_page: Open, ports: tu
 
 def test_a_slow_model_is_told(page: Page) -> None:
     waiting: list[Route] = []
-    page.route(COMPLETIONS, waiting.append)
+    page.route(COMPLETIONS, lambda route: waiting.append(route))
     write(page)
     expect(page.locator(".pane .state")).to_have_text("Waiting for the first character: 3 s")
     page.keyboard.press("Escape")
