@@ -8,16 +8,19 @@ from __future__ import annotations
 import asyncio
 import shutil
 import ssl
+import subprocess
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from nextchar_client import Client, Finished
 from nextchar_server.settings.config import PACKAGED_MODEL
 from tests.support.compose import run
 from tests.support.manifests import (
+    KUBERNETES,
     PRODUCTION,
     Manifest,
     environment_of,
@@ -69,28 +72,30 @@ def folder(objects: list[Manifest], tmp_path_factory: pytest.TempPathFactory) ->
     return folder
 
 
-def options_of(objects: list[Manifest], folder: Path) -> list[str]:
+def options_of(pod: Manifest, folder: Path) -> list[str]:
     """The options of ``docker run`` that correspond to the pod."""
-    pod, server = pod_of(objects), server_of(objects)
+    (server,) = pod["containers"]
     user, context = pod["securityContext"], server["securityContext"]
     options = ["--init", "--user", f"{user['runAsUser']}:{user['runAsGroup']}", "--security-opt", "no-new-privileges"]
     options += [f"--read-only={str(context['readOnlyRootFilesystem']).lower()}"]
     options += [f"--cap-drop={each}" for each in context["capabilities"]["drop"]]
     options += [f"--memory={server['resources']['limits']['memory'].removesuffix('i')}"]
-    options += [f"--publish=127.0.0.1::{port['containerPort']}" for port in server["ports"]]
+    options += [f"--publish=127.0.0.1::{port['containerPort']}" for port in server.get("ports", [])]
     options += [f"--env={name}={value}" for name, value in environment_of(server).items()]
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
     for mount in server["volumeMounts"]:
-        if mount.get("readOnly"):
-            options += [f"--volume={folder / mount['name']}:{mount['mountPath']}:ro"]
-        else:
+        if "emptyDir" in volumes[mount["name"]]:
             options += [f"--tmpfs={mount['mountPath']}"]
+        else:
+            access = "ro" if mount.get("readOnly") else "rw"
+            options += [f"--volume={folder / mount['name']}:{mount['mountPath']}:{access}"]
     return options
 
 
 @pytest.fixture
 def container(objects: list[Manifest], image: str, folder: Path) -> Iterator[str]:
     """The container, once its startup probe succeeds."""
-    started = run("docker", "run", "--detach", *options_of(objects, folder), image, *server_of(objects)["args"])
+    started = run("docker", "run", "--detach", *options_of(pod_of(objects), folder), image, *server_of(objects)["args"])
     container = started.strip()
     try:
         asyncio.run(until(lambda: is_ready(objects, container, folder)))
@@ -129,3 +134,25 @@ def test_it_serves_the_volume_over_tls_and_drains_within_the_grace_period(
     assert isinstance(finished, Finished)
     assert finished.usage.generated_characters == LONG_TEXT
     assert run("docker", "wait", container, timeout=grace).strip() == "0"
+
+
+def test_the_pod_that_loads_models_brings_one_into_the_volume(image: str, tmp_path: Path) -> None:
+    config, pod = yaml.safe_load_all((KUBERNETES / "load-model.yaml").read_text())
+    for volume in ("models", "load"):
+        (tmp_path / volume).mkdir()
+    (tmp_path / "models").chmod(0o777)
+    script = tmp_path / "load" / "load"
+    script.write_text(config["data"]["load"])
+    script.chmod(0o555)
+    (loader,) = pod["spec"]["containers"]
+    program, *arguments = loader["command"]
+    options = [*options_of(pod["spec"], tmp_path), "--entrypoint", program]
+    container = run("docker", "run", "--detach", *options, image, *arguments).strip()
+    try:
+        command = ["docker", "exec", "--interactive", container, "load", "verse"]
+        done = subprocess.run(command, check=False, input=PACKAGED_MODEL.read_bytes(), timeout=120)
+    finally:
+        run("docker", "rm", "--force", container)
+    assert done.returncode == 0
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["verse.onnx"]
+    assert (tmp_path / "models" / "verse.onnx").read_bytes() == PACKAGED_MODEL.read_bytes()
