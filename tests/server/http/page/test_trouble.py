@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
 from playwright.sync_api import Page, Route, expect
 
 from nextchar.v1 import generation_pb2 as pb
@@ -64,6 +65,7 @@ def test_a_stream_that_is_cut_continues_behind_its_last_event(
         expect(page.locator(".pane .stats")).to_contain_text("continued 1×")
 
 
+@pytest.mark.slow
 def test_a_server_that_restarts_in_mid_text_brings_the_rest(open_page: Open, tmp_path: Path) -> None:
     key = tmp_path / "key"
     key.write_text("0123456789abcdef" * 4)
@@ -86,6 +88,7 @@ def test_a_server_that_restarts_in_mid_text_brings_the_rest(open_page: Open, tmp
             expect(page.locator("#live-server")).to_have_text("Server ready")
 
 
+@pytest.mark.slow
 def test_a_server_that_wants_a_token_is_given_one(open_page: Open, tmp_path: Path) -> None:
     tokens = tmp_path / "tokens"
     tokens.write_text(f"ann {sha256(b'secret').hexdigest()}\n")

@@ -36,7 +36,12 @@ def test_settings_reach_the_model(page: Page, stub: Any) -> None:
     page.get_by_text("More settings").click()
     page.get_by_label("Bias").fill("e=-100 o=0.5")
     write(page)
-    parameters = {"temperature": 0.5, "top_p": 0.9, "stop_sequences": ["\n"], "character_bias": {"e": -100, "o": 0.5}}
+    parameters: dict[str, Any] = {
+        "temperature": 0.5,
+        "top_p": 0.9,
+        "stop_sequences": ["\n"],
+        "character_bias": {"e": -100, "o": 0.5},
+    }
     assert text_of(pane(page, "stop")) == generated(stub, seed=7, max_characters=120, **parameters).text
 
 
