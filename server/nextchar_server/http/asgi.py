@@ -110,7 +110,7 @@ class Bridge:
             self._held -= room
 
     def _take(self, size: int) -> int:
-        """Takes room for a large body. Raises ``ApiError`` if there is none."""
+        """Takes room for a large body. Raises ``ApiError`` if there is no room."""
         if size <= _HEAVY_BYTES:
             return 0
         if self._held + size > _MOST_TOGETHER:
