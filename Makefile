@@ -64,7 +64,7 @@ demo: $(STAMP) ## Train for a minute, export, serve, stream, show the metrics (3
 docs: $(STAMP) ## Generate docs/cli.md and docs/protocol.md, and build the site to build/site
 	$(BIN)/python -m docs.generate_cli
 	$(BIN)/python -m docs.generate_protocol
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt '.[docs]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 train: $(STAMP) ## Train the packaged model again (10 minutes); CORPUS, OUT, MINUTES, PROCESSES override
