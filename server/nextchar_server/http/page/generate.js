@@ -110,7 +110,7 @@ async function follow(these, runs) {
   if (!these.every((text) => texts.includes(text))) return; // others have taken their place
   buttons();
   const failed = these.find(({ run }) => run.error);
-  if (failed) announce("state_error", { message: failed.run.error.message });
+  if (failed) announce("state_error", { message: failed.pane.state.textContent });
   else announce("announce_done", { count: these.reduce((sum, { run }) => sum + run.places.length, 0) });
   if (failed?.run.error.status === 401) document.dispatchEvent(new CustomEvent("locked"));
 }

@@ -1,14 +1,19 @@
 /**
  * One text of one model, from its request to its end, over as many connections as it takes.
  *
- * Invariant: the text is the one that an undisturbed stream would have brought: after a cut, it continues behind the
- * last event that arrived, or from the beginning with the same seed if none did.
+ * Invariant: the text is the one that an undisturbed stream would have brought. After a cut, it continues behind the
+ * last event that arrived. If the server can't, such as one that has another key now, the text is written again with the
+ * same seed, and compared with what is there.
  */
 import { ApiError, Cut, complete } from "./api.js";
 
 const LONGEST_PAUSE = 5; // seconds between two tries
 const AWAY = new Set([502, 503, 504]);
+const FORGOTTEN = new Set([400, 409]); // of a resume token that the server can't read any more
 const DRAINED = "draining";
+
+/** The server writes another text than before. */
+class Changed extends Error {}
 
 export class Run {
   /** `listener` has `state(key, values)` and `places(places)`, called with what is new. */
@@ -17,6 +22,7 @@ export class Run {
     this.seed = seed;
     this.listener = listener;
     this.places = []; // {character, logprob, alternatives: [[character, logprob]]}
+    this.toRepeat = 0; // characters at the end of `places` that the stream will bring once more
     this.lastId = null;
     this.digest = null;
     this.finish = null;
@@ -58,6 +64,7 @@ export class Run {
   async start() {
     this.abort = new AbortController();
     this.finish = this.error = null;
+    this.isPausing = this.isLate = false;
     this.asked = performance.now();
     this.cameAt = null; // when the latest event of this start came
     this.listener.state("state_waiting");
@@ -76,7 +83,8 @@ export class Run {
       this.listener.state(this.end);
     } catch (error) {
       this.error = error.name === "AbortError" ? null : error;
-      if (this.error) this.listener.state("state_error", { message: error.message });
+      if (error instanceof Changed) this.listener.state("state_changed");
+      else if (this.error) this.listener.state("state_error", { message: error.message });
       else this.listener.state("state_stopped");
     } finally {
       clearInterval(this.watch);
@@ -115,14 +123,32 @@ export class Run {
       if (this.cameAt === null || this.isLate) this.listener.state("state_running");
       this.isLate = false;
       this.cameAt = now;
-      const places = placesOf(choice);
+      const places = this.withoutRepeated(placesOf(choice));
       this.places.push(...places);
       this.listener.places(places);
     }
-    if (id) this.lastId = id;
+    if (id && this.toRepeat === 0) this.lastId = id;
     if (choice?.finish_reason && choice.finish_reason !== DRAINED) this.finish = choice.finish_reason;
     if (choice?.finish_reason) this.stopSequence = choice.stop_sequence ?? chunk.stop_sequence ?? "";
     if (choice?.finish_reason === DRAINED) throw new Cut("the server is shutting down");
+  }
+
+  /** Returns the places that are new. Raises `Changed` if the others aren't those that are there. */
+  withoutRepeated(places) {
+    const repeated = places.slice(0, this.toRepeat);
+    const first = this.places.length - this.toRepeat;
+    if (repeated.some(({ character }, n) => character !== this.places[first + n].character)) throw new Changed();
+    this.toRepeat -= repeated.length;
+    return places.slice(repeated.length);
+  }
+
+  /** Whether `error` means that the text has to be written again from its beginning; prepares for that. */
+  startsAgain(error) {
+    const isForgotten = error instanceof ApiError && FORGOTTEN.has(error.status) && this.lastId !== null;
+    if (!isForgotten || this.request.resume_token) return false;
+    this.lastId = null;
+    this.toRepeat = this.places.length;
+    return true;
   }
 
   lookAround() {
@@ -135,6 +161,7 @@ export class Run {
 
   /** Waits as long as the server asks, or longer at each try, and tells the seconds that are left. */
   async pauseAfter(error, tries) {
+    if (this.startsAgain(error)) return;
     const isFull = error instanceof ApiError && error.status === 429;
     const isUnready = error instanceof ApiError && AWAY.has(error.status);
     if (!isFull && !isUnready && !(error instanceof Cut)) throw error;

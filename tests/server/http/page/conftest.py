@@ -25,25 +25,31 @@ expect.set_options(timeout=PATIENCE)
 Open = Callable[..., AbstractContextManager[Page]]
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+@pytest.fixture(scope="session")
+def chromium() -> str:
     """Debian's Chromium; without it, the test is skipped."""
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed: apt-get install chromium fonts-noto-cjk")
+    return CHROMIUM
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    """A browser. Not for the whole session: while it is there, no other event loop can run."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-dev-shm-usage"])
         yield browser
         browser.close()
 
 
 @pytest.fixture(scope="session")
-def korean(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def korean(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model of jamo."""
     return make_korean_model("jamo", tmp_path_factory.mktemp("korean"), endless=True)
 
 
-@pytest.fixture(scope="module")
-def ports(browser: Browser, korean: Path) -> Iterator[tuple[int, int]]:
+@pytest.fixture(scope="session")
+def ports(chromium: str, korean: Path) -> Iterator[tuple[int, int]]:
     """The ports, of gRPC and of HTTP, of a server that has the packaged model and one of jamo."""
     with started("--model", f"verse={PACKAGED}", "--model", f"korean={korean}") as server:
         yield server.grpc_port, server.http_port

@@ -53,16 +53,38 @@ def test_a_slow_model_is_told(page: Page) -> None:
 def test_a_stream_that_is_cut_continues_behind_its_last_event(
     open_page: Open, ports: tuple[int, int], stub: Any
 ) -> None:
-    def cut(route: Route) -> None:
-        whole = route.fetch().text()
-        route.fulfill(body=whole[: len(whole) // 2], headers={"Content-Type": "text/event-stream"})
-
     with open_page(ports[1]) as page:
         page.route(COMPLETIONS, cut, times=1)
         write(page, length=300)
         expect(page.locator(".pane .state")).to_contain_text("The server is away")
         assert text_of(pane(page)) == generated(stub, max_characters=300)
         expect(page.locator(".pane .stats")).to_contain_text("continued 1×")
+
+
+def cut(route: Route) -> None:
+    """Lets half of a stream through."""
+    whole = route.fetch().text()
+    route.fulfill(body=whole[: len(whole) // 2], headers={"Content-Type": "text/event-stream"})
+
+
+@pytest.mark.parametrize("has_changed", [False, True], ids=["same model", "other model"])
+def test_without_its_token_a_text_is_written_again_and_compared(
+    open_page: Open, ports: tuple[int, int], stub: Any, has_changed: bool
+) -> None:
+    def forget(route: Route) -> None:
+        if "last-event-id" in route.request.headers:
+            route.fulfill(status=400, json={"error": {"message": "resume_token: is damaged", "code": "bad"}})
+        else:
+            route.continue_(post_data={**(route.request.post_data_json or {}), "seed": 8} if has_changed else None)
+
+    with open_page(ports[1], troubles=("400",)) as page:
+        page.route(COMPLETIONS, forget)
+        page.route(COMPLETIONS, cut, times=1)
+        write(page, length=300)
+        if has_changed:
+            expect(pane(page, "changed").locator(".state")).to_contain_text("another text")
+        else:
+            assert text_of(pane(page)) == generated(stub, max_characters=300)
 
 
 @pytest.mark.slow

@@ -65,6 +65,7 @@ export const english = {
   state_limited: "You have as much running as you may. Next try in {seconds} s",
   state_unready: "The server takes no texts now. Next try in {seconds} s",
   state_lost: "The server is away. Next try in {seconds} s; the text continues where it was cut",
+  state_changed: "The server writes another text now: its model has changed.",
   state_retrying: "Trying again",
   state_stopped: "Stopped",
   state_error: "{message}",

@@ -65,6 +65,7 @@ export const korean = {
   state_limited: "동시에 부탁할 수 있는 만큼 다 쓰고 있습니다. {seconds}초 뒤에 다시 시도합니다",
   state_unready: "서버가 지금은 글을 받지 않습니다. {seconds}초 뒤에 다시 시도합니다",
   state_lost: "서버에 닿지 않습니다. {seconds}초 뒤에 다시 시도하고, 끊긴 곳에서 글을 잇습니다",
+  state_changed: "서버가 이제 다른 글을 씁니다. 모델이 바뀌었습니다.",
   state_retrying: "다시 시도하는 중",
   state_stopped: "멈췄습니다",
   state_error: "{message}",
