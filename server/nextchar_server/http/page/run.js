@@ -64,7 +64,7 @@ export class Run {
   async start() {
     this.abort = new AbortController();
     this.finish = this.error = null;
-    this.isPausing = this.isLate = false;
+    this.isPausing = this.isLate = this.wasCut = false;
     this.asked = performance.now();
     this.cameAt = null; // when the latest event of this start came
     this.listener.state("state_waiting");
@@ -121,7 +121,8 @@ export class Run {
       if (this.untilFirst === null) this.untilFirst = now - this.asked;
       if (this.cameAt !== null) this.seconds += (now - this.cameAt) / 1000;
       if (this.cameAt === null || this.isLate) this.listener.state("state_running");
-      this.isLate = false;
+      if (this.wasCut) this.continuations += 1;
+      this.isLate = this.wasCut = false;
       this.cameAt = now;
       const places = this.withoutRepeated(placesOf(choice));
       this.places.push(...places);
@@ -165,7 +166,7 @@ export class Run {
     const isFull = error instanceof ApiError && error.status === 429;
     const isUnready = error instanceof ApiError && AWAY.has(error.status);
     if (!isFull && !isUnready && !(error instanceof Cut)) throw error;
-    if (error instanceof Cut && this.lastId) this.continuations += 1;
+    this.wasCut ||= error instanceof Cut && this.places.length > 0;
     const isLimited = isFull && error.code.startsWith("caller");
     const key = isLimited ? "state_limited" : isFull ? "state_full" : isUnready ? "state_unready" : "state_lost";
     const seconds = error.retryAfter ?? Math.min(2 ** (tries - 1), LONGEST_PAUSE);
