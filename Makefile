@@ -61,8 +61,11 @@ test-fast: $(STAMP) ## Run the fast tests of the packages (under a minute)
 demo: $(STAMP) ## Train for a minute, export, serve, stream, show the metrics (3 minutes on a fresh machine)
 	deploy/demo.sh $(BIN)
 
-docs: $(STAMP) ## Generate docs/cli.md from the commands
+docs: $(STAMP) ## Generate docs/cli.md and docs/protocol.md, and build the site to build/site
 	$(BIN)/python -m docs.generate_cli
+	$(BIN)/python -m docs.generate_protocol
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 train: $(STAMP) ## Train the packaged model again (10 minutes); CORPUS, OUT, MINUTES, PROCESSES override
 	$(BIN)/nextchar-train fit $(or $(CORPUS),tinyshakespeare) --out $(or $(OUT),runs/shakespeare) --minutes $(or $(MINUTES),10) --processes $(or $(PROCESSES),2) --threads 1 --averaging-period 16 --sequence-length 32 --dropout 0.5

@@ -25,6 +25,7 @@ PARTS = (
     "failover",
     "fuzzing",
     "tokens",
+    "network",
     "swaps",
     "versions",
     "training",

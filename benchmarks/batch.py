@@ -1,4 +1,4 @@
-"""Batches: ``nextchar batch`` against ``nextchar bench`` with texts of the same length, and what kills change.
+"""Batches: ``nextchar batch`` against ``nextchar bench`` with texts of the same length, and the effect of kills.
 
 The server is pinned to one core, and the command to the other. Without a server, the command has all cores, and the
 kernel beside it is ``Runner.advance`` alone on as many threads. The weights are random; a text has 10 characters.

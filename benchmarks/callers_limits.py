@@ -37,7 +37,7 @@ _INTERVAL = 0.05  # seconds between two texts of the quiet caller: with twice as
 _TURNS = 16
 _SELDOM = 8  # turns of which one has the greedy caller without limits
 _SECONDS = 5.0  # of a turn: a hundred texts, so that its p99 is not the worst one
-_SETTLING = 1.0  # seconds for which the greedy caller runs before the measurement, and uses up what an idle one has
+_SETTLING = 1.0  # seconds before the measurement in which the greedy caller uses up the credit of an idle one
 _MOST = 1.2
 
 

@@ -59,7 +59,7 @@ _CASES = (
 
 @dataclass(frozen=True)
 class _Beside:
-    """What the ordinary streams and the probe saw beside an attack."""
+    """The measurements of the ordinary streams and of the probe beside an attack."""
 
     case: _Case
     alone: float

@@ -66,7 +66,7 @@ class Connection:
         self._writer.write(frame(RESET, 0, stream, struct.pack(">I", _CANCEL)))
 
     async def drain(self) -> None:
-        """Waits until the operating system has taken what was sent. Raises ``OSError`` if the server hung up."""
+        """Waits until the operating system has taken all frames. Raises ``OSError`` if the server hung up."""
         await self._writer.drain()
 
     async def ended(self) -> None:

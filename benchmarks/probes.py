@@ -1,4 +1,4 @@
-"""Outside views of a server under attack: how fast it tells its health, and what callers make it hold."""
+"""Outside views of a server under attack: how fast it tells its health, and the memory and places that callers take."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A TCP proxy in front of one server, which cuts, delays and loses its connections, as networks do.
 
-``failover`` puts one between its callers and each replica. It knows nothing of the bytes that it carries.
+``failover`` puts one between its callers and each replica, and ``network`` counts its bytes. It knows nothing of them.
 """
 
 from __future__ import annotations
@@ -25,6 +25,10 @@ class Proxy:
         self._vanished: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self.delay = 0.0
+        self.to_target = 0
+        """Bytes that it has carried to the server."""
+        self.from_target = 0
+        """Bytes that it has carried from the server."""
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._carry, "127.0.0.1", 0)
@@ -36,6 +40,8 @@ class Proxy:
         if self._server is not None:
             self._server.close()
         self.cut()
+        if self._connections:
+            await asyncio.wait(self._connections)
 
     @property
     def port(self) -> int:
@@ -65,19 +71,28 @@ class Proxy:
                 other_reader, other_writer = await asyncio.open_connection("127.0.0.1", self._target)
                 self._connections[connection].append(other_writer)
                 async with asyncio.TaskGroup() as ways:
-                    ways.create_task(self._pump(connection, reader, other_writer))
-                    ways.create_task(self._pump(connection, other_reader, writer))
+                    ways.create_task(self._pump(connection, reader, other_writer, is_answer=False))
+                    ways.create_task(self._pump(connection, other_reader, writer, is_answer=True))
         finally:
             for end in self._connections.pop(connection):
                 end.transport.abort()
             self._vanished.discard(connection)
 
     async def _pump(
-        self, connection: asyncio.Task[None], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        connection: asyncio.Task[None],
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        is_answer: bool,
     ) -> None:
         """Carries one way, until either end has closed it; then closes the other end."""
         with suppress(OSError):
             while chunk := await reader.read(_CHUNK):
+                if is_answer:
+                    self.from_target += len(chunk)
+                else:
+                    self.to_target += len(chunk)
                 if self.delay:
                     await asyncio.sleep(self.delay)
                 if connection not in self._vanished:

@@ -35,7 +35,7 @@ from nextchar_training.learning.network import Network
 
 TITLE = "Swaps"
 _SWAPS = 40
-_FILES = 4  # good ones, in turn, so that what was unloaded is loaded again
+_FILES = 4  # good ones, in turn, so that a file that was unloaded is loaded again
 _CALLERS = 64
 _CHARACTERS = 400
 _SEEDS = 32

@@ -35,6 +35,9 @@ _OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 5_000),  # two minutes if left out, in which a server that is back isn't noticed
     ("grpc.dns_ares_query_timeout", 10_000),  # two minutes if left out
+    # How soon a name is looked up again if servers vanish: 30 s if left out, in which all those that are known may be
+    # replaced, by a rolling restart for one.
+    ("grpc.dns_min_time_between_resolutions_ms", 5_000),
     ("grpc.max_receive_message_length", 256 * 2**20),  # above any score of a prompt's length: 4 MiB if left out
 )
 

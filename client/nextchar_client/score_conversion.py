@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from nextchar.v1 import generation_pb2 as pb
 
 from .conversion import activations, logprobs, request, unknown_characters
-from .errors import IncompleteStreamError
+from .errors import IncompleteStreamError, InvalidArgumentError
 from .options import ScoreOptions, UnknownCharacters
 from .results import Score
 from .scores import CandidateScore, CandidateScores, ScoredPart, ScoredText, ScoreEvent, ScoreStarted
@@ -50,7 +50,10 @@ def settings(options: ScoreOptions) -> pb.ScoreSettings:
 
 
 async def messages(settings: pb.ScoreSettings, texts: Texts) -> AsyncGenerator[pb.ScoreStreamRequest, None]:
-    """The messages of a stream of ``texts``: the settings are in the first. None if there is no text."""
+    """The messages of a stream of ``texts``: the settings are in the first.
+
+    Raises ``InvalidArgumentError`` if there is no text.
+    """
     first: dict[str, pb.ScoreSettings] = {"settings": settings}
     if isinstance(texts, str):
         raise TypeError("texts: it must be several texts, not one")
@@ -67,6 +70,8 @@ async def messages(settings: pb.ScoreSettings, texts: Texts) -> AsyncGenerator[p
                     first = {}
             yield request(pb.ScoreStreamRequest, is_end=True, **first)
             first = {}
+    if first:
+        raise InvalidArgumentError("texts: there is none to score; give at least one, which may be empty")
 
 
 def score(message: pb.ScoreResponse) -> Score:

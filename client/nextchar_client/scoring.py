@@ -100,6 +100,7 @@ class Scoring(Connection):
         such as an open file. They are asked for as the server reads them. Yields one ``ScoreStarted``, then for each
         text any number of ``ScoredPart`` and one ``ScoredText``; ``ScoreOptions`` has
         the keywords. Leaving early cancels the call. If it is cut, its error says how many characters had been scored.
+        Raises ``InvalidArgumentError`` if there is no text.
         """
         settings, timeout = conversion.settings(options), self._seconds(options.get("timeout"))
         retries = Retries(timeout, servers=len(self._servers))

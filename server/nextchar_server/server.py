@@ -25,6 +25,7 @@ from nextchar.v1 import generation_pb2, generation_pb2_grpc
 
 from . import signals
 from .http.port import HttpPort
+from .http.site import make_site
 from .listening import bracketed, cannot_listen, require_free
 from .logs import logs
 from .memory import Budget
@@ -34,6 +35,7 @@ from .rpc.calls import Calls
 from .rpc.gate import Gate
 from .rpc.health import HealthService
 from .rpc.incoming import Incoming
+from .rpc.inside import Door
 from .rpc.interceptor import CallInterceptor
 from .rpc.port import make_server
 from .rpc.reflection import add_reflection
@@ -75,6 +77,7 @@ class _Parts:
     health: HealthService
     resets: Resets
     grpc: grpc.aio.Server
+    door: Door
     http: HttpPort
 
 
@@ -192,14 +195,16 @@ class Server:
         generation_pb2_grpc.add_GenerationServiceServicer_to_server(service, grpc_server)  # type: ignore[no-untyped-call]
         health_pb2_grpc.add_HealthServicer_to_server(health_service, grpc_server)
         add_reflection(grpc_server, (SERVICE, health.SERVICE_NAME))
+        door = Door(interceptor, service)
         http = HttpPort(
             self._metrics.registry,
             lambda: self._ready,
             most_connections=config.max_http_connections,
             tls=self._tls,
             admits=None if self._gate is None else self._gate.admits,
+            site=make_site(config, door, most_bytes=versions.most_bytes),
         )
-        return _Parts(versions, service, health_service, resets, grpc_server, http)
+        return _Parts(versions, service, health_service, resets, grpc_server, door, http)
 
     async def _open(self, parts: _Parts) -> Ports:
         config = self._config
@@ -223,7 +228,7 @@ class Server:
 async def _close(parts: _Parts, flushing: float) -> None:
     """Closes everything; calls that haven't ended after ``flushing`` seconds are cancelled."""
     await _within(_STEP, "resets", parts.resets.stop())
-    await _within(flushing + _STEP, "grpc", parts.grpc.stop(flushing))
+    await _within(flushing + _STEP, "calls", asyncio.gather(parts.grpc.stop(flushing), parts.door.close(flushing)))
     await _within(_STEP, "lanes", asyncio.to_thread(parts.versions.stop))
     await _within(_STEP, "http", parts.http.close())
 

@@ -15,12 +15,20 @@ class ThreadShare:
         self.share = share
         self._burst = burst
         self._left = burst
+        self._credit = 0.0
+        self.credited = 0.0
+        """Seconds that were credited so far."""
         self._seen, self._worked = time.monotonic(), time.thread_time()
 
     def left(self) -> float:
         """Returns the seconds of processor time that the thread may take now; below 0, it has taken too much."""
         seen, worked = time.monotonic(), time.thread_time()
         earned = self.share * (seen - self._seen)
-        self._left = min(self._burst, self._left + earned) - (worked - self._worked)
-        self._seen, self._worked = seen, worked
+        self._left = min(self._burst, self._left + earned) - (worked - self._worked - self._credit)
+        self._seen, self._worked, self._credit = seen, worked, 0.0
         return self._left
+
+    def credit(self, seconds: float) -> None:
+        """Leaves ``seconds`` of the thread's processor time out of its share."""
+        self._credit += seconds
+        self.credited += seconds

@@ -1,17 +1,23 @@
-"""``docker-compose up --scale server=3`` on a real engine: texts are whole although two replicas go."""
+"""``docker-compose up --scale server=3`` on a real engine: texts are whole though replicas go or are replaced."""
 
 import asyncio
+import json
+import subprocess
 from collections.abc import Iterator
 from contextlib import aclosing
+from pathlib import Path
 
 import pytest
 
 from nextchar_client import AsyncClient, Delta, Resumed
+from tests.support import rolling_callers
 from tests.support.compose import Project, run
 
 pytestmark = pytest.mark.docker
 
 STREAMS = 4
+MANY_STREAMS = 64
+NETWORK = "{{range $name, $_ := .NetworkSettings.Networks}}{{$name}}{{end}}"
 LONG_TEXT = 60_000
 """Characters that take longer than it takes the engine to kill a container."""
 
@@ -56,3 +62,40 @@ async def test_texts_are_whole_though_one_replica_stops_and_another_is_killed(re
     assert {text for text, _ in results} == {undisturbed}
     assert any(resumed for _, resumed in results)
     assert run("docker", "inspect", "--format", "{{.State.ExitCode}}", stopped).strip() == "0"
+
+
+@pytest.fixture
+def callers(replicas: Project) -> Iterator[subprocess.Popen[str]]:
+    """Callers in a container of their own, which know the replicas by the name of the service, as pods do."""
+    network = run("docker", "inspect", "--format", NETWORK, replicas.container("prometheus")).strip()
+    script = Path(rolling_callers.__file__).read_text()
+    options = [
+        "--network",
+        network,
+        "--entrypoint",
+        "python",
+        run("docker", "inspect", "--format", "{{.Image}}", replicas.containers("server")[0]).strip(),
+        "-c",
+        script,
+    ]
+    command = ["docker", "run", "--rm", "--init", "--interactive", *options, "dns:///server:50051", str(MANY_STREAMS)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        process.kill()
+
+
+@pytest.mark.slow
+def test_all_replicas_are_replaced_one_after_another_beside_64_streams_without_an_error(
+    replicas: Project, callers: subprocess.Popen[str]
+) -> None:
+    before = set(replicas.containers("server"))
+    assert callers.stdout is not None
+    assert callers.stdout.readline() == "begun\n"
+    run("deploy/rolling-restart.sh", *replicas.command, timeout=300, variables={"NEXTCHAR_TOKEN_KEY": "key" * 11})
+    said, _ = callers.communicate(timeout=300)
+    counts = json.loads(said)
+    assert (counts["errors"], counts["different"]) == ([], 0)
+    assert counts["texts"] > MANY_STREAMS
+    after = set(replicas.containers("server"))
+    assert len(after) == 3
+    assert not before & after

@@ -125,6 +125,11 @@ async def test_half_a_surrogate_pair_is_refused(client: AsyncClient, server: Scr
         [event async for event in client.score_stream(["a\ud800"])]
 
 
+async def test_no_text_is_refused_by_name(client: AsyncClient, server: ScriptedServer) -> None:
+    with pytest.raises(InvalidArgumentError, match="texts: there is none to score"):
+        [event async for event in client.score_stream([])]
+
+
 def test_the_blocking_client_takes_texts_from_any_iterable(server: ScriptedServer) -> None:
     server.scripts = [[STARTED, part("ab"), total(2), total(0)]]
     with Client(server.endpoint) as client:

@@ -114,8 +114,8 @@ def test_gates_draws_what_a_network_does_in_a_text(
     output = capsys.readouterr().out
     assert "in 300 characters of" in output
     assert "candidate  near -1 (below -0.8)" in output
-    assert re.search(r"cell.html show the cell of unit \d+ in layer 0$", output, re.MULTILINE)
-    assert {file.name for file in out.iterdir()} == {"gates.csv", "gates.png", "cell.png", "cell.html"}
+    assert re.search(r"cell.png shows the cell of unit \d+ in layer 0", output)
+    assert {file.name for file in out.iterdir()} == {"gates.csv", "gates.png", "cell.png", "cells.html"}
     assert len((out / "gates.csv").read_text().splitlines()) == 1 + 4 * 16
     for name in ("gates.png", "cell.png"):
         assert (out / name).read_bytes().startswith(b"\x89PNG")
@@ -131,10 +131,15 @@ def test_gradients_compares_the_cells(text: Path, tmp_path: Path, capsys: pytest
     assert all(cell in output for cell in ("RNN", "GRU", "LSTM"))
     rows = (out / "gradients.csv").read_text().splitlines()
     assert rows[0] == "cell,weights,state,k,norm"
-    assert len(rows) == 1 + 2 * 4 * 101  # before and after; an LSTM has two parts
-    assert (out / "gradients.png").read_bytes().startswith(b"\x89PNG")
+    assert len(rows) == 1 + (2 * 4 + 1) * 101  # before and after; an LSTM has two parts; an RNN with large weights
+    losses = (out / "losses.csv").read_text().splitlines()
+    assert losses[0] == "cell,characters,seconds,loss"
+    assert {row.split(",")[0] for row in losses[1:]} == {"rnn", "gru", "lstm"}
+    assert (out / "clipping.csv").read_text().startswith("clipped,step,gradient_norm,loss\nFalse,1,")
+    for name in ("gradients.png", "clipping.png"):
+        assert (out / name).read_bytes().startswith(b"\x89PNG")
     message = error_of(["gradients", str(text), "--out", str(out), *options], capsys)
-    assert "already holds gradients.csv, gradients.png; --overwrite replaces it" in message
+    assert "already holds gradients.csv, losses.csv, gradients.png, clipping.csv, clipping.png; --overwrite" in message
 
 
 def test_a_finished_run_trains_on(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -58,7 +58,9 @@ def test_the_table_and_the_page_show_the_figures(folder: Path, capsys: pytest.Ca
         assert name in output
         assert name in page
     assert page.count("data:image/png;base64,") == 3
-    assert "http" not in page  # nothing else is loaded
+    assert "http:" not in page  # nothing else is loaded
+    assert "https:" not in page
+    assert "default-src 'none'" in page
 
 
 def test_a_corpus_that_is_not_the_models_own_is_a_warning(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ from grpc_status import rpc_status
 from nextchar.v1 import generation_pb2 as pb
 from nextchar.v1 import generation_pb2_grpc
 from nextchar_server.engine.engine import Engine
+from nextchar_server.rpc.inside import Door
 from nextchar_server.rpc.service import GenerationService
 from nextchar_server.server import Server
 from nextchar_server.settings.config import Config
@@ -32,6 +33,12 @@ class Serving:
         """Its service."""
         assert self.server._parts is not None
         return self.server._parts.service
+
+    @property
+    def door(self) -> Door:
+        """Where its calls by HTTP come in."""
+        assert self.server._parts is not None
+        return self.server._parts.door
 
     @property
     def engine(self) -> Engine:

@@ -8,8 +8,8 @@ A whole pass, from a text to a model file that the server loads:
 >>> print(evaluate(checkpoint, "The text to measure the loss on.").stateful)
 >>> export_model("run", "model.onnx")
 
-The run folder holds what ``nextchar-train fit`` leaves behind, and the command's other verbs take it too. Functions
-that take a model take a ``Checkpoint``, the path of one, or a run folder, which means its best checkpoint.
+The run folder holds the same files as one of ``nextchar-train fit``, and the command's other verbs take it too.
+Functions that take a model take a ``Checkpoint``, the path of one, or a run folder, which means its best checkpoint.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The picture: how a figure becomes a file.
 
-Every picture is made here. Invariants: a name in a picture is shown as it is, never read as a formula; the file is
-written whole or not at all; and Matplotlib is imported when the first picture is drawn, because its import needs a
-folder for its cache, which a training must not depend on.
+Every picture is made here. Invariants: a name in a picture is shown as it is, never read as a formula, in a font of
+the machine that has its characters, if there is one; the file is written whole or not at all; and Matplotlib is
+imported when the first picture is drawn, because its import needs a folder for its cache, which a training must not
+depend on.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import os
 import shutil
 import tempfile
 import warnings
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +28,11 @@ if TYPE_CHECKING:
 _DOTS_PER_INCH = 120
 _LONGEST = 60  # characters of a line: a longer name would press the curves out of the picture
 _FOLDER = "MPLCONFIGDIR"
+_FALLBACKS = (
+    *("Noto Sans Mono CJK KR", "Noto Sans CJK KR", "Noto Sans CJK JP", "NanumGothic", "Malgun Gothic"),
+    *("Apple SD Gothic Neo", "Unifont"),
+)
+"""Fonts for characters that Matplotlib's own lacks, Hangul first, of which a machine may have any."""
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -54,11 +62,26 @@ def png(figure: Figure) -> bytes:
         assert isinstance(text, Text)
         text.set_parse_math(False)
         text.set_text("\n".join(map(_shortened, text.get_text().split("\n"))))
+        if not text.get_text().isascii():
+            text.set_fontfamily([*text.get_fontfamily(), *_fallbacks()])
     content = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of characters that the font lacks: a box stands for each
         figure.savefig(content, dpi=_DOTS_PER_INCH, format="png")
     return content.getvalue()
+
+
+@cache
+def _fallbacks() -> list[str]:
+    """Returns those fonts that the machine has, also if Matplotlib's list of fonts is older."""
+    from matplotlib.font_manager import findSystemFonts, fontManager
+
+    listed = {font.fname for font in fontManager.ttflist}
+    for path in sorted(set(findSystemFonts()) - listed):
+        with suppress(OSError, RuntimeError):  # not a font that Matplotlib can read
+            fontManager.addfont(path)
+    held = {font.name for font in fontManager.ttflist}
+    return [name for name in _FALLBACKS if name in held]
 
 
 def _shortened(line: str) -> str:

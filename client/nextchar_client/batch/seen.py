@@ -24,7 +24,7 @@ class Seen:
         for setting in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", f"cache_size=-{_CACHE_KIB}"):
             self._base.execute(f"PRAGMA {setting}")
         self._base.execute("CREATE TABLE seen (text TEXT PRIMARY KEY) WITHOUT ROWID")
-        self._base.execute("BEGIN")  # never committed: what doesn't fit the cache is written all the same
+        self._base.execute("BEGIN")  # never committed: pages that don't fit the cache are written all the same
         self._count = 0
 
     def add(self, text: str) -> bool:

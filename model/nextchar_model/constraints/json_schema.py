@@ -17,6 +17,7 @@ from typing import Any
 from ..alphabet import Alphabet
 from .automaton import Automaton
 from .compiler import compile_regex
+from .json_unions import first_alike
 from .json_values import CHARACTER, KEYWORDS, SHOWN, bounds, kinds_of, one_of, plain, refusal, string, times
 from .work import MOST_WORK, ConstraintError, Work
 
@@ -29,11 +30,15 @@ MOST_ELEMENTS = 2000
 MOST_DEPTH = 12
 """Most schemas within one another."""
 
+MOST_CHOICES = 100
+"""Most schemas of ``oneOf``, each of which is compared with all others."""
+
 _SPACE = "[ ]?"
 _COMMA = f"{_SPACE},{_SPACE}"
 _NOTES = {"$schema", "$comment", "title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly"}
 _NOTES |= {"$defs", "definitions"}  # followed if something refers to them
-_KNOWN = {"$ref", "anyOf", "allOf", "const", "enum", "type"}.union(*KEYWORDS.values())
+_NOTES |= {"discriminator"}  # of OpenAPI, for readers: ``oneOf`` says the same
+_KNOWN = {"$ref", "anyOf", "oneOf", "allOf", "const", "enum", "type"}.union(*KEYWORDS.values())
 
 
 def compile_json_schema(schema: str, alphabet: Alphabet) -> Automaton:
@@ -88,10 +93,17 @@ class _Writer:
             raise refusal(place, f"{wrong}; give its type")
         asked = {name: value for name, value in schema.items() if name not in _NOTES}
         _check_names(asked, _KNOWN, place)
-        return self._bounded(self._written(asked, place, (*within, place)), place)
+        written = self._written(asked, place, (*within, place))
+        _check_length(len(written), place)
+        return written
 
     def _written(self, asked: dict[str, Any], place: str, within: tuple[str, ...]) -> str:
-        for name, write in (("$ref", self._reference), ("anyOf", self._any), ("allOf", self._all)):
+        for name, write in (
+            ("$ref", self._reference),
+            ("anyOf", self._any),
+            ("oneOf", self._one),
+            ("allOf", self._all),
+        ):
             if name in asked:
                 _check_names(asked, {name}, place)
                 return write(asked[name], place, within)
@@ -115,6 +127,10 @@ class _Writer:
         return _either(parts)
 
     def _reference(self, target: Any, place: str, within: tuple[str, ...]) -> str:
+        return self._of(self._referred(target, place), target, within)
+
+    def _referred(self, target: Any, place: str) -> Any:
+        """Returns the schema that ``target`` names."""
         if not isinstance(target, str) or not target.startswith("#") or "%" in target:
             raise refusal(f"{place}/$ref", "must be a place in this schema, such as #/$defs/name")
         found = self._root
@@ -126,13 +142,43 @@ class _Writer:
                 found = found[part]
             else:
                 raise refusal(f"{place}/$ref", f"the schema has no {target[:SHOWN]}")
-        return self._of(found, target, within)
+        return found
+
+    def _one(self, choices: Any, place: str, within: tuple[str, ...]) -> str:
+        """Returns the expression of ``anyOf``, if no document is accepted by two of ``choices``."""
+        place = f"{place}/oneOf"
+        written = self._choice(choices, place, within)
+        if len(choices) > MOST_CHOICES:
+            raise refusal(place, f"has more than {MOST_CHOICES} schemas; anyOf may have more")
+        meant = [self._referred(one["$ref"], place) if "$ref" in one else one for one in choices]
+        if (alike := first_alike(meant)) is not None:
+            first, second = alike
+            raise refusal(
+                place,
+                f"the schemas {first} and {second} may accept the same document; give them types that differ, or a "
+                "property that both require, with a const that differs",
+            )
+        return written
 
     def _any(self, choices: Any, place: str, within: tuple[str, ...]) -> str:
-        place = f"{place}/anyOf"
+        return self._choice(choices, f"{place}/anyOf", within)
+
+    def _choice(self, choices: Any, place: str, within: tuple[str, ...]) -> str:
         if not isinstance(choices, list) or not choices:
             raise refusal(place, "must be a list of schemas")
-        return _either([self._of(one, f"{place}/{number}", within) for number, one in enumerate(choices)])
+        return _either(self._each([(one, f"{place}/{number}") for number, one in enumerate(choices)], place, within))
+
+    def _each(self, schemas: list[tuple[Any, str]], place: str, within: tuple[str, ...]) -> list[str]:
+        """Returns the expressions of ``schemas``, each with its place, which belong to the one at ``place``.
+
+        Raises as soon as they are too large together: many references to one large schema are a short text.
+        """
+        found, length = [], 0
+        for schema, own in schemas:
+            found.append(self._of(schema, own, within))
+            length += len(found[-1])
+            _check_length(length, place)
+        return found
 
     def _all(self, parts: Any, place: str, within: tuple[str, ...]) -> str:
         place = f"{place}/allOf"
@@ -145,7 +191,7 @@ class _Writer:
         given = asked.get("prefixItems", [])
         if not isinstance(given, list):
             raise refusal(f"{place}/prefixItems", "must be a list of schemas")
-        first = [self._of(one, f"{place}/prefixItems/{number}", within) for number, one in enumerate(given)]
+        first = self._each([(one, f"{place}/prefixItems/{number}") for number, one in enumerate(given)], place, within)
         items = asked.get("items", False)
         if most is not None and most < len(first):
             raise refusal(place, f"maxItems is less than the {len(first)} prefixItems, all of which are written")
@@ -175,9 +221,9 @@ class _Writer:
             return rf"\{{{_SPACE}{_list(member, 0, None)}{_SPACE}\}}"
         if not properties and "properties" not in asked and others is not False:
             raise refusal(place, "needs properties, or additionalProperties, a schema of all values")
+        named = [(one, f"{place}/properties/{name}") for name, one in properties.items()]
         parts = []
-        for name, one in properties.items():
-            value = self._of(one, f"{place}/properties/{name}", within)
+        for name, value in zip(properties, self._each(named, place, within), strict=True):
             key = re.escape(json.dumps(name, ensure_ascii=False))
             parts.append((f"{key}{_SPACE}:{_SPACE}{value}", name in required))
         return rf"\{{{_SPACE}{self._members(parts, place)}{_SPACE}\}}"
@@ -189,14 +235,15 @@ class _Writer:
         if first is not None:
             before = "".join(f"(?:{one}{_COMMA})?" for one, _ in parts[:first])
             return before + parts[first][0] + "".join(after[first + 1 :])
-        self._bounded("".join(after), place)  # each beginning is written with all that can follow it
+        _check_length(len("".join(after)), place)  # each beginning is written with all that can follow it
         beginnings = [one + "".join(after[number + 1 :]) for number, (one, _) in enumerate(parts)]
         return f"{_either(beginnings)}?" if parts else ""
 
-    def _bounded(self, expression: str, place: str) -> str:
-        if len(expression) > MOST_CHARACTERS:
-            raise refusal(place, f"too large: its expression has more than {MOST_CHARACTERS} characters")
-        return expression
+
+def _check_length(length: int, place: str) -> None:
+    """Raises ``ConstraintError`` if ``length`` is too much for the expression of the schema at ``place``."""
+    if length > MOST_CHARACTERS:
+        raise refusal(place, f"too large: its expression has more than {MOST_CHARACTERS} characters")
 
 
 def _check_names(asked: dict[str, Any], known: set[str], place: str) -> None:

@@ -27,6 +27,9 @@ MOST_LABELLED = 100
 OTHER = "other"
 """Label of all others of them."""
 
+LOOK = 0.25
+"""Most seconds between two looks of a text that is slowed: a drain must find it in less than ``service.LAST_WORDS``."""
+
 _PORTIONS = 10  # messages per second of texts that are slowed
 _LEAST_PORTION = 16  # characters of such a message: many texts of a slow caller have fewer messages instead
 _SWEEP = 4096  # callers, from which those that are idle are forgotten

@@ -1,10 +1,11 @@
-"""The HTTP port: metrics and the two probes, on a thread and an event loop of their own.
+"""The HTTP port: metrics, the two probes, the playground and the API, on a thread and an event loop of their own.
 
-Stands beside the gRPC port. A connection serves one request. If there are too many, they wait in the operating system;
-scrapes wait for the next encoding of the metrics, which comes the later, the more work the last one made.
+Stands beside the gRPC port. A connection serves one request, unless that is one of the API. If there are too many, they
+wait in the operating system.
 
-Invariant: beyond a burst, this thread takes a tenth of a core at most, and for scrapes a thirtieth, however many ask; a
-connection lasts ``LIFETIME`` at most, and their number is bounded.
+Invariant: beyond a burst, and beside the answers of the API to callers that it admits, this thread takes a tenth of a
+core at most, however many ask; a connection lasts ``LIFETIME`` at most after its last answer, and their number is
+bounded.
 """
 
 from __future__ import annotations
@@ -14,31 +15,29 @@ import errno
 import logging
 import socket
 import threading
-import time
 from collections.abc import Awaitable, Callable
 
 import uvloop
 from aiohttp import web, web_response
 from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
 
 from ..thread_share import ThreadShare
 from ..tls.renewal import Tls
+from .answers import Answers
+from .asgi import Bridge
 from .connections import LIFETIME, Connections
+from .site import Site
 
 _BACKLOG = 4096  # connections that wait in the operating system
 _SILENCE = 3  # seconds that one that says nothing waits there; only Linux holds it back so long
-_MAX_LINE = 4096  # bytes of the request's first line, and of a header
+_MAX_LINE = 8190  # bytes of the request's first line, and of a header; the id of an event takes some KB
 _MAX_HEADERS = 64
 _SHARE = 0.1  # of a core, for this thread
 _BURST = 0.1  # seconds of processor time that it may take at once
 _OVERDRAFT = 0.5  # seconds beyond its share after which open connections are closed
 _LOOK = 0.25  # seconds between two looks at it
-_ENCODING_PAUSE = 29.0  # pause between two encodings, in processor times of this thread since the first one began
 _RETRY = 0.1  # seconds until the next try if a connection can't be accepted
-_PROBES = ("/healthz", "/readyz")  # those who look after a container have no certificate
-_OPEN_METRICS = "application/openmetrics-text"
 
 # Server, in the header of every answer, also of those that aiohttp makes by itself to broken requests. By default it
 # tells strangers the versions of Python and aiohttp.
@@ -56,13 +55,16 @@ class HttpPort:
         most_connections: int,
         tls: Tls | None = None,
         admits: Callable[[str, str | None], bool] | None = None,
+        site: Site | None = None,
     ) -> None:
         """``is_ready`` tells whether the server takes new calls, and ``admits`` whether a request for a path may have
         an answer, by its Authorization; without it, every one may. Both are called in the thread of this port.
 
-        There are ``most_connections`` at once; one more closes the oldest.
+        There are ``most_connections`` at once; one more closes the oldest. Without a ``site``, there are only metrics
+        and probes.
         """
-        self._answers = _Answers(registry, is_ready, admits, is_mutual=tls is not None and tls.is_mutual)
+        self._answers = Answers(registry, is_ready, admits, is_mutual=tls is not None and tls.is_mutual)
+        self._site = site
         self._tls = tls
         self._most_connections = most_connections
         self._running: tuple[threading.Thread, asyncio.AbstractEventLoop] | None = None  # None until the port is open
@@ -93,10 +95,18 @@ class HttpPort:
             runner.run(self._serve())
 
     async def _serve(self) -> None:
+        site, share = self._site, ThreadShare(_SHARE, _BURST)
         connections = Connections(
-            _server(self._answers.answer), _server(_hint_at_tls), self._most_connections, self._tls
+            _server(self._answers.answer),
+            _server(_hint_at_tls),
+            self._most_connections,
+            self._tls,
+            most_held=0 if site is None else site.most_requests,
         )
-        share = ThreadShare(_SHARE, _BURST)
+        self._answers.begin(share)
+        if site is not None:
+            bridge = Bridge(site.app, site.door, site.bounds, share.credit)
+            self._answers.open_site(site.pages, bridge, connections)
         tasks = [asyncio.create_task(self._accept(listener, connections, share)) for listener in self._listeners]
         tasks.append(asyncio.create_task(self._guard(connections, share)))
         await self._closing.wait()
@@ -104,7 +114,7 @@ class HttpPort:
             task.cancel()
         for listener in self._listeners:
             listener.close()
-        connections.close()
+        connections.close(held=True)
 
     async def _accept(self, listener: socket.socket, connections: Connections, share: ThreadShare) -> None:
         while True:
@@ -132,6 +142,7 @@ class HttpPort:
 def _server(answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> web.Server:
     return web.Server(
         answer,
+        handler_cancellation=True,  # a caller that leaves frees what it asked for
         access_log=None,
         logger=_logger,
         keepalive_timeout=LIFETIME,
@@ -195,73 +206,6 @@ def _has_spoken(connection: socket.socket) -> bool:
         return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
     except BlockingIOError:
         return False
-
-
-class _Answers:
-    """The answers to requests."""
-
-    def __init__(
-        self,
-        registry: CollectorRegistry,
-        is_ready: Callable[[], bool],
-        admits: Callable[[str, str | None], bool] | None,
-        *,
-        is_mutual: bool,
-    ) -> None:
-        self._admits = admits
-        self._is_mutual = is_mutual
-        self._registry = registry
-        self._is_ready = is_ready
-        self._turn = asyncio.Lock()
-        self._encoded_at = 0.0  # loop time of the last encoding
-        self._worked = 0.0  # processor time of the thread when it began
-        self._next: dict[str, asyncio.Task[bytes]] = {}  # encodings that haven't begun, by content type
-
-    async def answer(self, request: web.BaseRequest) -> web.Response:
-        """Answers one request; its connection is then closed."""
-        response = await self._answer(request)
-        response.force_close()
-        return response
-
-    async def _answer(self, request: web.BaseRequest) -> web.Response:
-        if request.method not in ("GET", "HEAD"):
-            return web.Response(status=405, text="only GET and HEAD\n", headers={"Allow": "GET, HEAD"})
-        if self._is_mutual and request.path not in _PROBES and not request.get_extra_info("peercert"):
-            return web.Response(status=403, text="this needs a client certificate\n")
-        if self._admits and not self._admits(request.path, request.headers.get("Authorization")):
-            return web.Response(
-                status=401,
-                text="this needs a valid token: Authorization: Bearer TOKEN\n",
-                headers={"WWW-Authenticate": 'Bearer realm="nextchar"'},
-            )
-        match request.path:
-            case "/metrics":
-                return await self._metrics(request.headers.get("Accept", ""))
-            case "/healthz":
-                return web.Response(text="ok\n")
-            case "/readyz" if self._is_ready():
-                return web.Response(text="ready\n")
-            case "/readyz":
-                return web.Response(status=503, text="shutting down\n")
-        return web.Response(status=404, text="there are /metrics, /healthz and /readyz\n")
-
-    async def _metrics(self, accept: str) -> web.Response:
-        """All scrapes that wait get the same encoding, which begins after they came."""
-        # One form of each format, whatever versions and escapes a caller names: each is encoded by itself.
-        encode, content_type = choose_encoder(f"{_OPEN_METRICS}; version=1.0.0" if _OPEN_METRICS in accept else "")
-        if content_type not in self._next:
-            self._next[content_type] = asyncio.create_task(self._encoded(encode, content_type))
-        body = await asyncio.shield(self._next[content_type])
-        return web.Response(body=body, headers={"Content-Type": content_type})
-
-    async def _encoded(self, encode: Callable[[CollectorRegistry], bytes], content_type: str) -> bytes:
-        loop = asyncio.get_running_loop()
-        async with self._turn:
-            used = time.thread_time() - self._worked  # by the last encoding, and by all requests since
-            await asyncio.sleep(self._encoded_at + _ENCODING_PAUSE * used - loop.time())
-            del self._next[content_type]
-            self._worked, self._encoded_at = time.thread_time(), loop.time()
-            return encode(self._registry)
 
 
 class _CallersMistakes(logging.Filter):

@@ -74,7 +74,7 @@ class Calls:
     async def pause(self, connection: str, refusal: RequestError, holding: Holding | None) -> None:
         """Waits before ``refusal``, if ``connection`` was refused often, and takes that off its delay.
 
-        Nothing of the call is left then but the call itself, and that is what ``holding`` keeps.
+        Nothing of the call is left then but the call itself, for which ``holding`` keeps its part.
         """
         if holding is not None:
             holding.shrink(footprint.CALL)

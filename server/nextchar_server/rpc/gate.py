@@ -40,8 +40,8 @@ _EXEMPT = {
     "reflection": ("/grpc.reflection.",),
     "models": ("/nextchar.v1.GenerationService/GetModel", "/nextchar.v1.GenerationService/ListModels"),
 }
-_OPEN_PATHS = ("/healthz", "/readyz")
-_EXEMPT_PATHS = {"metrics": ("/metrics",)}
+_OPEN_PATHS = ("/healthz", "/readyz", "/openapi.json")
+_EXEMPT_PATHS = {"metrics": ("/metrics",), "models": ("/v1/models",)}
 _TEXTS = tuple(
     f"/nextchar.v1.GenerationService/{name}"
     for name in ("Generate", "GenerateStream", "Score", "ScoreStream", "Rescore", "Complete")
@@ -74,7 +74,7 @@ class Gate:
 
     def admits(self, path: str, authorization: str | None) -> bool:
         """Whether a request to the HTTP port needs no credential, or has a valid one. Called in that port's thread."""
-        if path in self._open_paths:
+        if path in self._open_paths or ("/v1/models" in self._open_paths and path.startswith("/v1/models/")):
             return True
         try:
             self._credentials.accept(authorization)

@@ -41,9 +41,6 @@ _LIGHT_INTERVAL = 64
 _MOST_READ_AGAIN = 1024
 """Most ids that are read again to know the state that a token needs."""
 
-_LOOK = 0.25
-"""Most seconds between two looks of a text that is slowed: a drain must find it in less than ``service.LAST_WORDS``."""
-
 _NO_IDS: Ids = np.empty(0, np.int64)
 
 
@@ -158,7 +155,7 @@ class RunningText:
         self.stream.pace(portion, is_slowed=caller.debt > 0)
         is_in_turn = not self.stream.is_slowed
         while not is_in_turn and not self.stream.is_broken_off:
-            is_in_turn = await caller.turn(_LOOK)
+            is_in_turn = await caller.turn(callers.LOOK)
 
     def _take(self) -> End | None:
         """Turns the next ids of the stream into text. Returns the end if nothing else is left."""

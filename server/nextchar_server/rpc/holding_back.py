@@ -2,7 +2,7 @@
 
 gRPC owns the sockets of its connections, and reads them as fast as they are filled. A socket is found by the address
 of its peer among the open files of the process. While a filter on it drops all segments with data, the peer's system
-repeats them, ever more slowly, so nothing is lost and the peer can't send more. What the server sends still goes out.
+repeats them, ever more slowly, so nothing is lost and the peer can't send more. The server's own data still goes out.
 
 Invariant: no connection with another peer is touched.
 """

@@ -38,6 +38,9 @@ from .tracing import bind_trace
 REQUEST_ID_KEY = "request-id"
 """Key of the request id in the trailing metadata of every call."""
 
+REASON_KEY = "reason"
+"""Key of the label of ``nextchar_rejected_total``, in the trailing metadata of a refused call."""
+
 _PUSHBACK_KEY = "grpc-retry-pushback-ms"
 _UNKNOWN = "unknown"
 _UNKNOWN_METHOD = f"/{_UNKNOWN}/{_UNKNOWN}"  # stands for all that the server doesn't have: callers choose their names
@@ -98,6 +101,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if handler is not None:
             handler = self._handlers[method] = self._wrapped(method, handler)
         return handler
+
+    def surrounded(self, method: str, handler: Handler) -> Handler:
+        """Returns the handler of calls of ``method`` that come another way than gRPC's."""
+        if method not in self._handlers:
+            self._handlers[method] = self._wrapped(method, handler)
+        return self._handlers[method]
 
     async def refuse(self, context: Context) -> None:
         """Handles a call of a method that the server doesn't have."""
@@ -276,7 +285,8 @@ class _Call:
 
 async def _abort(context: Context, identifier: str, error: RequestError) -> NoReturn:
     details = []
-    trailers: list[tuple[str, str | bytes]] = [(REQUEST_ID_KEY, identifier), *error.trailers]
+    reason = REASON_KEY, error.reason
+    trailers: list[tuple[str, str | bytes]] = [(REQUEST_ID_KEY, identifier), reason, *error.trailers]
     for detail in error.details:
         packed = AnyMessage()
         packed.Pack(detail)

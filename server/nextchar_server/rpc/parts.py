@@ -3,7 +3,7 @@
 ``score_stream`` makes a ``SpelledParts`` for each text. The end of a part is held back while the next characters may
 compose with it.
 
-Invariant: the spellings, put together, are that of the whole text, however it was cut. What is held back is bounded.
+Invariant: the spellings, put together, are that of the whole text, however it was cut. The part held back is bounded.
 """
 
 from __future__ import annotations

@@ -24,7 +24,18 @@ from .resets import Resets
 _OTHER_FILES = 160
 """Files that the process keeps beside those connections: those of the HTTP port, models, logs and libraries."""
 
+_HTTP_PART = 4
+"""Part of the other files that requests of the HTTP API may take, if there are few: one in this many."""
+
 _log = structlog.get_logger()
+
+
+def http_requests(wanted: int) -> int:
+    """Returns how many requests of the HTTP API there may be at once, each on a connection of its own."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return wanted
+    return max(1, min(wanted, (files - _OTHER_FILES) // _HTTP_PART))
 
 
 def make_server(interceptor: CallInterceptor, resets: Resets, config: Config, *, max_request: int) -> grpc.aio.Server:
@@ -57,7 +68,7 @@ def _options(config: Config, max_request: int) -> list[tuple[str, int]]:
         ("grpc.enable_channelz", 1),  # counts, for `resets`
         ("grpc.tcp_receive_buffer_size", 64 * 1024),  # the system holds that much of a connection that is held back
         # Connections.
-        ("grpc.max_allowed_incoming_connections", _connections(config.max_connections)),
+        ("grpc.max_allowed_incoming_connections", _connections(config.max_connections, config.max_http_requests)),
         ("grpc.server_handshake_timeout_ms", _ms(config.handshake_timeout)),
         ("grpc.max_connection_idle_ms", _ms(config.connection_idle)),
         # Callers that vanished are detected, so that their streams are freed.
@@ -78,7 +89,7 @@ def _ms(seconds: float) -> int:
     return max(1, round(1000 * seconds))
 
 
-def _connections(wanted: int) -> int:
+def _connections(wanted: int, wanted_http: int) -> int:
     """Returns how many connections the gRPC port may take, after raising the limit of open files."""
     files, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files != most:
@@ -86,8 +97,8 @@ def _connections(wanted: int) -> int:
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
             files = most
     if files == resource.RLIM_INFINITY:
-        files = wanted + _OTHER_FILES
-    connections = max(1, min(wanted, files - _OTHER_FILES))
+        files = wanted + wanted_http + _OTHER_FILES
+    connections = max(1, min(wanted, files - _OTHER_FILES - http_requests(wanted_http)))
     if connections < wanted:
         _log.warning("few_files", files=files, connections=connections, hint="raise the limit of open files")
     return connections

@@ -35,7 +35,6 @@ MOST_CHARACTERS = 100_000
 """Most characters of all texts of a call together."""
 
 _TOGETHER = 8  # texts that are begun in one piece of work on the event loop
-_LOOK = 0.25  # most seconds between two looks whether the server drains
 
 
 @dataclass(frozen=True)
@@ -179,7 +178,7 @@ class Samples:
                 if not self._done:  # nothing is lost
                     raise OverloadedError(str(error), self._model.returns.delay()) from None
                 self._pending.appendleft(index)
-                await asyncio.sleep(_LOOK)
+                await asyncio.sleep(callers.LOOK)
                 continue
             self._start(group, index, text, whole)
             begun += 1
@@ -192,7 +191,7 @@ class Samples:
         while caller is not None and caller.debt and not self._running:
             if engine.is_drained:
                 raise DrainingError
-            await caller.turn(_LOOK)
+            await caller.turn(callers.LOOK)
         if engine.is_drained:
             raise DrainingError
         if not self._running:

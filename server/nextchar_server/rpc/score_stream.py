@@ -39,9 +39,6 @@ _LIGHT = 1024
 _HELD = 3 * PART * 36
 """Bytes of the parts that a call holds: one is read, one waits, one comes; each has its text, ids and lengths."""
 
-_LOOK = 0.25
-"""Most seconds between two looks of a call that is slowed: a drain must find it in less than ``service.LAST_WORDS``."""
-
 
 async def score_stream(
     messages: AsyncGenerator[pb.ScoreStreamRequest, None],
@@ -237,7 +234,7 @@ class RunningScores:
     async def _keep_to_rate(self) -> None:
         """Waits until the characters of the caller are within its rate, or the stream has to end now."""
         while self._caller is not None and self._caller.debt and not self.stream.is_broken_off:
-            await self._caller.turn(_LOOK)
+            await self._caller.turn(callers.LOOK)
 
     async def _flush(self) -> None:
         """Sends the messages that were made."""

@@ -5,6 +5,7 @@ An option takes precedence over its variable, and a variable over the default. `
 
 from __future__ import annotations
 
+import re
 from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,6 +20,7 @@ from ..listening import plain_host
 from ..tls.certificate import CertificateFiles
 from .model_paths import check_name, name_and_path, split_at_commas
 
+_ORIGIN = re.compile(r"https?://[^/?#@\s]+")
 _EXEMPT_PARTS = ("metrics", "reflection", "models")
 
 PACKAGED_MODEL = Path(__file__).parents[1] / "models" / "shakespeare.onnx"
@@ -58,7 +60,7 @@ class Config:
     grpc_port: Annotated[int, Ge(0), Le(65535), Parameter(metavar="PORT")] = 50051
     """Port of gRPC; 0 means any free port."""
     http_port: Annotated[int, Ge(0), Le(65535), Parameter(metavar="PORT")] = 8080
-    """Port of /metrics, /healthz and /readyz; 0 means any free port."""
+    """Port of the HTTP API, the playground, /metrics, /healthz and /readyz; 0 means any free port."""
     provider: Literal["auto", "cpu", "cuda"] = "auto"
     """Where models run. auto: CUDA if this machine has it and the model is fp32; the log says which and why."""
     lanes: Annotated[int, Ge(1), Le(cores.MOST), Parameter(metavar="NUMBER", show_default="one per core")] = field(
@@ -101,7 +103,15 @@ class Config:
     """Most connections to the gRPC port at once; one more is closed at once. Fewer if the process may open few
     files."""
     max_http_connections: Annotated[int, Ge(1), Le(4096), Parameter(metavar="NUMBER")] = 64
-    """Most connections to the HTTP port at once; one more closes the oldest."""
+    """Most connections to the HTTP port at once that the API isn't answering on; one more closes the oldest."""
+    max_http_requests: Annotated[int, Ge(1), Le(2**20), Parameter(metavar="NUMBER")] = 512
+    """Most requests of the HTTP API at once, streams included; more are refused."""
+    http_cors_origin: Annotated[
+        tuple[str, ...],
+        Parameter(metavar="ORIGIN", show_default="none", env_var_split=_split_at_commas),
+    ] = ()
+    """Origin whose pages may call the HTTP API from a browser, such as https://example.org, or *. Repeat the option for
+    several."""
     max_calls_per_connection: Annotated[int, Ge(1), Le(2**20), Parameter(metavar="NUMBER")] = 6000
     """Most calls of one connection at once. Clients wait with the next one, or use another connection."""
     max_watches_per_connection: Annotated[int, Ge(1), Le(4096), Parameter(metavar="NUMBER")] = 8
@@ -144,7 +154,8 @@ class Config:
     auth_jwt_audience: Annotated[str, Parameter(metavar="NAME")] = ""
     """Audience that these tokens must name."""
     auth_exempt: Annotated[str, Parameter(metavar="NAMES", show_default="none")] = ""
-    """Parts that need no token, separated by commas: metrics (/metrics), reflection, models (GetModel, ListModels). The
+    """Parts that need no token, separated by commas: metrics (/metrics), reflection, models (GetModel, ListModels,
+    /v1/models). The
     health service, /healthz and /readyz never need one."""
     caller_streams: Annotated[int, Ge(0), Le(10**9), Parameter(metavar="NUMBER")] = 0
     """Most texts of one caller at once, scores included; more are refused. 0 is no limit."""
@@ -160,6 +171,14 @@ class Config:
             check_name(value, name)
             if names.count(name) > 1:
                 raise ValueError(f"two models are named {name!r}; name one of them with NAME=PATH")
+        return values
+
+    @field_validator("http_cors_origin")
+    @classmethod
+    def _check_origins(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        for value in values:
+            if value != "*" and not _ORIGIN.fullmatch(value):
+                raise ValueError(f"{value!r} is not an origin; write it as https://example.org, without a path")
         return values
 
     @field_validator("host")

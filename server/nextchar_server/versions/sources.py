@@ -25,7 +25,7 @@ class Refused:
     reason: str
     """Label of ``nextchar_model_load_failures_total``."""
     message: str
-    """What is wrong with it, with its path."""
+    """The reason, with the path of the file."""
 
 
 @dataclass(frozen=True)

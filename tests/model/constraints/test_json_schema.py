@@ -30,6 +30,20 @@ SCHEMAS: list[Any] = [
     {"enum": [1, "1", True], "type": "integer"},
     {"const": "x{2}"},
     {"anyOf": [{"const": "a"}, {"type": "array", "items": {"type": "null"}, "minItems": 1, "maxItems": 3}]},
+    {"oneOf": [{"type": "string", "maxLength": 3}, {"type": ["integer", "null"]}, {"enum": [True]}]},
+    {"oneOf": [{"const": 1}, {"const": "1"}, {"const": True}, {"type": "null"}]},
+    {
+        "discriminator": {"propertyName": "kind"},
+        "oneOf": [{"$ref": "#/$defs/cat"}, {"$ref": "#/$defs/dog"}],
+        "$defs": {
+            kind: {
+                "type": "object",
+                "properties": {"kind": {"const": kind}, "age": {"type": "integer"}},
+                "required": ["kind"],
+            }
+            for kind in ("cat", "dog")
+        },
+    },
     {"type": "array", "items": {"type": "boolean"}},
     {"type": "array", "maxItems": 0},
     {"prefixItems": [{"type": "integer", "minimum": 1}, {"type": "boolean"}]},
@@ -69,7 +83,15 @@ REFUSED: list[tuple[Any, str]] = [
     ({"properties": {"a": {"type": "array", "uniqueItems": True}}}, "#/properties/a: the keyword 'uniqueItems'"),
     ({"type": "string", "anyOf": [{"type": "integer"}]}, "#: the keyword 'type' is not served here"),
     ({"not": {"type": "string"}}, "#: the keyword 'not'"),
-    ({"oneOf": [{"type": "string"}]}, "#: the keyword 'oneOf'"),
+    ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, "#/oneOf: the schemas 0 and 1 may accept the same document"),
+    ({"oneOf": [{"const": "a"}, {"type": "string"}]}, "#/oneOf: the schemas 0 and 1 may accept the same document"),
+    ({"oneOf": [{"const": 1}, {"const": 1.0}]}, "#/oneOf: the schemas 0 and 1 may accept the same document"),
+    ({"oneOf": [{"type": "null"}, {"properties": {}}]}, "#/oneOf: the schemas 0 and 1 may accept the same document"),
+    (
+        {"oneOf": [{"type": "object", "properties": {"a": {"const": n}}} for n in (1, 2)]},  # {} is in both
+        "#/oneOf: the schemas 0 and 1 may accept the same document",
+    ),
+    ({"oneOf": [{"const": n} for n in range(101)]}, "#/oneOf: has more than 100 schemas"),
     ({"allOf": [{"type": "string"}, {"type": "string"}]}, "#/allOf: is served with one schema only"),
     ({}, "#: its type must be given"),
     (True, "#: accepts any value, or none; give its type"),
@@ -124,6 +146,9 @@ HOSTILE = {
     json.dumps({"type": "string", "maxLength": 10**6}): "too large: written out",
     json.dumps({"properties": {f"{n}": {"type": "string"} for n in range(200)}}): "#: too large: its expression has",
     json.dumps({"title": "a" * MOST_CHARACTERS}): "a schema has at most 16384",
+    json.dumps(
+        {"anyOf": [{"$ref": "#/$defs/a"}] * 400, "$defs": {"a": {"enum": list(range(900))}}}
+    ): "#/anyOf: too large",
     json.dumps({"enum": ["\ud800"]}): "no text that the model can write matches",
 }
 

@@ -65,6 +65,7 @@ NEEDS = {
 VALUES = {
     "auth_exempt": "metrics",
     "host": "::1",
+    "http_cors_origin": "https://example.org",
     "keep_versions": "7",
     "log_level": "debug",
     "model": "m.onnx",

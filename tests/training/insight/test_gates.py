@@ -1,5 +1,4 @@
 import csv
-import re
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ import torch
 from nextchar_model.alphabet import Ids
 from nextchar_training.insight import gates
 from nextchar_training.insight.gates import GatesError, Trace
+from nextchar_training.insight.saturation import write_saturation
 from nextchar_training.learning.network import Network
 from nextchar_training.learning.recipe import Architecture
 
@@ -55,35 +55,22 @@ def test_saturation_counts_the_characters_near_either_end_of_a_gates_range(tmp_p
     values = np.zeros((4, 1, 4, 1), np.float32)
     values[:, 0, :, 0] = [[0.05, 0.5, 0.95, 0.99], [0.5] * 4, [-0.9, -0.7, 0.85, 0.7], [0.0, 0.0, 0.0, 1.0]]
     trace = Trace(values, np.zeros((1, 4, 1), np.float32), np.zeros((1, 4, 1), np.float32))
-    gates.write_saturation(trace, tmp_path / "gates.csv")
+    write_saturation(trace, tmp_path / "gates.csv")
     with (tmp_path / "gates.csv").open(newline="") as file:
         rows = {row["gate"]: (float(row["shut"]), float(row["open"])) for row in csv.DictReader(file)}
     assert rows == {"input": (0.25, 0.5), "forget": (0, 0), "candidate": (0.25, 0.25), "output": (0.75, 0.25)}
 
 
-def test_the_telling_unit_keeps_either_sign_for_long() -> None:
+def test_the_first_telling_unit_keeps_either_sign_for_long() -> None:
     T = np.arange(200)
     slow = np.where(T // 50 % 2, 0.9, -0.9)
     cells = np.stack([np.where(T % 2, 0.9, -0.9), np.full(200, 0.9), slow * 0.1, slow], axis=1)
     cells += 0.01 * np.random.default_rng(0).standard_normal(cells.shape)
-    assert gates.telling_unit(cells.astype(np.float32)) == 3
+    assert gates.telling_units(cells.astype(np.float32))[0] == 3
 
 
-def test_a_text_of_one_character_has_a_telling_unit() -> None:
-    assert gates.telling_unit(np.array([[0.1, 0.2]], np.float32)) == 0
-
-
-def test_the_page_shows_each_character_with_its_colour_and_value(tmp_path: Path) -> None:
-    text = "a <b> & c\nd"
-    values = np.linspace(-1, 1, len(text)).astype(np.float32)
-    gates.write_text(text, values, tmp_path / "cell.html", "cell <1>")
-    page = (tmp_path / "cell.html").read_text()
-    body = page[page.index("<pre>") : page.index("</pre>")]
-    spans = re.findall(r'<span style="background:(#[0-9a-f]{6})" title="(-?[0-9.]+)">(.*?)</span>', body, re.DOTALL)
-    assert [float(value) for _, value, _ in spans] == [round(float(value), 2) for value in values]
-    assert [shown for _, _, shown in spans] == ["a", " ", "&lt;", "b", "&gt;", " ", "&amp;", " ", "c", "↵\n", "d"]
-    assert spans[0][0] != spans[-1][0]
-    assert "cell &lt;1&gt;" in page
+def test_a_text_of_one_character_has_telling_units() -> None:
+    assert gates.telling_units(np.array([[0.1, 0.2]], np.float32)).tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(("layer", "unit", "message"), [(2, None, "layers 0 to 1"), (0, 5, "units 0 to 4")])
@@ -100,15 +87,9 @@ def test_a_missing_layer_of_a_network_of_one_layer_is_an_error_without_a_range(i
         gates.unit_of(gates.trace(network, ids), 1, None)
 
 
-@pytest.mark.parametrize(
-    ("gate", "named"),
-    [
-        ("forget", ("shut (below 0.1)", "open (above 0.9)")),
-        ("candidate", ("near -1 (below -0.8)", "near 1 (above 0.8)")),
-    ],
-)
-def test_the_ends_of_a_gates_range_are_named_with_their_limits(gate: str, named: tuple[str, str]) -> None:
-    assert gates.ends(gate) == named
+def test_a_candidates_thresholds_lie_as_far_inside_its_wider_range() -> None:
+    assert gates.limits("forget") == (0.1, 0.9)
+    assert gates.limits("candidate") == (-0.8, 0.8)
 
 
 def test_a_network_without_cells_is_refused(ids: Ids) -> None:

@@ -13,7 +13,8 @@ from nextchar_model.alphabet import Alphabet
 from nextchar_model.cell import Cell
 from nextchar_training.data.batches import TextTooShortError
 from nextchar_training.data.split import Split
-from nextchar_training.insight.gradients import REACH, WARM_UP, GradientRow, gradient_norms, measure, shares
+from nextchar_training.insight.gradients import REACH, WARM_UP, Course, gradient_norms, measure
+from nextchar_training.insight.reach import shares, table
 from nextchar_training.learning.network import Network
 from nextchar_training.learning.recipe import Architecture, Recipe
 
@@ -128,7 +129,7 @@ def split_of(text: str) -> Split:
     return Split(alphabet.encode(text[:end]), [alphabet.spell(text[end:])], int(alphabet.encode("\n")[0]))
 
 
-def rows_of(text: str, cell: Cell = "lstm", epochs: int = 2) -> list[GradientRow]:
+def course_of(text: str, cell: Cell = "lstm", epochs: int = 2) -> Course:
     alphabet = Alphabet.of(text)
     settings = Recipe(
         epochs=epochs, batch_size=4, sequence_length=8, learning_rate=0.01, dropout=0.0, input_dropout=0.0
@@ -141,7 +142,8 @@ def rows_of(text: str, cell: Cell = "lstm", epochs: int = 2) -> list[GradientRow
 @pytest.mark.parametrize(("cell", "parts"), [("rnn", 1), ("gru", 1), ("lstm", 2)])
 @pytest.mark.slow
 def test_a_network_is_measured_before_and_after_its_training(cell: Cell, parts: int) -> None:
-    curves = shares(rows_of(LINE * 80, cell))
+    course = course_of(LINE * 80, cell)
+    curves = shares(course.gradients)
     names = [(cell, weights, part) for weights in ("initial", "trained") for part in ("hidden", "cell")[:parts]]
     assert list(curves) == names
     for left in curves.values():
@@ -149,6 +151,10 @@ def test_a_network_is_measured_before_and_after_its_training(cell: Cell, parts: 
         assert left[0] == 1.0
         assert np.isfinite(left).all()
     assert not np.array_equal(curves[cell, "initial", "hidden"], curves[cell, "trained", "hidden"])
+    assert course.losses[0].characters == 0
+    assert course.losses[-1].loss < course.losses[0].loss
+    rows = [list(column.cells) for column in table(course.gradients, course.losses).columns]
+    assert rows[-1] == [f"{course.losses[n].loss:.3f}" if part == 0 else "" for n in (0, -1) for part in range(parts)]
 
 
 @pytest.mark.slow
@@ -161,11 +167,11 @@ def test_norms_are_means_over_the_held_out_text() -> None:
     T = WARM_UP + REACH + 1
     starts = range(len(ids) - T)  # fewer than WINDOWS, so all are measured
     norms = [gradient_norms(network, ids[s : s + T, None], ids[s + T : s + T + 1], REACH) for s in starts]
-    rows = [row for row in rows_of(text) if row.weights == "initial"]
+    rows = [row for row in course_of(text).gradients if row.weights == "initial"]
     expected = np.mean(norms, axis=(0, 3))
     np.testing.assert_allclose([row.norm for row in rows], expected.ravel(), rtol=1e-6)
 
 
 def test_a_held_out_text_shorter_than_a_window_is_refused() -> None:
     with pytest.raises(TextTooShortError, match=r"the held-out text has \d+ ids; .* at least 202"):
-        rows_of(LINE * 40)
+        course_of(LINE * 40)

@@ -50,11 +50,12 @@ _VERBS = {
     "report": "Judge the text that a model file generates.\n\n"
     "It tells how much of the text is copied from the training text, how varied it is, and how far its lines and "
     "characters are from the training text's, each beside the same figure of held-out text.",
-    "gates": "Show what an LSTM's gates and cells do in a text.\n\n"
-    "It draws how often each gate is shut and open, and colours the text by what one cell holds.",
+    "gates": "Show an LSTM's gates and cells while it reads a text.\n\n"
+    "It draws how often each gate is shut and open, and makes a page in which the text is coloured by the value of a "
+    "cell that you choose.",
     "gradients": "Show how far back the error of each cell's network reaches.\n\n"
     "A network of each kind is trained on the corpus, each for the same --minutes or --epochs, and is measured before "
-    "and after that.",
+    "and after that. An RNN whose gradients explode is trained with clipping and without.",
 }
 """The help of each verb. The list of commands shows the first line; the rest is on the verb's own page."""
 

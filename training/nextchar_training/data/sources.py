@@ -37,6 +37,9 @@ from .corpus import BLOCK_BYTES, Corpus, CorpusError, NotUtf8Error, TextFile, id
 _TINYSHAKESPEARE_HOME = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
 _TINYSHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
 
+STDLIB = "stdlib"
+"""The name of the corpus that is on every machine."""
+
 CORPUS_DIR = "NEXTCHAR_CORPUS_DIR"
 """The environment variable that names a folder to look in before downloading."""
 
@@ -206,4 +209,4 @@ def _checked(path: Path) -> _Source:
     return _Source("tinyshakespeare", [_file(path)])
 
 
-_NAMED: dict[str, Callable[[Path | None], _Source]] = {"stdlib": _stdlib, "tinyshakespeare": _tinyshakespeare}
+_NAMED: dict[str, Callable[[Path | None], _Source]] = {STDLIB: _stdlib, "tinyshakespeare": _tinyshakespeare}

@@ -3,7 +3,8 @@
 Beside the flow, for people who learn: it trains a small network of each cell in the same way. Before and after, it
 measures how large the gradient of the loss at one character is at the states of the characters before it. In an RNN the
 gradient shrinks by a factor at every character (Hochreiter 1991; Bengio, Simard & Frasconi 1994), so characters far
-back teach nothing. An LSTM's cell is the conveyor belt that carries it past.
+back teach nothing. An LSTM's cell is the conveyor belt that carries it past. If the recurrent weights are large, the
+gradient grows by a factor instead (see ``clipping``).
 
 Shapes: B windows, T characters, H hidden size, K how many characters back, P parts of a layer's state.
 """
@@ -15,14 +16,14 @@ import csv
 import io
 import threading
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass
+from dataclasses import fields as fields_of
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.table import Table
 from torch import Tensor
 from torch.nn import functional
 
@@ -32,11 +33,10 @@ from nextchar_model.cell import Cell
 from ..data.batches import TextTooShortError
 from ..data.split import Split
 from ..files import write_text
+from ..learning.evaluation import NetworkScorer, nats, spread, windows
 from ..learning.network import Network
 from ..learning.recipe import Architecture, Recipe
-from ..learning.trainer import Trainer
-from ..palette import BLUE, GREEN, VERMILION
-from ..picture import new_figure, save
+from ..learning.trainer import VALIDATION_CHARACTERS, Trainer
 from ..run.ledger import Ledger
 from ..run.terminal import TerminalReporter
 from .unrolled import step
@@ -52,7 +52,9 @@ WINDOWS = 512
 
 _BATCH = 64  # windows at a time, so that memory stays bounded
 
-Weights = Literal["initial", "trained"]
+Weights = Literal["initial", "trained", "scaled"]
+"""Before the training, after it, and before it with larger recurrent weights (see ``clipping``)."""
+
 Part = Literal["hidden", "cell"]
 
 
@@ -67,28 +69,70 @@ class GradientRow:
     norm: float
 
 
-def measure(split: Split, architecture: Architecture, recipe: Recipe) -> list[GradientRow]:
-    """Trains a network and returns its gradients, first before the training and then after it.
+@dataclass(frozen=True)
+class LossPoint:
+    """The loss on held-out text after some training, in nats per character."""
+
+    cell: Cell
+    characters: int
+    """Characters read so far."""
+    seconds: float
+    """Time of the training so far."""
+    loss: float
+
+
+@dataclass(frozen=True)
+class Course:
+    """A training, as this module sees it."""
+
+    gradients: list[GradientRow]
+    """Before the training, then after it."""
+    losses: list[LossPoint]
+    """Before the training, and at each evaluation."""
+
+
+def measure(split: Split, architecture: Architecture, recipe: Recipe) -> Course:
+    """Trains a network of one layer, and returns its gradients and its losses.
 
     Raises ``TextTooShortError`` if the held-out text is shorter than one window.
     """
-    held_out = np.concatenate([document.ids for document in split.validation])
-    if len(held_out) < (least := WARM_UP + REACH + 2):
-        raise TextTooShortError(
-            f"the held-out text has {len(held_out):,} ids; measuring gradients takes at least {least}: give more text"
-        )
-    torch.manual_seed(recipe.seed)  # of the first weights
-    network = Network(architecture, dropout=recipe.dropout, input_dropout=recipe.input_dropout)
+    held_out = held_out_ids(split)
+    network = new_network(architecture, recipe)
+    cell = architecture.cell
+    losses = [LossPoint(cell, 0, 0.0, _loss(network, split))]
+    gradients = norms_of(network, "initial", held_out)
     trainer = Trainer(network, split, recipe)
-    rows = _rows(network, "initial", held_out)
     ledger = Ledger()
     with TerminalReporter(minutes=recipe.minutes) as terminal:
         for progress in trainer.steps(threading.Event()):
             terminal.report(ledger.add(progress, write_sample=str))  # an empty sample: the text doesn't matter here
-    return rows + _rows(network, "trained", held_out)
+    losses += [LossPoint(cell, row.characters, row.seconds, row.validation_loss) for row in ledger.rows]
+    return Course(gradients + norms_of(network, "trained", held_out), losses)
 
 
-def _rows(network: Network, weights: Weights, ids: Ids) -> list[GradientRow]:
+def new_network(architecture: Architecture, recipe: Recipe) -> Network:
+    """Returns a network with the first weights that ``recipe`` draws."""
+    torch.manual_seed(recipe.seed)
+    return Network(architecture, dropout=recipe.dropout, input_dropout=recipe.input_dropout)
+
+
+def held_out_ids(split: Split) -> Ids:
+    """Returns the held-out text. Raises ``TextTooShortError`` if it is shorter than one window."""
+    ids = np.concatenate([document.ids for document in split.validation])
+    if len(ids) < (least := WARM_UP + REACH + 2):
+        raise TextTooShortError(
+            f"the held-out text has {len(ids):,} ids; measuring gradients takes at least {least}: give more text"
+        )
+    return ids
+
+
+def _loss(network: Network, split: Split) -> float:
+    """Returns the loss that the trainer watches, in nats per character."""
+    passages = spread(windows(split.validation), VALIDATION_CHARACTERS)
+    return nats(NetworkScorer(network), passages) / sum(passage.characters for passage in passages)
+
+
+def norms_of(network: Network, weights: Weights, ids: Ids) -> list[GradientRow]:
     """Returns the norms, averaged over windows that are spread evenly over ``ids``."""
     T = WARM_UP + REACH + 1
     starts = np.unique(np.linspace(0, len(ids) - T - 1, WINDOWS).astype(np.int64))
@@ -131,95 +175,9 @@ def gradient_norms(network: Network, inputs: Tensor, targets: Tensor, reach: int
     return by_part
 
 
-def write(rows: Sequence[GradientRow], path: Path) -> None:
-    """Writes ``rows`` as CSV."""
+def write_rows(rows: Sequence[object], path: Path) -> None:
+    """Writes ``rows``, dataclasses of one kind, as CSV with a column per field. There has to be one."""
     table = io.StringIO(newline="")
-    csv.writer(table).writerow(field.name for field in fields(GradientRow))
-    csv.writer(table).writerows(map(astuple, rows))
+    csv.writer(table).writerow(field.name for field in fields_of(rows[0]))  # type: ignore[arg-type]
+    csv.writer(table).writerows(map(astuple, rows))  # type: ignore[arg-type]
     write_text(path, table.getvalue(), kind="table")
-
-
-Curve = tuple[Cell, Weights, Part]
-
-
-def shares(rows: Sequence[GradientRow]) -> dict[Curve, NDArray[np.float64]]:
-    """Returns, by cell, weights and part of the state, the share of the gradient left k characters back, [K + 1]."""
-    curves: dict[Curve, list[float]] = {}
-    for row in rows:
-        curves.setdefault((row.cell, row.weights, row.state), []).append(row.norm)
-    return {curve: np.array(norms) / norms[0] for curve, norms in curves.items()}
-
-
-def table(rows: Sequence[GradientRow]) -> Table:
-    """Returns a table of the shares at a few distances, for a terminal."""
-    places = [k for k in (1, 3, 10, 30, 100) if k <= REACH]
-    table = Table(title="Share of the gradient left, by characters back")
-    for heading in ("cell", "weights", "gradient at"):
-        table.add_column(heading)
-    for k in places:
-        table.add_column(str(k), justify="right")
-    for (cell, weights, part), left in shares(rows).items():
-        table.add_row(cell.upper(), weights, part, *(_percent(left[k]) for k in places))
-    return table
-
-
-def _percent(share: float) -> str:
-    return f"{share:.0%}" if share >= 0.1 else f"{share:.1%}" if share >= 0.001 else f"{share:.0e}"
-
-
-# The LSTM's two have one colour.
-_LINES: dict[tuple[Cell, Part], tuple[str, str, str]] = {
-    ("gru", "hidden"): (GREEN, "-", "GRU, hidden state"),
-    ("lstm", "cell"): (BLUE, "-", "LSTM, cell"),
-    ("lstm", "hidden"): (BLUE, ":", "LSTM, hidden state"),
-    ("rnn", "hidden"): (VERMILION, "-", "RNN, hidden state"),
-}
-_PLACE = 40  # characters back at which the legend says how much is left: about a line of text
-_LEAST = 1e-10  # smallest share that is drawn
-_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-
-
-def draw(rows: Sequence[GradientRow], path: Path, setting: str) -> None:
-    """Draws the shares as a PNG: before the training and after it, side by side. ``setting`` is the subtitle."""
-    figure = new_figure(12, 5.5)
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    panels = figure.subplots(1, 2, sharey=True)
-    curves = shares(rows)
-    headings: dict[Weights, str] = {"initial": "Before training", "trained": "After training"}
-    for axes, (weights, heading) in zip(panels, headings.items(), strict=True):
-        for (cell, part), (colour, style, label) in _LINES.items():
-            if (left := curves.get((cell, weights, part))) is not None:
-                label = f"{label}: {_in_words(left[_PLACE])}"
-                axes.semilogy(left, color=colour, linestyle=style, linewidth=2.5, label=label)
-        axes.axvline(_PLACE, color="0.5", linewidth=1, linestyle="--")
-        axes.set_title(heading, fontsize=13)
-        axes.set_xlim(0, REACH)
-        axes.set_xlabel("k, characters back from the error", fontsize=11)
-        axes.yaxis.set_major_locator(LogLocator(numticks=20))
-        axes.yaxis.set_major_formatter(FuncFormatter(_fraction))
-        axes.yaxis.set_minor_formatter(NullFormatter())
-        axes.grid(alpha=0.3)
-        axes.legend(title=f"left {_PLACE} characters back", fontsize=10, framealpha=1)
-    panels[0].set_ylim(_LEAST, 2 * max(left.max() for left in curves.values()))
-    panels[0].set_ylabel("share of the gradient that is left", fontsize=11)
-    figure.suptitle(f"How far back the error at one character reaches\n{setting}", fontsize=14)
-    save(figure, path)
-
-
-def _in_words(share: float) -> str:
-    if share == 0:
-        return "none"
-    if share > 0.5:
-        return f"{share:.0%}"
-    return f"1 in {float(f'{1 / share:.1g}'):,.0f}" if share > 1e-6 else f"1 in {_power(round(-np.log10(share)))}"
-
-
-def _fraction(share: float, place: int) -> str:
-    power = round(-np.log10(share))
-    return f"1/{10**power:,}" if 0 < power <= 3 else "1" if power == 0 else _power(-power)
-
-
-def _power(exponent: int) -> str:
-    """Returns a power of ten in plain characters: pictures hold no formulas."""
-    return f"10{str(exponent).translate(_SUPERSCRIPTS)}"

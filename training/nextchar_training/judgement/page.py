@@ -20,22 +20,40 @@ from .lines import LONGEST
 from .stretches import LENGTHS
 from .table import loss_line, rows, settings_line, warning
 
-_SHOWN = 40  # characters whose frequencies are drawn
+_SHOWN = 36  # characters whose frequencies are drawn
 _EXAMPLE = 600  # characters of an example
 _EXAMPLES = 3
 _STRETCH = 2000  # characters of a copied stretch
 _MOST_LINES = 0.99  # of the lines are in the plot of their lengths
 _COLOURS = {"generated": BLUE, "held out": ORANGE, "training": BLACK}
 
+_STYLES = {"generated": "-", "held out": "--", "training": ":"}
+_MARKERS = {"generated": "o", "held out": "x"}
+
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"  # the page asks for nothing
+
 _STYLE = """\
-body { max-width: 62rem; margin: 2rem auto; padding: 0 1rem; font-family: sans-serif; background: #fff; color: #000 }
-table { border-collapse: collapse; width: 100% }
-th, td { padding: .3rem .6rem; border-bottom: 1px solid #ccc; text-align: left; vertical-align: top }
+:root { --page: #fff; --ink: #000; --quiet: #4a4a4a; --line: #ccc; --box: #f4f4f4 }
+@media (prefers-color-scheme: dark) {
+  :root { --page: #181818; --ink: #fff; --quiet: #c4c4c4; --line: #555; --box: #262626 }
+}
+body { max-width: 62rem; margin: 2rem auto; padding: 0 1rem; font-family: system-ui, sans-serif; line-height: 1.5;
+  overflow-wrap: anywhere; background: var(--page); color: var(--ink) }
+h1 { font-size: 1.5rem }
+table { border-collapse: collapse; width: 100%; overflow-wrap: normal }
+th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top }
+th[scope=row] { font-weight: normal }
 th.number, td.number { text-align: right; white-space: nowrap }
-td.meaning { color: #444; font-size: .9rem }
-img { max-width: 100% }
-pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f4f4f4; padding: .6rem }
-.warning { font-weight: bold }"""
+td.meaning { color: var(--quiet); font-size: .9rem }
+img { max-width: 100%; height: auto }
+pre { white-space: pre-wrap; background: var(--box); padding: .6rem }
+.warning { font-weight: bold }
+@media (max-width: 40rem) {
+  thead th:last-child { display: none }
+  tr { display: grid; grid-template-columns: 1fr 6rem 6rem; border-bottom: 1px solid var(--line) }
+  th, td { border: 0; padding: .3rem }
+  td.meaning { grid-column: 1 / -1; padding-top: 0 }
+}"""
 
 
 def written_page(judgement: Judgement, examples: Sequence[str]) -> str:
@@ -44,7 +62,7 @@ def written_page(judgement: Judgement, examples: Sequence[str]) -> str:
     parts = [
         f"<h1>{_escaped(title)}</h1>",
         f"<p>{_escaped(settings_line(judgement))}. Model file: <code>{judgement.generation.model_sha256}</code>.</p>",
-        f"<p>{_escaped(loss_line(judgement))}.</p>",
+        f"<p>{_escaped(_sentence(loss_line(judgement)))}</p>",
         "<p>Both texts are compared with the training text. Held-out text, which the model was not trained on, is the "
         "yardstick: generated text that copies as little, and is as far from the training text, is as good as new text "
         "of the same author by these measures.</p>",
@@ -60,11 +78,14 @@ def written_page(judgement: Judgement, examples: Sequence[str]) -> str:
         *(f"<pre>{_escaped(text[:_EXAMPLE])}</pre>" for text in examples[:_EXAMPLES]),
     ]
     if note := warning(judgement):
-        parts.insert(3, f'<p class="warning">{_escaped(note)}.</p>')
+        parts.insert(3, f'<p class="warning">{_escaped(_sentence(note))}</p>')
     return "\n".join(
         [
             '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            '<meta name="color-scheme" content="light dark">',
+            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
+            '<link rel="icon" href="data:,">',
             f"<title>{_escaped(title)}</title>\n<style>\n{_STYLE}\n</style>",
             *parts,
             "</html>\n",
@@ -82,14 +103,17 @@ def _both(judgement: Judgement) -> dict[str, Judged]:
 
 
 def _table(judgement: Judgement) -> str:
-    lines = ['<table>\n<tr><th></th><th class="number">generated</th><th class="number">held out</th><th></th></tr>']
+    lines = [
+        '<table>\n<thead><tr><th scope="col">figure</th><th scope="col" class="number">generated</th>'
+        '<th scope="col" class="number">held out</th><th scope="col">meaning</th></tr></thead>\n<tbody>'
+    ]
     for row in rows(judgement):
         name, generated, held_out, meaning = map(html.escape, row)
         lines.append(
-            f'<tr><td>{name}</td><td class="number">{generated}</td><td class="number">{held_out}</td>'
+            f'<tr><th scope="row">{name}</th><td class="number">{generated}</td><td class="number">{held_out}</td>'
             f'<td class="meaning">{meaning}</td></tr>'
         )
-    return "\n".join([*lines, "</table>"])
+    return "\n".join([*lines, "</tbody>\n</table>"])
 
 
 def _stretch(name: str, judged: Judged) -> str:
@@ -102,7 +126,14 @@ def _stretches(judgement: Judgement) -> bytes:
     axes = figure.add_subplot()
     for name, judged in _both(judgement).items():
         lengths, shares = zip(*judged.copied.shares, strict=True)
-        axes.plot(lengths, 100 * np.array(shares), marker="o", label=name, color=_COLOURS[name])
+        axes.plot(
+            lengths,
+            100 * np.array(shares),
+            marker=_MARKERS[name],
+            linestyle=_STYLES[name],
+            label=name,
+            color=_COLOURS[name],
+        )
     longest = max(len(judged.copied.shares) for judged in _both(judgement).values())
     axes.set_xscale("log")
     axes.set_xticks(LENGTHS[:longest], list(map(str, LENGTHS[:longest])))
@@ -122,7 +153,15 @@ def _lengths(judgement: Judgement) -> bytes:
     for name, of_lengths in counts.items():
         shares = _cumulative(of_lengths)
         most = max(most, int(np.searchsorted(shares, _MOST_LINES)))
-        axes.step(np.arange(len(shares)), 100 * shares, where="post", label=name, color=_COLOURS[name], linewidth=1.2)
+        axes.step(
+            np.arange(len(shares)),
+            100 * shares,
+            where="post",
+            label=name,
+            color=_COLOURS[name],
+            linestyle=_STYLES[name],
+            linewidth=1.4,
+        )
     axes.set(xlabel="characters of a line, at most", ylabel="% of the lines", ylim=(0, 101), xlim=(0, most))
     axes.grid(alpha=0.3)
     axes.legend()
@@ -138,13 +177,12 @@ def _cumulative(counts: Sequence[int]) -> NDArray[np.float64]:
 
 def _characters(judgement: Judgement) -> bytes:
     shown = list(judgement.training.frequencies)[:_SHOWN]
-    figure = new_figure(11, 3.6)
+    figure = new_figure(8, 3.6)
     axes = figure.add_subplot()
-    markers = {"generated": "o", "held out": "x"}
     shares = {name: judged.frequencies for name, judged in _both(judgement).items()}
     places = np.arange(len(shown))
     axes.bar(places, [100 * judgement.training.frequencies[one] for one in shown], color="#dddddd", label="training")
-    for name, marker in markers.items():
+    for name, marker in _MARKERS.items():
         values = [100 * shares[name][one] for one in shown]
         axes.scatter(places, values, marker=marker, s=26, label=name, color=_COLOURS[name], zorder=3)
     axes.set_xticks(places, [_named(one) for one in shown])
@@ -157,6 +195,10 @@ def _characters(judgement: Judgement) -> bytes:
 
 def _named(character: str) -> str:
     return {" ": "␣", "\n": "↵", "\t": "→"}.get(character, printable(character))
+
+
+def _sentence(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}."
 
 
 def _image(content: bytes, alternative: str) -> str:

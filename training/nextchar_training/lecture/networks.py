@@ -1,11 +1,13 @@
-"""The lecture: recurrent networks with every step in sight.
+"""The networks: recurrent networks with every step in sight.
 
 The rest of nextchar is fast. This file is open: it works in NumPy, one character after another. A network reads "hell"
 and says "ello"; you see its memory, how it learns, why it forgets, and the cell that forgets less. Read it from top to
-bottom; ``python -m nextchar_training.lecture`` trains both networks in front of you.
+bottom, then ``gap``, the task that tells the two networks apart.
 
-Nothing imports it. Tests compare its gradients with PyTorch's and with finite differences, and its LSTM with the model
-file that the exporter makes from the same weights.
+Tests compare its gradients with PyTorch's and with finite differences, and its LSTM with the model file that the
+exporter makes from the same weights.
+
+Invariant: ``backward`` returns the exact gradient of ``loss``.
 
 Shapes: T characters of one text, V ids, H hidden size. A vector is one-dimensional, and ``W @ x`` a matrix times it;
 ``np.outer(a, b)`` is a·bᵀ. A gradient ``dx`` is ∂loss/∂x, and has the shape of ``x``.
@@ -15,13 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Weights = dict[str, Array]
+Targets = Sequence[int | None]
+"""The id to answer after each character; None: no answer is asked for there."""
 
 # Characters become vectors.
 
@@ -51,6 +54,15 @@ def sigmoid(a: Array) -> Array:
     return 1 / (1 + np.exp(-a))
 
 
+def error(p: Array, target: int | None) -> Array:
+    """Returns ∂loss/∂y [V], of softmax and cross-entropy together: each probability, less 1 at the target."""
+    return np.zeros_like(p) if target is None else p - one_hot(target, len(p))
+
+
+Trace = list[tuple[Array, ...]]
+"""∂loss/∂state of each step, from the last character to the first."""
+
+
 # The recurrent network: one state, and the same weights at every character.
 
 
@@ -61,6 +73,8 @@ class RnnStep:
     x: Array
     h_before: Array
     h: Array
+    y: Array
+    """Scores of the next character, [V]."""
     p: Array
     """Probabilities of the next character, [V]."""
 
@@ -94,7 +108,8 @@ class Rnn:
         w = self.weights
         x = one_hot(id_, len(w["by"]))
         h = np.tanh(w["Wxh"] @ x + w["Whh"] @ h_before + w["bh"])
-        return RnnStep(x, h_before, h, softmax(w["Why"] @ h + w["by"]))
+        y = w["Why"] @ h + w["by"]
+        return RnnStep(x, h_before, h, y, softmax(y))
 
     def forward(self, ids: Sequence[int], h: Array | None = None) -> list[RnnStep]:
         """Reads a text from the state ``h``, or from the start: each step hands its state to the next."""
@@ -105,23 +120,25 @@ class Rnn:
             h = steps[-1].h
         return steps
 
-    def backward(self, steps: Sequence[RnnStep], targets: Sequence[int]) -> Weights:
+    def backward(self, steps: Sequence[RnnStep], targets: Targets, trace: Trace | None = None) -> Weights:
         """Returns the gradients of ``loss(steps, targets)`` by weight: back-propagation through time (Werbos 1990).
 
         It goes from the last character to the first. Two errors meet at h(t): its own, and the one that comes back from
         the next step, to which it was handed. At each step back the second goes through Whhᵀ and through tanh's slope,
         which is at most 1. After many steps little of it is left or, if Whh is large, far too much. That is the
         vanishing gradient (Hochreiter 1991; Bengio et al. 1994): this network learns nothing across a hundred
-        characters.
+        characters. ``trace`` collects (dh,) of each step.
         """
         w = self.weights
         gradients = {name: np.zeros_like(value) for name, value in w.items()}
         dh_next = np.zeros_like(w["bh"])
         for step, target in zip(reversed(steps), reversed(targets), strict=True):
-            dy = step.p - one_hot(target, len(step.p))  # of softmax and cross-entropy together
+            dy = error(step.p, target)
             gradients["Why"] += np.outer(dy, step.h)
             gradients["by"] += dy
             dh = w["Why"].T @ dy + dh_next
+            if trace is not None:
+                trace.append((dh,))
             dh_raw = (1 - step.h**2) * dh  # through tanh
             gradients["Wxh"] += np.outer(dh_raw, step.x)
             gradients["Whh"] += np.outer(dh_raw, step.h_before)
@@ -146,6 +163,8 @@ class LstmStep:
     o: Array
     c: Array
     h: Array
+    y: Array
+    """Scores of the next character, [V]."""
     p: Array
     """Probabilities of the next character, [V]."""
 
@@ -164,10 +183,11 @@ class Lstm:
         h(t) = o * tanh(c(t))
 
     The cell state c is a conveyor belt: it passes from step to step with no matrix and no tanh in its way, scaled by f
-    and added to. The order of the four is PyTorch's.
+    and added to. The order of the four is PyTorch's. ``forget_bias`` is f's first bias: with 0 the gates begin half
+    open, f = σ(0) = 0.5; with 3 they begin nearly open, f = σ(3) = 0.95 (Jozefowicz et al. 2015 use 1).
     """
 
-    def __init__(self, V: int, H: int, seed: int = 0) -> None:
+    def __init__(self, V: int, H: int, seed: int = 0, *, forget_bias: float = 0.0) -> None:
         random = np.random.default_rng(seed)
         self.weights: Weights = {
             "W": random.normal(0, 1, (4 * H, V + H)) / np.sqrt(V + H),
@@ -175,6 +195,7 @@ class Lstm:
             "Why": random.normal(0, 1, (V, H)) / np.sqrt(H),
             "by": np.zeros(V),
         }
+        self.weights["b"][H : 2 * H] = forget_bias
 
     def start(self) -> tuple[Array, Array]:
         """Returns the states h and c before a text."""
@@ -190,7 +211,8 @@ class Lstm:
         i, f, g, o = sigmoid(i_raw), sigmoid(f_raw), np.tanh(g_raw), sigmoid(o_raw)
         c = f * c_before + i * g
         h = o * np.tanh(c)
-        return LstmStep(z, c_before, i, f, g, o, c, h, softmax(w["Why"] @ h + w["by"]))
+        y = w["Why"] @ h + w["by"]
+        return LstmStep(z, c_before, i, f, g, o, c, h, y, softmax(y))
 
     def forward(self, ids: Sequence[int], state: tuple[Array, Array] | None = None) -> list[LstmStep]:
         """Reads a text from ``state``, or from the start: each step hands both its states to the next."""
@@ -201,25 +223,27 @@ class Lstm:
             state = steps[-1].h, steps[-1].c
         return steps
 
-    def backward(self, steps: Sequence[LstmStep], targets: Sequence[int]) -> Weights:
+    def backward(self, steps: Sequence[LstmStep], targets: Targets, trace: Trace | None = None) -> Weights:
         """Returns the gradients of ``loss(steps, targets)`` by weight.
 
         Two gradients come back from the next step. ``dh_next`` goes through W, as in the plain network. ``dc_next``
         went through the forget gate alone, dc(t-1) = f * dc(t): if f is near 1, it arrives as it left, however many
-        steps away. The conveyor belt is there for this.
+        steps away. The conveyor belt is there for this. ``trace`` collects (dh, dc) of each step.
         """
         w = self.weights
         V = len(w["by"])
         gradients = {name: np.zeros_like(value) for name, value in w.items()}
         dh_next, dc_next = np.zeros_like(steps[0].h), np.zeros_like(steps[0].c)
         for step, target in zip(reversed(steps), reversed(targets), strict=True):
-            dy = step.p - one_hot(target, V)
+            dy = error(step.p, target)
             gradients["Why"] += np.outer(dy, step.h)
             gradients["by"] += dy
             dh = w["Why"].T @ dy + dh_next
             # h = o * tanh(c)
             do = dh * np.tanh(step.c)
             dc = dc_next + dh * step.o * (1 - np.tanh(step.c) ** 2)
+            if trace is not None:
+                trace.append((dh, dc))
             # c = f * c_before + i * g
             di, df, dg = dc * step.g, dc * step.c_before, dc * step.i
             dc_next = dc * step.f
@@ -236,53 +260,3 @@ class Lstm:
             gradients["b"] += d_raw
             dh_next = (w["W"].T @ d_raw)[V:]
         return gradients
-
-
-# Learning.
-
-
-def loss(steps: Sequence[RnnStep | LstmStep], targets: Sequence[int]) -> float:
-    """Returns the surprise at each next character, -log p(target), summed over the text, in nats."""
-    return float(sum(-np.log(step.p[target]) for step, target in zip(steps, targets, strict=True)))
-
-
-def learn(network: Rnn | Lstm, ids: Sequence[int], *, updates: int = 200, learning_rate: float = 0.1) -> list[float]:
-    """Teaches ``network`` to answer each of ``ids`` with the next one.
-
-    Gradient descent: every weight goes a little against its gradient. Gradients are clipped to [-5, 5], since the
-    sum over many characters can explode. Returns the loss before each update, in nats.
-    """
-    inputs, targets = ids[:-1], ids[1:]
-    losses = []
-    for _ in range(updates):
-        steps: Any = network.forward(inputs)
-        losses.append(loss(steps, targets))
-        gradients = network.backward(steps, targets)
-        for name, gradient in gradients.items():
-            network.weights[name] -= learning_rate * np.clip(gradient, -5, 5)
-    return losses
-
-
-def say(network: Rnn | Lstm, ids: Sequence[int]) -> list[int]:
-    """Returns the likeliest next id after each of ``ids``."""
-    steps: Any = network.forward(ids)
-    return [int(step.p.argmax()) for step in steps]
-
-
-def main() -> None:
-    """Teaches "hello" to both networks."""
-    text = "hello"
-    alphabet = sorted(set(text))  # e, h, l, o
-    ids = [alphabet.index(character) for character in text]
-    for network in (Rnn(len(alphabet), 16), Lstm(len(alphabet), 16)):
-        print(f"{type(network).__name__.upper()}, {sum(value.size for value in network.weights.values())} weights")
-        for round_ in range(5):
-            said = "".join(alphabet[id_] for id_ in say(network, ids[:-1]))
-            losses = learn(network, ids, updates=40)
-            print(
-                f'  after {40 * round_:3} updates: loss {losses[0]:.3f} nats, the answer to "{text[:-1]}" is "{said}"'
-            )
-
-
-if __name__ == "__main__":
-    main()

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from nextchar_model.alphabet import Alphabet
 from nextchar_model.description import TrainingSummary
 from nextchar_model.runner import Runner
-from nextchar_training import lecture
 from nextchar_training.export.exporter import export
 from nextchar_training.learning.network import Network
 from nextchar_training.learning.recipe import Architecture
-from nextchar_training.lecture import Lstm, LstmStep, Rnn, learn, loss, one_hot, say, sigmoid, softmax
+from nextchar_training.lecture.learning import learn, loss, say
+from nextchar_training.lecture.networks import Lstm, LstmStep, Rnn, one_hot, sigmoid, softmax
 
 V, H = 7, 5
 IDS = [3, 1, 4, 1, 5, 2, 6, 5, 3, 5, 0, 6]
@@ -185,9 +185,3 @@ def test_one_hot_softmax_and_sigmoid() -> None:
     assert one_hot(2, 4).tolist() == [0, 0, 1, 0]
     np.testing.assert_allclose(softmax(np.log([1.0, 3.0]) + 1000), [0.25, 0.75])
     assert [sigmoid(np.array(a)).round(6) for a in (-100.0, 0.0, 100.0)] == [0, 0.5, 1]
-
-
-def test_the_lecture_runs_as_a_program(capsys: pytest.CaptureFixture[str]) -> None:
-    lecture.main()
-    lines = capsys.readouterr().out.splitlines()
-    assert sum(line.endswith('the answer to "hell" is "ello"') for line in lines) >= 6
