@@ -127,7 +127,7 @@ def serve(
         return 0
     if check:
         return _check(config)
-    logs.configure(config.log_level)
+    logs.configure(config.log_level, config.log_format)
     signals.say_with(_say_last)
     for name in service_links(os.environ):
         _log.warning(

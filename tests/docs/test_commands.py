@@ -6,6 +6,7 @@ import ast
 import importlib
 import re
 from collections.abc import Iterator
+from textwrap import indent
 
 import pytest
 from cyclopts import App
@@ -63,7 +64,9 @@ def options(app: App) -> set[str]:
 
 
 def test_an_option_named_in_the_docs_exists() -> None:
-    known = set().union({"--ulimit"}, *(options(app_of(command)) for command in COMMANDS))  # one is Docker's
+    lecture = (ROOT / "training/nextchar_training/lecture/__main__.py").read_text()
+    others = {"--ulimit", "--namespace", *re.findall(r"--[a-z]+", lecture)}  # Docker's, kubectl's, the lecture's
+    known = set().union(others, *(options(app_of(command)) for command in COMMANDS))
     named = {
         (option, str(page.relative_to(ROOT)))
         for page in WRITTEN
@@ -97,7 +100,7 @@ def python_blocks() -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize("text", [pytest.param(text, id=where) for where, text in python_blocks()])
 def test_python_in_the_docs_compiles_and_its_imports_exist(text: str) -> None:
-    compile(text, "<docs>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    compile(f"async def block():\n{indent(text, '    ')}", "<docs>", "exec")  # it may be the body of a function
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.ImportFrom):
             module = importlib.import_module(str(node.module))

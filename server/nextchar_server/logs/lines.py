@@ -1,7 +1,7 @@
 """Lines: writes events to a file descriptor, in a thread of its own. Stands below ``logs``.
 
-Any thread may put an event at any time. The writer's thread renders it as one line of JSON, and waits for the
-descriptor's reader if it has to.
+Any thread may put an event at any time. The writer's thread renders it as one line, of JSON by default, and waits for
+the descriptor's reader if it has to.
 
 Invariant: ``put`` neither waits nor raises, whatever becomes of the descriptor. Memory is bounded: an event that finds
 the queue full, or whose line can't be written, is dropped and counted, and the next line that gets through says how
@@ -15,6 +15,7 @@ import os
 import re
 import select
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
@@ -36,14 +37,16 @@ _GATHERING = 0.01
 """Seconds that the thread waits for more events, so that it wakes up and writes a hundred times per second at most."""
 
 # JSON allows these in a text, but terminals obey them, and some readers take them for the end of a line.
-_OBEYED = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+OBEYED = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 
 
 class LineWriter:
     """A bounded queue of events, and the thread that writes them to ``descriptor``."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, render: Callable[[Event | str], bytes] | None = None) -> None:
+        """``render`` returns the line of an event, by default ``rendered``, in the writer's thread."""
         self._descriptor = descriptor
+        self._render = render or rendered
         self._queue: SimpleQueue[Event | str | None] = SimpleQueue()  # None is the end
         self._closing = threading.Event()
         self._counting = threading.RLock()  # a finalizer may put an event at any point of any thread
@@ -98,7 +101,7 @@ class LineWriter:
         chunk: list[bytes] = []
         for event in events:
             try:
-                line = rendered(event)
+                line = self._render(event)
             except Exception:  # a field that isn't as Event says must not end the thread
                 self._drop(1)
                 continue
@@ -111,7 +114,7 @@ class LineWriter:
 
     def _write(self, lines: list[bytes]) -> None:
         dropped = self._dropped - self._dropped_told
-        notice = _notice(dropped) if dropped else b""
+        notice = self._render(_notice(dropped)) if dropped else b""
         if self._is_torn:
             notice = b"\n" + notice
         data = notice + b"".join(lines)
@@ -148,7 +151,7 @@ def rendered(event: Event | str) -> bytes:
     event = dict(event)
     if "timestamp" in event:
         event["timestamp"] = datetime.fromtimestamp(event["timestamp"], UTC).isoformat().replace("+00:00", "Z")
-    while len(line := _encoded(_OBEYED.sub(_escaped, json.dumps(event, ensure_ascii=False)))) > MAX_LINE:
+    while len(line := _encoded(OBEYED.sub(escaped, json.dumps(event, ensure_ascii=False)))) > MAX_LINE:
         longest = max(event, key=lambda field: len(str(event[field])))
         text = str(event[longest])
         event[longest] = f"{text[: len(text) // 2]}…"
@@ -160,17 +163,16 @@ def _encoded(line: str) -> bytes:
     return line.encode(errors="backslashreplace") + b"\n"
 
 
-def _escaped(found: re.Match[str]) -> str:
+def escaped(found: re.Match[str]) -> str:
+    """Returns the escape of a character that ``OBEYED`` found."""
     return f"\\u{ord(found[0]):04x}"
 
 
-def _notice(dropped: int) -> bytes:
-    return rendered(
-        {
-            "event": DROPPED,
-            "lines": dropped,
-            "hint": "standard error was full or not read",
-            "level": "warning",
-            "timestamp": datetime.now(UTC).timestamp(),
-        }
-    )
+def _notice(dropped: int) -> Event:
+    return {
+        "event": DROPPED,
+        "lines": dropped,
+        "hint": "standard error was full or not read",
+        "level": "warning",
+        "timestamp": datetime.now(UTC).timestamp(),
+    }

@@ -1,4 +1,4 @@
-"""The logs: one JSON object per line on standard error, with the request id on each line of a call.
+"""The logs: one JSON object per line on standard error, or a line for people, with the request id of its call.
 
 Events of the server itself come through structlog; those of libraries, warnings, and exceptions that nobody caught come
 through Python's hooks. All end in one ``LineWriter``.
@@ -19,10 +19,11 @@ import time
 import traceback
 from collections.abc import MutableMapping
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 
+from .console import console
 from .lines import Event, LineWriter
 
 MAX_TEXT = 4096
@@ -34,14 +35,15 @@ _writer: LineWriter | None = None  # one, because a process has one standard err
 _log = structlog.get_logger()
 
 
-def configure(level: str) -> None:
+def configure(level: str, form: Literal["json", "console"] = "json") -> None:
     """Sends the logs of structlog at ``level`` or above, and the libraries' at warning or above, to standard error.
 
-    Call it once per process. After it, nothing in Python writes to standard error directly, not even ``print``. A crash
-    of the interpreter still does, and so does C code: those are last words, which must not wait in a queue.
+    ``form`` is that of the lines. Call it once per process. After it, nothing in Python writes to standard error
+    directly, not even ``print``. A crash of the interpreter still does, and so does C code: those are last words, which
+    must not wait in a queue.
     """
     global _writer
-    _writer = LineWriter(_STANDARD_ERROR)
+    _writer = LineWriter(_STANDARD_ERROR, console(_STANDARD_ERROR) if form == "console" else None)
     number = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=[

@@ -24,7 +24,7 @@ from ..engine.search import Search
 from ..engine.stream import End, Stream
 from ..engine.tree import Wanted
 from ..pacing import Pacer, Steps
-from . import footprint, requests
+from . import facts, footprint, requests
 from .constraints import Constraints
 from .errors import DrainingError, InvalidArgumentError
 from .interceptor import request_id
@@ -100,6 +100,7 @@ async def complete(
     if taken is End.DRAINED:
         raise DrainingError
     model.metrics.prompt_characters.inc(len(asked.prompt.text))
+    facts.current.get().read(len(asked.prompt.text))
     return pb.CompleteResponse(
         request_id=request_id(),
         model=model.name,

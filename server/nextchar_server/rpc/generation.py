@@ -25,7 +25,7 @@ from ..engine.snapshot import Snapshot, Trail
 from ..engine.stream import End, IdChunk
 from ..pacing import Pacer
 from ..text.text import ReadText, TextBuilder, TextChunk
-from . import requests, responses
+from . import facts, requests, responses
 from .activations import Tracer
 from .errors import StalledReaderError
 from .interceptor import request_id
@@ -96,6 +96,7 @@ class RunningText:
         self._echo = ReadText(model.alphabet, self._request.prompt, waiting) if self._request.echo else None
         self._observed = 0  # generated characters whose time was observed
         self._caller = callers.current.get()
+        self._facts = facts.current.get()
         self.is_heavy = (
             self._request.top_logprobs is not None
             or self._tracer is not None
@@ -115,6 +116,8 @@ class RunningText:
     async def _run(self) -> None:
         if self._caller is not None and self._read is None:
             self._caller.charge(len(self._request.prompt.text))
+        if self._read is None:
+            self._facts.read(len(self._request.prompt.text))
         # Sent with the first characters: until then, a call that loses its place has no headers and is tried again.
         self._out.start(responses.started(request_id(), self._model, self._request.seed))
         for chunk in self._read.chunks if self._read else ():
@@ -266,7 +269,8 @@ class RunningText:
         read = self._request.prompt.characters_in(self.stream.read_count)
         if self._read is None:
             self._metrics.prompt_characters.inc(read)
-        self._metrics.finish(pb.FinishReason.Name(reason))
+        self._metrics.finish(name := pb.FinishReason.Name(reason))
+        self._facts.finish(name)
         self._out.finish(responses.finished(reason, stopped_by, read, self._builder.sent, token))
 
     def _observe(self, characters: int) -> None:
@@ -281,5 +285,6 @@ class RunningText:
             metrics.inter_character_seconds.observe((now - self._last) / characters)
         self._last = now
         metrics.generated_characters.inc(characters)
+        self._facts.generate(characters, now)
         if self._caller is not None:
             self._caller.charge(characters)

@@ -27,6 +27,7 @@ from grpc_status import rpc_status
 from ..access.callers import Caller
 from ..memory import Holding
 from ..metrics import Metrics
+from . import facts
 from .call_log import LINES, LINES_OF_SERVED_CALLS, LineLimit
 from .calls import Calls
 from .errors import NoMessageError, NotServedError, RequestError, UnknownMethodError, request_error
@@ -191,6 +192,7 @@ class _Call:
         metrics, labels = self._metrics, self._labels
         identifier = secrets.token_hex(8)
         token = _request_id.set(identifier)
+        facts.current.set(facts.Facts())
         structlog.contextvars.bind_contextvars(request_id=identifier)
         context.set_trailing_metadata(((REQUEST_ID_KEY, identifier),))
         metrics.calls_started.labels(*labels).inc()
@@ -264,7 +266,7 @@ class _Call:
             caller.count(code.name)
         most = LINES_OF_SERVED_CALLS if code is grpc.StatusCode.OK else LINES
         if (left_out := self._lines.left_out((labels, code), most)) is not None:
-            more: dict[str, str | int] = {} if caller is None else {"caller": caller.name}
+            more = facts.current.get().fields(caller.name if caller is not None else "")
             if left_out:
                 more["left_out"] = left_out
             self._log(

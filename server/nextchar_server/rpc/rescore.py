@@ -28,7 +28,7 @@ from ..pacing import Pacer, Steps
 from ..text.logprobs import Collected
 from ..text.text import ReadText
 from ..text.total import Total
-from . import footprint, responses
+from . import facts, footprint, responses
 from .errors import DrainingError
 from .interceptor import request_id
 from .score_requests import Rescoring, rescoring
@@ -64,6 +64,7 @@ async def rescore(
         candidates = Candidates(asked, model, pacer, start)
         await candidates.run(prefix)
     model.metrics.prompt_characters.inc(len(asked.prefix.text) + asked.characters)
+    facts.current.get().read(len(asked.prefix.text) + asked.characters)
     return await pacer.run(candidates.response())
 
 

@@ -22,7 +22,7 @@ from ..catalog import ServedModel
 from ..engine.admission import PushedOutError, QueueFullError
 from ..engine.stream import End, IdChunk, Stream
 from ..pacing import Pacer, Steps
-from . import footprint, requests, responses
+from . import facts, footprint, requests, responses
 from .errors import DrainingError, InvalidArgumentError, OverloadedError
 from .generation import RunningText
 from .interceptor import request_id
@@ -159,6 +159,7 @@ class Samples:
         if taken is End.DRAINED:
             raise DrainingError
         self._model.metrics.prompt_characters.inc(len(prompt.text))
+        facts.current.get().read(len(prompt.text))
         self._read = ReadPrompt(stream.snapshots[-1], tuple(chunks))
 
     async def _start_all(self, group: asyncio.TaskGroup) -> None:

@@ -21,7 +21,7 @@ from ..text.activations import Activations
 from ..text.logprobs import Collected
 from ..text.text import ReadText
 from ..text.total import Total
-from . import activations, footprint, requests, responses
+from . import activations, facts, footprint, requests, responses
 from .errors import DrainingError
 from .interceptor import request_id
 
@@ -75,6 +75,7 @@ async def score(
     if taken is End.DRAINED:
         raise DrainingError
     model.metrics.prompt_characters.inc(len(text.text))
+    facts.current.get().read(len(text.text))
     return await pacer.run(
         responses.score(request_id(), model, text.text, logprobs, total.nats, Activations.join(values))
     )

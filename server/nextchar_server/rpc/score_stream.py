@@ -21,13 +21,13 @@ from nextchar_model.alphabet import Spelling
 
 from .. import memory
 from ..access import callers
-from ..catalog import Catalog, ServedModel
+from ..catalog import ServedModel
 from ..engine.long_stream import LongStream
 from ..engine.stream import End, IdChunk, Stream
 from ..pacing import Pacer
 from ..text.text import ReadText
 from ..text.total import Total
-from . import footprint, responses
+from . import facts, footprint, responses
 from .errors import DrainingError, InvalidArgumentError, NoMessageError
 from .interceptor import Context, request_id
 from .parts import PART, SpelledParts
@@ -43,15 +43,18 @@ _HELD = 3 * PART * 36
 async def score_stream(
     messages: AsyncGenerator[pb.ScoreStreamRequest, None],
     context: Context,
-    catalog: Catalog,
+    model_of: Callable[[str], ServedModel],
     pacer: Pacer,
     submitted: Callable[[ServedModel, Stream, Context], AbstractContextManager[None]],
 ) -> None:
-    """Answers a call. ``submitted`` surrounds the life of its stream. Raises ``RequestError``."""
+    """Answers a call. Raises ``RequestError``.
+
+    ``model_of`` returns the model of a name. ``submitted`` surrounds the life of the call's stream.
+    """
     first = await anext(messages, None)
     if first is None:
         raise NoMessageError("the call ended without a request message")
-    with catalog.get(first.settings.model, request_id()) as model:
+    with model_of(first.settings.model) as model:
         asked = await pacer.run(settings(first.settings, model.alphabet))
         ranks = footprint.details(model.runner.description) if asked.details else 0
         row = footprint.row(model.runner.description) + ranks
@@ -221,6 +224,7 @@ class RunningScores:
         self._begins = False
         self._characters += len(part.text)
         self._model.metrics.prompt_characters.inc(len(part.text))
+        facts.current.get().read(len(part.text))
         if self._caller is not None:
             self._caller.charge(len(part.text))
         return True

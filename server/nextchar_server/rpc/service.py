@@ -24,7 +24,7 @@ from ..engine.stream import Stream
 from ..metrics import Metrics
 from ..pacing import Pacer
 from ..returns import tries
-from . import activations, footprint, requests, responses, samples
+from . import activations, facts, footprint, requests, responses, samples
 from .complete import complete
 from .constraints import Constraints
 from .errors import DrainingError, LostPlaceError, OverloadedError
@@ -70,21 +70,21 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
 
     async def Score(self, request: pb.ScoreRequest, context: Context) -> pb.ScoreResponse:
         """Scores a text."""
-        with self._catalog.get(request.model, request_id()) as model:
+        with self._model(request.model) as model:
             return await score(request, model, self._pacer, lambda stream: self._submitted(model, stream, context))
 
     async def ScoreStream(self, messages: AsyncGenerator[pb.ScoreStreamRequest, None], context: Context) -> None:
         """Scores texts of any length while they come."""
-        await score_stream(messages, context, self._catalog, self._pacer, self._submitted)
+        await score_stream(messages, context, self._model, self._pacer, self._submitted)
 
     async def Rescore(self, request: pb.RescoreRequest, context: Context) -> pb.RescoreResponse:
         """Scores several texts that follow one prefix."""
-        with self._catalog.get(request.model, request_id()) as model:
+        with self._model(request.model) as model:
             return await rescore(request, model, self._pacer, lambda stream: self._submitted(model, stream, context))
 
     async def Complete(self, request: pb.CompleteRequest, context: Context) -> pb.CompleteResponse:
         """Returns the likeliest continuations of a text."""
-        with self._catalog.get(request.model, request_id()) as model:
+        with self._model(request.model) as model:
             return await complete(
                 request, model, self._pacer, self._constraints, lambda stream: self._submitted(model, stream, context)
             )
@@ -121,7 +121,7 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
         make_out: Callable[[requests.Generation], _Out],
     ) -> _Out:
         arrived = time.monotonic()  # before a long prompt waits for its turn to be read
-        with self._catalog.get(request.model, request_id(), digest_of(request.resume_token)) as model:
+        with self._model(request.model, digest_of(request.resume_token)) as model:
             generation = await self._read(request, model)
             memory.current.get().grow(_footprint(generation, model, is_whole=isinstance(request, pb.GenerateRequest)))
             out = make_out(generation)
@@ -134,12 +134,18 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
         self, request: pb.GenerateRequest, wanted: samples.Wanted, context: Context
     ) -> pb.GenerateResponse:
         arrived = time.monotonic()
-        with self._catalog.get(request.model, request_id(), digest_of(request.resume_token)) as model:
+        with self._model(request.model, digest_of(request.resume_token)) as model:
             generation = await self._read(request, model)
             texts = samples.Samples(wanted, generation, model, self._pacer, arrived=arrived)
             with self._submitted(model, texts.lead, context):
                 await texts.run()
         return await self._pacer.run(texts.response())
+
+    def _model(self, name: str, digest: str = "") -> ServedModel:
+        """Returns the model of the call that is being handled. Raises ``RequestError``."""
+        model = self._catalog.get(name, request_id(), digest)
+        facts.current.get().begin(model.name)
+        return model
 
     async def _read(
         self, request: pb.GenerateRequest | pb.GenerateStreamRequest, model: ServedModel
@@ -173,6 +179,7 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
         except PushedOutError as error:
             raise LostPlaceError(str(error), returns.delay()) from None
         finally:
+            facts.current.get().admit(stream.admitted_at)
             model.engine.release(stream)
             returns.freed()
             self._calls -= 1

@@ -97,6 +97,8 @@ class Config:
     accepted. Replicas with a common key continue each other's texts. Without it, NEXTCHAR_TOKEN_KEY has the keys."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Lowest level that is logged."""
+    log_format: Literal["json", "console"] = "json"
+    """Form of a line of the log. console: for people, in colours on a terminal."""
 
     # Bounds of connections and calls.
     max_connections: Annotated[int, Ge(1), Le(2**20), Parameter(metavar="NUMBER")] = 2048

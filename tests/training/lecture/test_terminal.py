@@ -89,7 +89,7 @@ def test_the_error_fades_unless_the_forget_gates_are_open(lines: list[str]) -> N
 
 
 @pytest.mark.slow
-def test_a_gap_is_learnt_by_the_lstm_with_open_forget_gates_alone() -> None:
+def test_with_seed_0_a_gap_is_learnt_by_the_lstm_with_open_forget_gates_alone() -> None:
     learnt = {
         cell: gap.attempt(gap.make(cell, program.GAP_UNITS, 0), gap=program.GAP, updates=program.GAP_UPDATES).learnt
         for cell in ("rnn", "lstm0", "lstm3")
