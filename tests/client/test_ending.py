@@ -31,13 +31,16 @@ class Call:
             callback(self)
 
     async def code(self) -> grpc.StatusCode:
-        return await self._part(0)
+        code: grpc.StatusCode = await self._part(0)
+        return code
 
     async def details(self) -> str:
-        return await self._part(1)
+        details: str = await self._part(1)
+        return details
 
     async def debug_error_string(self) -> str:
-        return await self._part(2)
+        debug: str = await self._part(2)
+        return debug
 
     async def initial_metadata(self) -> grpc.aio.Metadata:
         return MetadataOf(("request-id", "r1"))

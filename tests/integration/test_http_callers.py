@@ -65,7 +65,7 @@ async def test_a_callers_limit_holds_for_both_ports_together(opened: Open) -> No
 
 async def test_the_number_of_requests_is_bounded(tiny: TinyModel, serve: Serve) -> None:
     async with serve(tiny.int8, max_characters=ENDLESS, max_http_requests=2) as serving, http(serving) as client:
-        body = {"prompt": "the", "max_tokens": ENDLESS}
+        body: dict[str, Any] = {"prompt": "the", "max_tokens": ENDLESS}
         async with begun(client, **body) as one, begun(client, **body) as two:
             await anext(one)
             await anext(two)
@@ -93,7 +93,7 @@ async def test_probes_and_scrapes_answer_beside_many_streams(tiny: TinyModel, se
     async with serve(tiny.int8, max_characters=ENDLESS) as serving, http(serving) as client:
         limits = httpx.Limits(max_connections=None)
         async with http(serving, limits=limits) as crowd:
-            body = {"prompt": "the", "max_tokens": 100_000}
+            body: dict[str, Any] = {"prompt": "the", "max_tokens": 100_000}
             streams = [asyncio.create_task(all_events(crowd, **body)) for _ in range(30)]
             await until(lambda: serving.service._calls == 30)
             for path in ("/healthz", "/readyz", "/metrics") * 3:

@@ -55,8 +55,9 @@ async def test_a_whole_text_is_that_of_grpc(serving: Serving, client: openai.Asy
 
 
 async def test_a_streamed_text_is_that_of_grpc(serving: Serving, client: openai.AsyncOpenAI) -> None:
-    options = {"include_usage": True}
-    stream = await client.completions.create(**PROMPT, max_tokens=300, seed=4, stream=True, stream_options=options)
+    stream = await client.completions.create(
+        **PROMPT, max_tokens=300, seed=4, stream=True, stream_options={"include_usage": True}
+    )
     chunks = [chunk async for chunk in stream]
     text = "".join(choice.text for chunk in chunks for choice in chunk.choices)
     assert text == await serving.text("the ", max_characters=300, seed=4)

@@ -141,7 +141,7 @@ async def test_a_stream_that_waits_says_so(tiny: TinyModel, serve: Serve, monkey
     async with serve(tiny.int8, lanes=1, max_batch=1, max_characters=ENDLESS) as serving, http(serving) as client:
         running = serving.stream("the", max_characters=ENDLESS)
         await running.read()
-        body = {"prompt": "the", "max_tokens": 5, "stream": True}
+        body: dict[str, Any] = {"prompt": "the", "max_tokens": 5, "stream": True}
         async with client.stream("POST", "/v1/completions", json=body) as response:
             lines = response.aiter_lines()
             assert (await anext(lines)).startswith(": ")
@@ -150,7 +150,7 @@ async def test_a_stream_that_waits_says_so(tiny: TinyModel, serve: Serve, monkey
 
 
 async def test_a_drained_stream_continues_elsewhere(tiny: TinyModel, serve: Serve) -> None:
-    body = {"prompt": "the", "seed": 4, "max_tokens": 100_000}
+    body: dict[str, Any] = {"prompt": "the", "seed": 4, "max_tokens": 100_000}
     async with serve(tiny.int8) as other, http(other) as second:
         async with serve(tiny.int8, drain_timeout=0.0) as one, http(one) as first:
             async with opened(first, **body) as events:
