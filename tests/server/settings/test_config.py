@@ -67,6 +67,7 @@ VALUES = {
     "host": "::1",
     "http_cors_origin": "https://example.org",
     "keep_versions": "7",
+    "log_format": "console",
     "log_level": "debug",
     "model": "m.onnx",
     "provider": "cpu",
