@@ -115,11 +115,13 @@ async def test_extras_are_fields_of_their_own(client: openai.AsyncOpenAI) -> Non
 
 async def test_a_text_continues_from_its_token(client: openai.AsyncOpenAI) -> None:
     whole = await client.completions.create(**PROMPT, max_tokens=60, seed=6)
-    half = await client.completions.create(**PROMPT, max_tokens=30, seed=6)
+    wish = {"resume_interval": 0}
+    half = await client.completions.create(**PROMPT, max_tokens=30, seed=6, extra_body=wish)
     token = getattr(half.choices[0], "resume_token", "")
     rest: Any = {"max_tokens": 30, "extra_body": {"resume_token": token, "prompt": None}}
     second = await client.completions.create(model="int8", prompt="", **rest)
     assert half.choices[0].text + second.choices[0].text == whole.choices[0].text
+    assert getattr(whole.choices[0], "resume_token", None) is None
 
 
 async def test_a_bad_field_is_named(client: openai.AsyncOpenAI) -> None:

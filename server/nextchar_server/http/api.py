@@ -105,7 +105,8 @@ class _Routes:
             if answer.finished.finish_reason == pb.FINISH_REASON_DRAINING:
                 raise draining(link.request_id)
         is_scored = bool(body.echo) and body.logprobs is not None
-        return _whole(responses.completion(answers, is_scored=is_scored), link.request_id)
+        with_token = body.resume_interval is not None
+        return _whole(responses.completion(answers, is_scored=is_scored, with_token=with_token), link.request_id)
 
     async def stream(self, request: Request, link: Linked, last_event_id: LastEventId = None) -> Response:
         """Streams a text. The query has the fields of the request, those that aren't text in JSON."""

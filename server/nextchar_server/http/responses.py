@@ -106,10 +106,11 @@ def activations(message: pb.Activations) -> dict[str, Any]:
     }
 
 
-def completion(answers: Sequence[pb.GenerateResponse], *, is_scored: bool) -> Pieces:
+def completion(answers: Sequence[pb.GenerateResponse], *, is_scored: bool, with_token: bool) -> Pieces:
     """A whole answer: the texts of each prompt. ``is_scored`` says whether a prompt and its scores are in it.
 
-    An end of the document is then a token too, as evaluation harnesses expect.
+    An end of the document is then a token too, as evaluation harnesses expect. ``with_token`` adds the resume token,
+    which is far longer than most texts.
     """
     beginning = head(answers[0].started)
     yield encoded(beginning)[:-1] + ',"choices":['
@@ -117,14 +118,14 @@ def completion(answers: Sequence[pb.GenerateResponse], *, is_scored: bool) -> Pi
     for answer in answers:
         texts: Iterable[pb.GenerateResponse | pb.Sample] = answer.samples or [answer]
         for text in texts:
-            yield from _choice(text, index, is_scored=is_scored)
+            yield from _choice(text, index, is_scored=is_scored, with_token=with_token)
             generated += text.finished.usage.generated_characters
             index += 1
         prompt += next(iter(texts)).finished.usage.prompt_characters
     yield f'],"usage":{encoded(usage(prompt, generated))}}}'
 
 
-def _choice(text: pb.GenerateResponse | pb.Sample, index: int, *, is_scored: bool) -> Pieces:
+def _choice(text: pb.GenerateResponse | pb.Sample, index: int, *, is_scored: bool, with_token: bool) -> Pieces:
     finished = text.finished
     more: dict[str, object] = {"finish_reason": reason(finished)}
     if finished.stop_sequence:
@@ -134,7 +135,7 @@ def _choice(text: pb.GenerateResponse | pb.Sample, index: int, *, is_scored: boo
         if text.total_logprob:
             more["total_logprob"] = text.total_logprob
     else:
-        if finished.resume_token:
+        if with_token and finished.resume_token:
             more["resume_token"] = str(Place(0, 0, finished.resume_token))
         if text.HasField("activations"):
             more["activations"] = activations(text.activations)

@@ -126,7 +126,8 @@ class CompletionRequest(_Strict):
     include_activations: ActivationWish | None = None
     """Return gates and states of some units after each character."""
     resume_interval: Count | None = None
-    """Most characters between two events of a stream with an id. Default: 0, each has one."""
+    """Most characters between two events of a stream with an id. Default: 0, each has one. A whole answer has its
+    `resume_token` only if this is set."""
 
     @field_validator("prompt", mode="before")
     @classmethod
