@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
+import runpy
 import shutil
 import subprocess
 from pathlib import Path
@@ -64,6 +65,12 @@ def test_the_dashboard_is_that_of_its_script(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.syspath_prepend(ROOT / "deploy" / "grafana")
     dashboard = importlib.import_module("dashboard")
     assert dashboard.WRITTEN.read_text() == dashboard.built(), "run: python deploy/grafana/dashboard.py"
+
+
+def test_the_rules_of_kubernetes_are_those_of_prometheus() -> None:
+    path = ROOT / "deploy" / "kubernetes" / "rules.py"
+    written = runpy.run_path(str(path))
+    assert written["WRITTEN"].read_text() == written["manifest"](), "run: python deploy/kubernetes/rules.py"
 
 
 def test_no_panel_overlaps_another_and_every_line_of_panels_is_filled() -> None:
