@@ -50,6 +50,11 @@ def _mean(metric: str, by: str) -> str:
     return f"{_rate(f'{metric}_sum', by)} / {_rate(f'{metric}_count', by)}"
 
 
+def _shown(query: str) -> str:
+    """Shortens the digests in the legend."""
+    return f'label_replace({query}, "digest", "$1", "digest", "(.{{12}}).*")'
+
+
 def _total(metric: str, by: str, labels: str = _MODEL) -> str:
     return f"sum by ({by}) ({metric}{{{labels}}})"
 
@@ -241,13 +246,13 @@ ROWS = {
             "Traffic by version",
             "Texts per second that each model file began.",
             "reqps",
-            {"{{model}} {{digest}}": _rate("nextchar_version_first_character_seconds_count", "model, digest")},
+            {"{{model}} {{digest}}": _shown(_rate("nextchar_version_first_character_seconds_count", "model, digest"))},
         ),
         Panel(
             "First character by version",
             "Mean time to the first character of each model file.",
             "s",
-            {"{{model}} {{digest}}": _mean("nextchar_version_first_character_seconds", "model, digest")},
+            {"{{model}} {{digest}}": _shown(_mean("nextchar_version_first_character_seconds", "model, digest"))},
         ),
         Panel(
             "Loads",

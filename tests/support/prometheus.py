@@ -65,9 +65,16 @@ class Prometheus:
         finally:
             self._set({name: kind for name, kind in self.targets.items() if name != instance})
 
-    def query(self, expression: str) -> list[dict[str, Any]]:
-        """Returns the series of a query. Fails if Prometheus finds it wrong."""
-        result: list[dict[str, Any]] = self._get("/api/v1/query", query=expression)["result"]
+    def query(self, expression: str, at: float | None = None) -> list[dict[str, Any]]:
+        """Returns the series of a query, now or at another time. Fails if Prometheus finds it wrong."""
+        time_ = {} if at is None else {"time": str(at)}
+        result: list[dict[str, Any]] = self._get("/api/v1/query", query=expression, **time_)["result"]
+        return result
+
+    def query_range(self, expression: str, begin: float, end: float) -> list[dict[str, Any]]:
+        """Returns the series of a query at each second from ``begin`` to ``end``."""
+        fields = {"query": expression, "start": str(begin), "end": str(end), "step": "1"}
+        result: list[dict[str, Any]] = self._get("/api/v1/query_range", **fields)["result"]
         return result
 
     def until(self, expression: str) -> list[dict[str, Any]]:
