@@ -26,6 +26,7 @@ PARTS = (
     "fuzzing",
     "tokens",
     "network",
+    "scrapes",
     "swaps",
     "versions",
     "training",

@@ -6,11 +6,22 @@ are scraped, never stored.
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
+
+from nextchar.v1 import generation_pb2 as pb
 
 # Every histogram reaches as far as its values can: of those beyond the last bucket, nothing is known.
 _STEP = (10e-6, 20e-6, 50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 50e-3, 200e-3, 1.0, 5.0)
@@ -25,7 +36,12 @@ _WAIT = (
     *(10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0),
 )
 _ROWS = tuple(2**n for n in range(13))
+_LENGTH = tuple(float(4**n) for n in range(12))  # characters, up to 4 million
+_DELAY = (1e-3, 2e-3, 5e-3, 10e-3, 20e-3, 50e-3, 100e-3, 200e-3, 500e-3, 1.0, 5.0)
 _CALL_LABELS = ("grpc_type", "grpc_service", "grpc_method")
+
+# Prometheus doesn't use the time at which each counter was made, which would double the series.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Metrics:
@@ -52,6 +68,12 @@ class Metrics:
         )
         self.prompt_characters = counter("nextchar_prompt_characters_total", "Characters read.", "model")
         self.generated_characters = counter("nextchar_generated_characters_total", "Characters generated.", "model")
+        self.prompt_length = histogram(
+            "nextchar_prompt_length_characters", "Lengths of prompts and of scored texts.", _LENGTH, "model"
+        )
+        self.text_length = histogram(
+            "nextchar_text_length_characters", "Lengths of finished texts, without their prompts.", _LENGTH, "model"
+        )
         self.first_character_seconds = histogram(
             "nextchar_time_to_first_character_seconds",
             "Time from a call's start to its first character.",
@@ -87,21 +109,61 @@ class Metrics:
         self._log.dropped = dropped
 
 
+class ServerMetrics:
+    """The metrics of the server itself, beside its calls and models."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        build = Gauge(
+            "nextchar_build_info",
+            "1, with the versions of the server and of Python.",
+            ("version", "python_version"),
+            registry=registry,
+        )
+        build.labels(version("nextchar"), platform.python_version()).set(1)
+        self.draining = Gauge(
+            "nextchar_draining", "1 from the signal to stop on, also in the time as a lame duck.", registry=registry
+        )
+        self.loop_delay_seconds = Histogram(
+            "nextchar_event_loop_delay_seconds",
+            "Time by which the event loop of the calls woke up late, observed twice per second.",
+            buckets=_DELAY,
+            registry=registry,
+        )
+
+
 class TextMetrics:
     """The metrics of the texts of one model. Finding a metric by its labels takes longer than adding to it."""
 
     def __init__(self, metrics: Metrics, model: str) -> None:
         self.prompt_characters = metrics.prompt_characters.labels(model)
         self.generated_characters = metrics.generated_characters.labels(model)
-        self.queue_seconds = metrics.queue_seconds.labels(model)
-        self.first_character_seconds = metrics.first_character_seconds.labels(model)
         self.inter_character_seconds = metrics.inter_character_seconds.labels(model)
-        self._finished = metrics.finished
-        self._model = model
+        self.begun = 0
+        """Number of texts of this version that have their first character."""
+        self.first_characters_seconds = 0.0
+        """Time that they took, together, to their first characters."""
+        self._prompt_length = metrics.prompt_length.labels(model)
+        self._text_length = metrics.text_length.labels(model)
+        self._queue_seconds = metrics.queue_seconds.labels(model)
+        self._first_character_seconds = metrics.first_character_seconds.labels(model)
+        self._finished = {reason: metrics.finished.labels(model, reason) for reason in pb.FinishReason.keys()[1:]}
 
-    def finish(self, reason: str) -> None:
-        """Counts a finished text."""
-        self._finished.labels(self._model, reason).inc()
+    def read(self, characters: int) -> None:
+        """Counts a prompt, or a text that was scored."""
+        self.prompt_characters.inc(characters)
+        self._prompt_length.observe(characters)
+
+    def begin(self, queue_seconds: float, first_character_seconds: float) -> None:
+        """Counts a text that has its first character, after so long since its call's start."""
+        self.begun += 1
+        self.first_characters_seconds += first_character_seconds
+        self._queue_seconds.observe(queue_seconds)
+        self._first_character_seconds.observe(first_character_seconds)
+
+    def finish(self, reason: str, characters: int) -> None:
+        """Counts a finished text of ``characters``; ``reason`` is the name of a ``FinishReason``."""
+        self._finished[reason].inc()
+        self._text_length.observe(characters)
 
 
 class TlsMetrics:

@@ -28,10 +28,12 @@ from .http.port import HttpPort
 from .http.site import make_site
 from .listening import bracketed, cannot_listen, require_free
 from .logs import logs
+from .loop_delay import observe_delay
 from .memory import Budget
-from .metrics import Metrics, TlsMetrics
+from .metrics import Metrics, ServerMetrics, TlsMetrics
 from .pacing import Pacer
 from .rpc.calls import Calls
+from .rpc.first_values import set_first_values
 from .rpc.gate import Gate
 from .rpc.health import HealthService
 from .rpc.incoming import Incoming
@@ -93,6 +95,9 @@ class Server:
         self._metrics.memory_bytes.set_function(lambda: self._budget.used)
         self._metrics.memory_budget_bytes.set(self._budget.size)
         self._parts: _Parts | None = None  # None before ``start`` and after ``stop``
+        self._own_metrics = ServerMetrics(self._metrics.registry)
+        self._own_metrics.draining.set_function(lambda: self._parts is not None and not self._ready)
+        set_first_values(self._metrics)
         self._watch = Watch()
         self._versions = Versions(config, self._metrics)
         files = config.certificate_files
@@ -126,6 +131,7 @@ class Server:
         gc.collect()
         gc.freeze()
         self._watch.start()
+        self._delays = asyncio.create_task(observe_delay(self._own_metrics.loop_delay_seconds))
         self._parts = parts
         self._ready = True
         _log.info("serving", host=config.host, grpc_port=ports.grpc, http_port=ports.http, tls=self._tls is not None)
@@ -156,6 +162,7 @@ class Server:
         await draining
         await _close(parts, min(max(self._texts_end_by - loop.time(), _LEAST_FLUSHING), _FLUSHING))
         leaving.cancel()
+        self._delays.cancel()
         self._parts = None
         _log.info("stopped")
 

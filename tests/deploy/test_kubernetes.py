@@ -77,7 +77,7 @@ def test_every_object_of_the_prometheus_operator_is_valid_and_has_no_unknown_fie
     for manifest in found:
         read = getattr(operator, manifest["kind"]).model_validate(manifest)
         assert read.model_dump(mode="json", by_alias=True, exclude_none=True) == manifest
-    assert {manifest["kind"] for manifest in found} == {"ServiceMonitor"}
+    assert {manifest["kind"] for manifest in found} == {"ServiceMonitor", "PrometheusRule"}
 
 
 def test_the_grace_period_is_above_the_lame_duck_the_drain_and_the_margin(

@@ -11,8 +11,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
+from nextchar.v1 import generation_pb2 as pb
 from nextchar_model.runner import Replay
-from nextchar_server.metrics import Metrics
+from nextchar_server.metrics import Metrics, ServerMetrics, TextMetrics
+from nextchar_server.rpc.first_values import refusal_reasons, set_first_values
 from nextchar_server.settings.config import Config
 from nextchar_server.versions.collector import ModelCollector
 
@@ -22,6 +24,16 @@ FAMILIES = {
     "grpc_server_started": ("counter", CALL),
     "grpc_server_handled": ("counter", CALL | {"grpc_code"}),
     "grpc_server_handling_seconds": ("histogram", CALL),
+    "nextchar_build_info": ("gauge", {"version", "python_version"}),
+    "nextchar_draining": ("gauge", set()),
+    "nextchar_event_loop_delay_seconds": ("histogram", set()),
+    "nextchar_prompt_length_characters": ("histogram", {"model"}),
+    "nextchar_text_length_characters": ("histogram", {"model"}),
+    "nextchar_version_first_character_seconds": ("summary", {"model", "digest"}),
+    "nextchar_max_active_streams": ("gauge", {"model"}),
+    "nextchar_max_waiting_requests": ("gauge", {"model"}),
+    "nextchar_active_searches": ("gauge", {"model"}),
+    "nextchar_model_files_refused": ("gauge", set()),
     "nextchar_prompt_characters": ("counter", {"model"}),
     "nextchar_generated_characters": ("counter", {"model"}),
     "nextchar_time_to_first_character_seconds": ("histogram", {"model"}),
@@ -52,11 +64,14 @@ def version(name: str = "m", digest: str = "0a1b", *, active: int = 0, hits: int
     """Returns what is scraped of a loaded version."""
     engine = SimpleNamespace(
         admission=SimpleNamespace(active=active, paused=2, waiting=1),
-        searches=SimpleNamespace(waiting=0),
+        searches=SimpleNamespace(waiting=0, active=0),
+        most_active=8,
+        most_waiting=4,
         prefixes=SimpleNamespace(hits=hits, misses=2, used=1),
     )
     runner = SimpleNamespace(digest=digest, provider="cpu", description=SimpleNamespace(precision="int8"))
-    return Version(name, digest, runner, Replay(True, "int8-cpu-1"), engine)
+    metrics = SimpleNamespace(begun=4, first_characters_seconds=0.5)
+    return Version(name, digest, runner, Replay(True, "int8-cpu-1"), engine, metrics)
 
 
 @dataclass(eq=False)
@@ -68,6 +83,7 @@ class Version:
     runner: Any
     replay: Replay
     engine: Any
+    metrics: Any
     loaded_at: float = 1.7e9
     weight: float = 1.0
 
@@ -85,6 +101,7 @@ def used() -> CollectorRegistry:
     """Returns a registry in which every metric was used once."""
     registry = CollectorRegistry()
     metrics = Metrics(registry)
+    ServerMetrics(registry)
     collected(registry, version())
     call = ("server_stream", "nextchar.v1.GenerationService", "GenerateStream")
     metrics.calls_started.labels(*call).inc()
@@ -98,6 +115,8 @@ def used() -> CollectorRegistry:
         metrics.queue_seconds,
         metrics.step_seconds,
         metrics.batch_rows,
+        metrics.prompt_length,
+        metrics.text_length,
     ):
         histogram.labels("m").observe(0.001)
     metrics.finished.labels("m", "FINISH_REASON_MAX_CHARACTERS").inc()
@@ -115,13 +134,13 @@ def test_a_metric_has_the_type_and_the_labels_that_dashboards_rely_on(name: str)
     assert families[name].type == kind
     assert families[name].documentation.endswith(".")
     for sample in families[name].samples:
-        assert sample.labels.keys() - {"le"} == labels
+        assert sample.labels.keys() - ({"le"} if kind == "histogram" else set()) == labels
 
 
 def test_there_are_no_metrics_but_these_and_those_of_the_process() -> None:
     families = {family.name for family in text_string_to_metric_families(generate_latest(used()).decode())}
     others = families - FAMILIES.keys()
-    assert all(name.startswith("process_") or name.endswith("_created") for name in others)
+    assert all(name.startswith("process_") for name in others)
 
 
 def test_the_same_metrics_are_available_as_openmetrics() -> None:
@@ -211,6 +230,41 @@ def test_each_model_has_its_own_gauges_which_add_up_its_versions() -> None:
     collected(registry, version("one"), version("two", active=1), version("two", "ff", active=2))
     name = "nextchar_active_streams"
     assert [registry.get_sample_value(name, {"model": model}) for model in ("one", "two")] == [0, 3]
+
+
+def test_the_capacity_of_a_model_is_that_of_the_versions_that_serve() -> None:
+    registry = CollectorRegistry()
+    old = version(digest="ff")
+    old.weight = 0.0
+    collected(registry, version(), old)
+    assert registry.get_sample_value("nextchar_max_active_streams", {"model": "m"}) == 8
+    assert registry.get_sample_value("nextchar_max_waiting_requests", {"model": "m"}) == 4
+
+
+def test_a_version_has_the_mean_time_to_its_first_characters() -> None:
+    registry = CollectorRegistry()
+    collected(registry, version())
+    name, labels = "nextchar_version_first_character_seconds", {"model": "m", "digest": "0a1b"}
+    assert [registry.get_sample_value(f"{name}_{part}", labels) for part in ("sum", "count")] == [0.5, 4]
+
+
+def test_every_refusal_and_finish_reason_is_0_before_the_first_one() -> None:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    set_first_values(metrics)
+    TextMetrics(metrics, "m")
+    for reason in refusal_reasons():
+        assert registry.get_sample_value("nextchar_rejected_total", {"reason": reason}) == 0
+    for reason in pb.FinishReason.keys()[1:]:
+        assert registry.get_sample_value("nextchar_finished_total", {"model": "m", "reason": reason}) == 0
+
+
+def test_every_method_has_counters_before_its_first_call() -> None:
+    registry = CollectorRegistry()
+    set_first_values(Metrics(registry))
+    labels = {"grpc_type": "unary", "grpc_service": "nextchar.v1.GenerationService", "grpc_method": "Complete"}
+    assert registry.get_sample_value("grpc_server_started_total", labels) == 0
+    assert registry.get_sample_value("grpc_server_handled_total", {**labels, "grpc_code": "INTERNAL"}) == 0
 
 
 def test_nothing_is_left_of_a_version_that_was_removed_but_its_counts() -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 
@@ -96,7 +97,8 @@ def compose_command() -> tuple[str, ...]:
     if command is None:
         pytest.skip("neither `docker-compose` nor `docker compose` answers")
     bases = set(re.findall(r"^FROM (\S+:\S+)", (ROOT / "deploy" / "Dockerfile").read_text(), re.MULTILINE))
-    bases |= set(re.findall(r"^ *image: (\S+)", (ROOT / "docker-compose.yml").read_text(), re.MULTILINE))
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"].values()
+    bases |= {service["image"] for service in services if "image" in service and "profiles" not in service}
     assert len(bases) == 2
     for image in sorted(bases):
         if not answers("docker", "image", "inspect", image):

@@ -54,6 +54,10 @@ class Engine:
         ``observe`` with the number of rows and the seconds per step.
         """
         self.admission = Admission(lanes=lanes, max_batch=max_batch, queue_size=queue_size, on_push=self._break_off)
+        self.most_active = lanes * max_batch
+        """Most streams that are in a batch at once."""
+        self.most_waiting = queue_size
+        """Most streams that wait for that."""
         self.prefixes = Prefixes(prefix_cache)
         """The cache of the states after prompts."""
         loop = asyncio.get_running_loop()

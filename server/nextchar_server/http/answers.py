@@ -24,7 +24,11 @@ from .pages import Page
 
 _ENCODING_PAUSE = 29.0  # pause between two encodings, in processor times of this thread since the first one began
 _PROBES = ("/healthz", "/readyz")  # those who look after a container have no certificate
-_OPEN_METRICS = "application/openmetrics-text"
+_OPEN_METRICS_TYPE = "application/openmetrics-text"
+OPEN_METRICS = f"{_OPEN_METRICS_TYPE}; version=1.0.0; escaping=allow-utf-8"
+"""The form in which scrapers that know OpenMetrics get the metrics. The server's names need no escapes, and any other
+way to escape looks at each character, which takes twice as long."""
+
 _API, _DOCUMENT = "/v1/", "/openapi.json"
 
 
@@ -119,7 +123,7 @@ class Answers:
     async def _metrics(self, accept: str) -> web.Response:
         """All scrapes that wait get the same encoding, which begins after they came."""
         # One form of each format, whatever versions and escapes a caller names: each is encoded by itself.
-        encode, content_type = choose_encoder(f"{_OPEN_METRICS}; version=1.0.0" if _OPEN_METRICS in accept else "")
+        encode, content_type = choose_encoder(OPEN_METRICS if _OPEN_METRICS_TYPE in accept else "")
         if content_type not in self._next:
             self._next[content_type] = asyncio.create_task(self._encoded(encode, content_type))
         body = await asyncio.shield(self._next[content_type])

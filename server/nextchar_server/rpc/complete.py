@@ -99,7 +99,7 @@ async def complete(
             caller.charge(search.cost)
     if taken is End.DRAINED:
         raise DrainingError
-    model.metrics.prompt_characters.inc(len(asked.prompt.text))
+    model.metrics.read(len(asked.prompt.text))
     facts.current.get().read(len(asked.prompt.text))
     return pb.CompleteResponse(
         request_id=request_id(),

@@ -268,8 +268,8 @@ class RunningText:
         token = await self._token(None if self._builder.is_complete else end)
         read = self._request.prompt.characters_in(self.stream.read_count)
         if self._read is None:
-            self._metrics.prompt_characters.inc(read)
-        self._metrics.finish(name := pb.FinishReason.Name(reason))
+            self._metrics.read(read)
+        self._metrics.finish(name := pb.FinishReason.Name(reason), self._builder.sent)
         self._facts.finish(name)
         self._out.finish(responses.finished(reason, stopped_by, read, self._builder.sent, token))
 
@@ -279,8 +279,7 @@ class RunningText:
         now = time.monotonic()
         if self._last is None:
             assert self.stream.admitted_at is not None
-            metrics.queue_seconds.observe(self.stream.admitted_at - self._arrived)
-            metrics.first_character_seconds.observe(now - self._arrived)
+            metrics.begin(self.stream.admitted_at - self._arrived, now - self._arrived)
         else:
             metrics.inter_character_seconds.observe((now - self._last) / characters)
         self._last = now

@@ -45,14 +45,15 @@ REASON_KEY = "reason"
 _PUSHBACK_KEY = "grpc-retry-pushback-ms"
 _UNKNOWN = "unknown"
 _UNKNOWN_METHOD = f"/{_UNKNOWN}/{_UNKNOWN}"  # stands for all that the server doesn't have: callers choose their names
-_TYPES = {
+TYPES = {
     (False, False): "unary",
     (False, True): "server_stream",
     (True, False): "client_stream",
     (True, True): "bidi_stream",
 }
+"""Label of a method's type, by whether requests and responses are streams."""
 
-_UNREADABLE = (grpc.StatusCode.RESOURCE_EXHAUSTED, "unreadable_message")
+UNREADABLE = (grpc.StatusCode.RESOURCE_EXHAUSTED, "unreadable_message")
 """Of a message that gRPC itself refuses: too large, as it is or unpacked, or damaged. It says no more to a handler than
 that no message came."""
 
@@ -122,7 +123,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         gRPC lets a call hang that should bring one message and ends without any, and answers a message that can't be
         parsed before it calls the handler.
         """
-        kind = _TYPES[handler.request_streaming, handler.response_streaming]
+        kind = TYPES[handler.request_streaming, handler.response_streaming]
         call = _Call(self._metrics, self._lines, self._calls, self._resets, self._gate, method, kind)
         incoming, deserialize = self._incoming, handler.request_deserializer
 
@@ -227,7 +228,7 @@ class _Call:
                     await _abort(context, identifier, refusal)
                 except (grpc.aio.InternalError, asyncio.CancelledError) as failure:
                     if isinstance(refusal, NoMessageError):  # gRPC itself refused the message, and ended the call
-                        code, reason = _UNREADABLE
+                        code, reason = UNREADABLE
                     if isinstance(failure, grpc.aio.InternalError):
                         # The caller left, or its first message is still unsent, behind which gRPC takes no status.
                         self._calls.reset()

@@ -63,7 +63,7 @@ async def rescore(
             start = prefix.snapshots[-1]
         candidates = Candidates(asked, model, pacer, start)
         await candidates.run(prefix)
-    model.metrics.prompt_characters.inc(len(asked.prefix.text) + asked.characters)
+    model.metrics.read(len(asked.prefix.text) + asked.characters)
     facts.current.get().read(len(asked.prefix.text) + asked.characters)
     return await pacer.run(candidates.response())
 

@@ -158,7 +158,7 @@ class Samples:
         engine.release(stream)
         if taken is End.DRAINED:
             raise DrainingError
-        self._model.metrics.prompt_characters.inc(len(prompt.text))
+        self._model.metrics.read(len(prompt.text))
         facts.current.get().read(len(prompt.text))
         self._read = ReadPrompt(stream.snapshots[-1], tuple(chunks))
 

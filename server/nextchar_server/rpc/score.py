@@ -74,7 +74,7 @@ async def score(
                     values.append(chunk.activations)
     if taken is End.DRAINED:
         raise DrainingError
-    model.metrics.prompt_characters.inc(len(text.text))
+    model.metrics.read(len(text.text))
     facts.current.get().read(len(text.text))
     return await pacer.run(
         responses.score(request_id(), model, text.text, logprobs, total.nats, Activations.join(values))

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TypeVar
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
 from ..catalog import ServedModel
@@ -26,6 +26,8 @@ class ModelCollector(Collector):
     """Collects the metrics of the versions that were added and not yet removed."""
 
     def __init__(self) -> None:
+        self.refused = 0
+        """Number of model files that are there and can't be served."""
         self._versions: dict[ServedModel, None] = {}
         self._past_hits: Counter[str] = Counter()  # of the versions that were removed, by model
         self._past_misses: Counter[str] = Counter()
@@ -41,10 +43,15 @@ class ModelCollector(Collector):
         self._past_misses[version.name] += prefixes.misses
         del self._versions[version]
 
-    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily | SummaryMetricFamily]:
         """Yields all metrics."""
         versions = list(self._versions)
+        yield GaugeMetricFamily(
+            "nextchar_model_files_refused", "Model files that are there and can't be served.", value=self.refused
+        )
         yield from _infos(versions)
+        yield _first_characters(versions)
+        yield from _capacity(versions)
         yield from _streams(versions)
         yield from self._prefixes(versions)
 
@@ -91,17 +98,48 @@ def _infos(versions: list[ServedModel]) -> Iterator[GaugeMetricFamily]:
     yield from (info, loaded, weight)
 
 
+def _first_characters(versions: list[ServedModel]) -> SummaryMetricFamily:
+    family = SummaryMetricFamily(
+        "nextchar_version_first_character_seconds",
+        "Time from a call's start to its first character, by the model file that serves it.",
+        labels=_VERSION,
+    )
+    for version in versions:
+        metrics = version.metrics
+        family.add_metric(
+            [version.name, version.digest], count_value=metrics.begun, sum_value=metrics.first_characters_seconds
+        )
+    return family
+
+
+def _capacity(versions: list[ServedModel]) -> Iterator[GaugeMetricFamily]:
+    """Yields the limits of the versions that serve: those that were replaced get few requests."""
+    active, waiting = Counter[str](), Counter[str]()
+    for version in versions:
+        if version.weight:
+            active[version.name] += version.engine.most_active
+            waiting[version.name] += version.engine.most_waiting
+    yield _filled(
+        GaugeMetricFamily("nextchar_max_active_streams", "Most streams in a batch.", labels=["model"]), active
+    )
+    yield _filled(
+        GaugeMetricFamily("nextchar_max_waiting_requests", "Most requests in the queue.", labels=["model"]), waiting
+    )
+
+
 def _streams(versions: list[ServedModel]) -> Iterator[GaugeMetricFamily]:
-    active, paused, waiting = Counter[str](), Counter[str](), Counter[str]()
+    active, paused, waiting, searches = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
     for version in versions:
         admission = version.engine.admission
         active[version.name] += admission.active
         paused[version.name] += admission.paused
         waiting[version.name] += admission.waiting + version.engine.searches.waiting
+        searches[version.name] += version.engine.searches.active
     for name, text, counts in (
         ("nextchar_active_streams", "Streams in a batch.", active),
         ("nextchar_paused_streams", "Streams that wait for a slow reader.", paused),
         ("nextchar_waiting_requests", "Requests in the queue.", waiting),
+        ("nextchar_active_searches", "Searches for completions that have begun.", searches),
     ):
         yield _filled(GaugeMetricFamily(name, text, labels=["model"]), counts)
 

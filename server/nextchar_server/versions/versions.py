@@ -240,6 +240,7 @@ class Versions:
         before = self.catalog.families
         self.catalog.replace(families, self._unload)
         failures = [file.failure for file in files.values() if file.failure is not None]
+        self._collector.refused = len(failures)
         self.catalog.listing = responses.listing(families.values(), failures)
         current = {version for family in families.values() for version in family.current}
         for version in self.catalog:

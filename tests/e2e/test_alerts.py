@@ -1,0 +1,53 @@
+"""Each alert, by a real Prometheus: it fires when its trouble is made on a real server, and clears when it is mended.
+
+The rules are those of deploy/prometheus with short times; their times themselves are tested by promtool.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.support.pages import ROOT
+from tests.support.prometheus import PATIENCE, Prometheus, prometheus, shortened
+from tests.support.tiny_model import TinyModel
+from tests.support.troubles import TROUBLES, Scene
+
+RULES = (ROOT / "deploy" / "prometheus" / "rules.yml").read_text()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """A Prometheus with the alerts."""
+    with prometheus(tmp_path_factory.mktemp("prometheus"), shortened(RULES)) as running:
+        yield running
+
+
+async def fires(running: Prometheus, alert: str, labels: dict[str, str], *, wanted: bool) -> None:
+    """Waits until an alert fires, or doesn't."""
+    deadline = time.monotonic() + PATIENCE
+    while await asyncio.to_thread(running.fires, alert, **labels) is not wanted:
+        assert time.monotonic() < deadline, f"{alert} {'does not fire' if wanted else 'fires for ever'}"
+        await asyncio.sleep(0.2)
+
+
+def test_every_alert_has_a_trouble() -> None:
+    rules = [rule for group in yaml.safe_load(RULES)["groups"] for rule in group["rules"]]
+    assert list(TROUBLES) == [rule["alert"] for rule in rules if "alert" in rule]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("alert", TROUBLES)
+async def test_an_alert_fires_when_its_trouble_is_made_and_clears_when_it_is_mended(
+    alert: str, running: Prometheus, tiny: TinyModel, tmp_path: Path
+) -> None:
+    async with AsyncExitStack() as stack:
+        async with TROUBLES[alert](Scene(tiny, tmp_path, running, stack)) as labels:
+            await fires(running, alert, labels, wanted=True)
+        await fires(running, alert, labels, wanted=False)
