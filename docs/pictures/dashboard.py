@@ -1,4 +1,5 @@
-"""Picture of the dashboard, for the docs: `python docs/pictures/dashboard.py` writes dashboard.png beside this file.
+"""Pictures of the dashboard, for the docs: `python docs/pictures/dashboard.py` writes dashboard.png beside this file,
+and its first rows as dashboard-first.png.
 
 Needs `.[dev]` and Debian's Prometheus. Two servers run under a load that swells for a minute and a half, and a
 Prometheus scrapes them. Grafana isn't there: the panels are placed as in the dashboard's file, filled by its queries,
@@ -33,6 +34,8 @@ from tests.support.prometheus import Prometheus, prometheus, query_of_panel
 from tests.support.server_process import started
 
 PICTURE = Path(__file__).with_suffix(".png")
+FIRST_ROWS = PICTURE.with_stem("dashboard-first")
+FIRST_LEFT_OUT = "Capacity"  # title of the row
 BOARD = json.loads((ROOT / "deploy" / "grafana" / "dashboards" / "nextchar.json").read_text())
 COLOURS = 128
 SECONDS = 90
@@ -147,6 +150,8 @@ def main() -> None:
         figure.savefig(drawn, dpi=90)
         picture = Image.open(drawn).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
         picture.save(PICTURE, optimize=True)
+        below = next(panel["gridPos"]["y"] for panel in BOARD["panels"] if panel["title"] == FIRST_LEFT_OUT)
+        picture.crop((0, 0, picture.width, below * picture.height // rows)).save(FIRST_ROWS, optimize=True)
 
 
 if __name__ == "__main__":
