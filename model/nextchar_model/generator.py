@@ -155,11 +155,11 @@ class _Known:
         return self._plans[id(parameters)][1]
 
     def start(self, prompt: str) -> Start:
+        if not prompt:
+            return self._generator._document_start
         if (start := self._starts.get(prompt)) is not None:
             return start
         ids = self._generator._spelled(prompt)
-        if not len(ids):
-            return self._generator._document_start
         if prompt in self._starts:
             self._starts[prompt] = start = self._generator._read(ids)
             return start

@@ -22,7 +22,7 @@ from ..options import GenerationOptions
 from .plan import Block, Piece
 from .source import Made
 
-_TEXTS_AT_ONCE = 256  # that are handed from the generator's threads to the event loop
+_TEXTS_AT_ONCE = 1024  # that are handed from the generator's threads to the event loop
 _NAMES = {"stop": "stop_sequences"}  # of parameters, if they aren't those of options
 
 
