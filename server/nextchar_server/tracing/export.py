@@ -94,7 +94,7 @@ def _exporter(name: str, asked: str) -> Any:
 
 
 def _described(resource: Any) -> Any:
-    """Returns the attributes of all spans: those of the variables, and this server's name and version."""
+    """Returns the attributes of all spans: those of the variables, and this server's own, for those that they lack."""
     from opentelemetry.sdk.resources import Resource
 
     own = {"service.name": _NAME, "service.version": version("nextchar")}

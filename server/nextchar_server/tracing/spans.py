@@ -33,7 +33,7 @@ class SpanMaker:
     def __init__(
         self, provider: TracerProvider, resource: Resource, puts: Sequence[Callable[[ReadableSpan], None]]
     ) -> None:
-        """Traces are sampled as ``provider`` says. ``resource`` describes this server. Each of ``puts`` gets all spans."""
+        """``provider`` says which traces are sampled, and ``resource`` which server this is; ``puts`` get the spans."""
         self._sampler = provider.sampler
         self._ids = provider.id_generator
         self._resource = resource
