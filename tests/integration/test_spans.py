@@ -199,8 +199,9 @@ async def test_latencies_have_exemplars_in_open_metrics_and_none_in_prometheus_t
         open_metrics = await caller.get("/metrics", headers={"Accept": "application/openmetrics-text"})
         text = await caller.get("/metrics")
     span = collector.named("Generate")
-    labels = f'# {{trace_id="{span.trace_id}",span_id="{span.span_id}"}} '
-    having = {line.partition("{")[0] for line in open_metrics.text.splitlines() if labels in line}
+    labels = {f'trace_id="{span.trace_id}"', f'span_id="{span.span_id}"'}
+    exemplars = [line.partition(" # {") for line in open_metrics.text.splitlines()]
+    having = {bucket.partition("{")[0] for bucket, _, of in exemplars if set(of.partition("}")[0].split(",")) == labels}
     assert having == {
         "grpc_server_handling_seconds_bucket",
         "nextchar_queue_seconds_bucket",

@@ -54,7 +54,7 @@ class Background:
 
     def close(self) -> None:
         """Exports the spans that wait. Blocks, for half a minute at most."""
-        self._processor.shutdown()
+        self._processor.shutdown()  # type: ignore[no-untyped-call]
 
 
 class _Paced(SpanExporter):

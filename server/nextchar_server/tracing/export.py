@@ -51,7 +51,7 @@ class Export:
         """Names of the exporters."""
         found = [_exporter(name, asked) for name in self.names]
         provider = TracerProvider(shutdown_on_exit=False)
-        self.sampler = provider.sampler.get_description()
+        self.sampler = _in_words(provider.sampler.get_description())
         """Which traces are sampled, in words."""
         self.backgrounds: list[Background] = []
         try:
@@ -91,6 +91,12 @@ def _exporter(name: str, asked: str) -> Any:
         return registered[name].load()()
     except Exception as error:  # it reads variables, and each kind of mistake has an error of its own
         raise StartError(f"{asked}: the exporter {name!r} can't be used: {error}; {OFF}") from error
+
+
+def _in_words(sampler: str) -> str:
+    """Returns the description of a sampler without the parts that each one has whose parent decides."""
+    _, _, root = sampler.partition("{root:")
+    return f"{root.partition(',')[0]}, unless the caller decides" if root else sampler
 
 
 def _described(resource: Any) -> Any:

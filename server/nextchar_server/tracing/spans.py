@@ -56,7 +56,7 @@ class SpanMaker:
         else:
             trace, is_random = self._ids.generate_trace_id(), self._ids.is_trace_id_random()
         sampled = self._sampler.should_sample(context, trace, name, kind)
-        if not sampled.decision.is_sampled():
+        if not sampled.decision.is_sampled():  # type: ignore[no-untyped-call]
             return None
         flags = TraceFlags.SAMPLED | (TraceFlags.RANDOM_TRACE_ID if is_random else 0)
         identity = SpanContext(
