@@ -1,7 +1,7 @@
-"""Traces: what the spans of a call cost its server, by how many calls are traced, and with a collector that hangs.
+"""Traces: the cost of a call's spans to its server, by how many calls are traced, and with a collector that hangs.
 
 The server runs on one core; the callers and the collector on the other one. Callers come back at once and ask for one
-character each, so that nearly all of a call is what a span costs most beside.
+character each: calls beside which spans cost most.
 """
 
 from __future__ import annotations

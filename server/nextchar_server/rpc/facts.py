@@ -1,4 +1,4 @@
-"""Facts: what is known about a call when it ends, beside its status: the fields of its line in the log, and its times.
+"""Facts: the knowledge about a call when it ends, beside its status: the fields of its line in the log, and its times.
 
 The interceptor makes one per call, and those who handle the call fill it in. The log, the metrics and the spans of a
 trace take their times from here.

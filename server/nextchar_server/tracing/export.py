@@ -1,6 +1,6 @@
-"""The export of spans: what the OTEL_* variables ask for, from the maker of spans to the exporters.
+"""The export of spans, as the OTEL_* variables ask for it: from the maker of spans to the exporters.
 
-``server`` makes one if they ask for it, and gives the maker to ``rpc.spans``. Needs the extra ``tracing``, and imports
+``server`` makes one if they ask for it, and passes the maker to ``rpc.spans``. Needs the extra ``tracing``, and imports
 it only then.
 
 Invariant: no call waits for a collector.
