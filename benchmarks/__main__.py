@@ -25,6 +25,7 @@ PARTS = (
     "failover",
     "fuzzing",
     "tokens",
+    "traces",
     "network",
     "scrapes",
     "swaps",

@@ -16,6 +16,8 @@ import time
 import grpc
 import grpc.aio
 
+from .trace_context import trace_metadata
+
 MOST_SECONDS = 60.0
 """How long after its start, or after the last new text, a call is still tried again."""
 MOST_PAUSE = 10.0
@@ -45,6 +47,7 @@ class Retries:
         self._began = self._progressed = time.monotonic()
         self._timeout = timeout
         self._failures = 0
+        self._trace = trace_metadata()
 
     @property
     def seconds_left(self) -> float | None:
@@ -53,8 +56,8 @@ class Retries:
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        """The metadata of the next try: a busy server prefers calls that it has turned away more often."""
-        return ((_TRIES_KEY, str(self._failures)),) if self._failures else ()
+        """The metadata of the next try: the trace, and how often the call was turned away: then a server prefers it."""
+        return ((_TRIES_KEY, str(self._failures)), *self._trace) if self._failures else self._trace
 
     def progressed(self) -> None:
         """Notes that new text came: failures before it don't count any more."""

@@ -17,11 +17,13 @@ from nextchar_cli.printable import printable
 
 from .access.credentials import Credentials
 from .listening import StartError
-from .metrics import CallerMetrics
+from .metrics import CallerMetrics, TracingMetrics
 from .rpc.token_keys import VARIABLE, load_keys
 from .settings.config import Config
 from .settings.model_paths import is_there, name_and_path
 from .tls.certificate import CertificateFiles, load_certificate
+from .tracing.export import Export
+from .tracing.variables import asked_by
 from .versions.loading import load
 from .versions.sources import ModelSource, ModelSources, Refused
 from .watching import Watch
@@ -59,6 +61,8 @@ def _parts(config: Config) -> Iterator[Part]:
         yield "certificate", lambda: _certificate(files)
     if config.has_callers:
         yield "callers", lambda: _callers(config)
+    if asked_by(os.environ):
+        yield "traces", _traces
     yield "token keys", lambda: _keys(config)
     try:
         sources = ModelSources(config.models, config.models_dir).find()
@@ -74,6 +78,11 @@ def _parts(config: Config) -> Iterator[Part]:
 
 def _certificate(files: CertificateFiles) -> str:
     return f"{files.chain}, valid until {load_certificate(files).ends:%Y-%m-%d}"
+
+
+def _traces() -> str:
+    export = Export(TracingMetrics(CollectorRegistry()))
+    return f"to {' and '.join(export.names)}, sampled by {export.sampler}"
 
 
 def _keys(config: Config) -> str:

@@ -153,12 +153,17 @@ class TextMetrics:
         self.prompt_characters.inc(characters)
         self._prompt_length.observe(characters)
 
-    def begin(self, queue_seconds: float, first_character_seconds: float) -> None:
-        """Counts a text that has its first character, after so long since its call's start."""
+    def begin(
+        self, queue_seconds: float, first_character_seconds: float, exemplar: dict[str, str] | None = None
+    ) -> None:
+        """Counts a text that has its first character, after so long since its call's start.
+
+        ``exemplar`` has the labels that lead to the call's trace, if it is traced.
+        """
         self.begun += 1
         self.first_characters_seconds += first_character_seconds
-        self._queue_seconds.observe(queue_seconds)
-        self._first_character_seconds.observe(first_character_seconds)
+        self._queue_seconds.observe(queue_seconds, exemplar)
+        self._first_character_seconds.observe(first_character_seconds, exemplar)
 
     def finish(self, reason: str, characters: int) -> None:
         """Counts a finished text of ``characters``; ``reason`` is the name of a ``FinishReason``."""
@@ -180,6 +185,17 @@ class TlsMetrics:
         )
         for result in ("ok", "failed"):
             self.reloads.labels(result)
+
+
+class TracingMetrics:
+    """The metrics of the export of spans. Only servers with traces have them."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.dropped = Counter(
+            "nextchar_spans_dropped_total",
+            "Spans that were dropped, because too many waited for the collector.",
+            registry=registry,
+        )
 
 
 class CallerMetrics:

@@ -30,7 +30,7 @@ from .listening import bracketed, cannot_listen, require_free
 from .logs import logs
 from .loop_delay import observe_delay
 from .memory import Budget
-from .metrics import Metrics, ServerMetrics, TlsMetrics
+from .metrics import Metrics, ServerMetrics, TlsMetrics, TracingMetrics
 from .pacing import Pacer
 from .rpc.calls import Calls
 from .rpc.first_values import set_first_values
@@ -43,10 +43,13 @@ from .rpc.port import make_server
 from .rpc.reflection import add_reflection
 from .rpc.resets import Resets
 from .rpc.service import LAST_WORDS, GenerationService
+from .rpc.spans import Spans
 from .rpc.token_keys import TokenKeys, load_keys, log_keys
 from .rpc.tokens import Tokens
 from .settings.config import Config
 from .tls.renewal import Tls
+from .tracing.export import Export
+from .tracing.variables import asked_by
 from .versions.versions import Versions
 from .watching import Watch
 
@@ -103,6 +106,7 @@ class Server:
         files = config.certificate_files
         self._tls = None if files is None else Tls(files, TlsMetrics(self._metrics.registry))
         self._gate = Gate(config, self._watch, self._metrics) if config.has_callers else None
+        self._export: Export | None = None
         self._ready = False
         self._hurried = asyncio.Event()
         self._texts_end_by = 0.0  # of the loop's time, once it stops
@@ -119,13 +123,18 @@ class Server:
             await self._tls.start(self._watch)
         self._watch.add(self._versions.paths, self._versions.refresh)
         keys = load_keys(config.token_key_file, os.environ)
-        await self._versions.start()
+        self._export = Export(TracingMetrics(self._metrics.registry)) if asked_by(os.environ) else None
+        try:
+            await self._versions.start()
+        except BaseException:
+            await self._end_spans()
+            raise
         log_keys(keys, config.token_key_file, os.environ)
         parts = self._assemble(keys)
         try:
             ports = await self._open(parts)
         except BaseException:
-            await _close(parts, 0)
+            await self._close(parts, 0)
             raise
         # All present objects stay for good: without this, each full garbage collection scans them for tens of ms.
         gc.collect()
@@ -160,7 +169,7 @@ class Server:
         draining = asyncio.create_task(parts.service.drain(patience))
         leaving = asyncio.create_task(parts.grpc.stop(_WITHOUT_END))
         await draining
-        await _close(parts, min(max(self._texts_end_by - loop.time(), _LEAST_FLUSHING), _FLUSHING))
+        await self._close(parts, min(max(self._texts_end_by - loop.time(), _LEAST_FLUSHING), _FLUSHING))
         leaving.cancel()
         self._delays.cancel()
         self._parts = None
@@ -197,7 +206,8 @@ class Server:
         )
         calls = Calls(self._budget, stall_timeout=config.stall_timeout)
         resets = Resets(self._metrics.rejected)
-        interceptor = CallInterceptor(self._metrics, incoming, calls, resets, self._gate)
+        spans = None if self._export is None else Spans(self._export.spans)
+        interceptor = CallInterceptor(self._metrics, incoming, calls, resets, self._gate, spans)
         grpc_server = make_server(interceptor, resets, config, max_request=versions.most_bytes)
         generation_pb2_grpc.add_GenerationServiceServicer_to_server(service, grpc_server)  # type: ignore[no-untyped-call]
         health_pb2_grpc.add_HealthServicer_to_server(health_service, grpc_server)
@@ -231,13 +241,18 @@ class Server:
         await parts.grpc.start()
         return Ports(grpc_port, http_port)
 
+    async def _end_spans(self) -> None:
+        if self._export is not None:
+            await _within(2 * _STEP, "spans", self._export.close())
 
-async def _close(parts: _Parts, flushing: float) -> None:
-    """Closes everything; calls that haven't ended after ``flushing`` seconds are cancelled."""
-    await _within(_STEP, "resets", parts.resets.stop())
-    await _within(flushing + _STEP, "calls", asyncio.gather(parts.grpc.stop(flushing), parts.door.close(flushing)))
-    await _within(_STEP, "lanes", asyncio.to_thread(parts.versions.stop))
-    await _within(_STEP, "http", parts.http.close())
+    async def _close(self, parts: _Parts, flushing: float) -> None:
+        """Closes everything; calls that haven't ended after ``flushing`` seconds are cancelled."""
+        await _within(_STEP, "resets", parts.resets.stop())
+        await _within(flushing + _STEP, "calls", asyncio.gather(parts.grpc.stop(flushing), parts.door.close(flushing)))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._end_spans())
+            await _within(_STEP, "lanes", asyncio.to_thread(parts.versions.stop))
+            await _within(_STEP, "http", parts.http.close())
 
 
 async def _within(seconds: float, step: str, work: Awaitable[object]) -> None:

@@ -7,6 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from nextchar.v1 import generation_pb2 as pb
+from tests.support.events import http
 from tests.support.serving import Serve, Serving, failure
 from tests.support.tiny_model import TinyModel
 from tests.support.waiting import until
@@ -63,6 +64,19 @@ async def test_that_of_a_refused_call_has_the_model_and_no_times(serving: Servin
     assert found["code"] == "INVALID_ARGUMENT"
     assert found["model"]
     assert "queue_seconds" not in found
+
+
+async def test_that_of_a_call_over_http_has_the_same(serving: Serving) -> None:
+    async with http(serving) as caller:
+        found = await line(caller.post("/v1/completions", json={"model": "int8", "prompt": "he", "max_tokens": 5}))
+    assert (found["model"], found["prompt_characters"], found["generated_characters"]) == ("int8", 2, 5)
+    assert 0 <= found["queue_seconds"] <= found["first_character_seconds"] <= found["seconds"]
+    assert found["peer"].startswith("http:127.0.0.1:")
+
+
+async def test_that_of_a_description_has_the_model(serving: Serving) -> None:
+    found = await line(serving.stub.GetModel(pb.GetModelRequest()))
+    assert found["model"] == "int8"
 
 
 async def test_that_of_another_call_has_none_of_these(serving: Serving) -> None:

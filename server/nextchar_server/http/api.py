@@ -22,6 +22,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from nextchar.v1 import generation_pb2 as pb
 
+from ..rpc.tracing import KEYS
 from . import documents, events, requests, responses
 from .errors import REQUEST_ID, ApiError, draining, invalid, unauthenticated
 from .link import Link
@@ -77,7 +78,7 @@ def make_api(version: str, max_characters: int, origins: Sequence[str]) -> FastA
             CORSMiddleware,
             allow_origins=list(origins),
             allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type", "Last-Event-ID", "traceparent"],
+            allow_headers=["Authorization", "Content-Type", "Last-Event-ID", *KEYS],
             expose_headers=[REQUEST_ID, "Retry-After"],
         )
     return app

@@ -21,7 +21,7 @@ from aiohttp import web
 from ..pacing import Pacer
 from ..rpc.gate import AUTHORIZATION
 from ..rpc.inside import Door, Metadata
-from ..rpc.tracing import TRACEPARENT
+from ..rpc.tracing import KEYS
 from .errors import ApiError
 from .link import Link
 
@@ -120,7 +120,7 @@ class Bridge:
 
     def _link(self, request: web.BaseRequest) -> Link:
         metadata: Metadata = tuple(
-            (key, value) for key in (AUTHORIZATION, TRACEPARENT) for value in request.headers.getall(key, ())
+            (key, value) for key in (AUTHORIZATION, *KEYS) for value in request.headers.getall(key, ())
         )
         transport = request.transport
 

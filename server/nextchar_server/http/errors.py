@@ -20,7 +20,7 @@ from google.rpc import error_details_pb2
 from google.rpc.status_pb2 import Status
 
 from ..rpc.inside import Ended
-from ..rpc.interceptor import REASON_KEY, REQUEST_ID_KEY
+from ..rpc.status import REASON_KEY, REQUEST_ID_KEY
 
 REQUEST_ID = "request-id"
 """Header of every answer of the API."""

@@ -15,7 +15,7 @@ import grpc
 from google.protobuf.message import Message
 
 from ..rpc.inside import Door, InsideCall, Metadata
-from ..rpc.interceptor import REQUEST_ID_KEY
+from ..rpc.status import REQUEST_ID_KEY
 from .errors import ApiError, api_error
 
 

@@ -1,6 +1,7 @@
-"""Facts: what is known about a call when it ends, beside its status: the fields of its line in the log.
+"""Facts: the knowledge about a call when it ends, beside its status: the fields of its line in the log, and its times.
 
-The interceptor makes one per call, and those who handle the call fill it in.
+The interceptor makes one per call, and those who handle the call fill it in. The log, the metrics and the spans of a
+trace take their times from here.
 
 Invariant: a fact that a call doesn't have isn't in its line. No fact has text of the caller.
 """
@@ -14,24 +15,43 @@ Fields = dict[str, str | int | float]
 
 
 class Facts:
-    """The facts of one call. All texts of the call, also those of other tasks, add to the same."""
+    """The facts of one call. All texts of the call, also those of other tasks, add to the same.
 
-    __slots__ = ("_arrived", "_fields", "_reasons")
+    Its times are those of ``time.monotonic()``, and None before they have come.
+    """
+
+    __slots__ = ("_fields", "_reasons", "admitted", "arrived", "exemplar", "first", "last", "left", "started")
 
     def __init__(self) -> None:
-        self._arrived = time.monotonic()
+        self.started = time.monotonic()
+        """When the call began."""
+        self.arrived = self.started
+        """When its message had arrived."""
+        self.admitted: float | None = None
+        """When its first stream had its first turn."""
+        self.first: float | None = None
+        """When its first generated character came."""
+        self.last: float | None = None
+        """When its last generated character came."""
+        self.left: float | None = None
+        """When its first stream had left the queue or the batch."""
+        self.exemplar: dict[str, str] | None = None
+        """The labels of its exemplars, if it is traced."""
         self._fields: Fields = {}
         self._reasons: dict[str, None] = {}  # in order
 
     def begin(self, model: str) -> None:
         """Notes that the message has arrived, and is for ``model``."""
-        self._arrived = time.monotonic()
+        self.arrived = time.monotonic()
         self._fields["model"] = model
 
-    def admit(self, at: float | None) -> None:
-        """Notes that the first stream was admitted ``at`` this time of ``time.monotonic()``, if it was."""
-        if at is not None and "queue_seconds" not in self._fields:
-            self._fields["queue_seconds"] = round(max(0.0, at - self._arrived), 6)
+    def leave(self, admitted: float | None) -> None:
+        """Notes that a stream has left. It was ``admitted`` at this time of ``time.monotonic()``, if it was."""
+        if self.left is None:
+            self.left = time.monotonic()
+            if admitted is not None:
+                self.admitted = max(admitted, self.arrived)
+                self._fields["queue_seconds"] = round(self.admitted - self.arrived, 6)
 
     def read(self, characters: int) -> None:
         """Counts characters of a prompt or of a text to score."""
@@ -40,11 +60,13 @@ class Facts:
     def generate(self, characters: int, now: float) -> None:
         """Counts characters that were generated ``now``."""
         fields = self._fields
-        if "generated_characters" in fields:
-            fields["generated_characters"] = int(fields["generated_characters"]) + characters
-        else:
+        self.last = now
+        if self.first is None:
+            self.first = now
             fields["generated_characters"] = characters
-            fields["first_character_seconds"] = round(now - self._arrived, 6)
+            fields["first_character_seconds"] = round(now - self.arrived, 6)
+        else:
+            fields["generated_characters"] = int(fields["generated_characters"]) + characters
 
     def finish(self, reason: str) -> None:
         """Notes why a text ended."""

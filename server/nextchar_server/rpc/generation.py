@@ -55,14 +55,12 @@ class RunningText:
         tokens: Tokens | None,
         out: responses.StreamedText | responses.WholeText,
         *,
-        arrived: float,
         read: ReadPrompt | None = None,
     ) -> None:
-        """``arrived`` is ``time.monotonic()`` when the request came. Without ``tokens``, the text has no resume token.
+        """Without ``tokens``, the text has no resume token.
 
         If another stream has ``read`` the prompt, this one starts behind it.
         """
-        self._arrived = arrived
         self._last: float | None = None  # when the latest characters came
         self._model = model
         self._metrics = model.metrics
@@ -279,7 +277,8 @@ class RunningText:
         now = time.monotonic()
         if self._last is None:
             assert self.stream.admitted_at is not None
-            metrics.begin(self.stream.admitted_at - self._arrived, now - self._arrived)
+            arrived, exemplar = self._facts.arrived, self._facts.exemplar
+            metrics.begin(self.stream.admitted_at - arrived, now - arrived, exemplar)
         else:
             metrics.inter_character_seconds.observe((now - self._last) / characters)
         self._last = now

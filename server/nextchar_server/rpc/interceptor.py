@@ -15,14 +15,10 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
 from contextvars import ContextVar
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, TypeAlias
 
 import grpc
 import structlog
-from google.protobuf.any_pb2 import Any as AnyMessage
-from google.rpc.error_details_pb2 import RetryInfo
-from google.rpc.status_pb2 import Status
-from grpc_status import rpc_status
 
 from ..access.callers import Caller
 from ..memory import Holding
@@ -34,15 +30,10 @@ from .errors import NoMessageError, NotServedError, RequestError, UnknownMethodE
 from .gate import Gate
 from .incoming import Incoming
 from .resets import Resets
+from .spans import CallSpans, Spans
+from .status import REQUEST_ID_KEY, abort
 from .tracing import bind_trace
 
-REQUEST_ID_KEY = "request-id"
-"""Key of the request id in the trailing metadata of every call."""
-
-REASON_KEY = "reason"
-"""Key of the label of ``nextchar_rejected_total``, in the trailing metadata of a refused call."""
-
-_PUSHBACK_KEY = "grpc-retry-pushback-ms"
 _UNKNOWN = "unknown"
 _UNKNOWN_METHOD = f"/{_UNKNOWN}/{_UNKNOWN}"  # stands for all that the server doesn't have: callers choose their names
 TYPES = {
@@ -77,17 +68,24 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps the handler of every call."""
 
     def __init__(
-        self, metrics: Metrics, incoming: Incoming, calls: Calls, resets: Resets, gate: Gate | None = None
+        self,
+        metrics: Metrics,
+        incoming: Incoming,
+        calls: Calls,
+        resets: Resets,
+        gate: Gate | None = None,
+        spans: Spans | None = None,
     ) -> None:
-        """Without a ``gate``, everybody may call."""
+        """Without a ``gate``, everybody may call; without ``spans``, calls have none."""
         self._gate = gate
+        self._spans = spans
         self._metrics = metrics
         self._calls = calls
         self._resets = resets
         self._incoming = incoming
         self._lines = LineLimit()
         self._handlers: dict[str, Handler] = {}  # wrapped, by method
-        self._unknown = _Call(metrics, self._lines, calls, resets, gate, _UNKNOWN_METHOD, _UNKNOWN)
+        self._unknown = _Call(metrics, self._lines, calls, resets, gate, spans, _UNKNOWN_METHOD, _UNKNOWN)
 
     async def intercept_service(
         self,
@@ -124,7 +122,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         parsed before it calls the handler.
         """
         kind = TYPES[handler.request_streaming, handler.response_streaming]
-        call = _Call(self._metrics, self._lines, self._calls, self._resets, self._gate, method, kind)
+        call = _Call(self._metrics, self._lines, self._calls, self._resets, self._gate, self._spans, method, kind)
         incoming, deserialize = self._incoming, handler.request_deserializer
 
         if handler.request_streaming:
@@ -172,10 +170,12 @@ class _Call:
         calls: Calls,
         resets: Resets,
         gate: Gate | None,
+        spans: Spans | None,
         method: str,
         kind: str,
     ) -> None:
         """``kind`` is the label of its type."""
+        self._spans = spans
         self._gate = gate if gate is not None and gate.guards(method) else None
         self._metrics = metrics
         self._calls = calls
@@ -193,11 +193,12 @@ class _Call:
         metrics, labels = self._metrics, self._labels
         identifier = secrets.token_hex(8)
         token = _request_id.set(identifier)
-        facts.current.set(facts.Facts())
+        known = facts.Facts()
+        facts.current.set(known)
         structlog.contextvars.bind_contextvars(request_id=identifier)
         context.set_trailing_metadata(((REQUEST_ID_KEY, identifier),))
         metrics.calls_started.labels(*labels).inc()
-        started = time.monotonic()
+        spans = None if self._spans is None else self._spans.begin(self._method, context, known)
         deadline = context.time_remaining()
         code = grpc.StatusCode.CANCELLED  # by its caller, or by its deadline: both arrive as CancelledError
         holding: Holding | None = None
@@ -225,7 +226,7 @@ class _Call:
                 try:
                     if refusal.delay:
                         await self._calls.pause(context.peer(), refusal, holding)
-                    await _abort(context, identifier, refusal)
+                    await abort(context, identifier, refusal)
                 except (grpc.aio.InternalError, asyncio.CancelledError) as failure:
                     if isinstance(refusal, NoMessageError):  # gRPC itself refused the message, and ended the call
                         code, reason = UNREADABLE
@@ -241,7 +242,7 @@ class _Call:
                 _log.exception("call_failed", method=self._method, left_out=left_out)
             await context.abort(code, f"internal error; request id {identifier}", ((REQUEST_ID_KEY, identifier),))
         finally:
-            self._end(context, code, time.monotonic() - started, deadline, caller)
+            self._end(context, code, deadline, caller, spans)
             structlog.contextvars.unbind_contextvars("request_id")
             _request_id.reset(token)
 
@@ -249,12 +250,13 @@ class _Call:
         self,
         context: Context,
         code: grpc.StatusCode,
-        seconds: float,
         deadline: float | None,
         caller: Caller | None,
+        spans: CallSpans | None,
     ) -> None:
-        """Counts and logs the end of a call that took ``seconds``, of the ``deadline`` that it had."""
-        metrics, labels = self._metrics, self._labels
+        """Counts and logs the end of a call, which had ``deadline`` seconds."""
+        metrics, labels, known, ended = self._metrics, self._labels, facts.current.get(), time.monotonic()
+        seconds, name = ended - known.started, caller.name if caller is not None else ""
         if code is grpc.StatusCode.CANCELLED and deadline is not None:
             slack = max(_DEADLINE_SLACK, _DEADLINE_SLACK_SHARE * deadline)
             if deadline - seconds <= slack:
@@ -262,12 +264,12 @@ class _Call:
         if code is grpc.StatusCode.CANCELLED:
             self._resets.count(context.peer(), seconds)
         metrics.calls_handled.labels(*labels, code.name).inc()
-        metrics.call_seconds.labels(*labels).observe(seconds)
+        metrics.call_seconds.labels(*labels).observe(seconds, known.exemplar)
         if caller is not None:
             caller.count(code.name)
         most = LINES_OF_SERVED_CALLS if code is grpc.StatusCode.OK else LINES
         if (left_out := self._lines.left_out((labels, code), most)) is not None:
-            more = facts.current.get().fields(caller.name if caller is not None else "")
+            more = known.fields(name)
             if left_out:
                 more["left_out"] = left_out
             self._log(
@@ -278,23 +280,11 @@ class _Call:
                 peer=context.peer(),
                 **more,
             )
+        if spans is not None:
+            spans.end(code, ended, request_id=request_id(), peer=context.peer(), caller=name)
 
     def _refusal(self, error: Exception, context: Context) -> RequestError | None:
         """Returns the error that the caller gets for ``error``; None if it is a bug."""
         if isinstance(error, NotImplementedError) and context.code() is grpc.StatusCode.UNIMPLEMENTED:
             return NotServedError(self._method)  # the generated code's own handler, such as that of Health.List
         return request_error(error)
-
-
-async def _abort(context: Context, identifier: str, error: RequestError) -> NoReturn:
-    details = []
-    reason = REASON_KEY, error.reason
-    trailers: list[tuple[str, str | bytes]] = [(REQUEST_ID_KEY, identifier), reason, *error.trailers]
-    for detail in error.details:
-        packed = AnyMessage()
-        packed.Pack(detail)
-        details.append(packed)
-        if isinstance(detail, RetryInfo):  # the same delay for gRPC's own retries, which don't read the details
-            trailers.append((_PUSHBACK_KEY, str(detail.retry_delay.ToMilliseconds())))
-    status = rpc_status.to_status(Status(code=error.code.value[0], message=error.message, details=details))
-    await context.abort(status.code, status.details, (*trailers, *status.trailing_metadata))

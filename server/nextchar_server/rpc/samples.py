@@ -72,12 +72,10 @@ def wanted(request: pb.GenerateRequest) -> Wanted | None:
 class Samples:
     """The texts of one call."""
 
-    def __init__(
-        self, wanted: Wanted, generation: requests.Generation, model: ServedModel, pacer: Pacer, *, arrived: float
-    ) -> None:
-        """For texts as ``generation`` says; ``arrived`` is ``time.monotonic()`` when the request came.
+    def __init__(self, wanted: Wanted, generation: requests.Generation, model: ServedModel, pacer: Pacer) -> None:
+        """For texts as ``generation`` says. Takes their memory.
 
-        Takes their memory. Raises ``InvalidArgumentError`` if they have too many characters together.
+        Raises ``InvalidArgumentError`` if they have too many characters together.
         """
         _check(wanted, generation)
         if generation.constraint is not None:
@@ -90,7 +88,6 @@ class Samples:
         self._generation = generation
         self._model = model
         self._pacer = pacer
-        self._arrived = arrived
         self._caller = callers.current.get()
         self._connection = memory.current.get().connection
         self._pending = deque(range(wanted.first, wanted.first + wanted.count))
@@ -205,7 +202,7 @@ class Samples:
         index = self._pending.popleft()
         generation = replace(self._generation, seed=sample_seed(self._seed, index))
         whole = responses.WholeText(generation)
-        text = RunningText(generation, self._model, self._pacer, None, whole, arrived=self._arrived, read=self._read)
+        text = RunningText(generation, self._model, self._pacer, None, whole, read=self._read)
         return index, text, whole
 
     def _start(self, group: asyncio.TaskGroup, index: int, text: RunningText, whole: responses.WholeText) -> None:

@@ -9,7 +9,6 @@ ends; ``Generate`` returns the events of ``GenerateStream``, joined.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TypeVar
@@ -91,7 +90,9 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:
         """Describes one model."""
-        return _held(self._catalog.get(request.name).answer)
+        model = self._catalog.get(request.name)
+        facts.current.get().begin(model.name)
+        return _held(model.answer)
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
         """Describes every model."""
@@ -120,12 +121,11 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
         context: Context,
         make_out: Callable[[requests.Generation], _Out],
     ) -> _Out:
-        arrived = time.monotonic()  # before a long prompt waits for its turn to be read
         with self._model(request.model, digest_of(request.resume_token)) as model:
             generation = await self._read(request, model)
             memory.current.get().grow(_footprint(generation, model, is_whole=isinstance(request, pb.GenerateRequest)))
             out = make_out(generation)
-            text = RunningText(generation, model, self._pacer, self._tokens, out, arrived=arrived)
+            text = RunningText(generation, model, self._pacer, self._tokens, out)
             with self._submitted(model, text.stream, context):
                 await text.run()
         return out
@@ -133,10 +133,9 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
     async def _samples(
         self, request: pb.GenerateRequest, wanted: samples.Wanted, context: Context
     ) -> pb.GenerateResponse:
-        arrived = time.monotonic()
         with self._model(request.model, digest_of(request.resume_token)) as model:
             generation = await self._read(request, model)
-            texts = samples.Samples(wanted, generation, model, self._pacer, arrived=arrived)
+            texts = samples.Samples(wanted, generation, model, self._pacer)
             with self._submitted(model, texts.lead, context):
                 await texts.run()
         return await self._pacer.run(texts.response())
@@ -179,7 +178,7 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
         except PushedOutError as error:
             raise LostPlaceError(str(error), returns.delay()) from None
         finally:
-            facts.current.get().admit(stream.admitted_at)
+            facts.current.get().leave(stream.admitted_at)
             model.engine.release(stream)
             returns.freed()
             self._calls -= 1

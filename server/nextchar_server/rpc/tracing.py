@@ -14,7 +14,8 @@ from collections.abc import Iterable
 import structlog
 
 TRACEPARENT = "traceparent"
-"""Key of the metadata."""
+KEYS = (TRACEPARENT, "tracestate")
+"""Keys of the metadata that name the caller's trace."""
 
 _FORM = re.compile(
     r"(?!ff)(?P<version>[0-9a-f]{2})-(?!0{32})(?P<trace>[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?P<more>-.*)?"

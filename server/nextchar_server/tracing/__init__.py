@@ -1,0 +1,1 @@
+"""Tracing: spans of calls for a collector of OpenTelemetry, if the OTEL_* variables ask for them."""
