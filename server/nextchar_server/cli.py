@@ -19,13 +19,15 @@ from nextchar_cli.streams import discard_output
 from nextchar_model.description import ModelFileError
 from nextchar_model.providers import ProviderError
 
-from . import server, signals
+from . import cores, server, signals
 from .check import checked, path_hint
 from .listening import StartError
 from .logs import logs
 from .settings.config import Config
 from .settings.config_file import read_file, written
 from .settings.variables import PREFIX, is_meant, service_links, unknown_variables
+from .shares import default_workers, shares
+from .workers.supervisor import supervise
 
 _LAST_LINES = 0.5
 """Seconds in which the last lines of the log are written at the exit."""
@@ -149,7 +151,11 @@ def _check(config: Config) -> int:
 
 
 def _run(config: Config) -> int:
+    usable = cores.usable()
+    workers = default_workers(usable) if config.workers == "auto" else config.workers
     try:
+        if workers > 1:
+            return supervise(config, shares(workers, usable, os.sched_getaffinity(0)))
         uvloop.run(server.serve(config))
     except (ModelFileError, ProviderError, StartError) as error:
         logs.complain(f"nextchar-server: error: {printable(str(error))}{path_hint(config, os.environ)}")
