@@ -29,6 +29,7 @@ PARTS = (
     "scrapes",
     "swaps",
     "versions",
+    "workers",
     "training",
 )
 

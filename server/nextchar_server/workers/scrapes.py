@@ -4,7 +4,7 @@ The supervisor asks every worker for its metrics, adds those of the workers that
 sum. All scrapes that wait get the same one, which was collected after they came.
 
 Invariant: a counter that was told never falls, whatever becomes of a worker; a worker that doesn't answer holds up no
-scrape for longer than ``PATIENCE``; scrapes take a thirtieth of a core of each worker at most.
+scrape for longer than ``PATIENCE``; scrapes take a thirtieth of a core of each process at most.
 """
 
 from __future__ import annotations
@@ -23,21 +23,29 @@ from .process import Worker
 PATIENCE = 2.0
 """Seconds after which the last known metrics of a worker stand for those that it doesn't tell."""
 
-_PAUSE = 29.0  # from the start of one collection to that of the next, in processor times of the slowest worker
+_PAUSE = 29.0  # from the start of one collection to that of the next, in processor times of the slowest process
 
 
 class Scrapes:
     """The scrapes of a server. Used in one thread."""
 
-    def __init__(self, registry: CollectorRegistry, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """``registry`` has the supervisor's own metrics; ``clock`` returns the time in seconds."""
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        worked: Callable[[], float] = time.thread_time,
+    ) -> None:
+        """``registry`` has the supervisor's own metrics; ``clock`` and ``worked`` return time and processor time."""
         self._registry = registry
         self._clock = clock
+        self._worked = worked
         self._known: dict[Worker, list[Metric]] = {}
         self._past: list[Metric] = []  # of the workers that have ended
         self._asked: list[tuple[Worker, Scrape]] = []
         self._answered: list[tuple[Worker, Scrape]] = []  # by the present collection
         self._waiting: set[Worker] = set()  # for their metrics
+        self._began = 0.0
         self._cost = 0.0
         self._earliest = 0.0
 
@@ -84,12 +92,13 @@ class Scrapes:
 
     def _finish(self) -> None:
         self._waiting.clear()
-        self._earliest = self._began + _PAUSE * self._cost
+        worked = self._worked()
         bodies: dict[str, bytes] = {}
         for worker, scrape in self._answered:
             if scrape.accept not in bodies:
                 encode, _ = choose_encoder(scrape.accept)
                 merged = Merged([self._past, *self._known.values(), self._registry.collect()])
-                bodies[scrape.accept] = encode(merged)  # type: ignore[arg-type]  # it only collects
+                bodies[scrape.accept] = encode(merged)
             worker.tell(Encoded(bodies[scrape.accept]))
         self._answered = []
+        self._earliest = self._began + _PAUSE * max(self._cost, self._worked() - worked)

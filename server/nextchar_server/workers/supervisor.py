@@ -59,7 +59,6 @@ def supervise(config: Config, parts: Sequence[Share]) -> int:
     with ExitStack() as held:
         grpc_port = hold(config.host, config.grpc_port, "gRPC", held)
         http_port = hold(config.host, config.http_port, "HTTP", held)
-        log_keys(keys, config.token_key_file, os.environ)
         own = replace(part_of(config, len(parts)), grpc_port=grpc_port, http_port=http_port)
         lock = logs.share()
         starts = [
@@ -170,7 +169,10 @@ class Supervisor:
 
     def _start(self, place: _Place) -> None:
         place.starts_at, place.failure = None, ""
-        place.worker = Worker(place.start, lambda worker, message: self._happened.put((worker, message)))
+        try:
+            place.worker = Worker(place.start, lambda worker, message: self._happened.put((worker, message)))
+        except OSError as error:  # such as too many processes
+            self._try_again(place, None, f"can't be started: {error.strerror}")
 
     def _hear(self, worker: Worker, message: object) -> None:
         place = self._places[worker.number]
@@ -207,6 +209,7 @@ class Supervisor:
             return
         self._has_served = True
         config = self._config
+        log_keys(self._places[0].start.token_keys, config.token_key_file, os.environ)
         signals.reload_on(lambda: self._happened.put((None, Reload())))
         signals.drain_on(
             lambda: self._happened.put((None, Stop())),
@@ -242,12 +245,16 @@ class Supervisor:
                 self._code = max(self._code, code if code >= 0 else 128 - code)
             return
         how = f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
+        self._try_again(place, served, place.failure or f"ended with {how}")
+
+    def _try_again(self, place: _Place, served: float | None, reason: str) -> None:
+        """Lets a worker, which has ``served`` since then, be started again. Raises ``StartError`` if that is no use."""
+        number = place.start.number
         if served is None and not (self._has_served and self._serving):
-            raise StartError(place.failure or f"worker {worker.number} ended with {how} before it served")
+            raise StartError(place.failure or f"worker {number} {reason}")
         if served is not None and time.monotonic() - served >= STEADY:
             place.pauses = 0
         pause = min(FIRST_PAUSE * 2**place.pauses, LONGEST_PAUSE)
         place.pauses += 1
         place.starts_at = time.monotonic() + pause
-        reason = place.failure or how
-        _log.error("worker_ended", worker=worker.number, reason=reason, hint=f"it is started again in {pause:g} s")
+        _log.error("worker_ended", worker=number, reason=reason, hint=f"it is started again in {pause:g} s")

@@ -37,7 +37,7 @@ class Group:
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.scrapes: Any = Scrapes(CollectorRegistry(), clock=self.clock)
+        self.scrapes: Any = Scrapes(CollectorRegistry(), clock=self.clock, worked=lambda: 0.0)
         self.workers = [Played(1), Played(10)]
 
     def begin(self) -> None:

@@ -83,7 +83,7 @@ def test_a_worker_that_is_killed_is_started_again_and_counters_stay(tiny: TinyMo
         before = metrics(server)
         subprocess.run(["kill", "-KILL", str(server.workers[0])], check=True)
         ended = server.next("worker_ended")
-        assert (ended["level"], ended["reason"]) == ("error", "signal SIGKILL")
+        assert (ended["level"], ended["reason"]) == ("error", "ended with signal SIGKILL")
         assert server.next("worker_restarted")["worker"] == ended["worker"]
         after = metrics(server)
         counters = [name for name in before if "_total" in name or "_bucket" in name or "_count" in name]
@@ -146,7 +146,7 @@ def test_a_worker_that_cannot_start_again_is_tried_again_while_others_serve(tiny
     with started("--model", path, *TWO) as server:
         path.rename(tmp_path / "away")
         subprocess.run(["kill", "-KILL", str(server.workers[0])], check=True)
-        assert server.next("worker_ended")["reason"] == "signal SIGKILL"
+        assert server.next("worker_ended")["reason"] == "ended with signal SIGKILL"
         assert server.next("worker_ended")["reason"] == f"{path}: can't be read: No such file or directory"
         with connected(server) as stub:
             assert generate(stub)[0]
