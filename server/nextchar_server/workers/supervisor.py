@@ -244,7 +244,7 @@ class Supervisor:
             if served is not None:
                 self._code = max(self._code, code if code >= 0 else 128 - code)
             return
-        how = f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
+        how = f"exit code {code}" if code >= 0 else f"signal {-code} ({signal.strsignal(-code)})"
         self._try_again(place, served, place.failure or f"ended with {how}")
 
     def _try_again(self, place: _Place, served: float | None, reason: str) -> None:

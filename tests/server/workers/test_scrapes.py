@@ -85,7 +85,7 @@ def test_collections_come_the_later_the_more_work_they_make(group: Group) -> Non
     group.scraped()
     began = group.clock.now
     group.scrapes.ask(group.workers[0], Scrape(""))
-    assert group.scrapes.due == began + pytest.approx(29 * 0.001)
+    assert group.scrapes.due == pytest.approx(began + 29 * 0.001)
 
 
 def test_counters_of_a_worker_that_ended_are_kept_and_its_streams_are_not(group: Group) -> None:

@@ -15,6 +15,8 @@ import pytest
 
 from nextchar.v1 import generation_pb2 as pb
 from nextchar.v1 import generation_pb2_grpc
+from nextchar_server.settings.config import Config
+from nextchar_server.workers.supervisor import part_of
 from tests.support.server_process import COMMAND, PATIENCE, ServerProcess, started
 from tests.support.tiny_model import TinyModel
 from tests.support.waiting import until
@@ -83,7 +85,7 @@ def test_a_worker_that_is_killed_is_started_again_and_counters_stay(tiny: TinyMo
         before = metrics(server)
         subprocess.run(["kill", "-KILL", str(server.workers[0])], check=True)
         ended = server.next("worker_ended")
-        assert (ended["level"], ended["reason"]) == ("error", "ended with signal SIGKILL")
+        assert (ended["level"], ended["reason"]) == ("error", "ended with signal 9 (Killed)")
         assert server.next("worker_restarted")["worker"] == ended["worker"]
         after = metrics(server)
         counters = [name for name in before if "_total" in name or "_bucket" in name or "_count" in name]
@@ -146,12 +148,30 @@ def test_a_worker_that_cannot_start_again_is_tried_again_while_others_serve(tiny
     with started("--model", path, *TWO) as server:
         path.rename(tmp_path / "away")
         subprocess.run(["kill", "-KILL", str(server.workers[0])], check=True)
-        assert server.next("worker_ended")["reason"] == "ended with signal SIGKILL"
+        assert server.next("worker_ended")["reason"] == "ended with signal 9 (Killed)"
         assert server.next("worker_ended")["reason"] == f"{path}: can't be read: No such file or directory"
         with connected(server) as stub:
             assert generate(stub)[0]
         (tmp_path / "away").rename(path)
         server.next("worker_restarted")
+
+
+def test_sighup_makes_every_worker_read_its_files_again(tiny: TinyModel, tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"alice {'0' * 64}\n")
+    with started("--model", tiny.int8, *TWO, "--auth-tokens-file", tokens) as server:
+        server.process.send_signal(signal.SIGHUP)
+        assert {server.next("credentials_reloaded")["worker"] for _ in range(2)} == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("limits", "parts"),
+    [((256, 64, 1024), (64, 16, 256)), ((16, 0, 0), (16, 0, 0)), ((70, 3, 2), (17, 1, 1))],
+)
+def test_limits_of_the_server_are_divided_and_stay_limits(limits: tuple[int, ...], parts: tuple[int, ...]) -> None:
+    names = ("memory_budget", "prefix_cache", "queue_size")
+    part = part_of(Config(**dict(zip(names, limits, strict=True)), workers=4), 4)  # type: ignore[arg-type]
+    assert tuple(getattr(part, name) for name in names) == parts
 
 
 def run(*options: str | Path) -> tuple[int, str]:
