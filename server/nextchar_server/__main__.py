@@ -17,12 +17,17 @@ def main() -> None:
     if os.environ.get("GRPC_VERBOSITY", "").lower() not in ("debug", "info", "error"):
         os.environ["GRPC_VERBOSITY"] = "NONE"  # gRPC's C++ would write plain text between the lines of the log
     try:
-        from . import cli
-        from .workers import worker
+        if link:
+            from .workers import worker
+
+            code = worker.main(int(link))
+        else:
+            from . import cli
+
+            code = cli.main()
     except ModuleNotFoundError as error:
         print(f"nextchar-server: error: {error.name} is not installed: pip install 'nextchar[server]'", file=sys.stderr)
         sys.exit(2)
-    code = worker.main(int(link)) if link else cli.main()
     os._exit(code)  # at once: the libraries' own ends can hang, when no thread of ours can watch any more
 
 

@@ -18,16 +18,19 @@ from dataclasses import dataclass
 
 import grpc
 import structlog
+import uvloop
 from grpc_health.v1 import health, health_pb2_grpc
 from prometheus_client import CollectorRegistry
 
 from nextchar.v1 import generation_pb2, generation_pb2_grpc
+from nextchar_model.description import ModelFileError
+from nextchar_model.providers import ProviderError
 
 from . import signals
 from .group import Group
 from .http.port import HttpPort
 from .http.site import make_site
-from .listening import bracketed, cannot_listen, require_free
+from .listening import StartError, bracketed, cannot_listen, require_free
 from .logs import logs
 from .loop_delay import observe_delay
 from .memory import Budget
@@ -263,6 +266,15 @@ async def _within(seconds: float, step: str, work: Awaitable[object]) -> None:
             await work
     except TimeoutError:
         _log.warning("step_overran", step=step, seconds=seconds)
+
+
+def run(config: Config, group: Group | None = None) -> int:
+    """Runs ``serve`` and returns the exit code, 0. Raises ``StartError`` if the server can't start."""
+    try:
+        uvloop.run(serve(config, group))
+        return 0
+    except (ModelFileError, ProviderError) as error:
+        raise StartError(str(error)) from error
 
 
 async def serve(config: Config, group: Group | None = None) -> None:

@@ -4,6 +4,8 @@ import asyncio
 import os
 import signal
 
+import pytest
+
 from nextchar_client import AsyncClient, CharacterLogprob, Delta, Resumed
 from tests.support.server_process import started
 from tests.support.tiny_model import TinyModel
@@ -39,6 +41,7 @@ class Reader:
                         self.resumed += 1
 
 
+@pytest.mark.slow
 async def test_texts_are_whole_although_every_worker_was_killed_under_them(tiny: TinyModel) -> None:
     with started("--model", tiny.int8, "--workers", "2", "--lanes", "1") as server:
         go_on = asyncio.Event()

@@ -17,11 +17,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import structlog
-import uvloop
 from prometheus_client import CollectorRegistry
-
-from nextchar_model.description import ModelFileError
-from nextchar_model.providers import ProviderError
 
 from .. import server, signals
 from ..group import Group
@@ -46,8 +42,8 @@ def main(descriptor: int) -> int:
     link.listen()
     group = Group(link.registry, start.token_keys, link.may_open, link.opened, link.gather)
     try:
-        uvloop.run(server.serve(config, group))
-    except (ModelFileError, ProviderError, StartError) as error:
+        return server.run(config, group)
+    except StartError as error:
         link.tell(Failed(str(error)))
         return 1
     except Exception:
@@ -55,7 +51,6 @@ def main(descriptor: int) -> int:
         return 1
     finally:
         logs.close(_LAST_LINES)
-    return 0
 
 
 class Link:
