@@ -12,7 +12,7 @@ import os
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -25,7 +25,8 @@ from nextchar_server.shares import default_lanes, default_workers
 TITLE = "Workers"
 STREAMS = 64
 CHARACTERS = 400
-_SECONDS = 5.0
+_SECONDS = 6.0
+_RAMP = 0.5
 _ROUNDS = 4
 _TRIES = 20
 _SCRAPES = 50
@@ -115,20 +116,22 @@ def _served(folder: Path, model: Path, *flags: str, core: int | str) -> Iterator
 
 
 def _run(group: _Group, load_cores: Sequence[int]) -> _Run:
-    """Puts 64 streams on each core of the server, from generators whose connections are spread evenly."""
-    flags = {"streams": STREAMS, "max_characters": CHARACTERS, "ramp": 0.5, "seconds": _SECONDS}
+    """Puts 64 streams on each core of the server. Workers have a generator's connection each."""
+    flags = {"streams": STREAMS, "max_characters": CHARACTERS, "ramp": _RAMP, "seconds": _SECONDS}
     for _ in range(_TRIES):
         loads = [Load(group.server, core, **flags) for core in load_cores]
-        time.sleep(1.5)  # until they have connected
-        counts = [count for pid in group.pids if (count := _connections(pid, group.server.port))]
-        if len(counts) == max(1, len(group.pids) - 1):
+        while sum(counts := [_connections(pid, group.server.port) for pid in group.pids]) < len(loads):
+            time.sleep(0.01)
+        if len(group.pids) == 1 or max(counts) == 1:
             break
         for load in loads:
-            load.report(0.0, may_fail=True)
+            with suppress(RuntimeError):  # it has measured nothing
+                load.report(0.0, may_fail=True)
     else:
         raise RuntimeError(f"{_TRIES} times, all connections were of one worker")
+    time.sleep(_RAMP + 0.5)
     before, started = group.cpu_seconds, time.perf_counter()
-    time.sleep(_SECONDS - 2.5)
+    time.sleep(_SECONDS - 2.0)
     after, took = group.cpu_seconds, time.perf_counter() - started
     reports = [load.report(_SECONDS) for load in loads]
     rate = sum(report["characters_per_second"] for report in reports)
@@ -180,69 +183,60 @@ def _scrape(group: _Group) -> tuple[float, float]:
 
 
 def _section(runs: dict[str, list[_Run]], memory: dict[str, float], scrapes: dict[str, tuple[float, float]]) -> str:
-    def middle(name: str, field: str) -> float:
-        return median(getattr(run, field) for run in runs[name])
-
-    alone = middle(_ONE, "server")
-    predicted = 2 / (1 / middle(_ONE, "rate") + middle(_ONE, "load"))
-    lines = [
-        Claim(
-            "two workers on two cores against one on one, by the server's own time",
-            1.9,
-            2 * alone / middle(_WORKERS, "server"),
-        ),
-        Claim(
-            "the same, measured, of the rate that their load leaves",
-            0.95,
-            middle(_WORKERS, "rate") / predicted,
-            unit="",
-        ),
-        Claim("two workers against one worker of two lanes", 1.0, middle(_WORKERS, "rate") / middle(_LANES, "rate")),
-    ]
+    head = (
+        "server",
+        "characters/s",
+        "server's µs per character, main threads",
+        "load's µs",
+        "first character p99, ms",
+        "memory, MiB",
+        "scrape: CPU, time, ms",
+    )
     return "\n\n".join(
         [
             f"1×512, int8, {STREAMS} staggered streams per core, texts of {CHARACTERS}. Medians of {_ROUNDS} runs in "
             "turn. The one worker has a core of its own; those on two cores share them with two load generators, whose "
             "connections the kernel spread evenly.",
-            claims(lines),
-            table(
-                [
-                    "server",
-                    "characters/s",
-                    "server's µs per character, main threads",
-                    "load's µs",
-                    "first character p99, ms",
-                    "memory, MiB",
-                    "scrape: CPU, time, ms",
-                ],
-                [
-                    [
-                        name,
-                        f"{middle(name, 'rate'):,.0f}",
-                        f"{middle(name, 'server') * 1e6:.2f}, {middle(name, 'main') * 1e6:.2f}",
-                        f"{middle(name, 'load') * 1e6:.2f}",
-                        f"{middle(name, 'first') * 1e3:.1f}",
-                        f"{memory[name] / 2**20:.0f}",
-                        f"{scrapes[name][0] * 1e3:.1f}, {scrapes[name][1] * 1e3:.1f}",
-                    ]
-                    for name in runs
-                ],
-            ),
+            claims(_claims(runs)),
+            table(head, [[name, *_figures(runs[name]), *_costs(memory[name], scrapes[name])] for name in runs]),
             "Memory is proportional (pages that processes share are divided among them), after the load.",
             "### From 1 to 64 cores",
             f"Computed, not measured: a process holds the interpreter's lock for {_LOCKED} of each core that it keeps "
             "busy, so it fills some three cores however many lanes it has; workers share nothing.",
             table(
-                [
-                    "cores",
-                    "`auto`: workers of lanes",
-                    "`auto`, in rates of one core",
-                    "one process, in rates of one core",
-                ],
+                ("cores", "workers of `auto`, lanes of each", "`auto`, in rates of one core", "one process"),
                 [[cores, *_curve(cores)] for cores in _CORES],
             ),
         ]
     )
+
+
+def _claims(runs: dict[str, list[_Run]]) -> list[Claim]:
+    one, two, lanes = runs[_ONE], runs[_WORKERS], runs[_LANES]
+    left = 2 / (1 / _middle(one, "rate") + _middle(one, "load"))
+    own = 2 * _middle(one, "server") / _middle(two, "server")
+    return [
+        Claim("two workers on two cores against one on one, by the server's own time", 1.9, own),
+        Claim("two workers, of the rate that their load leaves", 0.95, _middle(two, "rate") / left, unit=""),
+        Claim("two workers against one worker of two lanes", 1.0, _middle(two, "rate") / _middle(lanes, "rate")),
+    ]
+
+
+def _middle(runs: Sequence[_Run], field: str) -> float:
+    return median(float(getattr(run, field)) for run in runs)
+
+
+def _figures(runs: Sequence[_Run]) -> tuple[str, ...]:
+    return (
+        f"{_middle(runs, 'rate'):,.0f}",
+        f"{_middle(runs, 'server') * 1e6:.2f}, {_middle(runs, 'main') * 1e6:.2f}",
+        f"{_middle(runs, 'load') * 1e6:.2f}",
+        f"{_middle(runs, 'first') * 1e3:.1f}",
+    )
+
+
+def _costs(memory: float, scrape: tuple[float, float]) -> tuple[str, str]:
+    return f"{memory / 2**20:.0f}", f"{scrape[0] * 1e3:.1f}, {scrape[1] * 1e3:.1f}"
 
 
 def _curve(cores: int) -> tuple[str, str, str]:

@@ -94,12 +94,12 @@ def install(*, are_heard: bool = True) -> None:
 
 
 def hear(number: int) -> None:
-    """Does what the signal ``number``, SIGTERM or SIGINT, does."""
+    """Acts as on the signal ``number``, SIGTERM or SIGINT."""
     _state.hear(number)
 
 
 def reload() -> None:
-    """Does what SIGHUP does."""
+    """Acts as on SIGHUP."""
     _reload()
 
 

@@ -67,7 +67,7 @@ class Config:
     """Where models run. auto: CUDA if this machine has it and the model is fp32; the log says which and why."""
     workers: Annotated[
         Annotated[int, Ge(1), Le(MOST_WORKERS)] | Literal["auto"],
-        Parameter(metavar="NUMBER|auto"),
+        Parameter(metavar="NUMBER|auto", show_choices=False),
     ] = 1
     """Processes that share the ports, each with its own event loop, lanes and cores. auto: one for every two cores."""
     lanes: Annotated[

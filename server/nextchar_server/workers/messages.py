@@ -13,7 +13,7 @@ from ..settings.config import Config
 
 @dataclass(frozen=True)
 class Start:
-    """The first message: what the worker is."""
+    """The first message, which makes a process a worker."""
 
     number: int
     """Its number, from 0."""
