@@ -1,6 +1,7 @@
 """Several workers as a process that users start: it serves, is watched, and ends as one server."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -15,7 +16,9 @@ import pytest
 
 from nextchar.v1 import generation_pb2 as pb
 from nextchar.v1 import generation_pb2_grpc
+from nextchar_server import cores
 from nextchar_server.settings.config import Config
+from nextchar_server.shares import shares
 from nextchar_server.workers.supervisor import part_of
 from tests.support.server_process import COMMAND, PATIENCE, ServerProcess, started
 from tests.support.tiny_model import TinyModel
@@ -59,6 +62,12 @@ def test_lines_of_workers_have_their_numbers_and_those_of_the_server_have_none(s
     assert server.events["serving"]["workers"] == 2
     assert "worker" not in server.events["serving"]
     assert "worker" not in server.events["random_token_key"]
+
+
+def test_each_worker_is_bound_to_its_share_of_the_cores(server: ServerProcess) -> None:
+    every = os.sched_getaffinity(0)
+    parts = [set(part.cores) or every for part in shares(2, cores.usable(), every)]
+    assert sorted(map(sorted, map(os.sched_getaffinity, server.workers))) == sorted(map(sorted, parts))
 
 
 def test_metrics_of_all_workers_and_tokens_of_any_are_the_servers(server: ServerProcess) -> None:
