@@ -100,6 +100,18 @@ class _Group:
         used = [server.cpu_seconds for server in servers]
         return sum(all_ for all_, _ in used), sum(main for _, main in used)
 
+    @property
+    def characters(self) -> float:
+        """Characters generated so far."""
+        lines = self.metrics().splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith("nextchar_generated_characters_total{"))
+
+    def metrics(self) -> str:
+        """Scrapes the metrics."""
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with direct.open(f"http://127.0.0.1:{self.http_port}/metrics") as answer:
+            return str(answer.read(), "utf-8")
+
 
 @dataclass(frozen=True)
 class _Process:
@@ -130,16 +142,15 @@ def _run(group: _Group, load_cores: Sequence[int]) -> _Run:
     else:
         raise RuntimeError(f"{_TRIES} times, all connections were of one worker")
     time.sleep(_RAMP + 0.5)
-    before, started = group.cpu_seconds, time.perf_counter()
+    before, characters, started = group.cpu_seconds, group.characters, time.perf_counter()
     time.sleep(_SECONDS - 2.0)
-    after, took = group.cpu_seconds, time.perf_counter() - started
+    after, made, took = group.cpu_seconds, group.characters - characters, time.perf_counter() - started
     reports = [load.report(_SECONDS) for load in loads]
-    rate = sum(report["characters_per_second"] for report in reports)
     return _Run(
-        rate,
-        (after[0] - before[0]) / took / rate,
-        sum(report["cpu"] for report in reports) / rate,
-        (after[1] - before[1]) / took / rate,
+        made / took,
+        (after[0] - before[0]) / made,
+        sum(report["cpu"] for report in reports) / sum(report["characters_per_second"] for report in reports),
+        (after[1] - before[1]) / made,
         max(report["first_character_seconds"]["p99"] for report in reports),
     )
 
@@ -171,13 +182,11 @@ def _memory(pids: Sequence[int]) -> float:
 
 def _scrape(group: _Group) -> tuple[float, float]:
     """Returns the processor time of a scrape, of all processes, and the time that it takes."""
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     before, times = group.cpu_seconds[0], []
     for _ in range(_SCRAPES):
         time.sleep(0.2)  # beyond the pause that the server makes between two
         started = time.perf_counter()
-        with direct.open(f"http://127.0.0.1:{group.http_port}/metrics") as answer:
-            answer.read()
+        group.metrics()
         times.append(time.perf_counter() - started)
     return (group.cpu_seconds[0] - before) / _SCRAPES, median(times)
 
