@@ -132,7 +132,7 @@ def _run(group: _Group, load_cores: Sequence[int]) -> _Run:
     flags = {"streams": STREAMS, "max_characters": CHARACTERS, "ramp": _RAMP, "seconds": _SECONDS}
     for _ in range(_TRIES):
         loads = [Load(group.server, core, **flags) for core in load_cores]
-        while sum(counts := [_connections(pid, group.server.port) for pid in group.pids]) < len(loads):
+        while sum(counts := [connections(pid, group.server.port) for pid in group.pids]) < len(loads):
             time.sleep(0.01)
         if len(group.pids) == 1 or max(counts) == 1:
             break
@@ -155,7 +155,7 @@ def _run(group: _Group, load_cores: Sequence[int]) -> _Run:
     )
 
 
-def _connections(pid: int, port: int) -> int:
+def connections(pid: int, port: int) -> int:
     """Returns the number of connections to ``port`` that a process has."""
     inodes = set()
     for name in ("tcp", "tcp6"):
