@@ -30,6 +30,7 @@ PARTS = (
     "scrapes",
     "swaps",
     "versions",
+    "workers",
     "training",
 )
 

@@ -84,9 +84,9 @@ def free_port() -> int:
 
 @contextmanager
 def served(
-    folder: Path, *flags: str | Path, core: int = SERVER_CORE, python_path: str | None = None
+    folder: Path, *flags: str | Path, core: int | str = SERVER_CORE, python_path: str | None = None
 ) -> Iterator[Server]:
-    """Runs ``nextchar-server`` with ``flags``, and waits until it serves.
+    """Runs ``nextchar-server`` with ``flags``, and waits until it serves. ``core`` may be several: "0,1".
 
     Another version of it runs if ``python_path`` names its packages.
     """
@@ -106,7 +106,7 @@ def baseline(folder: Path, name: str, checkpoint: Path, *flags: str) -> Iterator
 def _running(
     folder: Path,
     arguments: Sequence[str | Path],
-    core: int,
+    core: int | str,
     *,
     has_health: bool = False,
     python_path: str | None = None,

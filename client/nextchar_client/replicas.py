@@ -19,6 +19,9 @@ from .channel import open_channel
 
 _RANKS = {grpc.ChannelConnectivity.READY: 0, grpc.ChannelConnectivity.TRANSIENT_FAILURE: 2}  # others: 1
 
+_OWN_CONNECTION = ("grpc.use_local_subchannel_pool", 1)
+"""Without it, all channels of a process to one address share a connection, and so a worker of the server."""
+
 _draw = random.Random()  # noqa: S311 - a turn is no secret
 
 
@@ -28,6 +31,8 @@ class Replicas:
     ``make_stub`` makes the stub of a channel; ``options`` are further options of gRPC. Unless they are
     ``health_checked``, calls also reach servers that say they take none. Raises ``RuntimeError`` outside an event loop
     or in a forked process that can't use gRPC.
+
+    A server that is named several times has as many connections.
     """
 
     def __init__(
@@ -37,6 +42,8 @@ class Replicas:
         *options: tuple[str, Any],
         health_checked: bool = True,
     ) -> None:
+        if len(set(access.targets)) < len(access.targets):
+            options = (*options, _OWN_CONNECTION)
         self._channels = [
             open_channel(access, target, *options, health_checked=health_checked) for target in access.targets
         ]

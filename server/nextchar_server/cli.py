@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import structlog
-import uvloop
 from cyclopts import App, Parameter
 from cyclopts.argument import Argument, ArgumentCollection
 from cyclopts.config import Env
@@ -16,16 +17,15 @@ from cyclopts.config import Env
 from nextchar_cli.command_line import FILE, make_app, run
 from nextchar_cli.printable import printable
 from nextchar_cli.streams import discard_output
-from nextchar_model.description import ModelFileError
-from nextchar_model.providers import ProviderError
 
-from . import server, signals
-from .check import checked, path_hint
+from . import cores, signals
 from .listening import StartError
 from .logs import logs
 from .settings.config import Config
 from .settings.config_file import read_file, written
 from .settings.variables import PREFIX, is_meant, service_links, unknown_variables
+from .shares import default_workers, shares
+from .workers.supervisor import supervise
 
 _LAST_LINES = 0.5
 """Seconds in which the last lines of the log are written at the exit."""
@@ -127,6 +127,7 @@ def serve(
         return 0
     if check:
         return _check(config)
+    run = _runner(config)
     logs.configure(config.log_level, config.log_format)
     signals.say_with(_say_last)
     for name in service_links(os.environ):
@@ -137,10 +138,12 @@ def serve(
         )
     for name in unknown:
         _log.warning("unknown_variable", variable=name, hint="no setting has this name; see nextchar-server --help")
-    return _run(config)
+    return _run(config, run)
 
 
 def _check(config: Config) -> int:
+    from .check import checked
+
     logs.configure("error")  # the lines of the check say the rest
     try:
         return checked(config)
@@ -148,10 +151,23 @@ def _check(config: Config) -> int:
         logs.close(_LAST_LINES)
 
 
-def _run(config: Config) -> int:
+def _runner(config: Config) -> Callable[[], int]:
+    """Returns the function that runs the server or its supervisor and returns the exit code."""
+    usable = cores.usable()
+    workers = default_workers(usable) if config.workers == "auto" else config.workers
+    if workers > 1:
+        return partial(supervise, config, shares(workers, usable, os.sched_getaffinity(0)))
+    from . import life  # a supervisor needs none of it, and it is most of the memory and of the time to start
+
+    return partial(life.run, config)
+
+
+def _run(config: Config, run: Callable[[], int]) -> int:
     try:
-        uvloop.run(server.serve(config))
-    except (ModelFileError, ProviderError, StartError) as error:
+        return run()
+    except StartError as error:
+        from .check import path_hint
+
         logs.complain(f"nextchar-server: error: {printable(str(error))}{path_hint(config, os.environ)}")
         return 1
     except Exception:
@@ -159,7 +175,6 @@ def _run(config: Config) -> int:
         return 1
     finally:
         logs.close(_LAST_LINES)
-    return 0
 
 
 def _say_last(event: str, **fields: str | int) -> None:

@@ -221,6 +221,16 @@ class CallerMetrics:
             self.reloads.labels(result)
 
 
+class WorkerMetrics:
+    """The metrics of the workers. Only servers with several have them."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.serving = Gauge("nextchar_workers", "Workers that serve.", registry=registry)
+        self.restarts = Counter(
+            "nextchar_worker_restarts_total", "Times that a worker that had ended was started again.", registry=registry
+        )
+
+
 class _LogCounter(Collector):
     """Counter of the log, which belongs to the process and not to one server."""
 

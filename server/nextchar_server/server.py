@@ -23,7 +23,7 @@ from prometheus_client import CollectorRegistry
 
 from nextchar.v1 import generation_pb2, generation_pb2_grpc
 
-from . import signals
+from .group import Group
 from .http.port import HttpPort
 from .http.site import make_site
 from .listening import bracketed, cannot_listen, require_free
@@ -89,9 +89,12 @@ class _Parts:
 class Server:
     """One server. Call ``start``, then ``stop``, on one event loop."""
 
-    def __init__(self, config: Config, registry: CollectorRegistry | None = None) -> None:
-        """Reads the files of callers, if there are any. Raises ``StartError``."""
+    def __init__(
+        self, config: Config, registry: CollectorRegistry | None = None, *, group: Group | None = None
+    ) -> None:
+        """Reads the files of callers, if there are any. A worker has a ``group``. Raises ``StartError``."""
         self._config = config
+        self._group = group
         self._metrics = Metrics(registry or CollectorRegistry())
         self._metrics.watch_log(logs.dropped)
         self._budget = Budget(config.memory_budget * 2**20)
@@ -117,21 +120,26 @@ class Server:
         Raises ``ModelFileError``, ``ProviderError`` or ``StartError``, and then leaves nothing open.
         """
         config = self._config
-        await require_free(config.host, config.grpc_port, "gRPC")
-        await require_free(config.host, config.http_port, "HTTP")
+        group = self._group
+        if group is None:
+            await require_free(config.host, config.grpc_port, "gRPC")
+            await require_free(config.host, config.http_port, "HTTP")
         if self._tls is not None:
             await self._tls.start(self._watch)
         self._watch.add(self._versions.paths, self._versions.refresh)
-        keys = load_keys(config.token_key_file, os.environ)
+        keys = load_keys(config.token_key_file, os.environ) if group is None else group.token_keys
         self._export = Export(TracingMetrics(self._metrics.registry)) if asked_by(os.environ) else None
         try:
             await self._versions.start()
         except BaseException:
             await self._end_spans()
             raise
-        log_keys(keys, config.token_key_file, os.environ)
+        if group is None:
+            log_keys(keys, config.token_key_file, os.environ)
         parts = self._assemble(keys)
         try:
+            if group is not None:
+                await group.may_open()
             ports = await self._open(parts)
         except BaseException:
             await self._close(parts, 0)
@@ -143,7 +151,11 @@ class Server:
         self._delays = asyncio.create_task(observe_delay(self._own_metrics.loop_delay_seconds))
         self._parts = parts
         self._ready = True
-        _log.info("serving", host=config.host, grpc_port=ports.grpc, http_port=ports.http, tls=self._tls is not None)
+        if group is None:
+            is_tls = self._tls is not None
+            _log.info("serving", host=config.host, grpc_port=ports.grpc, http_port=ports.http, tls=is_tls)
+        else:
+            group.opened(ports.grpc, ports.http)
         return ports
 
     async def stop(self) -> None:
@@ -208,7 +220,10 @@ class Server:
         resets = Resets(self._metrics.rejected)
         spans = None if self._export is None else Spans(self._export.spans)
         interceptor = CallInterceptor(self._metrics, incoming, calls, resets, self._gate, spans)
-        grpc_server = make_server(interceptor, resets, config, max_request=versions.most_bytes)
+        group = self._group
+        grpc_server = make_server(
+            interceptor, resets, config, max_request=versions.most_bytes, is_shared=group is not None
+        )
         generation_pb2_grpc.add_GenerationServiceServicer_to_server(service, grpc_server)  # type: ignore[no-untyped-call]
         health_pb2_grpc.add_HealthServicer_to_server(health_service, grpc_server)
         add_reflection(grpc_server, (SERVICE, health.SERVICE_NAME))
@@ -220,6 +235,7 @@ class Server:
             tls=self._tls,
             admits=None if self._gate is None else self._gate.admits,
             site=make_site(config, door, most_bytes=versions.most_bytes),
+            gather=None if group is None else group.gather,
         )
         return _Parts(versions, service, health_service, resets, grpc_server, door, http)
 
@@ -261,19 +277,3 @@ async def _within(seconds: float, step: str, work: Awaitable[object]) -> None:
             await work
     except TimeoutError:
         _log.warning("step_overran", step=step, seconds=seconds)
-
-
-async def serve(config: Config) -> None:
-    """Runs a server until a signal, then drains it; a second signal ends the running streams at once."""
-    loop = asyncio.get_running_loop()
-    stopping = asyncio.Event()
-    server = Server(config)
-    await server.start()
-    signals.reload_on(lambda: loop.call_soon_threadsafe(server.reload))
-    signals.drain_on(
-        lambda: loop.call_soon_threadsafe(stopping.set),
-        lambda: loop.call_soon_threadsafe(server.hurry),
-        config.lame_duck + config.drain_timeout,
-    )
-    await stopping.wait()
-    await server.stop()

@@ -43,16 +43,19 @@ class _Starting:
 class _Serving:
     """The end of a process that serves, from the first signal on."""
 
-    def __init__(self, drain: Callable[[], object], hurry: Callable[[], object], patience: float) -> None:
+    def __init__(
+        self, drain: Callable[[], object], hurry: Callable[[], object], patience: float, margin: float
+    ) -> None:
         self._drain = drain
         self._hurry = hurry
         self._patience = patience
+        self._margin = margin
         self._due: float | None = None  # `time.monotonic()` of the end by force
         self._changed = threading.Condition()
 
     def hear(self, number: int) -> None:
         """Begins or hurries the end."""
-        soon = time.monotonic() + MARGIN - LAST_WORDS
+        soon = time.monotonic() + self._margin - LAST_WORDS
         if self._due is None:
             self._due = soon + self._patience
             threading.Thread(target=self._watch, name="deadline", daemon=True).start()
@@ -80,10 +83,24 @@ _reload: Callable[[], object] = lambda: None  # noqa: E731
 _say: Say | None = None
 
 
-def install() -> None:
-    """Starts the thread that waits for signals. Call it in the main thread, before any other thread is started."""
+def install(*, are_heard: bool = True) -> None:
+    """Starts the thread that waits for signals. Call it in the main thread, before any other thread is started.
+
+    Unless they ``are_heard``, no signal does anything, and ``hear`` and ``reload`` take their place.
+    """
     signal.pthread_sigmask(signal.SIG_BLOCK, _waited())  # threads inherit it, so only `sigwait` gets the signals
-    threading.Thread(target=_wait, name="signals", daemon=True).start()
+    if are_heard:
+        threading.Thread(target=_wait, name="signals", daemon=True).start()
+
+
+def hear(number: int) -> None:
+    """Acts as on the signal ``number``, SIGTERM or SIGINT."""
+    _state.hear(number)
+
+
+def reload() -> None:
+    """Acts as on SIGHUP."""
+    _reload()
 
 
 def say_with(say: Say) -> None:
@@ -92,13 +109,15 @@ def say_with(say: Say) -> None:
     _say = say
 
 
-def drain_on(drain: Callable[[], object], hurry: Callable[[], object], patience: float) -> None:
+def drain_on(
+    drain: Callable[[], object], hurry: Callable[[], object], patience: float, *, margin: float = MARGIN
+) -> None:
     """Lets the first signal call ``drain``, and each later one ``hurry``, in the thread of signals.
 
-    The process then has ``patience`` seconds and ``MARGIN`` to end; from the second signal on, only ``MARGIN``.
+    The process then has ``patience`` seconds and ``margin`` to end; from the second signal on, only ``margin``.
     """
     global _state
-    _state = _Serving(drain, hurry, patience)
+    _state = _Serving(drain, hurry, patience, margin)
 
 
 def reload_on(reload: Callable[[], object]) -> None:
@@ -115,9 +134,9 @@ def _wait() -> None:
     while True:
         number = signal.sigwait(_waited())
         if number == _RELOAD:
-            _reload()
+            reload()
         else:
-            _state.hear(number)
+            hear(number)
 
 
 def _leave(code: int, event: str, **fields: str) -> None:

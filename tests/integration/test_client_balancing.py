@@ -57,6 +57,21 @@ async def test_calls_come_back_to_a_server_that_serves_again(server: ScriptedSer
             await until(lambda: other.requests, client)
 
 
+async def test_an_endpoint_that_is_named_several_times_has_as_many_connections() -> None:
+    connections: list[asyncio.StreamWriter] = []
+    listener = await asyncio.start_server(lambda _, writer: connections.append(writer), "127.0.0.1", 0)
+    endpoint = f"127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+    async with AsyncClient([endpoint] * 3) as client:
+        call = asyncio.create_task(client.models())
+        async with asyncio.timeout(60):
+            while len(connections) < 3:
+                await asyncio.sleep(0.01)
+        call.cancel()
+    for writer in connections:
+        writer.close()
+    listener.close()
+
+
 async def test_a_call_to_servers_of_which_none_serves_is_unavailable(server: ScriptedServer) -> None:
     server.set_health(NOT_SERVING)
     async with AsyncClient(server.endpoint) as client:

@@ -12,7 +12,7 @@ from aiohttp import ClientSession
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from nextchar.v1 import generation_pb2 as pb
-from nextchar_server import server, signals
+from nextchar_server import life, signals
 from nextchar_server.settings.config import Config
 from tests.support.server_process import PATIENCE, started
 from tests.support.serving import Serve, failure
@@ -72,7 +72,7 @@ async def test_the_process_has_the_time_of_both_and_a_second_signal_may_come_at_
     monkeypatch.setattr(signals, "drain_on", lambda *arguments: told.set_result(arguments))
     monkeypatch.setattr(signals, "reload_on", lambda reload: None)
     config = Config(model=(str(tiny.int8),), grpc_port=0, http_port=0, lanes=1, lame_duck=LONG, drain_timeout=5.0)
-    running = asyncio.create_task(server.serve(config))
+    running = asyncio.create_task(life.serve(config))
     drain, hurry, patience = await told
     assert patience == LONG + 5.0
     drain()

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,26 @@ class ServerProcess:
         """The port of HTTP."""
         port: int = self.events["serving"]["http_port"]
         return port
+
+    @property
+    def workers(self) -> list[int]:
+        """The numbers of the processes of its workers, if it has several."""
+        parents = {}
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):  # it has ended meanwhile
+                _, _, fields = stat.read_text().rpartition(")")
+                state, parent = fields.split()[:2]
+                if state != "Z":
+                    parents[int(stat.parent.name)] = int(parent)
+        return sorted(pid for pid, parent in parents.items() if parent == self.process.pid)
+
+    def next(self, *events: str) -> dict[str, Any]:
+        """Waits for the next line of the log with one of these events, and returns it."""
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            if (fields := json.loads(line))["event"] in events:
+                return dict(fields)
+        raise AssertionError(f"the server ended before {' or '.join(events)}")
 
     def ended(self, number: int) -> tuple[int, list[str]]:
         """Sends a signal, and returns the exit code and the events that were logged since."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -42,7 +42,10 @@ class Answers:
         admits: Callable[[str, str | None], bool] | None,
         *,
         is_mutual: bool,
+        gather: Callable[[str], Awaitable[bytes]] | None = None,
     ) -> None:
+        """``gather`` returns the metrics in the form that a scraper accepts; by default, those of ``registry``."""
+        self._gather = gather or self._encode
         self._admits = admits
         self._is_mutual = is_mutual
         self._registry = registry
@@ -50,7 +53,7 @@ class Answers:
         self._turn = asyncio.Lock()
         self._encoded_at = 0.0  # loop time of the last encoding
         self._worked = 0.0  # processor time of the thread when it began
-        self._next: dict[str, asyncio.Task[bytes]] = {}  # encodings that haven't begun, by content type
+        self._next: dict[str, asyncio.Task[bytes]] = {}  # encodings that haven't begun, by the form
         self._share: ThreadShare | None = None
         self._pages: Mapping[str, Page] = {}
         self._api: tuple[Bridge, Connections] | None = None
@@ -123,20 +126,25 @@ class Answers:
     async def _metrics(self, accept: str) -> web.Response:
         """All scrapes that wait get the same encoding, which begins after they came."""
         # One form of each format, whatever versions and escapes a caller names: each is encoded by itself.
-        encode, content_type = choose_encoder(OPEN_METRICS if _OPEN_METRICS_TYPE in accept else "")
-        if content_type not in self._next:
-            self._next[content_type] = asyncio.create_task(self._encoded(encode, content_type))
-        body = await asyncio.shield(self._next[content_type])
+        accept = OPEN_METRICS if _OPEN_METRICS_TYPE in accept else ""
+        if accept not in self._next:
+            self._next[accept] = asyncio.create_task(self._encoded(accept))
+        body = await asyncio.shield(self._next[accept])
+        _, content_type = choose_encoder(accept)
         return web.Response(body=body, headers={"Content-Type": content_type})
 
-    async def _encoded(self, encode: Callable[[CollectorRegistry], bytes], content_type: str) -> bytes:
+    async def _encoded(self, accept: str) -> bytes:
         loop = asyncio.get_running_loop()
         async with self._turn:
             used = self._work() - self._worked  # by the last encoding, and by all requests since
             await asyncio.sleep(self._encoded_at + _ENCODING_PAUSE * used - loop.time())
-            del self._next[content_type]
+            del self._next[accept]
             self._worked, self._encoded_at = self._work(), loop.time()
-            return encode(self._registry)
+            return await self._gather(accept)
+
+    async def _encode(self, accept: str) -> bytes:
+        encode, _ = choose_encoder(accept)
+        return encode(self._registry)
 
     def _work(self) -> float:
         """Returns the processor time of this thread, without what the API took."""

@@ -56,14 +56,16 @@ class HttpPort:
         tls: Tls | None = None,
         admits: Callable[[str, str | None], bool] | None = None,
         site: Site | None = None,
+        gather: Callable[[str], Awaitable[bytes]] | None = None,
     ) -> None:
         """``is_ready`` tells whether the server takes new calls, and ``admits`` whether a request for a path may have
         an answer, by its Authorization; without it, every one may. Both are called in the thread of this port.
 
         There are ``most_connections`` at once; one more closes the oldest. Without a ``site``, there are only metrics
-        and probes.
+        and probes. A worker has ``gather``, which returns the metrics of all workers, and shares its port with them.
         """
-        self._answers = Answers(registry, is_ready, admits, is_mutual=tls is not None and tls.is_mutual)
+        self._answers = Answers(registry, is_ready, admits, is_mutual=tls is not None and tls.is_mutual, gather=gather)
+        self._is_shared = gather is not None
         self._site = site
         self._tls = tls
         self._most_connections = most_connections
@@ -73,7 +75,7 @@ class HttpPort:
 
     async def open(self, host: str, port: int) -> int:
         """Listens on all addresses of ``host`` and returns the port. Raises ``OSError``."""
-        self._listeners = await _listen(host, port)
+        self._listeners = await _listen(host, port, is_shared=self._is_shared)
         loop = uvloop.new_event_loop()
         thread = threading.Thread(target=self._run, args=(loop,), name="http", daemon=True)
         thread.start()
@@ -159,7 +161,7 @@ async def _hint_at_tls(request: web.BaseRequest) -> web.Response:
     return response
 
 
-async def _listen(host: str, port: int) -> list[socket.socket]:
+async def _listen(host: str, port: int, *, is_shared: bool) -> list[socket.socket]:
     """Returns sockets that listen on all addresses of ``host`` that this machine has. Raises ``OSError``."""
     listeners: list[socket.socket] = []
     unavailable = OSError()
@@ -167,7 +169,9 @@ async def _listen(host: str, port: int) -> list[socket.socket]:
     try:
         for family, _, _, _, address in found:
             try:
-                listener = socket.create_server((address[0], port), family=family, backlog=_BACKLOG)
+                listener = socket.create_server(
+                    (address[0], port), family=family, backlog=_BACKLOG, reuse_port=is_shared
+                )
             except OSError as error:  # such as ::1 of localhost on a machine without IPv6
                 if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                     raise

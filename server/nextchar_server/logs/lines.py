@@ -10,13 +10,14 @@ many there were.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
 import select
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -43,8 +44,13 @@ OBEYED = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufef
 class LineWriter:
     """A bounded queue of events, and the thread that writes them to ``descriptor``."""
 
-    def __init__(self, descriptor: int, render: Callable[[Event | str], bytes] | None = None) -> None:
+    def __init__(
+        self, descriptor: int, render: Callable[[Event | str], bytes] | None = None, lock: int | None = None
+    ) -> None:
         """``render`` returns the line of an event, by default ``rendered``, in the writer's thread."""
+        self.lock = lock
+        """Descriptor of a file that is locked during each write, so that lines of several processes stay whole even if
+        they are longer than a pipe takes at once; None: nobody else writes. A process that is killed frees it."""
         self._descriptor = descriptor
         self._render = render or rendered
         self._queue: SimpleQueue[Event | str | None] = SimpleQueue()  # None is the end
@@ -120,8 +126,9 @@ class LineWriter:
         data = notice + b"".join(lines)
         written = 0
         try:
-            while written < len(data):
-                written += self._write_some(data[written:])
+            with _locked(self.lock):
+                while written < len(data):
+                    written += self._write_some(data[written:])
         except OSError:  # a full disk, or a pipe whose reader left
             end = len(notice)
             for count, line in enumerate(lines):
@@ -142,6 +149,18 @@ class LineWriter:
             poll.register(self._descriptor, select.POLLOUT)
             poll.poll()
             return 0
+
+
+@contextmanager
+def _locked(lock: int | None) -> Iterator[None]:
+    if lock is None:
+        yield
+        return
+    fcntl.lockf(lock, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.lockf(lock, fcntl.LOCK_UN)
 
 
 def rendered(event: Event | str) -> bytes:

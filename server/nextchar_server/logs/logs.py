@@ -13,18 +13,20 @@ import faulthandler
 import io
 import logging
 import math
+import os
 import sys
 import threading
 import time
 import traceback
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
+from functools import partial
 from types import TracebackType
 from typing import Any, Literal
 
 import structlog
 
 from .console import console
-from .lines import Event, LineWriter
+from .lines import Event, LineWriter, rendered
 
 MAX_TEXT = 4096
 """Most characters of a field's text. Of an exception the end is kept, which names it, and of other texts the start."""
@@ -35,15 +37,19 @@ _writer: LineWriter | None = None  # one, because a process has one standard err
 _log = structlog.get_logger()
 
 
-def configure(level: str, form: Literal["json", "console"] = "json") -> None:
+def configure(
+    level: str, form: Literal["json", "console"] = "json", *, worker: int | None = None, lock: int | None = None
+) -> None:
     """Sends the logs of structlog at ``level`` or above, and the libraries' at warning or above, to standard error.
 
-    ``form`` is that of the lines. Call it once per process. After it, nothing in Python writes to standard error
+    ``form`` is that of the lines. Those of a ``worker`` have its number, and are written under the ``lock`` that the
+    supervisor has from ``share``. Call it once per process. After it, nothing in Python writes to standard error
     directly, not even ``print``. A crash of the interpreter still does, and so does C code: those are last words, which
     must not wait in a queue.
     """
     global _writer
-    _writer = LineWriter(_STANDARD_ERROR, console(_STANDARD_ERROR) if form == "console" else None)
+    render = console(_STANDARD_ERROR) if form == "console" else rendered
+    _writer = LineWriter(_STANDARD_ERROR, render if worker is None else partial(_rendered_of, worker, render), lock)
     number = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=[
@@ -66,6 +72,16 @@ def configure(level: str, form: Literal["json", "console"] = "json") -> None:
     faulthandler.enable(_STANDARD_ERROR)
 
 
+def share() -> int:
+    """Returns the descriptor of a lock under which the log is written from now on, for processes that write to it too.
+
+    Linux only.
+    """
+    assert _writer is not None
+    _writer.lock = os.memfd_create("log")
+    return _writer.lock
+
+
 def dropped() -> int:
     """Returns how many lines could not be written so far."""
     return _writer.dropped if _writer is not None else 0
@@ -83,6 +99,10 @@ def close(timeout: float) -> bool:
     Later lines are dropped. May be called from any thread, also again.
     """
     return _writer is None or _writer.close(timeout)
+
+
+def _rendered_of(worker: int, render: Callable[[Event | str], bytes], event: Event | str) -> bytes:
+    return render(event if isinstance(event, str) else {**event, "worker": worker})
 
 
 class _Output:

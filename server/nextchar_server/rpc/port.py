@@ -38,22 +38,28 @@ def http_requests(wanted: int) -> int:
     return max(1, min(wanted, (files - _OTHER_FILES) // _HTTP_PART))
 
 
-def make_server(interceptor: CallInterceptor, resets: Resets, config: Config, *, max_request: int) -> grpc.aio.Server:
+def make_server(
+    interceptor: CallInterceptor, resets: Resets, config: Config, *, max_request: int, is_shared: bool = False
+) -> grpc.aio.Server:
     """Returns a server without services and ports, which reads requests of at most ``max_request`` bytes.
+
+    Its ports may be in use by other workers if they are ``is_shared``, and by nobody else.
 
     Raises the process's limit of open files as far as it may, because every connection is one.
     """
     _start_poller()
     others = channelz.server_ids()
-    server = make_core([interceptor], _options(config, max_request), interceptor.refuse, resets.shuns)
+    server = make_core(
+        [interceptor], _options(config, max_request, is_shared=is_shared), interceptor.refuse, resets.shuns
+    )
     (number,) = channelz.server_ids() - others
     resets.watch(number)
     return server
 
 
-def _options(config: Config, max_request: int) -> list[tuple[str, int]]:
+def _options(config: Config, max_request: int, *, is_shared: bool) -> list[tuple[str, int]]:
     options = [
-        ("grpc.so_reuseport", 0),  # a port in use is an error
+        ("grpc.so_reuseport", int(is_shared)),  # without it, a port in use is an error
         ("grpc.max_receive_message_length", max_request),
         # Only the identity: a few KiB that unpack to many MiB would take more time than the largest plain message.
         ("grpc.compression_enabled_algorithms_bitset", 1),

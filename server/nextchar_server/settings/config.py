@@ -6,7 +6,6 @@ An option takes precedence over its variable, and a variable over the default. `
 from __future__ import annotations
 
 import re
-from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,8 +14,11 @@ from cyclopts import Parameter
 from pydantic import AllowInfNan, ConfigDict, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
+from nextchar_cli.wording import quoted
+
 from .. import cores
 from ..listening import plain_host
+from ..shares import MOST_LANES, MOST_WORKERS
 from ..tls.certificate import CertificateFiles
 from .model_paths import check_name, name_and_path, split_at_commas
 
@@ -63,10 +65,18 @@ class Config:
     """Port of the HTTP API, the playground, /metrics, /healthz and /readyz; 0 means any free port."""
     provider: Literal["auto", "cpu", "cuda"] = "auto"
     """Where models run. auto: CUDA if this machine has it and the model is fp32; the log says which and why."""
-    lanes: Annotated[int, Ge(1), Le(cores.MOST), Parameter(metavar="NUMBER", show_default="one per core")] = field(
-        default_factory=cores.usable
-    )
-    """Threads per model. Each advances a batch of its own."""
+    workers: Annotated[
+        Annotated[int, Ge(1), Le(MOST_WORKERS)] | Literal["auto"],
+        Parameter(metavar="NUMBER|auto", show_choices=False),
+    ] = 1
+    """Processes that share the ports, each with its own event loop, lanes and cores. auto: one for every two cores."""
+    lanes: Annotated[
+        int | None,
+        Ge(1),
+        Le(cores.MOST),
+        Parameter(metavar="NUMBER", show_default=f"one per core, {MOST_LANES} at most"),
+    ] = None
+    """Threads per model and worker. Each advances a batch of its own."""
     threads_per_lane: Annotated[int, Ge(1), Le(256), Parameter(metavar="NUMBER")] = 1
     """Threads that share the work of one step of a lane."""
     max_batch: Annotated[int, Ge(1), Le(4096), Parameter(metavar="NUMBER")] = 1024
@@ -174,6 +184,13 @@ class Config:
             if names.count(name) > 1:
                 raise ValueError(f"two models are named {name!r}; name one of them with NAME=PATH")
         return values
+
+    @field_validator("workers", mode="before")
+    @classmethod
+    def _check_workers(cls, value: object) -> object:
+        if value == "auto" or isinstance(value, int) or re.fullmatch(r"[+-]?\d+", str(value), re.ASCII):
+            return value
+        raise ValueError(f"{quoted(value)} is invalid; it must be a whole number or auto")
 
     @field_validator("http_cors_origin")
     @classmethod

@@ -96,6 +96,8 @@ def _texts(setting: Argument, value: object, folder: Path) -> list[str]:
             is_right, kind = type(value) is int, "a whole number, without quotes"
         case type() if hint is float:
             is_right, kind = type(value) in (int, float), "a number, without quotes"
+        case _ if int in get_args(hint):
+            is_right, kind = type(value) is int or isinstance(value, str), 'a whole number, or "auto" in quotes'
         case _ if get_origin(hint) is tuple:
             values = value if isinstance(value, list) else [value]
             if not values or not all(isinstance(each, str) for each in values):

@@ -21,13 +21,14 @@ import structlog
 
 from nextchar_model.description import ModelFileError
 
-from .. import heap, watching
+from .. import cores, heap, watching
 from ..catalog import Catalog, Family, Limits, LoadFailure, ServedModel
 from ..engine.engine import Engine
 from ..listening import StartError
 from ..metrics import Metrics, TextMetrics
 from ..rpc import requests, responses
 from ..settings.config import Config
+from ..shares import default_lanes
 from . import loading
 from .collector import ModelCollector
 from .loading import Loaded, in_background
@@ -211,7 +212,7 @@ class Versions:
         runner, replay = loaded.runner, loaded.replay
         engine = Engine(
             runner,
-            lanes=config.lanes,
+            lanes=config.lanes or default_lanes(cores.usable()),
             max_batch=config.max_batch,
             queue_size=config.queue_size,
             turn_budget=config.turn_budget,

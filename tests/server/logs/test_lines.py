@@ -3,6 +3,8 @@
 import fcntl
 import json
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -210,3 +212,29 @@ def test_hangul_is_written_as_it_is() -> None:
 
 def test_the_time_is_in_utc_to_the_microsecond() -> None:
     assert json.loads(rendered({"timestamp": 0.25}))["timestamp"] == "1970-01-01T00:00:00.250000Z"
+
+
+WRITER = """
+import sys
+from nextchar_server.logs.lines import LineWriter
+
+number, lock = map(int, sys.argv[1:])
+writer = LineWriter(1, lock=lock)
+for _ in range(50):
+    writer.put({"event": "e", "number": number, "padding": "x" * 9000})
+    writer.put({"event": "e", "number": number})
+assert writer.close(60)
+"""
+
+
+def test_long_lines_of_processes_that_share_a_lock_stay_whole() -> None:
+    lock = os.memfd_create("lock")
+    reader, end = os.pipe()
+    commands = [[sys.executable, "-c", WRITER, str(number), str(lock)] for number in range(2)]
+    writers = [subprocess.Popen(command, stdout=end, pass_fds=[lock]) for command in commands]
+    os.close(end)
+    with os.fdopen(reader, encoding="utf-8") as file:
+        lines = [json.loads(line) for line in file]
+    assert [writer.wait(ENOUGH) for writer in writers] == [0, 0]
+    assert [sum(line["number"] == number for line in lines) for number in range(2)] == [100, 100]
+    os.close(lock)

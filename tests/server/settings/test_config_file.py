@@ -65,6 +65,11 @@ def test_a_key_is_the_name_of_its_option(write: Write) -> None:
     assert (given.memory_budget, given.stall_timeout) == (1024, 5.0)
 
 
+def test_workers_are_a_number_or_auto_in_quotes(write: Write) -> None:
+    assert config("--config", write("workers = 3")).workers == 3
+    assert config("--config", write('workers = "auto"')).workers == "auto"
+
+
 def test_an_option_goes_before_a_variable_and_a_variable_before_the_file(write: Write, variables: Variables) -> None:
     path = write("lanes = 3\nmax-batch = 3\nqueue-size = 3")
     variables(CONFIG=str(path), LANES="2", MAX_BATCH="2", QUEUE_SIZE="")
@@ -110,6 +115,7 @@ def test_one_model_needs_no_list_and_its_path_may_hold_a_comma(write: Write, tmp
         ("grpc-port = 99999", "grpc-port: '99999' is invalid; it must be at most 65535"),
         ('turn-budget = "soon"', "turn-budget: 'soon' is invalid; it must be a number, without quotes"),
         ("turn-budget = nan", "turn-budget: 'nan' is invalid; it must be a finite number"),
+        ("workers = 2.0", 'workers: 2.0 is invalid; it must be a whole number, or "auto" in quotes'),
         ("host = 1", "host: 1 is invalid; it must be a text in quotes"),
         ("token-key-file = 1", "token-key-file: 1 is invalid; it must be a text in quotes"),
         ('provider = "tpu"', "provider: 'tpu' is invalid; it must be 'auto', 'cpu' or 'cuda'"),
