@@ -12,6 +12,7 @@ from typing import Any
 from nextchar.v1 import generation_pb2 as pb
 
 from .errors import invalid
+from .marks import Mark
 from .place import Place
 from .schema import CompletionRequest, ScoreBody
 
@@ -64,7 +65,7 @@ def whole(body: CompletionRequest, prompt: str) -> pb.GenerateRequest:
     return message
 
 
-def streamed(body: CompletionRequest, place: Place | None, most: int) -> pb.GenerateStreamRequest:
+def streamed(body: CompletionRequest, place: Place | None, most: int, *, has_tokens: bool) -> pb.GenerateStreamRequest:
     """The request for a stream of ``most`` characters, or for its rest behind ``place``. Raises ``ApiError``."""
     for name in ("n", "best_of"):
         if getattr(body, name) not in (None, 1):
@@ -74,7 +75,7 @@ def streamed(body: CompletionRequest, place: Place | None, most: int) -> pb.Gene
     if isinstance(body.prompt, list) and len(body.prompt) > 1:
         raise invalid("prompt", "several prompts don't go with stream")
     message = pb.GenerateStreamRequest(model=body.model, parameters=_parameters(body))
-    if not (body.echo and body.unknown_characters == "skip"):  # or else nobody knows how much of it was generated
+    if has_tokens:
         message.parameters.resume_interval = 0 if body.resume_interval is None else body.resume_interval
     if place is None:
         _start(message, body, body.prompts[0])
@@ -154,6 +155,10 @@ def _start(message: pb.GenerateRequest | pb.GenerateStreamRequest, body: Complet
     if body.prompt is not None:
         raise invalid("resume_token", "doesn't go with prompt: the text continues where the token says")
     place = Place.parse(body.resume_token)
+    if Mark.parse(body.resume_token) is not None:
+        raise invalid(
+            "resume_token", "is a short id, which goes into Last-Event-ID; with resume_interval, ids are tokens"
+        )
     if place is None or not place.token:
         raise invalid("resume_token", "is damaged; start from the prompt again")
     message.resume_token = place.token
