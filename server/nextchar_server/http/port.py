@@ -105,7 +105,7 @@ class HttpPort:
         )
         self._answers.begin(share)
         if site is not None:
-            bridge = Bridge(site.app, site.door, site.bounds, share.credit)
+            bridge = Bridge(site.app, site.door, site.bounds, site.budget, site.rejected, share.credit)
             self._answers.open_site(site.pages, bridge, connections)
         tasks = [asyncio.create_task(self._accept(listener, connections, share)) for listener in self._listeners]
         tasks.append(asyncio.create_task(self._guard(connections, share)))
