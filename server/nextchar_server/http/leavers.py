@@ -63,7 +63,7 @@ class Leavers:
 
 
 def _network(address: str) -> str:
-    """Returns what one caller may have of addresses."""
+    """Returns the network of addresses that one caller may have."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:  # such as one with a zone

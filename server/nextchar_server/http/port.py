@@ -1,7 +1,7 @@
 """The HTTP port: metrics, the two probes, the playground and the API, on a thread and an event loop of their own.
 
-Stands beside the gRPC port. A connection serves one request, unless that is one of the API. If there are too many, they
-wait in the operating system.
+Stands beside the gRPC port. A connection serves one request, unless that is one of the API or for a file. If there are
+too many, they wait in the operating system.
 
 Invariant: beyond a burst, and beside the answers of the API to callers that it admits, this thread takes a tenth of a
 core at most, however many ask; a connection lasts ``LIFETIME`` at most after its last answer, and their number is
