@@ -26,6 +26,7 @@ PARTS = (
     "fuzzing",
     "tokens",
     "network",
+    "http_api",
     "scrapes",
     "swaps",
     "versions",
