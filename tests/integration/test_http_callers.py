@@ -216,3 +216,9 @@ async def test_other_paths_are_refused_in_the_same_shape(
         answer = await client.request(method, path)
         assert answer.status_code == status
         assert answer.json()["error"]["code"] == "unknown_url"
+
+
+async def test_a_method_that_a_path_lacks_is_refused_with_those_that_it_has(tiny: TinyModel, serve: Serve) -> None:
+    async with serve(tiny.int8) as serving, http(serving) as client:
+        assert (await client.delete("/v1/completions")).headers["Allow"] == "GET, POST"
+        assert (await client.get("/v1/score")).headers["Allow"] == "POST"

@@ -44,7 +44,7 @@ async def test_a_connection_serves_several_files(tiny: TinyModel, serve: Serve) 
 async def test_a_connection_near_its_end_serves_no_further_file(
     tiny: TinyModel, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "_LAST_ANSWER", connections.LIFETIME)
+    monkeypatch.setattr(connections, "_LAST_ANSWER", 2 * connections.LIFETIME)
     async with serve(tiny.int8) as serving:
         assert len(await answers(serving, 5)) == 1
 

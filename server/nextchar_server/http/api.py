@@ -18,6 +18,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Match
 
 from nextchar.v1 import generation_pb2 as pb
 
@@ -228,11 +229,19 @@ async def _validation_error(_: Request, error: Exception) -> Response:
     return JSONResponse(refused.content, refused.status)
 
 
-async def _http_error(_: Request, error: Exception) -> Response:
-    """Of a path or a method that isn't there."""
+async def _http_error(request: Request, error: Exception) -> Response:
+    """Of a path or a method that isn't there, or a body that can't be read, such as one nested too deeply."""
     assert isinstance(error, HTTPException)
-    refused = ApiError(error.status_code, str(error.detail).lower(), "unknown_url")
-    return JSONResponse(refused.content, refused.status, error.headers)
+    code = "invalid_argument" if error.status_code == 400 else "unknown_url"
+    refused = ApiError(error.status_code, str(error.detail).lower(), code)
+    headers = {"Allow": ", ".join(_methods(request))} if error.status_code == 405 else error.headers
+    return JSONResponse(refused.content, refused.status, headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """Returns the methods that the path of ``request`` has; each is a route of its own."""
+    matches = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    return sorted(method for route in matches for method in route.methods or ())
 
 
 def _first_of(errors: Sequence[Any]) -> ApiError:

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 from prometheus_client import Counter
+from starlette.requests import ClientDisconnect
 
 from ..memory import Budget, Holding, MemoryFullError
 from ..pacing import Pacer
@@ -159,8 +160,8 @@ class Bridge:
         exchange = _Exchange(request, body)
         try:
             await self._app(_scope(request, link), exchange.receive, exchange.send)
-        except (OSError, asyncio.CancelledError):  # the caller left
-            raise
+        except (OSError, ClientDisconnect):  # the caller left: as if it had been noticed before the answer was written
+            raise asyncio.CancelledError from None
         except Exception:
             _logger.exception("api_failed")
             if exchange.response is None or not exchange.response.prepared:

@@ -41,8 +41,11 @@ _UNKNOWN = {
     "skip": pb.UNKNOWN_CHARACTERS_SKIP,
     "replace": pb.UNKNOWN_CHARACTERS_REPLACE,
 }
-_TEXTS = {"model", "prompt", "resume_token", "regex", "suffix", "user", "unknown_characters", "replacement_character"}
-_PERHAPS_TEXTS = {"stop", "json_schema"}
+TEXTS = {"model", "prompt", "resume_token", "regex", "suffix", "user", "unknown_characters", "replacement_character"}
+"""Fields of a query that are texts."""
+
+PERHAPS_TEXTS = {"stop", "json_schema"}
+"""Fields of a query that may be texts, or JSON."""
 
 
 def seeded(body: CompletionRequest) -> CompletionRequest:
@@ -111,11 +114,11 @@ def from_query(pairs: list[tuple[str, str]]) -> dict[str, Any]:
         if name in fields:
             raise invalid(name, "is there twice")
         fields[name] = value
-        if name not in _TEXTS and not (name in _PERHAPS_TEXTS and not value.startswith(("[", "{"))):
+        if name not in TEXTS and not (name in PERHAPS_TEXTS and not value.startswith(("[", "{"))):
             try:
                 fields[name] = json.loads(value)
             except (ValueError, RecursionError):
-                if name not in _PERHAPS_TEXTS and name in CompletionRequest.model_fields:
+                if name not in PERHAPS_TEXTS and name in CompletionRequest.model_fields:
                     raise invalid(name, "is not JSON") from None
     return fields
 

@@ -33,6 +33,10 @@ MOST_PROMPTS = 1000
 """Most prompts of a request, and most texts to score."""
 
 
+MOST_NESTED = 200
+"""Most levels of a JSON Schema: writing one that is far deeper exceeds Python's stack."""
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -138,6 +142,21 @@ class CompletionRequest(_Strict):
             )
         if isinstance(value, list) and not 1 <= len(value) <= MOST_PROMPTS:
             raise ValueError(f"{len(value)} prompts; there must be 1 to {MOST_PROMPTS}")
+        return value
+
+    @field_validator("json_schema")
+    @classmethod
+    def _refuse_depth(cls, value: Any) -> Any:
+        level = [value]
+        for _ in range(MOST_NESTED):
+            level = [
+                part
+                for whole in level
+                if isinstance(whole, dict | list)
+                for part in (whole.values() if isinstance(whole, dict) else whole)
+            ]
+        if level:
+            raise ValueError(f"is nested more than {MOST_NESTED} deep")
         return value
 
     @field_validator("presence_penalty", "frequency_penalty", "suffix")
