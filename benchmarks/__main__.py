@@ -27,6 +27,7 @@ PARTS = (
     "tokens",
     "traces",
     "network",
+    "http_api",
     "scrapes",
     "swaps",
     "versions",

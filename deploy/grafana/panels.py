@@ -133,6 +133,22 @@ ROWS = {
             },
         ),
         Panel(
+            "Requests by HTTP",
+            "Requests per second by route and code; 499 says that the caller left.",
+            "reqps",
+            {"{{route}} {{code}}": _rate("nextchar_http_requests_total", "route, code", _SERVER)},
+        ),
+        Panel(
+            "Time of requests by HTTP",
+            "Time in which 95% of the requests of a route have their whole answers.",
+            "s",
+            {
+                "{{route}}": "histogram_quantile(0.95, "
+                + _rate("nextchar_http_request_seconds_bucket", "route, le", _SERVER)
+                + ")"
+            },
+        ),
+        Panel(
             "Callers",
             "The ten callers with the most characters per second. Only servers with tokens know them.",
             "short",

@@ -11,6 +11,7 @@ whoever comes next finds room. The rule is that of shared buffers of network swi
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Hashable
 from contextvars import ContextVar
@@ -38,13 +39,14 @@ class MemoryFullError(Exception):
 
 
 class Budget:
-    """The bytes that all calls of a server may hold. Used on the event loop only."""
+    """The bytes that all calls of a server may hold. For any thread: bodies by HTTP come in another one."""
 
     def __init__(self, size: int) -> None:
         """``size`` is in bytes."""
         self.size = size
         self.used = 0
         """Bytes that are held."""
+        self._lock = threading.RLock()
         self._held: dict[str, int] = {}  # by connection; those that hold nothing are absent
         self._shared: Counter[tuple[str, Hashable]] = Counter()  # calls that share something, by connection
 
@@ -55,30 +57,34 @@ class Budget:
         return holding
 
     def _take(self, connection: str, size: int, *, is_large: bool) -> None:
-        held = self._held.get(connection, 0) + size
-        rest = self.size - self.used - size
-        if held > SHARE * rest or (is_large and rest < (1 - LARGE_SHARE) * self.size):
-            raise MemoryFullError(size, self.used, self.size)
-        self._held[connection] = held
-        self.used += size
+        with self._lock:
+            held = self._held.get(connection, 0) + size
+            rest = self.size - self.used - size
+            if held > SHARE * rest or (is_large and rest < (1 - LARGE_SHARE) * self.size):
+                raise MemoryFullError(size, self.used, self.size)
+            self._held[connection] = held
+            self.used += size
 
     def _share(self, connection: str, owned: Hashable, size: int, most: int) -> None:
-        if self._shared[connection, owned] < most:
-            self._take(connection, size, is_large=size > LARGE)
-        self._shared[connection, owned] += 1
+        with self._lock:
+            if self._shared[connection, owned] < most:
+                self._take(connection, size, is_large=size > LARGE)
+            self._shared[connection, owned] += 1
 
     def _unshare(self, connection: str, owned: Hashable, size: int, most: int) -> None:
-        self._shared[connection, owned] -= 1
-        if self._shared[connection, owned] < most:
-            self._give_back(connection, size)
-        if not self._shared[connection, owned]:
-            del self._shared[connection, owned]
+        with self._lock:
+            self._shared[connection, owned] -= 1
+            if self._shared[connection, owned] < most:
+                self._give_back(connection, size)
+            if not self._shared[connection, owned]:
+                del self._shared[connection, owned]
 
     def _give_back(self, connection: str, size: int) -> None:
-        self.used -= size
-        left = self._held.pop(connection) - size
-        if left:
-            self._held[connection] = left
+        with self._lock:
+            self.used -= size
+            left = self._held.pop(connection) - size
+            if left:
+                self._held[connection] = left
 
 
 class Holding:

@@ -38,6 +38,7 @@ _WAIT = (
 _ROWS = tuple(2**n for n in range(13))
 _LENGTH = tuple(float(4**n) for n in range(12))  # characters, up to 4 million
 _DELAY = (1e-3, 2e-3, 5e-3, 10e-3, 20e-3, 50e-3, 100e-3, 200e-3, 500e-3, 1.0, 5.0)
+_REQUEST = (1e-3, 5e-3, 20e-3, 100e-3, 500e-3, 2.0, 10.0, 60.0, 600.0, 7200.0)
 _CALL_LABELS = ("grpc_type", "grpc_service", "grpc_method")
 
 # Prometheus doesn't use the time at which each counter was made, which would double the series.
@@ -127,6 +128,22 @@ class ServerMetrics:
             "nextchar_event_loop_delay_seconds",
             "Time by which the event loop of the calls woke up late, observed twice per second.",
             buckets=_DELAY,
+            registry=registry,
+        )
+
+
+class HttpMetrics:
+    """The metrics of the HTTP port. Servers without one don't have them."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.requests = Counter(
+            "nextchar_http_requests_total", "Requests by HTTP, by route and code.", ("route", "code"), registry=registry
+        )
+        self.request_seconds = Histogram(
+            "nextchar_http_request_seconds",
+            "Time from the head of a request by HTTP to the end of its answer.",
+            ("route",),
+            buckets=_REQUEST,
             registry=registry,
         )
 

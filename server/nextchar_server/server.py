@@ -234,7 +234,7 @@ class Server:
             most_connections=config.max_http_connections,
             tls=self._tls,
             admits=None if self._gate is None else self._gate.admits,
-            site=make_site(config, door, most_bytes=versions.most_bytes),
+            site=make_site(config, door, self._budget, self._metrics.rejected, most_bytes=versions.most_bytes),
             gather=None if group is None else group.gather,
         )
         return _Parts(versions, service, health_service, resets, grpc_server, door, http)

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from nextchar_server.http import asgi
+from nextchar_server.http import leavers
 from tests.support.events import all_events, http
 from tests.support.events import opened as begun
 from tests.support.known_callers import ENDLESS, OTHER_TOKEN, TOKEN, Open, value
@@ -132,14 +132,39 @@ async def test_a_body_that_is_too_large_is_refused(tiny: TinyModel, serve: Serve
         assert (await client.post("/v1/completions", json=BODY)).status_code == 200
 
 
-async def test_large_bodies_together_are_bounded(
+async def test_large_bodies_are_in_the_memory_budget(tiny: TinyModel, serve: Serve) -> None:
+    async with serve(tiny.int8, memory_budget=16) as serving, http(serving) as client:
+        _, writer = await asyncio.open_connection("127.0.0.1", serving.http_port)
+        writer.write(b"POST /v1/score HTTP/1.1\r\nHost: a\r\nContent-Length: 400000\r\n\r\n{")
+        await until(lambda: value(serving, "nextchar_memory_bytes") >= 16 * 400_000)
+        answer = await client.post("/v1/score", json={"text": "a" * 2**19})
+        assert answer.status_code == 429
+        assert answer.json()["error"]["code"] == "memory"
+        assert answer.headers["Retry-After"]
+        assert value(serving, "nextchar_rejected_total", reason="memory") == 1
+        writer.close()
+        await until(lambda: value(serving, "nextchar_memory_bytes") == 0)
+
+
+async def test_an_address_that_cancels_its_requests_is_held_back(
     tiny: TinyModel, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asgi, "_MOST_TOGETHER", 2**16)
-    async with serve(tiny.int8) as serving, http(serving) as client:
-        answer = await client.post("/v1/score", json={"text": "a" * 2**17})
+    monkeypatch.setattr(leavers, "BURST", 3)
+    monkeypatch.setattr(leavers, "RATE", 1e-3)
+    async with serve(tiny.int8, max_characters=ENDLESS) as serving, http(serving) as client:
+        content = json.dumps({"prompt": "the", "max_tokens": ENDLESS, "stream": True}).encode()
+        head = f"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: {len(content)}\r\n"
+        for _ in range(4):
+            _, writer = await asyncio.open_connection("127.0.0.1", serving.http_port)
+            writer.write(head.encode() + b"Content-Type: application/json\r\n\r\n" + content)
+            await until(lambda: serving.service._calls == 1)
+            writer.close()
+            await until(lambda: serving.service._calls == 0)
+        answer = await client.post("/v1/completions", json=BODY)
         assert answer.status_code == 429
-        assert answer.headers["Retry-After"]
+        assert answer.json()["error"]["code"] == "resets"
+        assert 1 <= int(answer.headers["Retry-After"]) <= 30
+        assert (await client.get("/readyz")).status_code == 200
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for(tiny: TinyModel, serve: Serve) -> None:
@@ -191,3 +216,9 @@ async def test_other_paths_are_refused_in_the_same_shape(
         answer = await client.request(method, path)
         assert answer.status_code == status
         assert answer.json()["error"]["code"] == "unknown_url"
+
+
+async def test_a_method_that_a_path_lacks_is_refused_with_those_that_it_has(tiny: TinyModel, serve: Serve) -> None:
+    async with serve(tiny.int8) as serving, http(serving) as client:
+        assert (await client.delete("/v1/completions")).headers["Allow"] == "GET, POST"
+        assert (await client.get("/v1/score")).headers["Allow"] == "POST"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -158,6 +159,7 @@ REFUSED = [
     ({"seed": 2**64}, "seed"),
     ({"n": 2, "stream": True}, "n"),
     ({"resume_token": "!"}, "resume_token"),
+    ({"json_schema": json.loads('{"a":' * 900 + "{}" + "}" * 900)}, "json_schema"),
     ({"resume_token": "abcd", "prompt": "a"}, "resume_token"),
     ({"resume_token": "abcd"}, "resume_token"),
     ({"include_activations": {"layer": 9, "units": [0]}}, "include_activations.layer"),

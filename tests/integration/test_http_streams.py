@@ -27,6 +27,7 @@ KINDS: list[dict[str, Any]] = [
     {"logprobs": 1},
     {"min_characters": 300},
     {"resume_interval": 50},
+    {"unknown_characters": "skip", "echo": True, "prompt": "Romeo \U0001f3ad yes, "},
     {"logprobs": 0, "include_activations": {"layer": 0, "units": [1, 3]}},
 ]
 
@@ -96,13 +97,51 @@ async def test_only_the_end_of_a_stream_can_be_lost(tiny: TinyModel, serve: Serv
         assert rest[-1].data is None
 
 
-@pytest.mark.parametrize("last", ["x y", "1.2.AAAA", "..."])
+@pytest.mark.parametrize("last", ["x y", "1.2.AAAA", "...", "9-5-" + "0" * 16 + "-00000000-00000000"])
 async def test_an_id_that_is_none_is_refused(tiny: TinyModel, serve: Serve, last: str) -> None:
     async with serve(tiny.int8) as serving, http(serving) as client:
         body = {**ASKED, "stream": True}
         answer = await client.post("/v1/completions", json=body, headers={"Last-Event-ID": last})
         assert answer.status_code == 400
         assert answer.json()["error"]["param"] in ("Last-Event-ID", "resume_token")
+
+
+async def test_ids_are_short_whatever_the_size_of_the_model(tiny: TinyModel, serve: Serve) -> None:
+    async with serve(tiny.int8) as serving, http(serving) as client:
+        whole = await all_events(client, prompt="Romeo ", seed=2**64 - 1, max_tokens=100)
+        assert all(0 < len(event.id) < 80 for event in whole[:-1])
+
+
+async def test_an_id_of_another_request_or_model_is_refused(tiny: TinyModel, serve: Serve) -> None:
+    async with serve(tiny.int8, tiny.fp32) as serving, http(serving) as client:
+        last = (await all_events(client, **ASKED))[0].id
+        refused = (({"prompt": "b"}, 400), ({"seed": 6}, 400), ({"top_k": 2}, 400), ({"model": "fp32"}, 409))
+        for changed, status in refused:
+            body = {**ASKED, **changed, "stream": True}
+            answer = await client.post("/v1/completions", json=body, headers={"Last-Event-ID": last})
+            assert answer.status_code == status
+            assert answer.json()["error"]["param"] == "Last-Event-ID"
+        body = {"resume_token": last, "stream": True}
+        assert (await client.post("/v1/completions", json=body)).json()["error"]["param"] == "resume_token"
+
+
+async def test_behind_an_id_a_text_may_become_longer(tiny: TinyModel, serve: Serve) -> None:
+    async with serve(tiny.int8) as serving, http(serving) as client:
+        half = await all_events(client, **ASKED)
+        longer = {**ASKED, "max_tokens": 700}
+        rest = await all_events(client, half[-3].id, **longer)
+        assert text_of(half) + text_of(rest) == text_of(await all_events(client, **longer))
+
+
+async def test_a_model_that_depends_on_the_batch_has_resume_tokens_as_ids(tiny: TinyModel, serve: Serve) -> None:
+    async with serve(tiny.int8) as serving, http(serving) as client:
+        described = serving.service.model("")
+        assert described is not None
+        described.batch_dependent = True
+        whole = await all_events(client, **ASKED)
+        assert all("." in event.id for event in whole[:-3])
+        rest = await all_events(client, whole[0].id, **ASKED)
+        assert text_of(whole[:1]) + text_of(rest) == text_of(whole)
 
 
 async def test_a_caller_that_leaves_frees_its_row(tiny: TinyModel, serve: Serve) -> None:

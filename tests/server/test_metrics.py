@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from nextchar.v1 import generation_pb2 as pb
 from nextchar_model.runner import Replay
-from nextchar_server.metrics import Metrics, ServerMetrics, TextMetrics
+from nextchar_server.metrics import HttpMetrics, Metrics, ServerMetrics, TextMetrics
 from nextchar_server.rpc.first_values import refusal_reasons, set_first_values
 from nextchar_server.settings.config import Config
 from nextchar_server.versions.collector import ModelCollector
@@ -24,6 +24,8 @@ FAMILIES = {
     "grpc_server_started": ("counter", CALL),
     "grpc_server_handled": ("counter", CALL | {"grpc_code"}),
     "grpc_server_handling_seconds": ("histogram", CALL),
+    "nextchar_http_requests": ("counter", {"route", "code"}),
+    "nextchar_http_request_seconds": ("histogram", {"route"}),
     "nextchar_build_info": ("gauge", {"version", "python_version"}),
     "nextchar_draining": ("gauge", set()),
     "nextchar_event_loop_delay_seconds": ("histogram", set()),
@@ -102,6 +104,9 @@ def used() -> CollectorRegistry:
     registry = CollectorRegistry()
     metrics = Metrics(registry)
     ServerMetrics(registry)
+    http = HttpMetrics(registry)
+    http.requests.labels("page", "200").inc()
+    http.request_seconds.labels("page").observe(0.1)
     collected(registry, version())
     call = ("server_stream", "nextchar.v1.GenerationService", "GenerateStream")
     metrics.calls_started.labels(*call).inc()

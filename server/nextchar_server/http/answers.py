@@ -4,7 +4,8 @@ Stands between ``port``, which reads requests, and what they ask for: metrics, p
 the API. Scrapes wait for the next encoding of the metrics, which comes the later, the more work the last one made.
 
 Invariant: a caller without a credential gets probes and files, and otherwise a refusal; scrapes take a thirtieth of a
-core at most.
+core at most; a connection serves one request, unless it is of the API or for a file, and files only while the thread
+is within its share.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from ..metrics import HttpMetrics
 from ..thread_share import ThreadShare
 from .asgi import Bridge
 from .connections import Connections
 from .pages import Page
+from .routes import LEFT, route_of, set_first_values
 
 _ENCODING_PAUSE = 29.0  # pause between two encodings, in processor times of this thread since the first one began
 _PROBES = ("/healthz", "/readyz")  # those who look after a container have no certificate
@@ -49,6 +52,8 @@ class Answers:
         self._admits = admits
         self._is_mutual = is_mutual
         self._registry = registry
+        self._counts = HttpMetrics(registry)
+        set_first_values(self._counts)
         self._is_ready = is_ready
         self._turn = asyncio.Lock()
         self._encoded_at = 0.0  # loop time of the last encoding
@@ -68,12 +73,32 @@ class Answers:
         self._api = bridge, connections
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answers one request; its connection is then closed, unless the API answered."""
+        """Answers one request, and counts it."""
+        route, code, began = route_of(request.path, is_page=request.path in self._pages), "500", time.monotonic()
+        try:
+            response = await self._answered(request)
+            code = str(response.status)
+        except (OSError, asyncio.CancelledError):
+            code = LEFT
+            raise
+        finally:
+            self._counts.requests.labels(route, code).inc()
+            self._counts.request_seconds.labels(route).observe(time.monotonic() - began)
+        return response
+
+    async def _answered(self, request: web.BaseRequest) -> web.StreamResponse:
         if self._api is not None and (request.path.startswith(_API) or request.path == _DOCUMENT):
             return await self._answer_api(request, *self._api)
         response = await self._answer(request)
-        response.force_close()
+        if not (request.path in self._pages and response.status in (200, 304) and self._may_go_on(request)):
+            response.force_close()
         return response
+
+    def _may_go_on(self, request: web.BaseRequest) -> bool:
+        """Whether the connection may serve another request. A browser then needs a handful for all files."""
+        if self._api is None or self._share is None or self._share.left() < 0:
+            return False
+        return self._api[1].may_serve_again(request.protocol)
 
     async def _answer_api(
         self, request: web.BaseRequest, bridge: Bridge, connections: Connections

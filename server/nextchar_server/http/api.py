@@ -9,7 +9,6 @@ Invariant: the framework checks names and types, the service everything else; no
 from __future__ import annotations
 
 import asyncio
-import unicodedata
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from typing import Annotated, Any
 
@@ -19,13 +18,15 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Match
 
 from nextchar.v1 import generation_pb2 as pb
 
 from ..rpc.tracing import KEYS
-from . import documents, events, requests, responses
+from . import continuing, documents, events, requests, responses
 from .errors import REQUEST_ID, ApiError, draining, invalid, unauthenticated
 from .link import Link
+from .marks import Mark
 from .place import Place
 from .schema import CompletionRequest, ScoreBody
 
@@ -142,20 +143,18 @@ class _Routes:
         return self._default_characters if body.max_tokens is None else body.max_tokens
 
     async def _stream(self, body: CompletionRequest, link: Link, last_event_id: str | None) -> Response:
-        place = None
-        if last_event_id:
-            place = Place.parse(last_event_id)
-            if place is None:
-                raise invalid("Last-Event-ID", "is not the id of an event")
-            if place.is_end:
-                return Response(status_code=204)
+        start = continuing.start_of(last_event_id) if last_event_id else None
+        if start is not None and start.is_end:
+            return Response(status_code=204)
         most = self._most(body)
+        place = start if isinstance(start, Place) else None
         if place is not None and place.generated >= most:  # only the end was lost
             return _events([events.ending(body.model, place)])
-        call = link.call("GenerateStream", requests.streamed(requests.seeded(body), place, most))
-        echoed = len(unicodedata.normalize("NFC", body.prompts[0])) if body.echo and not place else 0
-        with_usage = bool(body.stream_options and body.stream_options.include_usage)
-        text = events.Events(link, call, place, echoed=echoed, with_usage=with_usage)
+        has_tokens, has_marks = continuing.kinds(body, link)
+        body = continuing.behind(body, start, link) if isinstance(start, Mark) else requests.seeded(body)
+        call = link.call("GenerateStream", requests.streamed(body, place, most, has_tokens=has_tokens))
+        echoed = continuing.echoed(body) if place is None else 0
+        text = events.Events(link, call, body, start=start, has_marks=has_marks, echoed=echoed)
         first = await text.first()
         return _events(text.texts(first))
 
@@ -231,11 +230,19 @@ async def _validation_error(_: Request, error: Exception) -> Response:
     return JSONResponse(refused.content, refused.status)
 
 
-async def _http_error(_: Request, error: Exception) -> Response:
-    """Of a path or a method that isn't there."""
+async def _http_error(request: Request, error: Exception) -> Response:
+    """Of a path or a method that isn't there, or a body that can't be read, such as one nested too deeply."""
     assert isinstance(error, HTTPException)
-    refused = ApiError(error.status_code, str(error.detail).lower(), "unknown_url")
-    return JSONResponse(refused.content, refused.status, error.headers)
+    code = "invalid_argument" if error.status_code == 400 else "unknown_url"
+    refused = ApiError(error.status_code, str(error.detail).lower(), code)
+    headers = {"Allow": ", ".join(_methods(request))} if error.status_code == 405 else error.headers
+    return JSONResponse(refused.content, refused.status, headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """Returns the methods that the path of ``request`` has; each is a route of its own."""
+    matches = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    return sorted(method for route in matches for method in route.methods or ())
 
 
 def _first_of(errors: Sequence[Any]) -> ApiError:

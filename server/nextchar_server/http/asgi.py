@@ -2,8 +2,8 @@
 
 Called by ``port`` with each request of the API, once its caller may have an answer.
 
-Source: https://asgi.readthedocs.io/en/latest/specs/www.html. Invariant: a body is bounded, and so are all bodies
-together; its parsing is paced if it is large; the processor time of admitted requests is credited to the thread.
+Source: https://asgi.readthedocs.io/en/latest/specs/www.html. Invariant: a body is bounded; a large one is part of the
+memory budget, and its parsing is paced; the processor time of admitted requests is credited to the thread.
 """
 
 from __future__ import annotations
@@ -17,20 +17,25 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from aiohttp import web
+from prometheus_client import Counter
+from starlette.requests import ClientDisconnect
 
+from ..memory import Budget, Holding, MemoryFullError
 from ..pacing import Pacer
+from ..rpc.footprint import PER_MESSAGE_BYTE
 from ..rpc.gate import AUTHORIZATION
 from ..rpc.inside import Door, Metadata
 from ..rpc.tracing import KEYS
 from .errors import ApiError
+from .leavers import Leavers
 from .link import Link
 
 _HEAVY_BYTES = 16 * 1024
 """Size from which the body of a request waits for its turn."""
 
 _PARSING = 30e-9  # seconds of a processor for each byte: of a hostile body, estimated high
+_AGAIN = 1.0  # seconds after which a caller that found no room should try again
 _DROPPED = 4  # times the most that is read of a larger one, so that its caller reads the refusal
-_MOST_TOGETHER = 32 * 2**20  # bytes of all large bodies
 
 _Result = TypeVar("_Result")
 
@@ -52,14 +57,27 @@ class Bounds:
 class Bridge:
     """Answers the requests of the API. Used on the loop of the HTTP port."""
 
-    def __init__(self, app: Application, door: Door, bounds: Bounds, credit: Callable[[float], None]) -> None:
-        """``credit`` gets the seconds of processor time that admitted requests take."""
+    def __init__(
+        self,
+        app: Application,
+        door: Door,
+        bounds: Bounds,
+        budget: Budget,
+        rejected: Counter,
+        credit: Callable[[float], None],
+    ) -> None:
+        """``rejected`` counts refusals, and ``credit`` gets the seconds of processor time that admitted requests take.
+
+        Large bodies are in ``budget``.
+        """
         self._app = app
         self._door = door
         self._bounds = bounds
+        self._budget = budget
+        self._rejected = rejected
         self._credit = credit
         self._pacer = Pacer()
-        self._held = 0
+        self._leavers = Leavers()
 
     async def answer(self, request: web.BaseRequest, hold: Callable[[], bool] | None) -> web.StreamResponse:
         """Answers ``request``.
@@ -69,14 +87,24 @@ class Bridge:
         """
         if hold is None:
             return await self._run(request, b"", None)
-        answered: web.StreamResponse = await _Credited(self._admitted(request, hold), self._credit)
+        address, began = _address(request)[0], time.monotonic()
+        if seconds := self._leavers.wait(address, began):
+            self._rejected.labels("resets").inc()
+            return _refusal(_held_back(seconds))
+        is_cancelled = True
+        try:
+            answered: web.StreamResponse = await _Credited(self._admitted(request, hold), self._credit)
+            is_cancelled = False
+        finally:
+            now = time.monotonic()
+            self._leavers.count(address, now - began, now, is_cancelled=is_cancelled)
         return answered
 
     async def _admitted(self, request: web.BaseRequest, hold: Callable[[], bool]) -> web.StreamResponse:
         try:
             async with self._body(request) as body:
                 if not hold():
-                    raise _busy("the server has as many requests of this API as it may")
+                    raise self._busy("the server has as many requests of this API as it may", "queue_full")
                 if len(body) > _HEAVY_BYTES:
                     async with self._pacer.piece(spent=_PARSING * len(body)):
                         pass
@@ -87,9 +115,10 @@ class Bridge:
     @asynccontextmanager
     async def _body(self, request: web.BaseRequest) -> AsyncIterator[bytes]:
         """Reads the body of ``request``, and holds room for it meanwhile. Raises ``ApiError``."""
-        most, room, size, body = self._bounds.most_bytes, 0, 0, bytearray()
+        most, size, body = self._bounds.most_bytes, 0, bytearray()
+        room = _Room(Holding(self._budget, _peer(request)))
+        room.require(min(request.content_length or 0, most))
         try:
-            room = self._take(min(request.content_length or 0, most))
             if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
                 request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             async with asyncio.timeout(self._bounds.patience):
@@ -97,26 +126,23 @@ class Bridge:
                     size += len(part)
                     if size > _DROPPED * most:
                         break
-                    if size > max(room, _HEAVY_BYTES) and room < most:
-                        room += self._take(most)
-                    if size <= most:
+                    if size > max(room.size, _HEAVY_BYTES):
+                        room.require(most)
+                    if size <= most and room.refusal is None:
                         body += part
             if size > most:
                 raise ApiError(413, f"the body has more than {most} bytes", "too_large")
+            if room.refusal is not None:
+                raise self._busy(str(room.refusal), "memory")
             yield bytes(body)
         except TimeoutError:
             raise ApiError(408, f"the body didn't come within {self._bounds.patience:g} s", "timeout") from None
         finally:
-            self._held -= room
+            room.holding.release()
 
-    def _take(self, size: int) -> int:
-        """Takes room for a large body. Raises ``ApiError`` if there is no room."""
-        if size <= _HEAVY_BYTES:
-            return 0
-        if self._held + size > _MOST_TOGETHER:
-            raise _busy("the server has no memory for a large request now")
-        self._held += size
-        return size
+    def _busy(self, message: str, reason: str) -> ApiError:
+        self._rejected.labels(reason).inc()
+        return ApiError(429, message, reason, None, "rate_limit_error", _AGAIN)
 
     def _link(self, request: web.BaseRequest) -> Link:
         metadata: Metadata = tuple(
@@ -134,8 +160,8 @@ class Bridge:
         exchange = _Exchange(request, body)
         try:
             await self._app(_scope(request, link), exchange.receive, exchange.send)
-        except (OSError, asyncio.CancelledError):  # the caller left
-            raise
+        except (OSError, ClientDisconnect):  # the caller left: as if it had been noticed before the answer was written
+            raise asyncio.CancelledError from None
         except Exception:
             _logger.exception("api_failed")
             if exchange.response is None or not exchange.response.prepared:
@@ -147,6 +173,26 @@ class Bridge:
                 link.close()
         assert exchange.response is not None
         return exchange.response
+
+
+class _Room:
+    """The memory for one body. Without any, the body is read all the same, so that its caller reads the refusal."""
+
+    def __init__(self, holding: Holding) -> None:
+        self.holding = holding
+        self.size = 0
+        """Bytes of the body for which there is room."""
+        self.refusal: MemoryFullError | None = None
+
+    def require(self, size: int) -> None:
+        """Takes room for ``size`` bytes, if that is a large body."""
+        if size <= max(self.size, _HEAVY_BYTES) or self.refusal is not None:
+            return
+        try:
+            self.holding.require(PER_MESSAGE_BYTE * size)
+            self.size = size
+        except MemoryFullError as error:
+            self.refusal = error
 
 
 class _Exchange:
@@ -228,12 +274,14 @@ def _scope(request: web.BaseRequest, link: Link | None) -> dict[str, Any]:
 
 
 def _peer(request: web.BaseRequest) -> str:
-    """Returns the caller's address, as the log has it."""
-    address = request.get_extra_info("peername")
-    if not isinstance(address, tuple):
-        return "http:unknown"
-    host, port = address[:2]
+    """Returns the caller's address and port, as the log has them."""
+    host, port = _address(request)
     return f"http:[{host}]:{port}" if ":" in host else f"http:{host}:{port}"
+
+
+def _address(request: web.BaseRequest) -> tuple[str, int]:
+    address = request.get_extra_info("peername")
+    return (address[0], address[1]) if isinstance(address, tuple) else ("unknown", 0)
 
 
 def _refusal(error: ApiError) -> web.Response:
@@ -242,5 +290,6 @@ def _refusal(error: ApiError) -> web.Response:
     return response
 
 
-def _busy(message: str) -> ApiError:
-    return ApiError(429, message, "queue_full", None, "rate_limit_error", 1.0)
+def _held_back(seconds: float) -> ApiError:
+    message = f"too many requests of this address were cancelled soon; come back in {seconds:.0f} s"
+    return ApiError(429, message, "resets", None, "rate_limit_error", seconds)

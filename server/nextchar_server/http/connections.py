@@ -20,6 +20,7 @@ from ..tls.renewal import Tls
 LIFETIME = 10.0
 """Seconds from the start of a connection to its end at the latest, whether or not it was answered."""
 
+_LAST_ANSWER = LIFETIME / 2  # seconds before its end from which on a connection serves no further request
 _HANDSHAKE = 3.0  # seconds for that of TLS
 _SENDING = 64 * 1024  # bytes that the system holds of an answer that nobody reads
 _GOODBYE = 1.0  # seconds in which a caller confirms the end of TLS
@@ -53,8 +54,13 @@ class Connections:
         task.add_done_callback(lambda task: connection.close() if task.cancelled() else None)
         self._keep(task)
 
+    def may_serve_again(self, protocol: object) -> bool:
+        """Whether there is time on the connection of ``protocol``, as aiohttp calls it, for another request."""
+        end = next((end for each, end in self._opening.items() if _is_of(each, protocol)), None)
+        return end is not None and end.when() - self._loop.time() > _LAST_ANSWER
+
     def hold(self, protocol: object) -> bool:
-        """Keeps the connection of ``protocol``, as aiohttp calls it, until ``let_go``. Returns whether that may be."""
+        """Keeps the connection of ``protocol`` until ``let_go``. Returns whether that may be."""
         task = next((each for each in self._opening if _is_of(each, protocol)), None)
         if task is None or len(self._held) >= self._most_held:
             return False

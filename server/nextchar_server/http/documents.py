@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from .requests import PERHAPS_TEXTS, TEXTS
 from .schema import CompletionRequest
 
 
@@ -156,16 +157,25 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     503: {"model": ErrorAnswer, "description": "The server is shutting down."},
 }
 _BAD_TOKEN = {409: {"model": ErrorAnswer, "description": "The resume token is of another model."}}
-_STREAM = {"text/event-stream": {"schema": {"type": "string"}}}
+_STREAM: dict[str, Any] = {"text/event-stream": {}}
 
 
 def _query() -> list[dict[str, Any]]:
     properties = CompletionRequest.model_json_schema()["properties"]
     return [
-        {"name": name, "in": "query", "required": False, "description": about["description"], "schema": {}}
+        {"name": name, "in": "query", "required": False, "description": about["description"], **_form(name, about)}
         for name, about in properties.items()
         if name not in ("stream", "n", "best_of", "first_sample")
     ]
+
+
+def _form(name: str, about: dict[str, Any]) -> dict[str, Any]:
+    """Returns the form of a field in a query: a text as it is, and all others as JSON."""
+    if name in TEXTS:
+        return {"schema": {"type": "string"}}
+    if name in PERHAPS_TEXTS or "$ref" in str(about):  # either, or with parts that the query doesn't repeat
+        return {"schema": {}}
+    return {"content": {"application/json": {"schema": about}}}
 
 
 COMPLETION: dict[str, Any] = {

@@ -14,6 +14,8 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 
+from nextchar.v1 import generation_pb2 as pb
+
 from ..rpc.inside import Door, InsideCall, Metadata
 from ..rpc.status import REQUEST_ID_KEY
 from .errors import ApiError, api_error
@@ -31,6 +33,10 @@ class Link:
         self._calls: list[InsideCall] = []
         self.request_id = ""
         """Of the call that answered last."""
+
+    def model(self, name: str) -> pb.Model | None:
+        """Returns the description of a model, without a call; None if there is no such model."""
+        return self._door.model(name)
 
     def call(self, method: str, request: Message) -> InsideCall:
         """Begins a call."""

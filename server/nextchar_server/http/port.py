@@ -1,7 +1,7 @@
 """The HTTP port: metrics, the two probes, the playground and the API, on a thread and an event loop of their own.
 
-Stands beside the gRPC port. A connection serves one request, unless that is one of the API. If there are too many, they
-wait in the operating system.
+Stands beside the gRPC port. A connection serves one request, unless that is one of the API or for a file. If there are
+too many, they wait in the operating system.
 
 Invariant: beyond a burst, and beside the answers of the API to callers that it admits, this thread takes a tenth of a
 core at most, however many ask; a connection lasts ``LIFETIME`` at most after its last answer, and their number is
@@ -107,7 +107,7 @@ class HttpPort:
         )
         self._answers.begin(share)
         if site is not None:
-            bridge = Bridge(site.app, site.door, site.bounds, share.credit)
+            bridge = Bridge(site.app, site.door, site.bounds, site.budget, site.rejected, share.credit)
             self._answers.open_site(site.pages, bridge, connections)
         tasks = [asyncio.create_task(self._accept(listener, connections, share)) for listener in self._listeners]
         tasks.append(asyncio.create_task(self._guard(connections, share)))

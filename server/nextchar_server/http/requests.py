@@ -12,6 +12,7 @@ from typing import Any
 from nextchar.v1 import generation_pb2 as pb
 
 from .errors import invalid
+from .marks import Mark
 from .place import Place
 from .schema import CompletionRequest, ScoreBody
 
@@ -40,8 +41,11 @@ _UNKNOWN = {
     "skip": pb.UNKNOWN_CHARACTERS_SKIP,
     "replace": pb.UNKNOWN_CHARACTERS_REPLACE,
 }
-_TEXTS = {"model", "prompt", "resume_token", "regex", "suffix", "user", "unknown_characters", "replacement_character"}
-_PERHAPS_TEXTS = {"stop", "json_schema"}
+TEXTS = {"model", "prompt", "resume_token", "regex", "suffix", "user", "unknown_characters", "replacement_character"}
+"""Fields of a query that are texts."""
+
+PERHAPS_TEXTS = {"stop", "json_schema"}
+"""Fields of a query that may be texts, or JSON."""
 
 
 def seeded(body: CompletionRequest) -> CompletionRequest:
@@ -64,7 +68,7 @@ def whole(body: CompletionRequest, prompt: str) -> pb.GenerateRequest:
     return message
 
 
-def streamed(body: CompletionRequest, place: Place | None, most: int) -> pb.GenerateStreamRequest:
+def streamed(body: CompletionRequest, place: Place | None, most: int, *, has_tokens: bool) -> pb.GenerateStreamRequest:
     """The request for a stream of ``most`` characters, or for its rest behind ``place``. Raises ``ApiError``."""
     for name in ("n", "best_of"):
         if getattr(body, name) not in (None, 1):
@@ -74,7 +78,7 @@ def streamed(body: CompletionRequest, place: Place | None, most: int) -> pb.Gene
     if isinstance(body.prompt, list) and len(body.prompt) > 1:
         raise invalid("prompt", "several prompts don't go with stream")
     message = pb.GenerateStreamRequest(model=body.model, parameters=_parameters(body))
-    if not (body.echo and body.unknown_characters == "skip"):  # or else nobody knows how much of it was generated
+    if has_tokens:
         message.parameters.resume_interval = 0 if body.resume_interval is None else body.resume_interval
     if place is None:
         _start(message, body, body.prompts[0])
@@ -110,11 +114,11 @@ def from_query(pairs: list[tuple[str, str]]) -> dict[str, Any]:
         if name in fields:
             raise invalid(name, "is there twice")
         fields[name] = value
-        if name not in _TEXTS and not (name in _PERHAPS_TEXTS and not value.startswith(("[", "{"))):
+        if name not in TEXTS and not (name in PERHAPS_TEXTS and not value.startswith(("[", "{"))):
             try:
                 fields[name] = json.loads(value)
             except (ValueError, RecursionError):
-                if name not in _PERHAPS_TEXTS and name in CompletionRequest.model_fields:
+                if name not in PERHAPS_TEXTS and name in CompletionRequest.model_fields:
                     raise invalid(name, "is not JSON") from None
     return fields
 
@@ -154,6 +158,10 @@ def _start(message: pb.GenerateRequest | pb.GenerateStreamRequest, body: Complet
     if body.prompt is not None:
         raise invalid("resume_token", "doesn't go with prompt: the text continues where the token says")
     place = Place.parse(body.resume_token)
+    if Mark.parse(body.resume_token) is not None:
+        raise invalid(
+            "resume_token", "is a short id, which goes into Last-Event-ID; with resume_interval, ids are tokens"
+        )
     if place is None or not place.token:
         raise invalid("resume_token", "is damaged; start from the prompt again")
     message.resume_token = place.token

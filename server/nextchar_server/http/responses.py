@@ -91,18 +91,22 @@ def reason(finished: pb.Finished) -> str:
     return _REASONS.get(finished.finish_reason, "stop")
 
 
-def logprobs(text: str, message: pb.CharacterLogprobs, offset: int) -> dict[str, Any]:
-    """The log-probabilities of a chunk, which starts ``offset`` characters after the text's beginning."""
-    return {name: column(0, len(text)) for name, column in _columns(text, message, offset)}
+def logprobs(text: str, message: pb.CharacterLogprobs, offset: int, start: int = 0) -> dict[str, Any]:
+    """The log-probabilities of a chunk, which starts ``offset`` characters after the text's beginning.
+
+    Those of its first ``start`` characters are left out.
+    """
+    return {name: column(start, len(text)) for name, column in _columns(text, message, offset)}
 
 
-def activations(message: pb.Activations) -> dict[str, Any]:
-    """Gates and states of units: by character, unit and quantity, one after another."""
+def activations(message: pb.Activations, start: int = 0) -> dict[str, Any]:
+    """Gates and states of units: by character, unit and quantity, one after another, from character ``start`` on."""
+    per = len(message.units) * len(message.quantities)
     return {
         "layer": message.layer,
         "units": list(message.units),
         "quantities": list(message.quantities),
-        "values": list(message.values),
+        "values": list(message.values[start * per :]),
     }
 
 

@@ -33,6 +33,10 @@ MOST_PROMPTS = 1000
 """Most prompts of a request, and most texts to score."""
 
 
+MOST_NESTED = 200
+"""Most levels of a JSON Schema: writing one that is far deeper exceeds Python's stack."""
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -65,8 +69,8 @@ class CompletionRequest(_Strict):
     prompt: Text | list[Text] | None = None
     """Text that the model reads first, or several, each with texts of its own. Absent: the start of a document."""
     resume_token: Text | None = None
-    """Instead of a prompt: the id of an event, or `resume_token` of an answer. The text continues behind it, and
-    max_tokens counts from there."""
+    """Instead of a prompt: `resume_token` of an answer, or the id of an event, if the stream had a resume_interval. The
+    text continues behind it, and max_tokens counts from there."""
     max_tokens: Count | None = None
     """Most characters to generate. Default: 256. With echo 0 too, which scores the prompt if logprobs is set."""
     temperature: Real | None = None
@@ -126,8 +130,8 @@ class CompletionRequest(_Strict):
     include_activations: ActivationWish | None = None
     """Return gates and states of some units after each character."""
     resume_interval: Count | None = None
-    """Most characters between two events of a stream with an id. Default: 0, each has one. A whole answer has its
-    `resume_token` only if this is set."""
+    """The ids of a stream are resume tokens, with at most this many characters between two. By default each event has a
+    short id, behind which the text is generated again. A whole answer has its `resume_token` only if this is set."""
 
     @field_validator("prompt", mode="before")
     @classmethod
@@ -138,6 +142,21 @@ class CompletionRequest(_Strict):
             )
         if isinstance(value, list) and not 1 <= len(value) <= MOST_PROMPTS:
             raise ValueError(f"{len(value)} prompts; there must be 1 to {MOST_PROMPTS}")
+        return value
+
+    @field_validator("json_schema")
+    @classmethod
+    def _refuse_depth(cls, value: Any) -> Any:
+        level = [value]
+        for _ in range(MOST_NESTED):
+            level = [
+                part
+                for whole in level
+                if isinstance(whole, dict | list)
+                for part in (whole.values() if isinstance(whole, dict) else whole)
+            ]
+        if level:
+            raise ValueError(f"is nested more than {MOST_NESTED} deep")
         return value
 
     @field_validator("presence_penalty", "frequency_penalty", "suffix")

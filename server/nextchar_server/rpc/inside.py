@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 import grpc
 import structlog
 
+from nextchar.v1 import generation_pb2 as pb
 from nextchar.v1 import generation_pb2_grpc
 
 from .interceptor import CallInterceptor
@@ -55,6 +56,11 @@ class Door:
             for method, handler in handlers.found.items()
         }
         self._tasks: set[asyncio.Task[None]] = set()
+        self._service = service
+
+    def model(self, name: str) -> pb.Model | None:
+        """Returns the description of a model; None if there is no such model. For any loop."""
+        return self._service.model(name)
 
     def call(self, method: str, message: bytes, peer: str, metadata: Metadata) -> InsideCall:
         """Begins a call of ``method``, such as ``Generate``, with one request message. For any loop."""

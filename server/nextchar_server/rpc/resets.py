@@ -43,7 +43,9 @@ _ALL = 5.0  # seconds between two looks at all connections, and not only those o
 LONGEST = 30.0
 """Most seconds for which a connection is held back: less than the minute without data after which it is pinged."""
 
-_SHORTEST = 10.0
+SHORTEST = 10.0
+"""Fewest seconds of that."""
+
 _LOOKING = 1 / 50  # part of a core that the looks may take
 
 _log = structlog.get_logger()
@@ -139,7 +141,7 @@ class Resets:
 
     def _hold(self, peer: str, now: float, record: _Record) -> None:
         """Holds ``peer`` back for as long as its calls would take at their rate; longer, if it is held back already."""
-        seconds = max(_SHORTEST, record.level / RATE)
+        seconds = max(SHORTEST, record.level / RATE)
         is_new = peer not in self._held
         self._held[peer] = min(now + LONGEST, self._held.get(peer, now) + seconds)
         record.level = 0.0

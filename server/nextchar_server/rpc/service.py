@@ -17,7 +17,7 @@ from nextchar.v1 import generation_pb2 as pb
 from nextchar.v1 import generation_pb2_grpc
 
 from .. import memory
-from ..catalog import Catalog, ServedModel
+from ..catalog import Catalog, ServedModel, UnknownModelError
 from ..engine.admission import PushedOutError, QueueFullError
 from ..engine.stream import Stream
 from ..metrics import Metrics
@@ -97,6 +97,13 @@ class GenerationService(generation_pb2_grpc.GenerationServiceServicer):
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
         """Describes every model."""
         return _held(self._catalog.listing)
+
+    def model(self, name: str) -> pb.Model | None:
+        """Returns the description of a model; None if there is no such model. For any thread."""
+        try:
+            return self._catalog.get(name).answer.model
+        except UnknownModelError:
+            return None
 
     async def drain(self, patience: float) -> None:
         """Refuses new texts, and ends the running ones after ``patience`` seconds if they haven't finished."""

@@ -75,7 +75,7 @@ export async function score(request, signal) {
 }
 
 /**
- * Streams a text: yields `{id, chunk}`, the resume token and the chunk of each event. With `lastId`, only those that
+ * Streams a text: yields `{id, chunk}`, the id and the chunk of each event. With `lastId`, only those that
  * follow it. `seed`, a string of digits, may have more of them than a JavaScript number.
  */
 export async function* complete(request, { seed, lastId, signal }) {

@@ -2,14 +2,14 @@
  * One text of one model, from its request to its end, over as many connections as it takes.
  *
  * Invariant: the text is the one that an undisturbed stream would have brought. After a cut, it continues behind the
- * last event that arrived. If the server can't, such as one that has another key now, the text is written again with the
- * same seed, and compared with what is there.
+ * last event that arrived. If the server can't, such as one that has another model file now, the text is written again
+ * with the same seed, and compared with what is there.
  */
 import { ApiError, Cut, complete } from "./api.js";
 
 const LONGEST_PAUSE = 5; // seconds between two tries
 const AWAY = new Set([502, 503, 504]);
-const FORGOTTEN = new Set([400, 409]); // of a resume token that the server can't read any more
+const FORGOTTEN = new Set([400, 409]); // of an id that the server can't use any more
 const DRAINED = "draining";
 
 /** The server writes another text than before. */
@@ -24,6 +24,7 @@ export class Run {
     this.places = []; // {character, logprob, alternatives: [[character, logprob]]}
     this.toRepeat = 0; // characters at the end of `places` that the stream will bring once more
     this.lastId = null;
+    this.known = 0; // characters before `lastId`
     this.digest = null;
     this.finish = null;
     this.error = null;
@@ -96,18 +97,16 @@ export class Run {
     this.abort?.abort();
   }
 
-  /** Writes `more` characters behind the end. */
+  /** Writes `more` characters behind the end, or the rest of a text that was stopped. */
   async continue(more) {
-    const { prompt, ...rest } = this.request;
-    this.request = { ...rest, max_tokens: more, resume_token: this.lastId };
-    if (this.finish === null) this.request = { ...rest, prompt, max_tokens: rest.max_tokens };
-    else this.lastId = null;
+    if (this.finish !== null) this.request = { ...this.request, max_tokens: this.places.length + more };
     await this.start();
   }
 
   async stream() {
-    const seed = this.request.resume_token ? null : this.seed;
-    for await (const { id, chunk } of complete(this.request, { seed, lastId: this.lastId, signal: this.abort.signal })) {
+    const { seed, lastId } = this;
+    this.toRepeat = this.places.length - this.known;
+    for await (const { id, chunk } of complete(this.request, { seed, lastId, signal: this.abort.signal })) {
       this.take(chunk, id);
     }
     this.finish ??= "done";
@@ -128,8 +127,12 @@ export class Run {
       this.places.push(...places);
       this.listener.places(places);
     }
-    if (id && this.toRepeat === 0) this.lastId = id;
-    if (choice?.finish_reason && choice.finish_reason !== DRAINED) this.finish = choice.finish_reason;
+    const isEnd = choice?.finish_reason && choice.finish_reason !== DRAINED;
+    if (id && this.toRepeat === 0 && !isEnd) {
+      this.lastId = id;
+      this.known = this.places.length;
+    }
+    if (isEnd) this.finish = choice.finish_reason;
     if (choice?.finish_reason) this.stopSequence = choice.stop_sequence ?? chunk.stop_sequence ?? "";
     if (choice?.finish_reason === DRAINED) throw new Cut("the server is shutting down");
   }
@@ -146,9 +149,9 @@ export class Run {
   /** Whether `error` means that the text has to be written again from its beginning; prepares for that. */
   startsAgain(error) {
     const isForgotten = error instanceof ApiError && FORGOTTEN.has(error.status) && this.lastId !== null;
-    if (!isForgotten || this.request.resume_token) return false;
+    if (!isForgotten) return false;
     this.lastId = null;
-    this.toRepeat = this.places.length;
+    this.known = 0;
     return true;
   }
 
