@@ -27,6 +27,8 @@ KINDS: list[dict[str, Any]] = [
     {"logprobs": 1},
     {"min_characters": 300},
     {"resume_interval": 50},
+    {"resume_interval": 0, "echo": True},
+    {"echo": True, "logprobs": 2},
     {"unknown_characters": "skip", "echo": True, "prompt": "Romeo \U0001f3ad yes, "},
     {"logprobs": 0, "include_activations": {"layer": 0, "units": [1, 3]}},
 ]
@@ -44,7 +46,7 @@ def places(events: list[Event], key: str) -> list[Any]:
     return [value for logprobs in found if logprobs for value in logprobs[key]]
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=[next(iter(kind), "plain") for kind in KINDS])
+@pytest.mark.parametrize("kind", KINDS, ids=["-".join(kind) or "plain" for kind in KINDS])
 async def test_a_stream_cut_at_any_event_continues_on_another_replica(
     tiny: TinyModel, serve: Serve, kind: dict[str, Any]
 ) -> None:
@@ -131,6 +133,15 @@ async def test_behind_an_id_a_text_may_become_longer(tiny: TinyModel, serve: Ser
         longer = {**ASKED, "max_tokens": 700}
         rest = await all_events(client, half[-3].id, **longer)
         assert text_of(half) + text_of(rest) == text_of(await all_events(client, **longer))
+
+
+async def test_a_constrained_text_depends_on_its_length_so_an_id_does_too(tiny: TinyModel, serve: Serve) -> None:
+    async with serve(tiny.int8) as serving, http(serving) as client:
+        asked = {**ASKED, "regex": "[a-f ]{10,300}"}
+        last = (await all_events(client, **asked))[0].id
+        body = {**asked, "max_tokens": 200, "stream": True}
+        answer = await client.post("/v1/completions", json=body, headers={"Last-Event-ID": last})
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "Last-Event-ID")
 
 
 async def test_a_model_that_depends_on_the_batch_has_resume_tokens_as_ids(tiny: TinyModel, serve: Serve) -> None:
