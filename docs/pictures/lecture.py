@@ -125,11 +125,15 @@ def curves() -> None:
         for seed in SEEDS:
             trial = gap.attempt(gap.make(cell, GAP_UNITS, seed), gap=GAP, updates=GAP_UPDATES)
             smooth = np.convolve(trial.losses, np.ones(10) / 10, "valid")
-            axes.plot(np.arange(len(smooth)) + 10, smooth, color=colour, label=name if seed == 0 else None)
+            label = name if seed == 0 else None
+            axes.plot(
+                np.arange(len(smooth)) + 10, smooth, color=colour, label=label, zorder=3 if cell == "lstm0" else 2
+            )
             print(f"{name} seed {seed}: {'learnt' if trial.learnt else 'not learnt'} after {len(trial.losses)}")
     axes.axhline(np.log(2), color="black", linestyle=":", linewidth=1, label="a guess, log 2")
     axes.set_ylim(0, 1.6)
     labelled(axes, x="updates", y="loss at the answer, nats", title=f"Keep a letter across {GAP} others")
+    axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 0.75))
     keep(figure, "lecture-gap.png")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -52,7 +54,7 @@ def test_the_table_has_the_scores_and_probabilities_of_each_step(lines: list[str
     first = lines[lines.index(next(line for line in lines if line.startswith("  reads"))) + 1]
     step = Rnn(4, 16).forward([1])[0]
     cells = [
-        f"{y:.2f}{f'[{p:.2f}]' if id_ == 0 else f' {p:.2f} '}"
+        f"{y:.2f} {f'[{p:.2f}]' if id_ == 0 else f' {p:.2f} '}"
         for id_, (y, p) in enumerate(zip(step.y, step.p, strict=True))
     ]
     assert first.split() == ["h", "e", *"".join(f" {cell}" for cell in cells).split()]
@@ -115,6 +117,22 @@ def test_a_text_and_a_size_of_ones_own(lines: list[str]) -> None:
     ids = [sorted(set("나는 밥을 먹는다\n")).index(character) for character in "나는 밥을 먹는다\n"]
     before = loss(Lstm(len(set(ids)), 4).forward(ids[:-1]), ids[1:])
     assert f"after    0 updates: loss {before:6.3f}" in "\n".join(lines)
+
+
+def test_a_reader_may_leave() -> None:
+    command = [sys.executable, "-m", "nextchar_training.lecture", "--steps", "1", "--text", "xabxyaby"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        assert program.stderr is not None
+        first = program.stdout.readline()
+        program.stdout.close()
+        assert program.stderr.read() == ""
+        assert program.wait(60) == 141
+    assert first.startswith("1. ")
+
+
+def test_lines_have_80_columns_at_most(lines: list[str]) -> None:
+    assert max(map(len, lines)) <= 80
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 
+from nextchar_cli.streams import OUTPUT_CLOSED, discard_output, prepare
+
 from . import terminal
 
 GAP, GAP_UNITS, GAP_UPDATES = 15, 16, 300
@@ -40,7 +42,8 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m nextchar_training.lecture",
         description='A recurrent network reads "hell" and learns to say "ello", with every step in sight: vectors, '
-        "scores, learning, the gradient through time, and a task that only the LSTM learns.",
+        "scores, learning, the gradient through time, and a task that tells the two cells apart.",
+        epilog="Part 4 takes --hidden and --seed, and part 5 --seed only.",
     )
     parser.add_argument("--text", type=text_of, default="hello", help="text to learn (default: hello)")
     parser.add_argument(
@@ -65,25 +68,31 @@ def lecture(chosen: argparse.Namespace) -> Iterator[str]:
     for cell in NAMES if chosen.cell is None else [chosen.cell]:
         network = terminal.fresh(cell, V, chosen.hidden, chosen.seed)
         weights = sum(value.size for value in network.weights.values())
-        yield from ("", f"2. {NAMES[cell]}, {weights} weights: score and probability of each next character")
+        yield from ("", f"2. {NAMES[cell]}, {weights} weights: scores and probabilities, the target's in brackets")
         yield from terminal.table(network, text)
         yield from ("", f'3. {NAMES[cell]} reads "{text.spell(text.read)}" and learns "{text.spell(text.targets)}"')
         yield from terminal.learning(network, text, chosen.steps)
-        yield from ("  the table now, the target in brackets:", *terminal.table(network, text))
+        yield from ("  the table now:", *terminal.table(network, text))
         yield f'  from "{text.spell(text.ids[:1])}", drawn from p instead of the likeliest:'
         yield from terminal.samples(network, text, chosen.seed)
-    yield from ("", "4. How much of an error arrives some steps back (fresh networks; f is the forget gate)")
+    yield from ("", "4. The share of an error that arrives some steps back, in fresh networks")
+    yield f"   (f is the forget gate; a block for each power of ten above 1e-{terminal.BAR})"
     yield from terminal.flows(chosen.hidden, chosen.seed)
-    yield from ("", f"5. A task that tells them apart: keep a letter while {GAP} random ones pass, then say it")
+    yield from ("", f"5. A task that tells them apart: keep a letter across {GAP} others, then say it")
     yield f"   (a guess costs 0.693; {GAP_UNITS} units, {GAP_UPDATES} updates at most)"
     yield from terminal.gaps(GAP_UNITS, chosen.seed, length=GAP, updates=GAP_UPDATES)
-    yield "   The first weights decide too: try other seeds. docs/lecture.md has the count of ten."
+    yield "   The first weights decide too: try other seeds. docs/lecture.md counts ten."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints the lecture. Returns 0, or exits with code 2 if an option is invalid."""
-    for line in lecture(options(arguments)):
-        print(line, flush=True)
+    """Prints the lecture. Returns 0, or 141 if its reader leaves; exits with code 2 if an option is invalid."""
+    prepare()
+    try:
+        for line in lecture(options(arguments)):
+            print(line, flush=True)
+    except BrokenPipeError:
+        discard_output()
+        return OUTPUT_CLOSED
     return 0
 
 

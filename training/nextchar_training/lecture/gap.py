@@ -1,8 +1,8 @@
-"""The gap: a task that the LSTM learns and the plain network does not.
+"""The gap: a task that the LSTM learns with most first weights, and the plain network with few.
 
 A text is a letter, a gap of other letters drawn at random, and a question mark; the answer is the first letter. Only
-the answer counts. On "hello" the plain network ends with the lower loss, because it needs one character of memory and
-has fewer weights to move: that text cannot tell the two apart. This task can: there is nothing to learn but to keep.
+the answer counts. On "hello", which needs two characters of memory, the plain network ends with the lower loss: that
+text cannot tell the two apart. This task can: there is nothing to learn but to keep.
 
 Invariant: a trial is a function of its options.
 """
@@ -25,7 +25,7 @@ TEXTS = 4
 """Texts per update, half of them with each answer."""
 RATES = {"rnn": 0.1, "lstm": 0.3}
 """Learning rates: of 0.1 and 0.3, the one that suits the cell. With 0.3 most losses of the plain network explode; with
-0.1 the LSTM needs more updates than a lecture has time for."""
+0.1 the LSTM learns the task with 6 of ten seeds in 300 updates, against 7 with 0.3."""
 LEARNT = 0.1
 """Mean loss of ten updates, in nats, from which the task counts as learnt. A guess costs log 2 = 0.693."""
 

@@ -1,6 +1,6 @@
 """Learning: the loss of an answer, gradient descent, and two ways to speak.
 
-Works on the networks of ``networks``; ``hello`` and ``gap`` are its lessons.
+Works on the networks of ``networks``. ``__main__`` teaches a text with it, and ``gap`` a task.
 
 Invariant: the same network, texts and updates end in the same weights.
 """
@@ -16,6 +16,7 @@ from .networks import Lstm, LstmStep, Rnn, RnnStep, Targets, Weights
 
 Network = Rnn | Lstm
 CLIP = 5.0
+"""Largest size of each number of a gradient."""
 
 
 def loss(steps: Sequence[RnnStep | LstmStep], targets: Targets) -> float:

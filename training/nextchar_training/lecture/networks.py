@@ -227,8 +227,8 @@ class Lstm:
         """Returns the gradients of ``loss(steps, targets)`` by weight.
 
         Two gradients come back from the next step. ``dh_next`` goes through W, as in the plain network. ``dc_next``
-        went through the forget gate alone, dc(t-1) = f * dc(t): if f is near 1, it arrives as it left, however many
-        steps away. The conveyor belt is there for this. ``trace`` collects (dh, dc) of each step.
+        went through the forget gate alone, f * dc: this path, the conveyor belt, neither has a matrix nor a tanh, and
+        keeps the error if f is near 1. At each step dh adds its part to dc. ``trace`` collects (dh, dc) of each step.
         """
         w = self.weights
         V = len(w["by"])

@@ -1,4 +1,4 @@
-"""The lecture on a terminal: tables and bars of plain characters, at most 80 columns for short texts.
+"""The lecture on a terminal: tables and bars of plain characters, in 80 columns for short texts.
 
 Each function returns lines; ``__main__`` prints them.
 
@@ -44,6 +44,11 @@ def bar(share: float) -> str:
     return "█" * round(min(share, 1) * BAR) or "·"
 
 
+def power_bar(share: float) -> str:
+    """Returns a bar with a block for each power of ten of ``share`` above ``10**-BAR``."""
+    return "█" * round(BAR + min(0.0, float(np.log10(max(share, 10.0**-BAR))))) or "·"
+
+
 class Text:
     """A text as ids of its own alphabet."""
 
@@ -79,14 +84,14 @@ def one_hot_columns(text: Text) -> Iterator[str]:
 
 def table(network: Network, text: Text) -> Iterator[str]:
     """Score and probability of each next character, by step. The target's probability is in brackets."""
-    yield "  reads  target" + "".join(padded(shown(text.alphabet[id_]), 12) for id_ in text.columns)
+    yield "  reads  target" + " ".join(padded(shown(text.alphabet[id_]), 12) for id_ in text.columns)
     steps: Any = network.forward([read for read, _ in text.rows])
     for step, (read, target) in zip(steps, text.rows, strict=True):
         cells = "".join(
-            f"{step.y[id_]:6.2f}" + (f"[{step.p[id_]:.2f}]" if id_ == target else f" {step.p[id_]:.2f} ")
+            f"{step.y[id_]:6.2f} " + (f"[{step.p[id_]:.2f}]" if id_ == target else f" {step.p[id_]:.2f} ")
             for id_ in text.columns
         )
-        yield padded(text.spell([read]), 7) + padded(text.spell([target]), 8) + cells
+        yield padded(text.spell([read]), 7) + padded(text.spell([target]), 8) + cells.rstrip()
 
 
 def learning(network: Network, text: Text, updates: int) -> Iterator[str]:
@@ -114,7 +119,7 @@ def flows(H: int, seed: int) -> Iterator[str]:
     yield "  back" + "".join(f"{f'{name}, {state}':>24}" for name, state in zip(CELLS, ("dh", "dc", "dc"), strict=True))
     for back in DISTANCES:
         shares = [one[back][-1] for one in found]
-        yield f"  {back:4}" + "".join(f"   {share:8.1e} {bar(share):{BAR}}" for share in shares).rstrip()
+        yield f"  {back:4}" + "".join(f"   {share:8.1e} {power_bar(share):{BAR}}" for share in shares).rstrip()
 
 
 def gaps(H: int, seed: int, *, length: int, updates: int) -> Iterator[str]:
