@@ -196,7 +196,8 @@ async def test_draining_lets_a_running_stream_finish_and_turns_new_ones_away(tin
         stopping = asyncio.create_task(serving.server.stop())
         assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
         error = await failure(serving.stream("the"))
-        assert error.code() is grpc.StatusCode.UNAVAILABLE
+        # gRPC's core cancels a call that comes while it shuts its door. The client tries both again.
+        assert error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
         async with aiohttp.ClientSession() as session:
             async with session.get(f"http://127.0.0.1:{serving.http_port}/readyz") as response:
                 assert response.status == 503
