@@ -20,10 +20,14 @@ from matplotlib.figure import Figure
 from nextchar_training.lecture import gap
 from nextchar_training.lecture.__main__ import GAP, GAP_UNITS, GAP_UPDATES
 from nextchar_training.lecture.terminal import CELLS
-from nextchar_training.palette import BLUE, GREEN, ORANGE, SERIES, VERMILION
+from nextchar_training.palette import BLUE, GREEN, ORANGE, SKY_BLUE, VERMILION
 
 FOLDER = Path(__file__).parent
 DISTANCE = 60
+COLOURS = (VERMILION, SKY_BLUE, BLUE)
+"""Of ``CELLS``: those of RNN and LSTM in the other pictures, and a pale one for the LSTM with half-open gates."""
+MEMORY = 15
+"""Unit that keeps the letter in the LSTM of seed 0."""
 SEEDS = (0, 1, 2, 3, 4, 10, 11, 12, 13, 14)
 
 EQUATIONS = {
@@ -37,10 +41,13 @@ EQUATIONS = {
         r"$dW_{hh} = \sum_t \left[(1 - h_t^2) \odot dh_t\right] h_{t-1}^{\top}$",
     ],
     "lstm": [
-        r"$i, f, o = \sigma(W\,[x_t, h_{t-1}] + b) \qquad g = \tanh(W\,[x_t, h_{t-1}] + b)$",
+        r"$i, f, o = \sigma(W_{i,f,o}\,[x_t, h_{t-1}] + b_{i,f,o}) \qquad g = \tanh(W_g\,[x_t, h_{t-1}] + b_g)$",
         r"$c_t = f \odot c_{t-1} + i \odot g \qquad h_t = o \odot \tanh(c_t)$",
     ],
-    "belt": [r"$dc_{t-1} = f_t \odot dc_t + \ldots \qquad 0.5^{20} \approx 10^{-6} \qquad 0.95^{20} \approx 0.36$"],
+    "belt": [
+        r"$dc_{t-1} = f_t \odot dc_t + dh_{t-1} \odot o_{t-1} \odot (1 - \tanh^2 c_{t-1})$",
+        r"$0.5^{20} \approx 10^{-6} \qquad 0.95^{20} \approx 0.36$",
+    ],
 }
 
 
@@ -109,7 +116,7 @@ def labelled(axes: Axes, *, x: str, y: str, title: str) -> None:
 def flow() -> None:
     """How much of the error arrives: fresh networks of 16 units, each of ten seeds."""
     figure, axes = plt.subplots(figsize=(7.5, 4))
-    for (name, cell), colour, state in zip(CELLS.items(), SERIES, ("dh", "dc", "dc"), strict=False):
+    for (name, cell), colour, state in zip(CELLS.items(), COLOURS, ("dh", "dc", "dc"), strict=True):
         for seed in SEEDS:
             inputs, _ = gap.texts(DISTANCE - 1, np.random.default_rng(seed))[0]
             shares = [entry[-1] for entry in gap.flow(gap.make(cell, 16, seed), inputs, 0)]
@@ -121,7 +128,7 @@ def flow() -> None:
 def curves() -> None:
     """The losses on the task with a gap, ten first weights each."""
     figure, axes = plt.subplots(figsize=(7.5, 4))
-    for (name, cell), colour in zip(CELLS.items(), SERIES, strict=False):
+    for (name, cell), colour in zip(CELLS.items(), COLOURS, strict=True):
         for seed in SEEDS:
             trial = gap.attempt(gap.make(cell, GAP_UNITS, seed), gap=GAP, updates=GAP_UPDATES)
             smooth = np.convolve(trial.losses, np.ones(10) / 10, "valid")
@@ -141,7 +148,7 @@ def gates() -> None:
     """The gates and the cell of an LSTM that has learnt the task, along one text."""
     network = gap.make("lstm3", GAP_UNITS, 0)
     gap.attempt(network, gap=GAP, updates=GAP_UPDATES)
-    figure, rows = plt.subplots(4, 1, figsize=(8, 7), sharex=True)
+    figure, (*rows, last) = plt.subplots(5, 1, figsize=(8, 8.5), sharex=True, layout="constrained")
     inputs, _ = gap.texts(GAP, np.random.default_rng(1))[0]
     steps: Any = network.forward(inputs)
     for axes, (name, field, most) in zip(
@@ -156,8 +163,16 @@ def gates() -> None:
         axes.set_ylabel("unit")
         axes.set_title(name, fontsize=10, loc="left")
         figure.colorbar(image, ax=axes, pad=0.01)
-    rows[-1].set_xticks(range(len(inputs)), [gap.LETTERS[id_] for id_ in inputs])
-    figure.tight_layout()
+        axes.set_yticks((0, 5, 10, MEMORY))
+    for kept, style in zip(gap.KEPT, ("-", "--"), strict=True):
+        states: Any = network.forward([kept, *inputs[1:]])
+        letter = gap.LETTERS[kept]
+        last.plot([step.c[MEMORY] for step in states], style, color=BLUE, label=f"first letter {letter}")
+    last.axhline(0, color="0.4", linewidth=1)
+    last.set_title(f"cell c of unit {MEMORY}", fontsize=10, loc="left")
+    last.legend(frameon=False, fontsize=9, loc="center right")
+    last.spines[["top", "right"]].set_visible(False)
+    last.set_xticks(range(len(inputs)), [gap.LETTERS[id_] for id_ in inputs])
     keep(figure, "lecture-gates.png")
 
 
