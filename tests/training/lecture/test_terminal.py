@@ -136,12 +136,22 @@ def test_lines_have_80_columns_at_most(lines: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    "lines",
+    [["--text", "The quick brown fox jumps over the lazy dog", "--cell", "rnn", "--steps", "60", "--rate", "0.03"]],
+    indirect=True,
+)
+def test_with_a_smaller_rate_the_plain_network_learns_a_long_text(lines: list[str]) -> None:
+    assert [line for line in lines if 'says "he␣quick␣brown␣fox␣jumps␣over␣the␣lazy␣dog"' in line]
+
+
+@pytest.mark.parametrize(
     ("options", "named"),
     [
         (["--text", "a"], "--text: 'a' is shorter than two characters"),
         (["--cell", "gru"], "--cell: invalid choice: 'gru'"),
         (["--hidden", "0"], "--hidden: '0' is not a whole number from 1"),
         (["--steps", "x"], "--steps: 'x' is not a whole number from 0"),
+        (["--rate", "0"], "--rate: '0' is not a number above 0 and at most 1"),
     ],
 )
 def test_a_bad_option_is_named(options: list[str], named: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -152,4 +162,4 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         program.main(["--help"])
     told = capsys.readouterr().out
-    assert all(option in told for option in ("--text", "--hidden", "--steps", "--seed", "--cell"))
+    assert all(option in told for option in ("--text", "--hidden", "--steps", "--rate", "--seed", "--cell"))

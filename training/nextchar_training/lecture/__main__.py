@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from nextchar_cli.streams import OUTPUT_CLOSED, discard_output, prepare
 
 from . import terminal
+from .learning import RATE
 
 GAP, GAP_UNITS, GAP_UPDATES = 15, 16, 300
 NAMES = {"rnn": "RNN", "lstm": "LSTM"}
@@ -26,6 +27,17 @@ def at_least(least: int, text: str) -> int:
     if number < least:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least}")
     return number
+
+
+def rate_of(text: str) -> float:
+    """Returns a learning rate. Raises ``argparse.ArgumentTypeError`` if it is no number above 0 and at most 1."""
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0 and at most 1")
+    return rate
 
 
 def text_of(text: str) -> str:
@@ -52,6 +64,9 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--steps", type=lambda text: at_least(0, text), default=200, help="updates on the text (default: 200)"
     )
+    parser.add_argument(
+        "--rate", type=rate_of, default=RATE, help=f"learning rate: less for an RNN and a long text (default: {RATE})"
+    )
     parser.add_argument("--seed", type=lambda text: at_least(0, text), default=0, help="first weights (default: 0)")
     parser.add_argument("--cell", choices=list(NAMES), help="teach the text to this cell only (default: to both)")
     return parser.parse_args(arguments)
@@ -71,7 +86,7 @@ def lecture(chosen: argparse.Namespace) -> Iterator[str]:
         yield from ("", f"2. {NAMES[cell]}, {weights} weights: scores and probabilities, the target's in brackets")
         yield from terminal.table(network, text)
         yield from ("", f'3. {NAMES[cell]} reads "{text.spell(text.read)}" and learns "{text.spell(text.targets)}"')
-        yield from terminal.learning(network, text, chosen.steps)
+        yield from terminal.learning(network, text, chosen.steps, learning_rate=chosen.rate)
         yield from ("  the table now:", *terminal.table(network, text))
         yield f'  from "{text.spell(text.ids[:1])}", drawn from p instead of the likeliest:'
         yield from terminal.samples(network, text, chosen.seed)

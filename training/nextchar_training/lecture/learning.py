@@ -15,6 +15,8 @@ import numpy as np
 from .networks import Lstm, LstmStep, Rnn, RnnStep, Targets, Weights
 
 Network = Rnn | Lstm
+RATE = 0.1
+"""Learning rate for a short text. The gradient is a sum over the text, so longer ones need a smaller rate."""
 CLIP = 5.0
 """Largest size of each number of a gradient."""
 
@@ -44,7 +46,7 @@ def update(network: Network, texts: Sequence[tuple[Sequence[int], Targets]], *, 
     return total / len(texts)
 
 
-def learn(network: Network, ids: Sequence[int], *, updates: int = 200, learning_rate: float = 0.1) -> list[float]:
+def learn(network: Network, ids: Sequence[int], *, updates: int = 200, learning_rate: float = RATE) -> list[float]:
     """Teaches ``network`` to answer each of ``ids`` with the next one.
 
     Returns the loss before each update, in nats.

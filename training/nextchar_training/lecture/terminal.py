@@ -94,7 +94,7 @@ def table(network: Network, text: Text) -> Iterator[str]:
         yield padded(text.spell([read]), 7) + padded(text.spell([target]), 8) + cells.rstrip()
 
 
-def learning(network: Network, text: Text, updates: int) -> Iterator[str]:
+def learning(network: Network, text: Text, updates: int, *, learning_rate: float) -> Iterator[str]:
     """The answer and the loss at some updates, while ``network`` learns."""
     marks = sorted({round(updates * k / (SNAPSHOTS - 1)) for k in range(SNAPSHOTS)})
     for mark, following in zip(marks, [*marks[1:], None], strict=True):
@@ -102,7 +102,7 @@ def learning(network: Network, text: Text, updates: int) -> Iterator[str]:
         current = loss(steps, text.targets)
         yield f'  after {mark:4} updates: loss {current:6.3f} nats, says "{text.spell(say(network, text.read))}"'
         if following is not None:
-            learn(network, text.ids, updates=following - mark)
+            learn(network, text.ids, updates=following - mark, learning_rate=learning_rate)
 
 
 def samples(network: Network, text: Text, seed: int) -> Iterator[str]:
