@@ -87,13 +87,6 @@ class Prometheus:
             assert time.monotonic() < deadline, f"no data: {expression}"
             time.sleep(_PAUSE)
 
-    def fires(self, alert: str, **labels: str) -> bool:
-        """Whether an alert with these labels fires."""
-        return any(
-            found["state"] == "firing" and {"alertname": alert, **labels}.items() <= found["labels"].items()
-            for found in self._get("/api/v1/alerts")["alerts"]
-        )
-
     def _set(self, targets: Mapping[str, str]) -> None:
         self.targets = dict(targets)
         groups = [{"targets": [name], "labels": {"__scheme__": scheme}} for name, scheme in targets.items()]
