@@ -52,7 +52,7 @@ lint: $(STAMP) ## Lint the code, its format, its imports and the prose
 types: $(STAMP) ## Check the types, strictly
 	$(BIN)/mypy
 
-test: $(STAMP) ## Run all tests with coverage (15 to 20 minutes on two cores)
+test: $(STAMP) ## Run all tests with coverage (about 25 minutes on two cores)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE)
 
 test-fast: $(STAMP) ## Run the fast tests of the packages (under a minute)

@@ -1,4 +1,4 @@
-"""What every test may ask for. Imports no torch: most files need none, and it takes seconds."""
+"""Fixtures of every test. Imports no torch: most files need none, and it takes seconds."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def opened(browser: Browser, port: int, *, width: int, height: int, **options: o
 
 
 def keep(page: Page, name: str) -> None:
-    """Writes what the window shows."""
+    """Writes a picture of the window."""
     picture = Image.open(io.BytesIO(page.screenshot()))
     picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(FOLDER / f"{name}.png", optimize=True)
 

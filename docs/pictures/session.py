@@ -28,7 +28,7 @@ WIDTH = 96
 
 
 def output(command: str, port: int) -> str:
-    """Returns what ``command`` prints."""
+    """Returns the output of ``command``."""
     environment = {
         **os.environ,
         "NEXTCHAR_ENDPOINT": f"127.0.0.1:{port}",

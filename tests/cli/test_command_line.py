@@ -1,4 +1,4 @@
-"""What a command says when it's used wrongly: one line that names the option or the variable."""
+"""The complaint of a command that is used wrongly: one line that names the option or the variable."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def load(tmp_path: Path) -> Path:
 
 
 def loaded(load: Path, content: bytes) -> tuple[int, dict[str, bytes]]:
-    """The exit code, and what lies in the folder of the models afterwards."""
+    """The exit code, and the files in the folder of the models afterwards."""
     models = load.parents[1] / "models"
     environment = {**os.environ, "MODELS": str(models), "PATH": f"{load.parent}:{os.environ['PATH']}"}
     done = subprocess.run([load, "verse"], check=False, input=content, env=environment, timeout=120)

@@ -1,4 +1,4 @@
-"""What goes wrong around a training of several processes, or on a machine without a GPU."""
+"""Troubles around a training of several processes, or on a machine without a GPU."""
 
 import os
 import signal

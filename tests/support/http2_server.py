@@ -1,4 +1,4 @@
-"""A server that speaks HTTP/2 by hand, and breaks it where a test wants, as proxies and networks do.
+"""A server that speaks HTTP/2 by hand, and breaks it as a test wants, as proxies and networks do.
 
 It never decodes a header. The clients' health checks are known by their empty message, and are refused as by a server
 that has no health service.
@@ -91,7 +91,7 @@ class Http2Server:
 
     @property
     def endpoint(self) -> str:
-        """Where it listens."""
+        """The address on which it listens."""
         return f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     def has_read(self) -> None:

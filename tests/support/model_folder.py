@@ -43,7 +43,7 @@ class Folder:
         await self.versions.refresh()
 
     async def listed(self) -> pb.ListModelsResponse:
-        """Returns what the server says of its models."""
+        """Returns the server's description of its models."""
         answer: pb.ListModelsResponse = await self.server.stub.ListModels(pb.ListModelsRequest())
         return answer
 

@@ -93,7 +93,7 @@ def training_process(
 
 @contextmanager
 def training_command(text: Path, run: Path) -> Iterator[subprocess.Popen[str]]:
-    """What ``training_process`` is, but started as a user does it: by the command's name, as a new program."""
+    """``training_process``, started as a user does it: by the command's name, as a new program."""
     arguments = fit(text, out=run, options=["--epochs=40", *SMALL])
     with subprocess.Popen([COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:

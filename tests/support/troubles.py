@@ -35,7 +35,7 @@ _PAUSE = 0.1
 
 @dataclass(frozen=True)
 class Scene:
-    """What a trouble is made of. ``stack`` ends after the test has seen the alert clear."""
+    """The parts of a trouble. ``stack`` ends after the test has seen the alert clear."""
 
     tiny: TinyModel
     folder: Path

@@ -172,7 +172,7 @@ class Answers:
         return encode(self._registry)
 
     def _work(self) -> float:
-        """Returns the processor time of this thread, without what the API took."""
+        """Returns the processor time of this thread, without that of the API."""
         return time.thread_time() - (0.0 if self._share is None else self._share.credited)
 
 

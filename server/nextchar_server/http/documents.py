@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of each route.
+"""The routes as the OpenAPI document describes them.
 
 Stands beside ``api``. The requests document themselves; the answers are described here, because they are made in
 pieces, past the framework.

@@ -64,7 +64,7 @@ def encoded(value: object) -> str:
 
 
 def head(started: pb.Started) -> dict[str, Any]:
-    """What all chunks of a text, and a whole answer, begin with."""
+    """The fields with which all chunks of a text, and a whole answer, begin."""
     return {
         "id": f"cmpl-{started.request_id}",
         "object": "text_completion",

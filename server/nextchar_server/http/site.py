@@ -1,4 +1,4 @@
-"""The site: the playground and the API of the HTTP port, with what they need of the server.
+"""The site: the playground and the API of the HTTP port, with the parts of the server that they need.
 
 Made by ``server``; the HTTP port opens it in its own thread.
 """

@@ -149,7 +149,7 @@ def test_a_file_that_cannot_be_read_is_named_with_its_option_or_variable(
 
 
 def printed(capsys: pytest.CaptureFixture[str], *options: str | Path) -> str:
-    """Returns what --print-config prints."""
+    """Returns the output of --print-config."""
     assert run(cli.app, [*map(str, options), "--print-config"]) == 0
     return capsys.readouterr().out
 

@@ -20,7 +20,7 @@ from nextchar_training.lecture.networks import Lstm, Rnn
 def lines(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest
 ) -> list[str]:
-    """What the lecture prints with the options of the test, without the long trainings of its last part."""
+    """The lines that the lecture prints with the options of the test, without the long trainings of its last part."""
     monkeypatch.setattr(program, "GAP_UPDATES", 1)
     assert program.main(getattr(request, "param", [])) == 0
     return capsys.readouterr().out.splitlines()
