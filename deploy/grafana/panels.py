@@ -136,7 +136,7 @@ ROWS = {
             "Requests by HTTP",
             "Requests per second by route and code; 499 says that the caller left.",
             "reqps",
-            {"{{route}} {{code}}": _rate("nextchar_http_requests_total", "route, code", _SERVER)},
+            {"{{route}} {{code}}": _rate("nextchar_http_requests_total", "route, code", _SERVER) + " > 0"},
         ),
         Panel(
             "Time of requests by HTTP",
@@ -145,7 +145,7 @@ ROWS = {
             {
                 "{{route}}": "histogram_quantile(0.95, "
                 + _rate("nextchar_http_request_seconds_bucket", "route, le", _SERVER)
-                + ")"
+                + ") > 0"
             },
         ),
         Panel(
