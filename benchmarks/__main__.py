@@ -26,6 +26,7 @@ PARTS = (
     "fuzzing",
     "tokens",
     "traces",
+    "truncation",
     "network",
     "http_api",
     "scrapes",

@@ -28,8 +28,8 @@ _INT64 = 7
 _ITEM_TYPES = {1: "<f4", 2: "u1", 3: "i1"}  # of weights, scales and tables
 _MAX_RANK = 4  # dimensions of a value in our graphs, and so the most numbers of a shape
 
-_MAX_FIELDS = 500_000  # of a file; ours have some 1,200, and 200 more for each further layer
-_MAX_DEPTH = 16  # of messages: an attribute's graph in a node in a graph, four times
+_MAX_FIELDS = 500_000  # of a file; ours have some 1,600, and 200 more for each further layer
+_MAX_DEPTH = 20  # of messages: an attribute's graph in a node in a graph, five times
 
 _PRODUCER_FIELD, _GRAPH_FIELD, _METADATA_FIELD = 2, 7, 14  # of a file
 

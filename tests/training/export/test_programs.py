@@ -15,7 +15,14 @@ from nextchar_training.export.graph import build_advance
 CELLS: tuple[Cell, ...] = ("rnn", "gru", "lstm")
 PRECISIONS: tuple[Precision, ...] = ("int8", "fp32")
 LARGE = MAX_FLAT_DRAW + 1
-SIZES = {"table": (3, 4), "embedding": (3, 2), "columns, table": (LARGE, LARGE), "columns, embedding": (LARGE, 2)}
+SIZES = {
+    "table": (3, 4),
+    "embedding": (3, 2),
+    "closer, table": (129, 129),
+    "closer, embedding": (129, 2),
+    "columns, table": (LARGE, LARGE),
+    "columns, embedding": (LARGE, 2),
+}
 
 
 def weights(cell: Cell, V: int, H: int, layers: int) -> dict[str, NDArray[np.float32]]:

@@ -187,6 +187,58 @@ def test_top_p_keeps_the_fewest_ids_that_reach_it() -> None:
     assert set(graph.sample(SamplingSettings(top_p=0.51), draws)) == {0, 1, 2}
 
 
+LOGITS = st.lists(st.sampled_from([-500.0, -3.0, -1.0, -0.999999, 0.0, 0.5, 2.0, 2.0000002]), min_size=66, max_size=66)
+"""Of few values, so that many ids are equally likely, or nearly."""
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    logits=LOGITS,
+    top_p=st.one_of(st.sampled_from([0.5, 1 - 2**-24, 2**-20]), st.floats(2**-10, 1, width=32)),
+    min_p=st.sampled_from([0.0, 0.0, 0.3, 1.0]),
+    seed=st.integers(0, 99),
+)
+def test_a_row_alone_that_is_sorted_draws_as_many_rows_that_are_searched(
+    logits: list[float], top_p: float, min_p: float, seed: int
+) -> None:
+    wanted = SamplingSettings(top_p=top_p, min_p=min_p, bias=np.array(logits, np.float32))
+    graph = Graph(constant_weights([0.0] * 66))
+    draws = np.random.default_rng(seed).random((8, 40), np.float32)
+    forced = np.full(draws.shape, SAMPLE)
+    searched = graph.run([Row(wanted)] * 40, forced, draws)["ids"]
+    alone = [graph.run([Row(wanted)], forced[:, :1], np.ascontiguousarray(draws[:, [row]]))["ids"] for row in range(40)]
+    assert searched.tolist() == np.hstack(alone).tolist()
+
+
+@pytest.mark.parametrize("rows", [1, 40])
+@pytest.mark.parametrize("equals", [2, 3, 66])
+def test_of_equally_likely_ids_top_p_keeps_the_lowest_however_many_rows_there_are(equals: int, rows: int) -> None:
+    graph = Graph(constant_weights([0.0] * equals + [-500.0] * (66 - equals)))
+    draws = np.tile(np.linspace(0, LAST_DRAW, 200, dtype=np.float32)[:, None], (1, rows))
+    ids = graph.run([Row(SamplingSettings(top_p=0.5))] * rows, np.full(draws.shape, SAMPLE), draws)["ids"]
+    assert np.unique(ids).tolist() == list(range(-(-equals // 2)))
+
+
+def test_rows_that_truncate_in_different_ways_draw_as_they_do_alone() -> None:
+    graph = graph_of(SMALL, "fp32")
+    ways = [
+        SamplingSettings(),
+        SamplingSettings(top_p=0.9),
+        SamplingSettings(top_p=0.3, temperature=2.0),
+        SamplingSettings(min_p=0.1),
+        SamplingSettings(min_p=0.05, top_p=0.8),
+        SamplingSettings(top_k=5),
+        SamplingSettings(top_k=7, top_p=0.7),
+    ]
+    draws = np.random.default_rng(0).random((50, 70), np.float32)
+    forced = np.full(draws.shape, SAMPLE)
+    for kinds in (ways[:5], ways):
+        rows = [Row(kinds[row % len(kinds)]) for row in range(70)]
+        together = graph.run(rows, forced, draws)["ids"]
+        alone = [graph.run([row], forced[:, :1], draws[:, [n]].copy())["ids"] for n, row in enumerate(rows)]
+        assert together.tolist() == np.hstack(alone).tolist()
+
+
 def test_min_p_one_keeps_only_the_likeliest_ids() -> None:
     graph = Graph(constant_weights([0, 0.1, 0.2, 0.2]))
     assert set(graph.sample(SamplingSettings(min_p=1.0), [0.0, 0.5, LAST_DRAW])) == {2, 3}

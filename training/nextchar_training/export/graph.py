@@ -29,6 +29,7 @@ from nextchar_model.cell import Cell, Precision, has_cell
 from .draw import draw, draw_constants
 from .layers import Weights, recurrence
 from .precision import Fp32Writer, Int8Writer
+from .truncation import truncated, truncation_begin, truncation_constants
 
 IR_VERSION = 10
 OPSET = 20
@@ -58,6 +59,8 @@ def build_advance(weights: Weights, *, cell: Cell, layers: int, precision: Preci
         state_type=writer.state_type,
         reading=_indented(6, steps),
         network=_indented(6, [*steps, *readout]),
+        truncation_begin=_indented(2, truncation_begin(V)),
+        truncated=_indented(14, truncated("truncated_probabilities", "whole_probabilities", V)),
         restricted_draw=_indented(10, draw("restricted", V)),
         free_draw=_indented(10, draw("free", V)),
         unstack="\n  ".join(
@@ -106,23 +109,12 @@ advance (
   forced_columns = Unsqueeze (forced_or_0, axis_2)
 
   # Whether any row asks for more than plain sampling is decided once per call.
-  wants_k = Greater (top_k, no_id)
-  wants_p = Less (top_p, one)
-  wants_m = Greater (min_p, zero)
-  wants_k_or_p = Or (wants_k, wants_p)
-  wants_truncation = Or (wants_k_or_p, wants_m)
-  truncates = ReduceMax <keepdims = 0> (wants_truncation)
+{truncation_begin}
   constrained_rows = Cast <to = 9> (automaton_state)
   waiting_rows = Less (ends_at, slack)
   held_rows = Or (constrained_rows, waiting_rows)
   constrains = ReduceMax <keepdims = 0> (held_rows)
   restricts = Or (truncates, constrains)
-  k = Where (wants_k, top_k, alphabet_size)
-  limit_k = Unsqueeze (k, axis_1)
-  positive_top_p = Max (top_p, smallest)  # its product with a mass is above 0, so the likeliest id always stays
-  limit_p = Unsqueeze (positive_top_p, axis_1)
-  limit_m = Unsqueeze (min_p, axis_1)
-  is_whole = GreaterOrEqual (limit_p, one)
 
   {unstack}
   id_before = Unsqueeze (last_id, axis_1)
@@ -163,51 +155,52 @@ advance (
 
       next_id, next_place = If (restricts) <
         then_branch = restricted () => (int64[B, 1] restricted_id, int64[B, 2] restricted_place) {{
-          automaton, slack_left_wide = Split <axis = 1, num_outputs = 2> (place)
-          slack_left = Cast <to = 6> (slack_left_wide)
-          ways = GatherND (detours, automaton)
-          has_no_way = Greater (ways, slack_left)
-          is_early = Greater (slack_left, last_slack)
-          is_early_end = And (is_early, is_end)
-          forbidden = Or (has_no_way, is_early_end)
-          allowed = Where (forbidden, minus_infinity, shifted)
-          restricted_scores = Mul (allowed, inverse_temperature)
+          restricted_scores = If (constrains) <
+            then_branch = constrained () => (float[B, {V}] constrained_scores) {{
+              automaton, slack_left_wide = Split <axis = 1, num_outputs = 2> (place)
+              slack_left = Cast <to = 6> (slack_left_wide)
+              ways = GatherND (detours, automaton)
+              has_no_way = Greater (ways, slack_left)
+              is_early = Greater (slack_left, last_slack)
+              is_early_end = And (is_early, is_end)
+              forbidden = Or (has_no_way, is_early_end)
+              allowed = Where (forbidden, minus_infinity, shifted)
+              constrained_scores = Mul (allowed, inverse_temperature)
+            }},
+            else_branch = unconstrained () => (float[B, {V}] unconstrained_scores) {{
+              unconstrained_scores = Mul (shifted, inverse_temperature)
+            }}
+          >
           whole_probabilities = Softmax <axis = -1> (restricted_scores)
           restricted_probabilities = If (truncates) <
             then_branch = truncated () => (float[B, {V}] truncated_probabilities) {{
-              likeliest, order = TopK <axis = -1> (whole_probabilities, whole_alphabet)
-              likeliest_one = Gather <axis = 1> (likeliest, first)
-              least = Mul (limit_m, likeliest_one)
-              in_m = GreaterOrEqual (likeliest, least)
-              in_k = Less (ranks, limit_k)
-              in_m_and_k = And (in_m, in_k)
-              kept = Where (in_m_and_k, likeliest, zero)
-              mass = CumSum (kept, cumulative_axis)
-              mass_before = CumSum <exclusive = 1> (kept, cumulative_axis)
-              whole_mass = Gather <axis = 1> (mass, last)
-              limit_mass = Mul (limit_p, whole_mass)
-              in_mass = Less (mass_before, limit_mass)
-              in_p = Or (in_mass, is_whole)
-              sorted_probabilities = Where (in_p, kept, zero)
-              truncated_probabilities = ScatterElements <axis = 1> (likeliest, order, sorted_probabilities)
+{truncated}
             }},
             else_branch = untruncated () => (float[B, {V}] untruncated_probabilities) {{
               untruncated_probabilities = Identity (whole_probabilities)
             }}
           >
 {restricted_draw}
-          # An automaton follows the sampled ids; forced ones leave it in its state.
-          transition = Concat <axis = 1> (automaton, restricted_id)
-          destination = GatherND (transitions, transition)
-          destination_wide = Cast <to = 7> (destination)
-          destination_column = Unsqueeze (destination_wide, axis_1)
-          way = GatherND (detours, transition)
-          way_wide = Cast <to = 7> (way)
-          way_column = Unsqueeze (way_wide, axis_1)
-          slack_after = Sub (slack_left_wide, way_column)
-          place_after = Concat <axis = 1> (destination_column, slack_after)
-          reads = Less (draw, zero)
-          restricted_place = Where (reads, place, place_after)
+          restricted_place = If (constrains) <
+            then_branch = moved () => (int64[B, 2] moved_place) {{
+              # An automaton follows the sampled ids; forced ones leave it in its state.
+              moving_automaton, moving_slack = Split <axis = 1, num_outputs = 2> (place)
+              transition = Concat <axis = 1> (moving_automaton, restricted_id)
+              destination = GatherND (transitions, transition)
+              destination_wide = Cast <to = 7> (destination)
+              destination_column = Unsqueeze (destination_wide, axis_1)
+              way = GatherND (detours, transition)
+              way_wide = Cast <to = 7> (way)
+              way_column = Unsqueeze (way_wide, axis_1)
+              slack_after = Sub (moving_slack, way_column)
+              place_after = Concat <axis = 1> (destination_column, slack_after)
+              reads = Less (draw, zero)
+              moved_place = Where (reads, place, place_after)
+            }},
+            else_branch = unmoved () => (int64[B, 2] unmoved_place) {{
+              unmoved_place = Identity (place)
+            }}
+          >
         }},
         else_branch = free () => (int64[B, 1] free_id, int64[B, 2] free_place) {{
           free_scores = Mul (shifted, inverse_temperature)
@@ -254,16 +247,13 @@ def _constants(V: int, layers: int) -> dict[str, NDArray[np.generic]]:
         "minus_one": np.array(-1, np.float32),
         "minus_infinity": np.array(-np.inf, np.float32),
         "largest": np.array(1e30, np.float32),
-        "smallest": np.array(1e-30, np.float32),
         "no_id": np.array(0, np.int64),
         "last": np.array([-1], np.int64),
         "first": np.array([0], np.int64),
         "always": np.array(True),
         **draw_constants(V),
+        **truncation_constants(V),
         "is_end": np.arange(V) == 0,
-        "alphabet_size": np.array(V, np.int64),
-        "whole_alphabet": np.array([V], np.int64),
-        "ranks": np.arange(V, dtype=np.int64),
         "axis_1": np.array([1], np.int64),
         "axis_2": np.array([2], np.int64),
         "cumulative_axis": np.array(1, np.int64),
