@@ -1,4 +1,4 @@
-"""The truncation: which ids a row may draw with its ``top_k``, ``top_p`` and ``min_p``, in ONNX text.
+"""The truncation: the ids that ``top_k``, ``top_p`` and ``min_p`` leave to each row, in ONNX text.
 
 ``graph`` puts these lines into the branch of rows that ask for it. The ids that stay are the likeliest ones: by their
 probability and, among equals, by their place in the alphabet. Those of ``top_p`` are the fewest whose mass reaches that
