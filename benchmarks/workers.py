@@ -28,6 +28,7 @@ CHARACTERS = 400
 _SECONDS = 6.0
 _RAMP = 0.5
 _ROUNDS = 4
+_PLENTY = 2**40  # bytes of memory
 _TRIES = 20
 _SCRAPES = 50
 _BOTH = f"{SERVER_CORE},{LOAD_CORE}"
@@ -249,6 +250,6 @@ def _costs(memory: float, scrape: tuple[float, float]) -> tuple[str, str]:
 
 
 def _curve(cores: int) -> tuple[str, str, str]:
-    workers = default_workers(cores)
+    workers = default_workers(cores, _PLENTY)
     lanes = math.ceil(cores / workers)
     return f"{workers} of {lanes}", f"{cores:.1f}", f"{min(default_lanes(cores), 1 / _LOCKED):.1f}"

@@ -18,7 +18,7 @@ from nextchar_cli.command_line import FILE, make_app, run
 from nextchar_cli.printable import printable
 from nextchar_cli.streams import discard_output
 
-from . import cores, signals
+from . import cores, ram, signals
 from .listening import StartError
 from .logs import logs
 from .settings.config import Config
@@ -154,12 +154,21 @@ def _check(config: Config) -> int:
 def _runner(config: Config) -> Callable[[], int]:
     """Returns the function that runs the server or its supervisor and returns the exit code."""
     usable = cores.usable()
-    workers = default_workers(usable) if config.workers == "auto" else config.workers
+    workers = config.workers
+    if workers == "auto":
+        workers = default_workers(usable, ram.usable(), _model_bytes(config))
     if workers > 1:
         return partial(supervise, config, shares(workers, usable, os.sched_getaffinity(0)))
     from . import life  # a supervisor needs none of it, and it is most of the memory and of the time to start
 
     return partial(life.run, config)
+
+
+def _model_bytes(config: Config) -> int:
+    """Returns the size of all model files; those that aren't there are reported by whoever opens them."""
+    folder = config.models_dir
+    paths = [*config.models.values(), *(folder.glob("*.onnx") if folder is not None else ())]
+    return sum(path.stat().st_size for path in paths if path.is_file())
 
 
 def _run(config: Config, run: Callable[[], int]) -> int:

@@ -4,43 +4,27 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+
+from .control_groups import GROUPS, MEMBERSHIP, folders
 
 MOST = 4096
 """Most cores that are ever counted, which is also the most lanes."""
 
-_GROUPS = Path("/sys/fs/cgroup")
-_MEMBERSHIP = Path("/proc/self/cgroup")
 
-
-def usable(groups: Path = _GROUPS, membership: Path = _MEMBERSHIP) -> int:
+def usable(groups: Path = GROUPS, membership: Path = MEMBERSHIP) -> int:
     """Returns the number of cores: at least 1, whatever the files of the control groups say.
 
-    ``groups`` is the folder on which control groups are mounted; ``membership`` is the file that names those of this
-    process. See the kernel's Documentation/admin-guide/cgroup-v2.rst and scheduler/sched-bwc.rst.
+    ``groups`` and ``membership`` are as in ``control_groups.folders``. See the kernel's
+    Documentation/scheduler/sched-bwc.rst.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    for folder in _folders(groups, membership):
+    for folder in folders(groups, membership, "cpu"):
         quota = _quota(folder)
         if quota is not None:
             cores = min(cores, quota)
     return min(max(cores, 1), MOST)
-
-
-def _folders(groups: Path, membership: Path) -> Iterator[Path]:
-    """Yields the folders that may hold a quota of this process: of its groups and of all groups above them."""
-    yield from (groups, groups / "cpu")  # of a container, whose own group is the top, in version 2 and version 1
-    with suppress(OSError, ValueError):  # no control groups
-        for line in membership.read_text().splitlines():
-            _, controllers, path = line.split(":", 2)
-            if controllers == "" or "cpu" in controllers.split(","):
-                top = groups / controllers
-                group = top / path.lstrip("/")
-                while group != top and top in group.parents:
-                    yield group
-                    group = group.parent
 
 
 def _quota(folder: Path) -> int | None:

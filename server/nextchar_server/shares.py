@@ -12,10 +12,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-CORES = 2
-"""Cores of a worker that ``auto`` makes. docs/performance.md, "Many cores", has the measured shares: per core that it
-keeps busy, a process holds the interpreter's lock for about a third, so with two cores the lock is held two thirds of
-the time, and with three it is full."""
+WORKER_BYTES = 130 * 2**20
+"""Memory of a worker with the packaged model, under load, without its parts of the memory budget and the cache."""
+
+MODEL_COPIES = 3
+"""How often the bytes of a model file are in a worker's memory: as they are, and arranged for the kernel."""
+
+ROOM = 3 / 4
+"""Part of the memory that ``auto`` gives to workers. The rest is the budget's, the cache's and the system's."""
 
 MOST_LANES = 4
 """Lanes of a worker unless ``--lanes`` says otherwise: more than the lock can feed add only their cost."""
@@ -38,9 +42,13 @@ def default_lanes(cores: int) -> int:
     return max(1, min(cores, MOST_LANES))
 
 
-def default_workers(cores: int) -> int:
-    """Returns the number of workers that ``auto`` means on ``cores`` cores: 1 on one or two."""
-    return min(-(-cores // CORES), MOST_WORKERS)
+def default_workers(cores: int, memory: int, models: int = 0) -> int:
+    """Returns the number of workers that ``auto`` means on ``cores`` cores: one per core, if they have room.
+
+    ``memory`` is the number of bytes that the server may use, and ``models`` that of its model files.
+    """
+    room = int(ROOM * memory / (WORKER_BYTES + MODEL_COPIES * models))
+    return max(1, min(cores, room, MOST_WORKERS))
 
 
 def shares(workers: int, usable: int, affinity: Collection[int]) -> tuple[Share, ...]:

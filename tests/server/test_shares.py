@@ -4,34 +4,32 @@ import pytest
 
 from nextchar_server.shares import MOST_LANES, Share, default_lanes, default_workers, shares
 
+PLENTY = 2**40
+
+
+@pytest.mark.parametrize("cores", [1, 2, 3, 16, 63, 64])
+def test_auto_makes_a_worker_of_one_lane_per_core(cores: int) -> None:
+    assert default_workers(cores, PLENTY) == cores
+    assert [share.lanes for share in shares(cores, cores, range(cores))] == [1] * cores
+
 
 @pytest.mark.parametrize(
-    ("cores", "workers", "lanes"),
-    [
-        (1, 1, (1,)),
-        (2, 1, (2,)),
-        (3, 2, (2, 1)),
-        (4, 2, (2, 2)),
-        (5, 3, (2, 2, 1)),
-        (6, 3, (2, 2, 2)),
-        (8, 4, (2,) * 4),
-        (12, 6, (2,) * 6),
-        (16, 8, (2,) * 8),
-        (32, 16, (2,) * 16),
-        (48, 24, (2,) * 24),
-        (63, 32, (2,) * 31 + (1,)),
-        (64, 32, (2,) * 32),
-    ],
+    ("gib", "models_gib", "workers"),
+    [(0.1, 0, 1), (0.5, 0, 2), (1, 0, 5), (2, 0, 11), (4, 0, 16), (4, 1, 1), (64, 1, 15)],
 )
-def test_auto_makes_a_worker_for_every_two_cores(cores: int, workers: int, lanes: tuple[int, ...]) -> None:
-    assert default_workers(cores) == workers
-    assert tuple(share.lanes for share in shares(workers, cores, range(cores))) == lanes
+def test_auto_makes_as_many_workers_as_have_room(gib: float, models_gib: float, workers: int) -> None:
+    assert default_workers(16, int(gib * 2**30), int(models_gib * 2**30)) == workers
+
+
+@pytest.mark.parametrize(("workers", "lanes"), [(2, (2, 1)), (3, (1, 1, 1))])
+def test_fewer_workers_than_cores_have_several_lanes(workers: int, lanes: tuple[int, ...]) -> None:
+    assert tuple(share.lanes for share in shares(workers, 3, range(3))) == lanes
 
 
 @pytest.mark.parametrize("cores", range(1, 65))
 @pytest.mark.parametrize("workers", [None, 1, 2, 3, 7, 64])
 def test_every_core_belongs_to_one_worker_and_shares_are_even(cores: int, workers: int | None) -> None:
-    parts = shares(workers or default_workers(cores), cores, range(cores))
+    parts = shares(workers or default_workers(cores, PLENTY), cores, range(cores))
     bound = [core for part in parts for core in part.cores]
     assert all(1 <= part.lanes <= MOST_LANES for part in parts)
     if len(parts) > cores:

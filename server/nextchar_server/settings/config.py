@@ -69,7 +69,8 @@ class Config:
         Annotated[int, Ge(1), Le(MOST_WORKERS)] | Literal["auto"],
         Parameter(metavar="NUMBER|auto", show_choices=False),
     ] = 1
-    """Processes that share the ports, each with its own event loop, lanes and cores. auto: one for every two cores."""
+    """Processes that share the ports, each with its own event loop, lanes and cores. auto: one per core, as far as
+    memory allows."""
     lanes: Annotated[
         int | None,
         Ge(1),
