@@ -81,6 +81,8 @@ class Spelling:
 
     def characters_in(self, ids: int) -> int:
         """Returns how many whole characters the first ``ids`` ids spell."""
+        if len(self.ids) == len(self.text):
+            return min(ids, len(self.text))
         return int(np.searchsorted(np.cumsum(self.lengths), ids, side="right"))
 
 

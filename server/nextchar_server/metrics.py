@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from importlib.metadata import version
 
 from prometheus_client import (
@@ -186,6 +187,34 @@ class TextMetrics:
         """Counts a finished text of ``characters``; ``reason`` is the name of a ``FinishReason``."""
         self._finished[reason].inc()
         self._text_length.observe(characters)
+
+
+class MethodMetrics:
+    """The metrics of the calls of one method. Their values are looked up once, and made with the first call."""
+
+    def __init__(self, metrics: Metrics, *labels: str) -> None:
+        self._metrics = metrics
+        self._labels = labels
+        self._ended: dict[str, Counter] = {}  # by code
+
+    def begin(self) -> None:
+        """Counts a call that starts."""
+        self._started.inc()
+
+    def end(self, code: str, seconds: float, exemplar: dict[str, str] | None) -> None:
+        """Counts a call that ends with ``code`` after so long. ``exemplar`` is as in ``Metrics.begin``."""
+        if (ended := self._ended.get(code)) is None:
+            ended = self._ended[code] = self._metrics.calls_handled.labels(*self._labels, code)
+        ended.inc()
+        self._seconds.observe(seconds, exemplar)
+
+    @cached_property
+    def _started(self) -> Counter:
+        return self._metrics.calls_started.labels(*self._labels)
+
+    @cached_property
+    def _seconds(self) -> Histogram:
+        return self._metrics.call_seconds.labels(*self._labels)
 
 
 class TlsMetrics:

@@ -5,6 +5,7 @@ import gzip
 import struct
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -78,6 +79,13 @@ async def sent(serving: Serving, method: str, *messages: bytes, **options: Any) 
     await call.done_writing()
     async with asyncio.timeout(60):
         return await failure(call)
+
+
+async def read_on(call: Any) -> None:
+    """Reads the events of ``call`` until it is cancelled."""
+    with suppress(asyncio.CancelledError):
+        async for _ in call:
+            pass
 
 
 @pytest.mark.parametrize("message", [BROKEN, NOT_UTF_8], ids=["broken", "not UTF-8"])
@@ -252,12 +260,14 @@ async def test_a_deadline_that_passes_in_the_queue_is_counted_as_such(tiny: Tiny
     async with serve(tiny.int8, lanes=1, max_batch=1, max_characters=2**31) as serving:
         running = serving.stream("the", max_characters=2**31)
         await anext(aiter(running))
+        reading = asyncio.create_task(read_on(running))  # a text that nobody reads would leave its place to others
         for _ in range(5):
             error = await failure(serving.stub.GenerateStream(pb.GenerateStreamRequest(), timeout=0.1))
             assert error.code() is Status.DEADLINE_EXCEEDED
         await until(lambda: counted(serving, Status.DEADLINE_EXCEEDED, "GenerateStream") == 5)
         assert counted(serving, Status.CANCELLED, "GenerateStream") == 0
         running.cancel()
+        await reading
 
 
 async def test_a_caller_that_leaves_early_is_counted_as_cancelled(serving: Serving) -> None:

@@ -82,7 +82,7 @@ class Trail:
 
     def __init__(self, start: Snapshot, read: Ids) -> None:
         """A stream starts from ``start`` and reads ``read``."""
-        self._snapshot = replace(start, consumed=0)
+        self._snapshot = replace(start, consumed=0) if start.consumed else start
         self._coming: Snapshot | None = None  # later than the place that was asked for last
         self._parts: deque[NDArray[np.integer]] = deque([read])
         self._first = 0  # ids consumed before the first part

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from hashlib import blake2b
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nextchar_model.alphabet import BOUNDARY, Alphabet
 from nextchar_model.batch import SamplingSettings
@@ -30,6 +32,8 @@ from ..metrics import Metrics
 from .compilations import Compilations, Key
 from .errors import InvalidArgumentError, OtherModelError
 from .requests import Generation
+
+_BIASES = 16  # that are kept, one for each size of an alphabet
 
 _BOUNDARIES = {
     "word": boundaries.word_boundary,
@@ -193,6 +197,17 @@ def _with_end(generation: Generation, model: ServedModel) -> SamplingSettings:
     if not ignores:
         return generation.settings
     bias = generation.settings.bias
-    bias = np.zeros(model.alphabet.size, np.float32) if bias is None else bias.copy()
+    if bias is None:
+        return replace(generation.settings, bias=_endless(model.alphabet.size))
+    bias = bias.copy()
     bias[BOUNDARY] = -np.inf
     return replace(generation.settings, bias=bias)
+
+
+@lru_cache(_BIASES)
+def _endless(size: int) -> NDArray[np.float32]:
+    """Returns the bias [size] with which a document doesn't end. It is the same for all texts."""
+    bias = np.zeros(size, np.float32)
+    bias[BOUNDARY] = -np.inf
+    bias.flags.writeable = False
+    return bias

@@ -232,7 +232,8 @@ class RunningText:
                     await self._model.engine.state_after(snapshot, ids[: len(ids) - ahead]),
                     ids[len(ids) - ahead :],
                 )
-            snapshot = replace(snapshot, automaton_state=state)
+            if state != snapshot.automaton_state:
+                snapshot = replace(snapshot, automaton_state=state)
         fingerprint = 0 if self._request.constraint is None else self._request.constraint.fingerprint
         standing = Standing(snapshot, ids, ahead, self._request.seed, self._position + sampled, skip, fingerprint)
         return self._tokens.make(standing, self._model)

@@ -77,13 +77,16 @@ class Incoming:
             nonlocal refusal
             try:
                 room.require(self._most_bytes)
+                timeout.reschedule(begun + patience)
             except MemoryFullError as error:
                 refusal = error
                 timeout.reschedule(loop.time())
 
-        slow = loop.call_later(SLOW, hold_the_largest)
+        # Nearly every message comes sooner, and pays for one timer.
+        begun = loop.time()
+        slow = loop.call_later(min(SLOW, patience), hold_the_largest)
         try:
-            async with asyncio.timeout(patience) as timeout:
+            async with asyncio.timeout(None) as timeout:
                 data = await context.read()
         except TimeoutError:
             raise refusal or late(f"no request message came within {patience:g} s") from None

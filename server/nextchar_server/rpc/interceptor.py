@@ -22,7 +22,7 @@ import structlog
 
 from ..access.callers import Caller
 from ..memory import Holding
-from ..metrics import Metrics
+from ..metrics import MethodMetrics, Metrics
 from . import facts
 from .call_log import LINES, LINES_OF_SERVED_CALLS, LineLimit
 from .calls import Calls
@@ -177,34 +177,34 @@ class _Call:
         """``kind`` is the label of its type."""
         self._spans = spans
         self._gate = gate if gate is not None and gate.guards(method) else None
-        self._metrics = metrics
         self._calls = calls
         self._resets = resets
         self._lines = lines
         self._method = method
         service, name = method.removeprefix("/").rsplit("/", 1)
         self._labels = (kind, service, name)
+        self._metrics = metrics
+        self._counted = MethodMetrics(metrics, *self._labels)
         # Health probes come every few seconds for ever.
         self._log = _log.debug if service.startswith("grpc.health.") else _log.info
 
     @asynccontextmanager
     async def handled(self, context: Context) -> AsyncIterator[None]:
         """Surrounds the handling of one call."""
-        metrics, labels = self._metrics, self._labels
-        identifier = secrets.token_hex(8)
+        identifier, peer = secrets.token_hex(8), context.peer()
         token = _request_id.set(identifier)
         known = facts.Facts()
         facts.current.set(known)
         structlog.contextvars.bind_contextvars(request_id=identifier)
         context.set_trailing_metadata(((REQUEST_ID_KEY, identifier),))
-        metrics.calls_started.labels(*labels).inc()
+        self._counted.begin()
         spans = None if self._spans is None else self._spans.begin(self._method, context, known)
         deadline = context.time_remaining()
         code = grpc.StatusCode.CANCELLED  # by its caller, or by its deadline: both arrive as CancelledError
         holding: Holding | None = None
         caller: Caller | None = None
         try:
-            with self._calls.handling(context.peer()) as holding:
+            with self._calls.handling(peer) as holding:
                 if self._gate is None:
                     yield
                 else:
@@ -225,7 +225,7 @@ class _Call:
                 code, reason = refusal.code, refusal.reason
                 try:
                     if refusal.delay:
-                        await self._calls.pause(context.peer(), refusal, holding)
+                        await self._calls.pause(peer, refusal, holding)
                     await abort(context, identifier, refusal)
                 except (grpc.aio.InternalError, asyncio.CancelledError) as failure:
                     if isinstance(refusal, NoMessageError):  # gRPC itself refused the message, and ended the call
@@ -236,39 +236,38 @@ class _Call:
                         raise asyncio.CancelledError from None
                     raise
                 finally:
-                    metrics.rejected.labels(reason).inc()
+                    self._metrics.rejected.labels(reason).inc()
             code = grpc.StatusCode.INTERNAL
-            if (left_out := self._lines.left_out(("call_failed", labels))) is not None:
+            if (left_out := self._lines.left_out(("call_failed", self._labels))) is not None:
                 _log.exception("call_failed", method=self._method, left_out=left_out)
             await context.abort(code, f"internal error; request id {identifier}", ((REQUEST_ID_KEY, identifier),))
         finally:
-            self._end(context, code, deadline, caller, spans)
+            self._end(peer, code, deadline, caller, spans)
             structlog.contextvars.unbind_contextvars("request_id")
             _request_id.reset(token)
 
     def _end(
         self,
-        context: Context,
+        peer: str,
         code: grpc.StatusCode,
         deadline: float | None,
         caller: Caller | None,
         spans: CallSpans | None,
     ) -> None:
-        """Counts and logs the end of a call, which had ``deadline`` seconds."""
-        metrics, labels, known, ended = self._metrics, self._labels, facts.current.get(), time.monotonic()
+        """Counts and logs the end of a call of ``peer``, which had ``deadline`` seconds."""
+        known, ended = facts.current.get(), time.monotonic()
         seconds, name = ended - known.started, caller.name if caller is not None else ""
         if code is grpc.StatusCode.CANCELLED and deadline is not None:
             slack = max(_DEADLINE_SLACK, _DEADLINE_SLACK_SHARE * deadline)
             if deadline - seconds <= slack:
                 code = grpc.StatusCode.DEADLINE_EXCEEDED
         if code is grpc.StatusCode.CANCELLED:
-            self._resets.count(context.peer(), seconds)
-        metrics.calls_handled.labels(*labels, code.name).inc()
-        metrics.call_seconds.labels(*labels).observe(seconds, known.exemplar)
+            self._resets.count(peer, seconds)
+        self._counted.end(code.name, seconds, known.exemplar)
         if caller is not None:
             caller.count(code.name)
         most = LINES_OF_SERVED_CALLS if code is grpc.StatusCode.OK else LINES
-        if (left_out := self._lines.left_out((labels, code), most)) is not None:
+        if (left_out := self._lines.left_out((self._labels, code), most)) is not None:
             more = known.fields(name)
             if left_out:
                 more["left_out"] = left_out
@@ -277,11 +276,11 @@ class _Call:
                 method=self._method,
                 code=code.name,
                 seconds=round(seconds, 6),
-                peer=context.peer(),
+                peer=peer,
                 **more,
             )
         if spans is not None:
-            spans.end(code, ended, request_id=request_id(), peer=context.peer(), caller=name)
+            spans.end(code, ended, request_id=request_id(), peer=peer, caller=name)
 
     def _refusal(self, error: Exception, context: Context) -> RequestError | None:
         """Returns the error that the caller gets for ``error``; None if it is a bug."""

@@ -81,7 +81,9 @@ class StreamedText:
     def add(self, chunk: TextChunk) -> None:
         """Adds more text; nothing if ``chunk`` is empty."""
         if chunk.text:
-            message = pb.GenerateStreamResponse(delta={"text": chunk.text, "offset": self.offset})
+            message = pb.GenerateStreamResponse()
+            message.delta.text = chunk.text
+            message.delta.offset = self.offset
             if chunk.logprobs is not None:
                 for _ in filled(message.delta.character_logprobs, chunk.logprobs):
                     pass  # a chunk is bounded, so these steps are short

@@ -28,6 +28,7 @@ from __future__ import annotations
 import hmac
 import struct
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -173,7 +174,13 @@ def _bits(model: ServedModel) -> int:
 
 
 def _packed(ids: Ids, bits: int) -> bytes:
-    return np.packbits((ids[:, None] >> np.arange(bits) & 1).astype(np.uint8)).tobytes()
+    return np.packbits(_bits_of_ids(bits)[ids]).tobytes()
+
+
+@cache
+def _bits_of_ids(bits: int) -> NDArray[np.uint8]:
+    """Returns the lowest ``bits`` bits of each id that has no others, [ids, bits], lowest first."""
+    return (np.arange(2**bits)[:, None] >> np.arange(bits) & 1).astype(np.uint8)
 
 
 def _unpacked(packed: bytes, count: int, bits: int) -> Ids:
