@@ -94,7 +94,7 @@ def test_a_teacher_that_has_read_the_text_does_not_read_it_again(
     assert (first.made, second.made) == (True, False)
     assert first.teacher == second.teacher
     copy = Path(shutil.copy(path, tmp_path / "copy.pt"))
-    taught = replace(lessons_of(dataset, tmp_path, copy).taught)
+    taught = lessons_of(dataset, tmp_path, copy).taught
     for file in (path, copy):
         file.unlink()
     assert prepare_lessons_again(taught, dataset, tmp_path).taught == taught  # without the file
@@ -141,16 +141,24 @@ def test_a_teacher_with_another_alphabet_is_refused_with_the_first_difference(da
     assert not (tmp_path / "teachers").exists()
 
 
-def test_a_teacher_that_learned_by_other_rules_is_marked(dataset: Dataset, tmp_path: Path) -> None:
-    lines = dataset_of(TEXT, tmp_path / "lines", Rules(documents="file", hold_out="tail"))
-    own = checkpoint_of(dataset, tmp_path / "own.pt")
-    (lesson,) = lessons_of(dataset, tmp_path, own).lessons
-    assert lesson.teacher.same_split
-    other = replace(load_checkpoint(own).record, rules=lines.rules)
-    save_checkpoint(replace(load_checkpoint(own), record=other), tmp_path / "other.pt")
+@pytest.mark.parametrize(
+    ("rules", "same"),
+    [
+        (Rules(), True),
+        (Rules(hold_out="tail"), True),  # the usual one, written out
+        (Rules(verbatim=True), True),  # the text has nothing that the rule changes
+        (Rules(documents="line"), False),
+        (Rules(minimum_count=2), False),
+    ],
+)
+def test_a_teacher_that_learned_by_other_rules_is_marked(
+    dataset: Dataset, tmp_path: Path, rules: Rules, same: bool
+) -> None:
+    own = load_checkpoint(checkpoint_of(dataset, tmp_path / "own.pt"))
+    save_checkpoint(replace(own, record=replace(own.record, rules=rules)), tmp_path / "other.pt")
     lessons = lessons_of(dataset, tmp_path, tmp_path / "other.pt")
-    assert not lessons.lessons[0].teacher.same_split
-    assert "may know the held-out text" in lessons.summary[0][1]
+    assert lessons.lessons[0].teacher.same_split is same
+    assert ("may know the held-out text" in lessons.summary[0][1]) is not same
 
 
 def test_a_large_alphabet_keeps_the_likeliest_and_says_how_much_that_is(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ TeacherOption = Annotated[
     Parameter(
         name="--teacher",
         help="Also learn the distributions of a model with the same alphabet: a model file (.onnx), a checkpoint (.pt) "
-        "or a run folder. Repeat it for several, whose mean is learnt.",
+        "or a run folder. Repeat it for several, whose mean is learned.",
         group=TEACHING_GROUP,
         metavar="MODEL",
     ),
@@ -74,9 +74,7 @@ def fit(
     machine = machine or Machine()
     recipe = options.recipe(budget, training, averaging)
     chosen_sizes = options.built(Sizes, **options.given(sizes))
-    chosen_teaching = options.built(Teaching, **options.given(teaching))
-    if not teacher and options.given(teaching):
-        raise UsageError(f"{options.names(teaching)}: name a --teacher")
+    chosen_teaching = _teaching(teacher, teaching)
     if start is None:
         chosen = options.rules(rules)
     elif options.given(sizes):
@@ -114,6 +112,13 @@ def fit(
         lessons=lessons,
     )
     return train(job, folder, machine.processes)
+
+
+def _teaching(teachers: list[Path] | None, teaching: TeachingOptions | None) -> Teaching:
+    """Returns how to learn from teachers. Raises ``UsageError`` if options say so and there are none."""
+    if not teachers and options.given(teaching):
+        raise UsageError(f"{options.names(teaching)}: name a --teacher")
+    return options.built(Teaching, **options.given(teaching))
 
 
 def _check_pipes(corpus: list[str], machine: Machine) -> None:

@@ -87,7 +87,7 @@ class Teaching:
     """Weight of the teachers in the loss; that of the text is the rest, up to 1."""
 
     teacher_temperature: Annotated[_Positive, Le(100)] = 1.0
-    """Temperature at which the teachers' distributions are learnt; above 1, unlikely characters count more."""
+    """Temperature at which the teachers' distributions are learned; above 1, unlikely characters count more."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT_NAMES)

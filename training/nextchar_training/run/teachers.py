@@ -17,7 +17,7 @@ from ..data.distributions import DistributionFile
 from ..learning.distillation import Distillation
 from ..learning.recipe import Teaching
 
-OTHER_SPLIT = "it learnt from another text or by other rules, so it may know the held-out text"
+OTHER_SPLIT = "it learned from another text or by other rules, so it may know the held-out text"
 """The warning about a teacher that wasn't trained on the training part of this very text."""
 
 

@@ -1,7 +1,7 @@
 """Stretches: the parts into which a training text is cut for teachers to read side by side.
 
 A document is read from its beginning, from state zero after the boundary, as a server would read it, and its end is
-predicted too. A longer one is cut every 4,096 ids; each further part then starts with the 512 ids before it, of which
+predicted too. A longer one is cut every 4,096 ids; each further part then starts with the 256 ids before it, of which
 nothing is kept, so that the teacher has a state by then.
 
 Invariant: the stretches depend on the ids alone, not on the machine, and their kept places cover the text exactly once.
@@ -20,7 +20,7 @@ from nextchar_model.alphabet import BOUNDARY, Ids
 from ..data.ids import IdSequence
 
 LONGEST = 4096  # ids kept of a stretch, at most
-CONTEXT = 512  # ids read before those kept, at most
+CONTEXT = 256  # ids read before those kept, at most
 
 _BLOCK = 2**20  # ids in memory at a time; stretches end with them
 _ROWS = 64  # stretches read side by side, at most
