@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from nextchar_model.cell import Cell
 from nextchar_training.api import export_model
 from nextchar_training.data.dataset import Dataset, prepare
+from nextchar_training.data.respelling import respelled
 from nextchar_training.data.rules import Rules
 from nextchar_training.data.sources import find_corpus
 from nextchar_training.learning.evaluation import NetworkScorer, windows_loss
@@ -159,6 +161,31 @@ def test_a_teacher_that_learned_by_other_rules_is_marked(
     lessons = lessons_of(dataset, tmp_path, tmp_path / "other.pt")
     assert lessons.lessons[0].teacher.same_split is same
     assert ("may know the held-out text" in lessons.summary[0][1]) is not same
+
+
+def test_a_full_disk_is_told_with_the_remedy_and_leaves_nothing_behind(dataset: Dataset, tmp_path: Path) -> None:
+    path = checkpoint_of(dataset, tmp_path / "teacher.pt")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(
+            OSError, match="the teacher's distributions were not written: File too large; --cache names"
+        ):
+            lessons_of(dataset, tmp_path, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list((tmp_path / "teachers").iterdir())
+
+
+def test_a_dataset_in_another_alphabet_is_taught_in_it(dataset: Dataset, tmp_path: Path) -> None:
+    path = checkpoint_of(dataset, tmp_path / "teacher.pt")
+    other = dataset_of("that text repeats a line.\n" * 200, tmp_path / "other")
+    with pytest.raises(TeacherError, match="which the text lacks"):
+        lessons_of(other, tmp_path, path)
+    fine_tuned = respelled(other, dataset.alphabet)
+    (lesson,) = lessons_of(fine_tuned, tmp_path, path).lessons
+    assert lesson.distributions.form.alphabet_size == dataset.alphabet.size > other.alphabet.size
+    assert len(lesson.distributions) == len(fine_tuned.training)
 
 
 def test_a_large_alphabet_keeps_the_likeliest_and_says_how_much_that_is(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -139,12 +140,13 @@ class DistributionWriter:
 
     def __enter__(self) -> Self:
         """Takes the whole place on the disk at once. Raises ``OSError`` if it isn't there."""
-        self._file = self._path.open("wb", buffering=0)
         header = {"descr": "|u1", "fortran_order": False, "shape": (self._count, self._form.size)}
-        np.lib.format.write_array_header_1_0(self._file, header)
-        self._first = self._file.tell()
-        if self._count:
+        with ExitStack() as stack:
+            self._file = stack.enter_context(self._path.open("wb", buffering=0))
+            np.lib.format.write_array_header_1_0(self._file, header)
+            self._first = self._file.tell()
             _take(self._file.fileno(), self._first + self._count * self._form.size)
+            stack.pop_all()
         return self
 
     def __exit__(

@@ -126,6 +126,7 @@ def _lesson(
 def _make(teacher: OpenTeacher, dataset: Dataset, folder: Path, show: Show) -> None:
     held_out = dataset.held_out_documents(EVALUATED_CHARACTERS)
     started = time.perf_counter()
+    show(f"{teacher.name} reads the held-out text", 0.0)
     runner = teacher.runner(dataset)
     loss = windows_loss(runner, held_out)
     if not math.isfinite(loss):
@@ -133,7 +134,7 @@ def _make(teacher: OpenTeacher, dataset: Dataset, folder: Path, show: Show) -> N
     ids, form = dataset.training, Form(dataset.alphabet.size)
     with new_folder(folder) as partial_folder:
         with DistributionWriter(partial_folder / _DISTRIBUTIONS, form, len(ids)) as writer:
-            activity = f"{teacher.name} reads the text"
+            activity = f"{teacher.name} reads the training text"
             mass = Reading(runner, form, writer).read(ids, lambda fraction: show(activity, fraction))
         facts = _Facts(loss, teacher.has_split_of(dataset), time.perf_counter() - started, mass)
         write_whole(partial_folder / _FACTS, _JSON.dump_json(facts), kind="facts")

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
 
 import numpy as np
 
@@ -45,22 +45,26 @@ class Reading:
         """
         threads = threads or _cores()
         done, mass = 0, 0.0
-        waiting: set[Future[tuple[int, float]]] = set()
         with ThreadPoolExecutor(threads, thread_name_prefix="teacher") as pool:
             try:
-                for batch in batches(ids):
-                    waiting.add(pool.submit(self._read, batch))
-                    while len(waiting) >= _AHEAD * threads:
-                        ended, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                        for one in ended:
-                            done, mass = done + one.result()[0], mass + one.result()[1]
-                        show(done / len(ids))
-                mass += sum(one.result()[1] for one in waiting)
+                for kept, mass_of_some in self._results(pool, ids, _AHEAD * threads):
+                    done, mass = done + kept, mass + mass_of_some
+                    show(done / len(ids))
             except BaseException:
                 self._stop.set()  # so that Ctrl-C doesn't wait for whole batches
                 pool.shutdown(cancel_futures=True)
                 raise
         return mass / len(ids)
+
+    def _results(self, pool: ThreadPoolExecutor, ids: IdSequence, most: int) -> Iterator[tuple[int, float]]:
+        """Yields the results of all batches as they end; at most ``most`` of them are in memory."""
+        waiting: set[Future[tuple[int, float]]] = set()
+        for batch in batches(ids):
+            waiting.add(pool.submit(self._read, batch))
+            if len(waiting) == most:
+                ended, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                yield from (one.result() for one in ended)
+        yield from (one.result() for one in as_completed(waiting))
 
     def _read(self, batch: list[Stretch]) -> tuple[int, float]:
         """Reads some stretches. Returns the number of ids that are kept, and the mass of those N at all of them."""
