@@ -54,7 +54,7 @@ class Reading:
                 self._stop.set()  # so that Ctrl-C doesn't wait for whole batches
                 pool.shutdown(cancel_futures=True)
                 raise
-        return mass / len(ids)
+        return mass / max(len(ids), 1)
 
     def _results(self, pool: ThreadPoolExecutor, ids: IdSequence, most: int) -> Iterator[tuple[int, float]]:
         """Yields the results of all batches as they end; at most ``most`` of them are in memory."""
