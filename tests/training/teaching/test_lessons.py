@@ -188,6 +188,12 @@ def test_a_dataset_in_another_alphabet_is_taught_in_it(dataset: Dataset, tmp_pat
     assert len(lesson.distributions) == len(fine_tuned.training)
 
 
+def test_a_text_too_short_to_check_a_checkpoint_on_is_told_with_the_remedy(tmp_path: Path) -> None:
+    dataset = dataset_of("too short", tmp_path / "text")
+    with pytest.raises(TeacherError, match=r"teacher\.pt: .*256 characters of the training text, and it has fewer"):
+        lessons_of(dataset, tmp_path, checkpoint_of(dataset, tmp_path / "teacher.pt"))
+
+
 def test_a_large_alphabet_keeps_the_likeliest_and_says_how_much_that_is(tmp_path: Path) -> None:
     text = "".join(chr(0x4E00 + n % 400) for n in range(8000))
     dataset = dataset_of(text, tmp_path / "text")

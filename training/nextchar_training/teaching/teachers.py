@@ -16,7 +16,7 @@ from nextchar_model.runner import Runner
 
 from ..data.dataset import Dataset
 from ..data.rules import Rules
-from ..export.exporter import ExportError, export
+from ..export.exporter import MIN_CHARACTERS, ExportError, export
 from ..export.summary import training_summary
 from ..run.checkpoint import Checkpoint, find_checkpoint
 from ..run.models import Origin, load_model, origin_of
@@ -62,12 +62,17 @@ class OpenTeacher:
     def runner(self, dataset: Dataset) -> Runner:
         """Returns the teacher as a model file, ready to read.
 
-        Raises ``TeacherError`` if the export of a checkpoint fails on the text of ``dataset``.
+        Raises ``TeacherError`` if the export of a checkpoint fails on the text of ``dataset``, or that is too short.
         """
         if isinstance(self.model, Runner):
             return self.model
         record = self.model.record
         text = dataset.documents(dataset.training, dataset.alphabet, _CHECKED_CHARACTERS)
+        if sum(len(document.text) for document in text) < MIN_CHARACTERS:
+            raise TeacherError(
+                f"{self.name}: a checkpoint is exported to teach, and checked on {MIN_CHARACTERS} characters of the "
+                "training text, and it has fewer: give more text, or export the teacher to a model file"
+            )
         with tempfile.TemporaryDirectory(prefix="nextchar-teacher-") as folder:
             file = Path(folder) / "teacher.onnx"
             summary = training_summary(record, record.validation_loss)
