@@ -12,7 +12,7 @@ COVERAGE := 93
 export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install proto proto-check proto-release format lint types test test-fast demo docs train serve up sbom audit bench faults bench-versions bench-training check clean
+.PHONY: help install proto proto-check proto-release format lint types test test-fast demo docs train train-taught serve up sbom audit bench faults bench-versions bench-training check clean
 
 help: ## List the verbs
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -69,6 +69,9 @@ docs: $(STAMP) ## Generate docs/cli.md and docs/protocol.md, and build the site 
 
 train: $(STAMP) ## Train the packaged model again (10 minutes); CORPUS, OUT, MINUTES, PROCESSES override
 	$(BIN)/nextchar-train fit $(or $(CORPUS),tinyshakespeare) --out $(or $(OUT),runs/shakespeare) --minutes $(or $(MINUTES),10) --processes $(or $(PROCESSES),2) --threads 1 --averaging-period 16 --sequence-length 32 --dropout 0.5
+
+train-taught: $(STAMP) ## Train three teachers and a network that learns from them (2 hours), or continue; CORPUS, OUT, MINUTES override
+	PATH="$(CURDIR)/$(BIN):$$PATH" BUDGET="--minutes $(or $(MINUTES),30)" examples/teachers.sh $(or $(CORPUS),tinyshakespeare) $(or $(OUT),runs/taught)
 
 serve: $(STAMP) ## Serve the packaged model, or MODEL=path
 	$(BIN)/nextchar-server $(if $(MODEL),--model $(MODEL))

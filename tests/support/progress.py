@@ -1,6 +1,6 @@
 """A made-up report of a training after a step."""
 
-from nextchar_training.learning.trainer import Progress
+from nextchar_training.learning.progress import Progress
 
 
 def progress(step: int, validation_loss: float | None, *, busy: float = 1.0) -> Progress:

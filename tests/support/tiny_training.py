@@ -11,8 +11,9 @@ from nextchar_model.alphabet import Alphabet
 from nextchar_model.cell import Cell
 from nextchar_training.data.split import Split
 from nextchar_training.learning.network import Network
+from nextchar_training.learning.progress import Position
 from nextchar_training.learning.recipe import Architecture, Recipe
-from nextchar_training.learning.trainer import Position, Trainer
+from nextchar_training.learning.trainer import Trainer
 from nextchar_training.learning.workers import Workers
 
 B, T = 4, 8

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .api import evaluate, export_model, fit, load_checkpoint, resume, sample
     from .data.rules import Rules
     from .learning.evaluation import Evaluation
-    from .learning.recipe import Architecture, Recipe, Sizes
+    from .learning.recipe import Architecture, Recipe, Sizes, Teaching
     from .run.checkpoint import Checkpoint
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Recipe",
     "Rules",
     "Sizes",
+    "Teaching",
     "evaluate",
     "export_model",
     "fit",
@@ -44,6 +45,7 @@ _PLACES = {
     "Recipe": "learning.recipe",
     "Rules": "data.rules",
     "Sizes": "learning.recipe",
+    "Teaching": "learning.recipe",
 }
 
 

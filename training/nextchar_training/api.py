@@ -36,7 +36,7 @@ from .export import exporter
 from .export.summary import training_summary
 from .learning import evaluation, sampling
 from .learning.evaluation import Evaluation, NetworkScorer, stateful_loss
-from .learning.recipe import Recipe, Sizes
+from .learning.recipe import Recipe, Sizes, Teaching
 from .learning.workers import Workers
 from .run import checkpoint as checkpoints
 from .run import fit as runs
@@ -45,6 +45,8 @@ from .run.folder import RunFolder, RunFolderError
 from .run.held_out import first_characters
 from .run.models import load_model, origin_of, scorer_of
 from .run.snapshot import load_snapshot
+from .teaching.lessons import prepare_lessons, prepare_lessons_again
+from .teaching.teachers import open_teacher
 
 AnyPath: TypeAlias = str | PathLike[str]
 
@@ -65,6 +67,8 @@ def fit(
     sizes: Sizes | None = None,
     rules: Rules | None = None,
     initial: Checkpoint | AnyPath | None = None,
+    teachers: Sequence[AnyPath] = (),
+    teaching: Teaching | None = None,
     device: str = "cpu",
     overwrite: bool = False,
 ) -> Checkpoint:
@@ -72,11 +76,12 @@ def fit(
 
     ``corpus`` is a file, folder, pattern or named corpus, or several of them. With ``initial``, training starts from
     the weights of that checkpoint instead of random ones: it keeps its sizes and its alphabet, which must spell the
-    whole corpus. An interrupt stops the training; ``resume`` continues it.
+    whole corpus. ``teachers`` are model files, checkpoints or run folders with the same alphabet: the network also
+    learns their mean distribution, as ``teaching`` says. An interrupt stops the training; ``resume`` continues it.
 
     Raises ``CorpusError`` or ``DatasetError`` if the corpus can't be read or used, ``RunFolderError`` if ``out`` holds
-    a run and ``overwrite`` is false, ``TrainingError`` if the training fails, ``OSError`` if a file can't be written,
-    ``ValueError`` if both ``sizes`` and ``initial`` are given.
+    a run and ``overwrite`` is false, ``TeacherError`` if a teacher can't teach this corpus, ``TrainingError`` if the
+    training fails, ``OSError`` if a file can't be written, ``ValueError`` if both ``sizes`` and ``initial`` are given.
     """
     if sizes is not None and initial is not None:
         raise ValueError("the network keeps the sizes of the checkpoint to start from: leave sizes out")
@@ -85,12 +90,14 @@ def fit(
     rules = rules or (Rules() if start is None else start.record.rules)
     folder = RunFolder(Path(out), overwrite=overwrite)
     folder.check_writable()
+    opened = [open_teacher(Path(path)) for path in teachers]
     found = find_corpus(sources, skip_undecodable=rules.skip_undecodable)
     dataset = prepare(found, rules, default_cache())
     if start is None:
         architecture = (sizes or Sizes()).architecture(dataset.alphabet.size)
     else:
         dataset, architecture = respelled(dataset, start.alphabet), start.architecture
+    lessons = prepare_lessons(opened, teaching or Teaching(), dataset, default_cache()) if opened else None
     job = runs.Job(
         dataset=dataset,
         architecture=architecture,
@@ -98,6 +105,7 @@ def fit(
         command=f"nextchar_training.fit({sources!r}, {str(out)!r}, ...)",
         device=torch.device(device),
         initial=start,
+        lessons=lessons,
     )
     return runs.fit(job, folder, Workers())
 
@@ -108,7 +116,8 @@ def resume(run: AnyPath, *, corpus: AnyPath | Sequence[AnyPath] | None = None) -
     ``corpus`` names its text if it was moved.
 
     Raises ``RunFolderError`` if the run is complete or was not trained in one process, ``CheckpointError`` if its
-    snapshot is damaged, ``CorpusError`` if its corpus is no longer the same.
+    snapshot is damaged, ``CorpusError`` if its corpus is no longer the same, ``TeacherError`` if a teacher is needed
+    again and has changed.
     """
     folder = RunFolder(Path(run), overwrite=True)
     if not folder.stopped.exists():
@@ -119,6 +128,8 @@ def resume(run: AnyPath, *, corpus: AnyPath | Sequence[AnyPath] | None = None) -
     folder.check_writable()
     moved_to = [] if corpus is None else _sources(corpus)
     dataset = prepare_again(snapshot, snapshot.alphabet, default_cache(), moved_to=moved_to)
+    taught = snapshot.taught
+    lessons = None if taught is None else prepare_lessons_again(taught, dataset, default_cache())
     torch.set_num_threads(snapshot.threads)
     job = runs.Job(
         dataset=dataset,
@@ -128,6 +139,7 @@ def resume(run: AnyPath, *, corpus: AnyPath | Sequence[AnyPath] | None = None) -
         device=torch.device(snapshot.device),
         tensorboard=bool(folder.event_files),
         snapshot=snapshot,
+        lessons=lessons,
     )
     return runs.fit(job, folder, Workers())
 

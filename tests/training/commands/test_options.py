@@ -12,7 +12,7 @@ from cyclopts import App
 from nextchar_cli.command_line import UsageError
 from nextchar_training.commands import app, options
 from nextchar_training.data.rules import Rules
-from nextchar_training.learning.recipe import Recipe, Sizes
+from nextchar_training.learning.recipe import Recipe, Sizes, Teaching
 
 
 def names(verb: str) -> set[str]:
@@ -21,8 +21,8 @@ def names(verb: str) -> set[str]:
     return {name for argument in command.assemble_argument_collection() for name in argument.names}
 
 
-def test_every_field_of_recipe_sizes_and_rules_is_an_option_of_fit() -> None:
-    fields = [field.name for source in (Recipe, Sizes, Rules) for field in dataclasses.fields(source)]
+def test_every_field_of_recipe_sizes_teaching_and_rules_is_an_option_of_fit() -> None:
+    fields = [field.name for source in (Recipe, Sizes, Teaching, Rules) for field in dataclasses.fields(source)]
     assert {options.option(name) for name in fields} <= names("fit")
 
 

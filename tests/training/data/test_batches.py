@@ -101,6 +101,14 @@ def test_batches_continue_after_skipped_ones(skipped: tuple[int, ...]) -> None:
         assert torch.equal(given.begins, batch.begins)
 
 
+def test_a_batch_says_where_its_targets_stand() -> None:
+    ids = np.random.default_rng(4).integers(0, 12, 700)
+    batches = Batches(ids, LINE_END, batch_size=3, sequence_length=4, seed=5)
+    for batch in (next(batches) for _ in range(300)):
+        for stream, place in enumerate(batch.places.tolist()):
+            assert batch.targets[:, stream].tolist() == ids[place : place + 4].tolist()
+
+
 def test_passages_begin_with_a_whole_character() -> None:
     text = "한글은 값진 것 각각 닭과 흙을 " * 200  # without lines
     alphabet = Alphabet.of(text, "jamo")

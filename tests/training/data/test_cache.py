@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import signal
 import subprocess
 import sys
@@ -9,7 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from nextchar_training.data.cache import dataset_folder, new_folder, remove_abandoned
+from nextchar_training.data.cache import (
+    dataset_folder,
+    distributions_folder,
+    new_folder,
+    one_at_a_time,
+    remove_abandoned,
+)
 from nextchar_training.data.corpus import Corpus, TextFile
 from nextchar_training.data.dataset import prepare
 from nextchar_training.data.rules import Rules
@@ -51,6 +59,21 @@ def test_a_folder_that_is_being_made_is_not_removed(tmp_path: Path) -> None:
         assert partial.exists()
 
 
+def test_only_one_process_at_a_time_makes_a_folder_of_a_kind(tmp_path: Path) -> None:
+    folder = tmp_path / "teachers" / "name"
+    with one_at_a_time(folder):
+        place = os.open(folder.parent, os.O_RDONLY)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(place)
+
+
+def test_distributions_are_named_by_their_teacher_and_their_text(tmp_path: Path) -> None:
+    names = {distributions_folder(tmp_path, teacher, ids) for teacher in ("a", "b") for ids in ("a", "b")}
+    assert len(names) == 4
+
+
 _MAKE = """
 import sys
 from pathlib import Path
@@ -61,8 +84,11 @@ with new_folder(Path(sys.argv[1])):
 """
 
 
-def test_the_remains_of_a_killed_process_are_removed_when_the_next_dataset_is_prepared(tmp_path: Path) -> None:
-    datasets = tmp_path / "cache" / "datasets"
+@pytest.mark.parametrize("kind", ["datasets", "teachers"])
+def test_the_remains_of_a_killed_process_are_removed_when_the_next_dataset_is_prepared(
+    tmp_path: Path, kind: str
+) -> None:
+    datasets = tmp_path / "cache" / kind
     with subprocess.Popen(
         [sys.executable, "-c", _MAKE, str(datasets / "name")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
@@ -73,7 +99,7 @@ def test_the_remains_of_a_killed_process_are_removed_when_the_next_dataset_is_pr
     assert len(list(datasets.glob("partial.*"))) == 1
     (tmp_path / "text.txt").write_text("some text\n")
     dataset = prepare(find_corpus([str(tmp_path / "text.txt")]), Rules(), tmp_path / "cache")
-    assert list(datasets.iterdir()) == [dataset.folder]
+    assert list(datasets.iterdir()) == ([dataset.folder] if kind == "datasets" else [])
 
 
 def corpus_with(identity: str) -> Corpus:

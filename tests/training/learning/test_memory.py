@@ -26,6 +26,12 @@ def test_a_large_alphabet_takes_memory_per_id_of_a_batch() -> None:
     assert large - small > 2048 * 20_000 * 16  # a batch's logits, their gradients and what goes between
 
 
+def test_teachers_take_memory_for_their_distributions_too() -> None:
+    architecture = Architecture(alphabet_size=10_000)
+    alone, taught = (training_bytes(architecture, RECIPE, taught=taught) for taught in (False, True))
+    assert taught - alone > 2048 * 10_000 * 4 * 3  # theirs, the tempered logits and their gradients
+
+
 def test_much_memory_is_told_with_the_options_that_save_it() -> None:
     assert about_memory(Architecture(alphabet_size=65), RECIPE) is None
     advice = about_memory(Architecture(alphabet_size=20_926), RECIPE)

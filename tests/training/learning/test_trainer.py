@@ -15,8 +15,9 @@ from nextchar_model.cell import Cell
 from nextchar_training.data.batches import TextTooShortError
 from nextchar_training.data.split import Split
 from nextchar_training.learning.network import Network
+from nextchar_training.learning.progress import Progress
 from nextchar_training.learning.recipe import Architecture, TrainingError
-from nextchar_training.learning.trainer import Progress, Trainer
+from nextchar_training.learning.trainer import Trainer
 from tests.support.tiny_training import CELLS, PATTERN, B, T, Training, TwoWorkers, recipe, split
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from nextchar_training.learning.trainer import Progress
+from nextchar_training.learning.progress import Progress
 from nextchar_training.run.ledger import Ledger
 from nextchar_training.run.terminal import TerminalReporter, evaluating, tell
 from tests.support.progress import progress

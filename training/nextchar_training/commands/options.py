@@ -24,7 +24,7 @@ from nextchar_cli.wording import explain
 
 from ..data.rules import Rules, changed
 from ..files import obstacle
-from ..learning.recipe import Recipe, Sizes
+from ..learning.recipe import Recipe, Sizes, Teaching
 from . import app, command_line
 
 T = TypeVar("T")
@@ -33,7 +33,8 @@ CORPUS_GROUP = "How the corpus is read"  # also that of ``Rules``
 BUDGET_GROUP = Group("Budget", sort_key=2)
 NETWORK_GROUP = Group("Network", sort_key=3)
 TRAINING_GROUP = Group("Training", sort_key=4)
-MACHINE_GROUP = Group("Machine", sort_key=5)
+TEACHING_GROUP = Group("Teachers", sort_key=5)
+MACHINE_GROUP = Group("Machine", sort_key=6)
 
 
 GRADIENTS = {"sequence_length": 64, "dropout": 0.0, "input_dropout": 0.0}
@@ -76,6 +77,7 @@ if TYPE_CHECKING:  # classes made at runtime are no types
     SizesOptions = Options
     TrainingOptions = Options
     AveragingOptions = Options
+    TeachingOptions = Options
     GradientBudgetOptions = Options
     GradientTrainingOptions = Options
 else:
@@ -86,6 +88,7 @@ else:
         TRAINING_GROUP,
         *("batch_size", "sequence_length", "learning_rate", "dropout", "input_dropout", "weight_decay", "seed"),
     )
+    TeachingOptions = derived(Teaching, TEACHING_GROUP)
     AveragingOptions = derived(Recipe, MACHINE_GROUP, "averaging_period")
     GradientBudgetOptions = derived(Recipe, BUDGET_GROUP, "minutes", "epochs")
     GradientTrainingOptions = derived(

@@ -55,12 +55,14 @@ def _continue(folder: RunFolder, texts: Texts) -> int:
     """Continues an interrupted run as it was started."""
     from ..run.fit import Job
     from ..run.snapshot import load_snapshot
+    from .lessons import read_lessons_again
     from .texts import read_dataset_again
     from .training import device_of, set_threads, train
 
     snapshot = load_snapshot(folder.stopped)
     folder.check_writable()
     dataset = read_dataset_again(snapshot, snapshot.alphabet, texts.cache, moved_to=texts.corpus)
+    lessons = read_lessons_again(snapshot.taught, dataset, texts.cache)
     set_threads(snapshot.threads, snapshot.processes)
     job = Job(
         dataset=dataset,
@@ -70,6 +72,7 @@ def _continue(folder: RunFolder, texts: Texts) -> int:
         device=device_of(snapshot.device, snapshot.processes),
         tensorboard=bool(folder.event_files),
         snapshot=snapshot,
+        lessons=lessons,
     )
     return train(job, folder, snapshot.processes)
 
@@ -79,6 +82,7 @@ def _extend(folder: RunFolder, budget: dict[str, Any], machine: Machine, texts: 
     from ..run.checkpoint import THEN, CheckpointError, load_checkpoint
     from ..run.fit import Job
     from ..run.terminal import show_summary
+    from .lessons import read_lessons_again
     from .texts import read_dataset_again
     from .training import command, device_of, set_threads, train
 
@@ -88,9 +92,10 @@ def _extend(folder: RunFolder, budget: dict[str, Any], machine: Machine, texts: 
         raise CheckpointError(f"{folder.last}: an earlier release wrote it, without its recipe: use fit --from")
     folder.check_writable()
     dataset = read_dataset_again(record, last.alphabet, texts.cache, moved_to=texts.corpus)
+    lessons = read_lessons_again(record.taught, dataset, texts.cache)
     set_threads(machine.threads, machine.processes)
     if rank() == 0:
-        show_summary(dataset)
+        show_summary(dataset, lessons)
     job = Job(
         dataset=dataset,
         architecture=last.architecture,
@@ -101,5 +106,6 @@ def _extend(folder: RunFolder, budget: dict[str, Any], machine: Machine, texts: 
         initial=last,
         # Without a row that was written just before a kill, and whose weights were not.
         earlier=[row for row in folder.read_losses() if row.step <= last.record.step],
+        lessons=lessons,
     )
     return train(job, folder, machine.processes)

@@ -40,6 +40,8 @@ class Minibatch:
     """The id after each input, int64 (T, B)."""
     begins: Tensor
     """Whether each stream begins a passage, and so starts from state zero, bool (B, 1)."""
+    places: Tensor
+    """The place of each stream's first target in the text, int64 (B,)."""
 
 
 class Batches:
@@ -101,14 +103,15 @@ class Batches:
             self._begin[stream] = self._passage(int(rounds[stream]), int(stream))
         self._round = rounds
         read = np.full((B, T + 1), BOUNDARY, dtype=np.int64)
-        for row, place, begins in zip(read, (self._begin + steps * T).tolist(), (steps == 0).tolist(), strict=True):
+        places = self._begin + steps * T
+        for row, place, begins in zip(read, places.tolist(), (steps == 0).tolist(), strict=True):
             if begins:
                 row[1:] = self._ids[place : place + T]
             else:
                 row[:] = self._ids[place - 1 : place + T]
         ids = torch.from_numpy(np.ascontiguousarray(read.T))  # (T + 1, B)
         self._step += 1
-        return Minibatch(ids[:-1], ids[1:], torch.from_numpy(steps[:, None] == 0))
+        return Minibatch(ids[:-1], ids[1:], torch.from_numpy(steps[:, None] == 0), torch.from_numpy(places))
 
     def skip(self, count: int) -> None:
         """Skips ``count`` batches."""

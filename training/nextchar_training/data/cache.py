@@ -1,10 +1,11 @@
-"""The cache: the folder that keeps datasets, each in a folder of its own that appears whole or not at all.
+"""The cache: the folder that keeps datasets and teachers' distributions over them.
 
-Nothing is ever evicted. A dataset takes one or two bytes per id. The folder ``datasets`` in the cache can be deleted
-whenever no training runs; a dataset that is needed again is made again.
+Each has a folder of its own that appears whole or not at all. Nothing is ever evicted. A dataset takes one or two bytes
+per id, a teacher's distributions up to 257. The folders ``datasets`` and ``teachers`` in the cache can be deleted
+whenever no training runs; what is needed again is made again.
 
-While a dataset is made it stands in a folder ``partial.*``, beside a lock file that the process holds. If the process
-was killed, nobody holds the lock, and the next one to prepare a dataset removes the folder.
+While one is made it stands in a folder ``partial.*``, beside a lock file that the process holds. If the process was
+killed, nobody holds the lock, and the next one to prepare a dataset removes the folder.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ CACHE_DIR = "NEXTCHAR_CACHE_DIR"
 _HOMELESS = f"this user has no home folder to keep texts as ids in: name a folder with --cache or {CACHE_DIR}"
 
 _VERSION = 1  # of the datasets' format
+_DISTRIBUTIONS_VERSION = 1
 _PARTIAL, _LOCK = "partial.", "lock"
 
 
@@ -68,12 +70,31 @@ def dataset_folder(cache: Path, corpus: Corpus, rules: Rules) -> Path:
     return cache / "datasets" / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
 
 
+def distributions_folder(cache: Path, teacher_sha256: str, ids_sha256: str) -> Path:
+    """The folder of a teacher's distributions over a text; its name follows from the content of both."""
+    key = json.dumps([_DISTRIBUTIONS_VERSION, teacher_sha256, ids_sha256])
+    return cache / "teachers" / hashlib.sha256(key.encode()).hexdigest()[:32]
+
+
+@contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Waits until no other process makes a folder beside ``folder``: for work that takes all cores."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    place = os.open(folder.parent, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # without locks, as on some network file systems, each process does the work
+            fcntl.flock(place, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(place)
+
+
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
     """An empty folder to write to, which becomes ``folder`` at the end, or vanishes if there was an error."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=_PARTIAL) as name, _held(Path(name) / _LOCK):
-        partial = Path(name) / "dataset"
+        partial = Path(name) / "content"
         partial.mkdir()
         yield partial
         try:
@@ -84,8 +105,8 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 
 def remove_abandoned(cache: Path) -> None:
-    """Removes the unfinished datasets of processes that were killed."""
-    for lock in cache.glob(f"datasets/{_PARTIAL}*/{_LOCK}"):
+    """Removes the unfinished folders of processes that were killed."""
+    for lock in cache.glob(f"*/{_PARTIAL}*/{_LOCK}"):
         with suppress(OSError), lock.open("rb+") as file:
             _lock(file)  # raises BlockingIOError if the process lives
             shutil.rmtree(lock.parent, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import weakref
 from pathlib import Path
@@ -66,6 +67,13 @@ class IdFile:
     def translated(self, table: Ids) -> IdFile:
         """All ids of the file, each id n read as ``table[n]``; ``table`` is [V]."""
         return IdFile(self._path, table=table)
+
+    def sha256(self) -> str:
+        """SHA-256 of the ids, in hexadecimal: the same for the same ids, however they are kept."""
+        digest = hashlib.sha256()
+        for n in range(0, len(self), 2**20):
+            digest.update(self[n : n + 2**20].astype("<u4").data)
+        return digest.hexdigest()
 
     def count_boundaries(self) -> int:
         """How many of the ids are the boundary."""

@@ -30,15 +30,15 @@ def adaptive_loss(
     scorer: Scorer[S],
     documents: Sequence[Spelling],
     alphabet: Alphabet,
-    learnt: Iterable[Spelling] = (),
+    learned: Iterable[Spelling] = (),
     progress: Callable[[float], None] = lambda fraction: None,
 ) -> float:
     """Returns the loss in nats per character: the state carried through each of ``documents``, the counts through all.
 
-    The n-gram model reads ``learnt`` first. ``progress`` is called with the fraction done.
+    The n-gram model reads ``learned`` first. ``progress`` is called with the fraction done.
     """
     mixture = Adaptive(len(alphabet.symbols) + 1)
-    for document in learnt:
+    for document in learned:
         mixture.learn(map(chr, document.ids.tolist()))
     total = sum(len(document.ids) for document in documents)
     found: list[float] = []

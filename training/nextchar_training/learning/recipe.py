@@ -80,6 +80,17 @@ class Recipe:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT_NAMES)
+class Teaching:
+    """How a network learns from teachers beside the text (see ``learning.distillation``)."""
+
+    teacher_weight: Annotated[float, Gt(0), Le(1)] = 0.8
+    """Weight of the teachers in the loss; that of the text is the rest, up to 1."""
+
+    teacher_temperature: Annotated[_Positive, Le(100)] = 1.0
+    """Temperature at which the teachers' distributions are learned; above 1, unlikely characters count more."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT_NAMES)
 class Sizes:
     """The sizes of a network that are chosen freely. The size of its alphabet follows from the corpus."""
 

@@ -17,8 +17,6 @@ import math
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,10 +24,12 @@ from torch.nn import functional
 
 from ..data.batches import Batches
 from ..data.split import Split
+from .distillation import Distillation
 from .evaluation import WINDOW, NetworkScorer, nats, spread, windows
 from .hardware import BusyMeter, has_fast_bf16
-from .network import Network, NetworkState, detached, restarted
+from .network import Network, detached, restarted
 from .optimization import learning_rate_factor, make_optimizer
+from .progress import Position, Progress
 from .recipe import Recipe, TrainingError
 from .workers import Workers
 
@@ -40,52 +40,6 @@ _MOST_VALIDATIONS, _LEAST_VALIDATIONS = 25, 5  # evaluations per training
 _SECONDS_PER_VALIDATION = 20.0  # at least; an evaluation and its checkpoint take 0.3 seconds
 _SECONDS_AT_RISK = 60.0  # most work that a killed training has to repeat
 _CLIP_NORM = 1.0
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a training stands, all its workers together. Losses are in nats per character."""
-
-    step: int
-    epoch: float
-    fraction: float
-    """The part of the budget that is spent, 0 to 1."""
-    seconds: float
-    """Time of the training so far, without interruptions."""
-    characters: int
-    """Characters read so far."""
-    learning_rate: float
-    training_loss: float
-    """The mean loss of the steps since the last ``Progress``, with dropout."""
-    validation_loss: float | None
-    """The loss of about ``VALIDATION_CHARACTERS`` characters in windows of 256, in the precision of the training; None
-    unless this step was evaluated."""
-    scheduled: bool
-    """Whether the evaluation is one that every training with this budget has. The extra one at a stop isn't."""
-    keep: bool
-    """Whether it is time to save the position: at every evaluation, and once a minute."""
-    busy: float
-    """CPU seconds of rank 0 per second and thread, over the last five seconds: far below 1 if other programs hold the
-    cores (see ``hardware``). 1 on a GPU, where the processor only waits."""
-
-
-@dataclass(frozen=True)
-class Position:
-    """All that a training needs, beside its network's weights, to continue as if it had never stopped."""
-
-    step: int
-    seconds: float
-    fraction: float
-    evaluations: int
-    best_loss: float
-    """Lowest validation loss of the scheduled evaluations so far."""
-    stale: int
-    """Scheduled evaluations since that one."""
-    optimizer: dict[str, Any]
-    state: NetworkState
-    """Recurrent state of the streams."""
-    random: Tensor
-    """State of torch's random generators, from which dropout is drawn, uint8 [workers, bytes]."""
 
 
 class Trainer:
@@ -99,14 +53,17 @@ class Trainer:
         *,
         position: Position | None = None,
         workers: Workers | None = None,
+        distillation: Distillation | None = None,
     ) -> None:
         """Trains ``network`` on its device. If ``position`` is given, the weights must be those of that moment.
 
-        Raises ``TextTooShortError`` if the text is shorter than one batch, ``TrainingError`` if the workers can't
-        divide a batch evenly or are not as many as at ``position``, or if no text is held out.
+        With ``distillation``, it learns from teachers too. Raises ``TextTooShortError`` if the text is shorter than a
+        batch, ``TrainingError`` if the workers can't divide a batch evenly or are not as many as at ``position``, or if
+        no text is held out.
         """
         self._network = network
         self._recipe = recipe
+        self._distillation = distillation
         self._workers = workers or Workers()
         self._device = next(network.parameters()).device
         if recipe.batch_size % self._workers.size:
@@ -237,8 +194,9 @@ class Trainer:
         return loss
 
     def _take_step(self, shared: nn.Module) -> Tensor:
-        """Learns from the next batch, or from this worker's part of it. Returns the loss in nats per id."""
+        """Learns from the next batch, or from this worker's part of it. Returns the text's loss in nats per id."""
         batch = next(self._batches)
+        places = self._workers.part(batch.places, 0)
         inputs, targets, begins = (
             self._workers.part(whole, axis).to(self._device)
             for whole, axis in ((batch.inputs, 1), (batch.targets, 1), (batch.begins, 0))
@@ -246,9 +204,11 @@ class Trainer:
         self._step += 1
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
             logits, state = shared(inputs, restarted(self._state, begins))  # (T, B, V)
-        loss = functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
+        logits = logits.float()
+        loss = functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
+        whole_loss = loss if self._distillation is None else self._distillation.mixed(loss, logits, places)
         self._optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        whole_loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self._network.parameters(), _CLIP_NORM)
         self._optimizer.step()
         self._state = detached(state)

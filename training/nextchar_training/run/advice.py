@@ -37,9 +37,9 @@ def about_held_out(characters: int) -> str | None:
     )
 
 
-def about_memory(architecture: Architecture, recipe: Recipe) -> str | None:
-    """Returns advice if a training takes much memory."""
-    needed = training_bytes(architecture, recipe)
+def about_memory(architecture: Architecture, recipe: Recipe, *, taught: bool = False) -> str | None:
+    """Returns advice if a training takes much memory; ``taught`` says whether it has teachers."""
+    needed = training_bytes(architecture, recipe, taught=taught)
     if needed < _MUCH_MEMORY:
         return None
     return (

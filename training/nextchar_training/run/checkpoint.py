@@ -27,6 +27,7 @@ from ..files import write_whole
 from ..learning.network import Network
 from ..learning.recipe import Architecture, Recipe
 from .folder import BEST, RunFolder, RunFolderError
+from .teachers import Taught
 
 THEN = " && "
 """Stands between the commands of a run that trained for longer, in the order in which they were given."""
@@ -51,9 +52,9 @@ class TrainingRecord:
     relative ones were found in ``folder``, None in files of earlier releases. ``rules`` turned it into a dataset, and
     ``corpus_sha256`` tells whether it is still the same text. Losses are in nats per character. ``training_loss`` is
     with dropout, the mean since the evaluation before; ``validation_loss`` is the one watched during training (see
-    ``learning.trainer.Progress``). ``stateful_loss`` and ``windows_loss`` are those of the held-out text (see
+    ``learning.progress.Progress``). ``stateful_loss`` and ``windows_loss`` are those of the held-out text (see
     ``learning.evaluation``), or None until the training has ended, and if it was stopped. ``recipe`` is None in files
-    of the release before.
+    of the release before. ``taught`` says who taught the network, if it had teachers.
     """
 
     corpus: str
@@ -72,6 +73,7 @@ class TrainingRecord:
     windows_loss: float | None = None
     recipe: Recipe | None = None
     folder: str | bytes | None = None
+    taught: Taught | None = None
 
 
 @dataclass(frozen=True, config=ConfigDict(arbitrary_types_allowed=True))

@@ -91,6 +91,10 @@ def _settings(checkpoint: Checkpoint) -> dict[str, str]:
         # The budget is that of the last training: a run that trained for longer has spent others before.
         chosen |= {"budget": record.recipe.budget, **asdict(record.recipe)}
         del chosen["minutes"], chosen["epochs"]
+    chosen["teachers"] = None
+    if record.taught is not None:
+        digests = " ".join(teacher.sha256[:8] for teacher in record.taught.teachers)
+        chosen |= {"teachers": digests, **asdict(record.taught.teaching)}
     return {name.replace("_", "-"): "none" if value is None else str(value) for name, value in chosen.items()}
 
 

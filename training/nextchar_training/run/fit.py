@@ -148,6 +148,7 @@ class FolderReporter:
             training_loss=row.training_loss,
             validation_loss=row.validation_loss,
             recipe=job.recipe,
+            taught=job.taught,
         )
         return Checkpoint(job.architecture, dataset.alphabet, self._network.state_dict(), record)
 
@@ -170,6 +171,7 @@ class FolderReporter:
             training_losses=self._ledger.training_losses,
             earlier=self._ledger.earlier,
             alphabet=job.given_alphabet,
+            taught=job.taught,
         )
 
 

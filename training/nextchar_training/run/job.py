@@ -31,6 +31,7 @@ from .checkpoint import Checkpoint, CheckpointError
 from .folder import LossRow
 from .ledger import Ledger
 from .snapshot import Snapshot
+from .teachers import Lessons, Taught
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +54,8 @@ class Job:
     """The losses of the finished run that this one continues in the same folder."""
     snapshot: Snapshot | None = None
     """The interrupted run that this one continues in the same folder."""
+    lessons: Lessons | None = None
+    """The teachers, if there are any, read over the training text."""
 
     def __post_init__(self) -> None:
         if self.initial is not None:
@@ -80,6 +83,11 @@ class Job:
         return None if self.initial is None else self.initial.alphabet
 
     @property
+    def taught(self) -> Taught | None:
+        """Who teaches the network, for the checkpoint and the report."""
+        return None if self.lessons is None else self.lessons.taught
+
+    @property
     def size_advice(self) -> str | None:
         """Advice if the network is far too large for the corpus. None if it started as another run's network."""
         if self.given_alphabet is not None:
@@ -90,7 +98,8 @@ class Job:
     def advice(self) -> list[str]:
         """All that should be known before the training starts."""
         characters = sum(len(document.text) for document in self.split.validation)
-        found = (self.size_advice, about_held_out(characters), about_memory(self.architecture, self.recipe))
+        memory = about_memory(self.architecture, self.recipe, taught=self.lessons is not None)
+        found = (self.size_advice, about_held_out(characters), memory)
         return [one for one in found if one is not None]
 
     @cached_property
@@ -108,7 +117,9 @@ class Job:
             network.load_state_dict(start.weights)
         network.to(self.device)
         position = None if self.snapshot is None else self.snapshot.position
-        return network, Trainer(network, self.split, recipe, position=position, workers=workers)
+        distillation = None if self.lessons is None else self.lessons.distillation()
+        trainer = Trainer(network, self.split, recipe, position=position, workers=workers, distillation=distillation)
+        return network, trainer
 
     def ledger(self) -> Ledger:
         """Returns the losses so far."""

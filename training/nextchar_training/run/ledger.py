@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
-from ..learning.trainer import Progress
+from ..learning.progress import Progress
 from .folder import LossRow
 
 

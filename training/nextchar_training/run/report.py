@@ -21,6 +21,7 @@ from .advice import about_best
 from .checkpoint import THEN, Checkpoint
 from .ledger import Ledger
 from .machine import processor
+from .teachers import OTHER_SPLIT
 
 if TYPE_CHECKING:
     from .job import Job
@@ -49,7 +50,7 @@ Watched during training, on windows from all over the held-out text: {best_loss:
 
 - {architecture}: {parameters:,} parameters
 - {start}
-- budget {budget}; batch {recipe.batch_size} × {recipe.sequence_length} ids; \
+{teachers}- budget {budget}; batch {recipe.batch_size} × {recipe.sequence_length} ids; \
 learning rate {recipe.learning_rate:g}; seed {recipe.seed}
 - dropout {recipe.dropout:g}, on the input {recipe.input_dropout:g}; weight decay {recipe.weight_decay:g}
 - {last_step:,} steps, {epochs:.1f} epochs, {characters:,} characters in {seconds:,.0f} s: \
@@ -93,6 +94,7 @@ def written_report(job: Job, best: Checkpoint, ledger: Ledger, workers: Workers)
         architecture=f"{sizes}, embedding {architecture.embedding_size}",
         parameters=sum(weight.numel() for weight in best.weights.values()),
         start=_start(job, ledger),
+        teachers="".join(f"- {line}\n" for line in _teachers(job)),
         recipe=job.recipe,
         budget=_budget(job, ledger),
         epochs=last.epoch,
@@ -162,6 +164,20 @@ def _start(job: Job, ledger: Ledger) -> str:
     if job.given_alphabet is not None:
         return "starts from the weights of another run"
     return "starts from random weights"
+
+
+def _teachers(job: Job) -> list[str]:
+    """Returns a line per teacher, and one that says how they teach."""
+    if job.taught is None:
+        return []
+    teaching = job.taught.teaching
+    lines = [
+        f"taught by {code(printable(one.name))}: SHA-256 {one.sha256}, windows loss {one.windows_loss:.4f} nats per "
+        f"character on {evaluated_part(job)}{'' if one.same_split else f'; {OTHER_SPLIT}'}"
+        for one in job.taught.teachers
+    ]
+    lines.append(f"teachers' weight {teaching.teacher_weight:g}, temperature {teaching.teacher_temperature:g}")
+    return lines
 
 
 def _budget(job: Job, ledger: Ledger) -> str:

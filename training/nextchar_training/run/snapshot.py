@@ -16,10 +16,11 @@ from torch import Tensor
 from nextchar_model.alphabet import Alphabet
 
 from ..data.rules import Rules
+from ..learning.progress import Position
 from ..learning.recipe import Architecture, Recipe
-from ..learning.trainer import Position
 from .checkpoint import alphabet_content, complete_rules, load_tensors, save_tensors, validated
 from .folder import LossRow
+from .teachers import Taught
 
 _FORMAT = "nextchar stopped run"
 _VERSION = 5
@@ -32,7 +33,7 @@ class Snapshot:
 
     ``losses`` are the scheduled evaluations so far; ``training_losses`` those of the steps since the last of them.
     ``earlier`` are those of the finished run that this one continues. ``alphabet`` is that of the checkpoint from whose
-    weights the run started; None: the corpus has its own.
+    weights the run started; None: the corpus has its own. ``taught`` says who teaches the network, if it has teachers.
     ``sources`` and ``folder`` are those of ``TrainingRecord``.
     ``processes``, and ``threads`` of each, have to be the same again: others would add in another order.
     """
@@ -53,6 +54,7 @@ class Snapshot:
     earlier: list[LossRow] = field(default_factory=list)
     alphabet: Alphabet | None = None
     folder: str | bytes | None = None
+    taught: Taught | None = None
 
 
 def save_snapshot(snapshot: Snapshot, path: Path) -> None:
@@ -65,13 +67,15 @@ def save_snapshot(snapshot: Snapshot, path: Path) -> None:
         "position": vars(snapshot.position),
         "losses": [asdict(row) for row in snapshot.losses],
     }
-    del content["recipe"], content["earlier"], content["alphabet"], content["folder"]
+    del content["recipe"], content["earlier"], content["alphabet"], content["folder"], content["taught"]
     if snapshot.earlier:
         content["earlier"] = [asdict(row) for row in snapshot.earlier]
     if snapshot.alphabet is not None:
         content["alphabet"] = alphabet_content(snapshot.alphabet)
     if snapshot.folder is not None:
         content["folder"] = snapshot.folder
+    if snapshot.taught is not None:
+        content["taught"] = asdict(snapshot.taught)
     save_tensors(path, content, form=_FORMAT, version=_VERSION, kind=_KIND)
 
 

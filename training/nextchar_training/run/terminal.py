@@ -26,8 +26,9 @@ from nextchar_cli.printable import printable
 
 from ..data.dataset import Dataset
 from ..data.summary import summarized
-from ..learning.trainer import Progress
+from ..learning.progress import Progress
 from .ledger import Update
+from .teachers import Lessons
 
 _SAMPLE_LINES = 6
 _SETTLED = 10  # steps after which the speed tells how long the training will take
@@ -166,14 +167,15 @@ def tell(text: str, console: Console | None = None) -> None:
         print(text, flush=True)
 
 
-def show_summary(dataset: Dataset, console: Console | None = None) -> None:
-    """Shows the dataset that a training is about to read."""
+def show_summary(dataset: Dataset, lessons: Lessons | None = None, console: Console | None = None) -> None:
+    """Shows the dataset that a training is about to read, and its teachers if it has any."""
     console = console or plain_console()
+    lines = summarized(dataset) + ([] if lessons is None else lessons.summary)
     if not console.is_terminal:
-        print("\n".join(f"{name}: {value}" for name, value in summarized(dataset)), flush=True)
+        print("\n".join(f"{name}: {value}" for name, value in lines), flush=True)
         return
     table = Table.grid(padding=(0, 2))
-    for name, value in summarized(dataset):
+    for name, value in lines:
         table.add_row(Text(name, style="dim"), Text(value, overflow="fold"))
     console.print(table)
 
