@@ -7,6 +7,8 @@ running and scraped until the test has seen the alert clear.
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
@@ -195,6 +197,22 @@ async def long_drain(scene: Scene) -> AsyncIterator[Labels]:
     await stopping
 
 
+@asynccontextmanager
+async def dying_workers(scene: Scene) -> AsyncIterator[Labels]:
+    """A worker is killed whenever all serve."""
+    arguments = ("--model", scene.tiny.int8, "--workers", "2", "--lanes", "1")
+    running = scene.stack.enter_context(started(*arguments))
+    instance = scene.stack.enter_context(scene.prometheus.scraping(running.http_port))
+    await asyncio.to_thread(scene.prometheus.until, f'nextchar_worker_restarts_total{{instance="{instance}"}} == 0')
+
+    async def kill() -> None:
+        os.kill(running.workers[0], signal.SIGKILL)
+        await asyncio.to_thread(running.next, "worker_restarted")
+
+    async with again_and_again(kill):
+        yield {"instance": instance}
+
+
 TROUBLES: dict[str, Trouble] = {
     "NextcharServerDown": stopped,
     "NextcharQueueFull": full_queue,
@@ -206,4 +224,5 @@ TROUBLES: dict[str, Trouble] = {
     "NextcharLogLinesDropped": lost_lines,
     "NextcharMemoryBudget": full_memory,
     "NextcharDrainingTooLong": long_drain,
+    "NextcharWorkerRestarts": dying_workers,
 }
