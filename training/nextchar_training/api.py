@@ -33,6 +33,7 @@ from .data.respelling import respelled
 from .data.rules import Rules
 from .data.sources import find_corpus
 from .export import exporter
+from .export.precision import Scales
 from .export.summary import training_summary
 from .learning import evaluation, sampling
 from .learning.evaluation import Evaluation, NetworkScorer, stateful_loss
@@ -184,9 +185,16 @@ def evaluate(model: Checkpoint | AnyPath, text: str, *, unknown: Unknown = "erro
 
 
 def export_model(
-    model: Checkpoint | AnyPath, path: AnyPath, *, precision: Precision = "int8", text: str | None = None
+    model: Checkpoint | AnyPath,
+    path: AnyPath,
+    *,
+    precision: Precision = "int8",
+    scales: Scales = "output",
+    text: str | None = None,
 ) -> ModelDescription:
     """Writes a model file and returns its description. It is checked on ``text``, or on the run's held-out text.
+
+    ``scales`` are those of int8 weights: one per output of a matrix, or one per matrix, which is faster for few rows.
 
     Raises ``ExportError`` if a check fails, ``RunFolderError`` if no ``text`` is given and ``model`` isn't in a run
     folder that has held-out text, ``OSError`` if the file can't be written.
@@ -209,6 +217,7 @@ def export_model(
         training_summary(record, loss),
         Path(path),
         precision=precision,
+        scales=scales,
         text=first_characters(documents, exporter.MAX_CHARACTERS),
     )
 

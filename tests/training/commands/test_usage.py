@@ -52,6 +52,8 @@ VERBS = ["fit", "resume", "export", "evaluate", "sample", "compare", "gates", "g
         ("export r --out .", "--out: . is a folder; name a file in it"),
         ("export r --out m.onnx --precision fp16", "--precision: 'fp16' is invalid; it must be int8 or fp32"),
         ("export r --out m.onnx --text", "--text needs a value"),
+        ("export r --out m.onnx --scales row", "--scales: 'row' is invalid; it must be output or matrix"),
+        ("export r --out m.onnx --precision fp32 --scales matrix", "--scales goes with --precision int8"),
         ("evaluate r", "TEXT is required"),
         ("evaluate r a --characters 0", "--characters: '0' is invalid; it must be at least 1"),
         ("evaluate r a --adaptive-training", "--adaptive-training needs --split validation"),

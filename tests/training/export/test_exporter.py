@@ -11,6 +11,7 @@ import torch
 from onnx.numpy_helper import to_array
 
 from nextchar_model.alphabet import Alphabet, UnknownCharacterError
+from nextchar_model.batch import SamplingSettings
 from nextchar_model.cell import Cell, Precision
 from nextchar_model.description import TrainingSummary
 from nextchar_model.runner import Runner
@@ -157,6 +158,29 @@ def test_an_earlier_model_file_is_renewed_with_the_same_bits(tmp_path: Path) -> 
     assert before.description == after.description
     assert before.replay().numeric_class == after.replay().numeric_class
     assert said[0].startswith("replay sample repeated bit for bit")
+
+
+@CELLS
+def test_rows_of_a_file_with_one_scale_per_matrix_have_the_same_bits_together_and_alone(
+    tiny_of: Callable[[Cell], TinyModel], path: Path, cell: Cell
+) -> None:
+    tiny = tiny_of(cell)
+    export(tiny.network, tiny.alphabet, SUMMARY, path, precision="int8", scales="matrix", text=tiny.text)
+    runner = Runner(path)
+    assert {scale.shape for name, scale in runner.tensors.items() if name.endswith("_scale")} == {()}
+    forced = np.random.default_rng(0).integers(0, tiny.alphabet.size, (20, 33))
+    together = runner.advance(runner.start([SamplingSettings()] * 33), forced, np.zeros(forced.shape, np.float32))
+    for row in range(33):
+        one = np.ascontiguousarray(forced[:, [row]])
+        alone = runner.advance(runner.start([SamplingSettings()]), one, np.zeros(one.shape, np.float32))
+        assert together.logprob[:, [row]].tobytes() == alone.logprob.tobytes()
+
+
+def test_a_file_with_one_scale_per_matrix_is_renewed_with_the_same_bits(network: Network, path: Path) -> None:
+    export(network, ALPHABET, SUMMARY, path, precision="int8", scales="matrix", text=TEXT)
+    renewed = path.with_name("renewed.onnx")
+    renew(path, renewed)
+    assert renewed.read_bytes() == path.read_bytes()
 
 
 def test_every_check_is_reported(network: Network, path: Path) -> None:

@@ -18,6 +18,13 @@ def export(
     *,
     out: Annotated[PathArgument, Parameter(help="The model file to write (.onnx).")],
     precision: Annotated[Literal["int8", "fp32"], Parameter(help="Precision of the weights.")] = "int8",
+    scales: Annotated[
+        Literal["output", "matrix"],
+        Parameter(
+            help="Scales of int8 weights: one per output of a matrix, or one per matrix, with which a lone text is a "
+            "tenth faster and the loss some 0.0003 nats higher."
+        ),
+    ] = "output",
     text: TextOption | None = None,
     unknown: UnknownOption | None = None,
     cache: Cache | None = None,
@@ -26,6 +33,8 @@ def export(
     check_file(out)
     if unknown is not None and text is None:
         raise UsageError("--unknown-characters goes with --text")
+    if scales != "output" and precision != "int8":
+        raise UsageError("--scales goes with --precision int8: there are none in fp32")
     from ..data.split import EVALUATED_CHARACTERS
     from ..export.exporter import MAX_CHARACTERS
     from ..export.exporter import export as export_network
@@ -50,6 +59,7 @@ def export(
         training_summary(record, loss),
         out,
         precision=precision,
+        scales=scales,
         text=first_characters(documents, MAX_CHARACTERS),
         say=print,
     )

@@ -29,6 +29,7 @@ from ..files import write_whole
 from ..learning.evaluation import stateful_loss
 from ..learning.network import Network
 from .graph import build_advance
+from .precision import Scales
 
 MAX_LOGIT_DIFFERENCE = 1e-4
 """Largest accepted difference between the log-probabilities of the fp32 graph and of PyTorch, in nats."""
@@ -59,12 +60,14 @@ def export(
     path: Path,
     *,
     precision: Precision,
+    scales: Scales = "output",
     text: str | Sequence[Spelling],
     say: Callable[[str], None] = lambda line: None,
 ) -> ModelDescription:
     """Writes ``network`` to the model file ``path`` if all checks on ``text`` pass, and returns its description.
 
-    ``text`` is the validation text, or documents of it as ``alphabet`` spells them; ``MAX_CHARACTERS`` are enough.
+    ``scales`` are those of int8 weights. ``text`` is the validation text, or documents of it as ``alphabet`` spells
+    them; ``MAX_CHARACTERS`` are enough.
     ``say`` is called with the result of each check.
     Raises ``ExportError`` if a check fails or there is no such precision, ``UnknownCharacterError`` if ``alphabet``
     can't spell the text, ``OSError`` if the file can't be written.
@@ -86,7 +89,7 @@ def export(
         difference = _check_against_pytorch(network, runner, documents, say)
         loss = fp32_loss = stateful_loss(runner, documents)
         if precision == "int8":
-            draft = _Draft(network, alphabet, training, documents, "int8", Path(folder))
+            draft = _Draft(network, alphabet, training, documents, "int8", Path(folder), scales)
             runner = draft.open()
             loss = stateful_loss(runner, documents)
             say(f"int8 loss {loss:.4f}, fp32 loss {fp32_loss:.4f} nats per character, on {characters:,} characters")
@@ -120,10 +123,13 @@ class _Draft:
         documents: Sequence[Spelling],
         precision: Precision,
         folder: Path,
+        scales: Scales = "output",
     ) -> None:
         architecture = network.architecture
         weights = {name: value.detach().cpu().float().numpy() for name, value in network.state_dict().items()}
-        self._graph = build_advance(weights, cell=architecture.cell, layers=architecture.layers, precision=precision)
+        self._graph = build_advance(
+            weights, cell=architecture.cell, layers=architecture.layers, precision=precision, scales=scales
+        )
         self._graph.producer_name = PRODUCER.decode()
         self._file = folder / f"{precision}.onnx"
         sample = documents[0].text[:_SAMPLE_CHARACTERS]

@@ -28,7 +28,7 @@ from nextchar_model.cell import Cell, Precision, has_cell
 
 from .draw import draw, draw_constants
 from .layers import Weights, recurrence
-from .precision import Fp32Writer, Int8Writer
+from .precision import Fp32Writer, Int8Writer, Scales
 from .truncation import truncated, truncation_begin, truncation_constants
 
 IR_VERSION = 10
@@ -36,14 +36,17 @@ OPSET = 20
 """With 21 and later, onnxruntime ran some control-flow operators on the CPU even with the CUDA provider."""
 
 
-def build_advance(weights: Weights, *, cell: Cell, layers: int, precision: Precision) -> onnx.ModelProto:
+def build_advance(
+    weights: Weights, *, cell: Cell, layers: int, precision: Precision, scales: Scales = "output"
+) -> onnx.ModelProto:
     """Returns the graph ``advance``, without metadata, of a network of ``layers`` layers of ``cell``.
 
+    ``scales`` are those of int8 weights.
     ``Runner.advance`` describes the inputs and outputs. Raises ``onnx.checker.ValidationError`` if the result isn't a
     valid ONNX model.
     """
     V, H = weights["readout.weight"].shape
-    writer = Int8Writer() if precision == "int8" else Fp32Writer()
+    writer = Int8Writer(scales) if precision == "int8" else Fp32Writer()
     steps = recurrence(writer, weights, cell, layers)
     readout = writer.product("logits", f"out_hidden_{layers - 1}", weights["readout.weight"], weights["readout.bias"])
     kinds = {"hidden": writer.state_type, **({"cell": "float"} if has_cell(cell, precision) else {})}

@@ -6,9 +6,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+Scales = Literal["output", "matrix"]
+"""The scales of int8 weights: one for each output of a product, or one for each matrix."""
 
 HIDDEN_SCALE = np.float32(1 / 127)
 """Every cell's hidden state lies in (-1, 1), so one fixed scale fits them all. There is nothing to calibrate, and no
@@ -56,13 +60,15 @@ class Writer(ABC):
 
 
 class Int8Writer(Writer):
-    """Weights in int8 with one scale per output, states in uint8 with ``HIDDEN_SCALE``, sums in int32."""
+    """Weights in int8, states in uint8 with ``HIDDEN_SCALE``, sums in int32."""
 
     state_type = "uint8"
     exact = "cell"
 
-    def __init__(self) -> None:
+    def __init__(self, scales: Scales = "output") -> None:
+        """One scale for each matrix is faster for few rows, and rounds the smaller weights of the matrix more."""
         super().__init__()
+        self._scales = scales
         self.constants |= {
             "hidden_scale": np.array(HIDDEN_SCALE),
             "hidden_zero": np.array(HIDDEN_ZERO),
@@ -77,8 +83,9 @@ class Int8Writer(Writer):
         return [f"{exact} = {operation}", f"{name} = QuantizeLinear ({exact}, hidden_scale, hidden_zero)"]
 
     def product(self, name: str, x: str, weight: NDArray[np.float32], addend: NDArray[np.float32] | str) -> list[str]:
-        scale = np.maximum(np.abs(weight).max(axis=1) / 127, np.finfo(np.float32).tiny).astype(np.float32)
-        self.constants[f"{name}_weight"] = np.ascontiguousarray(np.rint(weight / scale[:, None]).astype(np.int8).T)
+        largest = np.abs(weight).max(axis=1) if self._scales == "output" else np.abs(weight).max()
+        scale = np.maximum(largest / 127, np.finfo(np.float32).tiny).astype(np.float32)
+        self.constants[f"{name}_weight"] = np.ascontiguousarray(np.rint(weight / scale[..., None]).astype(np.int8).T)
         self.constants[f"{name}_scale"] = scale
         operands = f"{x}, {name}_weight, hidden_scale, {name}_scale, hidden_zero, weight_zero"
         if isinstance(addend, str):  # the operator's own bias is the same for all rows

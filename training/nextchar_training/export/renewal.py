@@ -32,10 +32,15 @@ def renew(path: Path, out: Path, *, say: Callable[[str], None] = lambda line: No
     """
     runner = Runner(path)
     description = runner.description
-    model = build_advance(
-        _zeros(description), cell=description.cell, layers=description.layers, precision=description.precision
-    )
     earlier = {one.name: one for one in onnx.load(path).graph.initializer}
+    has_output_scales = any(one.name.endswith("_scale") and one.dims for one in earlier.values())
+    model = build_advance(
+        _zeros(description),
+        cell=description.cell,
+        layers=description.layers,
+        precision=description.precision,
+        scales="output" if has_output_scales else "matrix",
+    )
     for constant in model.graph.initializer:
         if (kept := earlier.get(constant.name)) is not None:
             if constant.dims != kept.dims or constant.data_type != kept.data_type:
