@@ -4,7 +4,8 @@ The engine has one lane per core. In each turn a lane admits streams, advances t
 all others, and after each of the two delivers the new ids and retires the streams that ended. The two batches are
 separate because a step of few rows is short, so a first id doesn't wait for all running streams. Streams that want
 alternatives form a group of their own, because the graph looks for the alternatives of all rows of a batch or of none.
-The graph is exact, so a text doesn't depend on its lane or batch.
+A lane that has far more rows than another one hands over those beyond its even share (``loads``). The graph is exact,
+so a text doesn't depend on its lanes or batches.
 
 Invariant: only the lane's own thread touches its rows. An error in a turn ends the lane's streams, and the
 lane continues with the next ones. Rows with alternatives take no more steps than the other ones, and no more of the
@@ -26,14 +27,14 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from nextchar_model.alphabet import BOUNDARY
-from nextchar_model.batch import SAMPLE, Batch, Steps
+from nextchar_model.batch import SAMPLE, Batch
 from nextchar_model.runner import Runner
 
 from .admission import Admission
+from .delivery import Delivery
 from .prompts import Prompts
-from .rows import Group, Rows, copied
-from .stream import End, LaneError, Stream, wake
+from .rows import Group, Rows
+from .stream import LaneError, Stream
 
 MIN_STEPS = 16
 """Fewest steps of a turn, even if they exceed the turn budget: the turn's own Python costs as much as one or two."""
@@ -43,11 +44,6 @@ MAX_STEPS = 256
 
 SLOWED_STEPS = 4
 """Steps of a turn in which only slowed streams run: nobody waits for their ids, but a newcomer waits for the turn."""
-
-MESSAGE_PACE = 600e-6
-"""Mean seconds between two messages of a lane's streams. A message costs the event loop 30 to 70 µs, so messages take
-about a tenth of a core whatever the number of streams; with more streams, each message carries more characters.
-"""
 
 _RICH_SHARE = 1 / 3
 """Time that rows with alternatives may take, however few they are, as a part of that of the other rows: their batch is
@@ -85,8 +81,8 @@ class Lane:
         self._runner = runner
         self._admission = admission
         self._prompts = prompts
+        self._delivery = Delivery(admission, loop)
         self._turn_budget = turn_budget
-        self._loop = loop
         self._observe = observe
         # On a CPU, measure the thread's own time: waiting for the interpreter's lock doesn't get shorter with fewer
         # steps. On a GPU the work itself is a wait of this thread.
@@ -119,24 +115,33 @@ class Lane:
                 for stream in failed:
                     # One exception each: a shared one would collect the tracebacks of all readers.
                     stream.end(LaneError(f"{type(error).__name__}: {error}"))
-                self._wake(failed)
+                self._delivery.wake(failed)
                 self._plain, self._rich = Group(self._no_rows), Group(self._no_rows)
 
     def _next(self) -> list[Stream] | None:
-        """Returns the streams to take in, after taking their rows from those that have to leave them to others."""
+        """Returns the streams to take in, after taking their rows from those that have to leave the lane."""
         groups = self._plain, self._rich
         load = len(self._plain) + len(self._rich)
         if self._admission.is_crowded(load):
-            running = [stream for group in groups for stream in group.running.streams]
-            leaving = self._admission.surplus(running)
-            for group in groups:
-                if (rows := group.running.take(lambda stream: stream in leaving)) is not None:
-                    rows.part()
+            leaving = self._admission.surplus([stream for group in groups for stream in group.running.streams])
+            load -= self._part(leaving)
             self._admission.park(leaving)
-            load -= len(leaving)
+        elif excess := self._admission.excess(self._number, load):
+            streams = [stream for group in groups for stream in group.streams]
+            moving = [streams[place * load // excess] for place in range(excess)]  # of each kind and age
+            load -= self._part(set(moving))
+            self._admission.hand_over(self._number, load, moving)
         if not load:
             self._runner.rest()
         return self._admission.admit(self._number, load)
+
+    def _part(self, leaving: set[Stream]) -> int:
+        """Lets streams leave the lane with their rows. Returns how many there are."""
+        for group in (self._plain, self._rich):
+            for rows in (group.reading, group.running):
+                if (parting := rows.take(leaving.__contains__)) is not None:
+                    parting.part()
+        return len(leaving)
 
     def _admit(self, admitted: list[Stream]) -> None:
         for group, streams in (
@@ -219,7 +224,7 @@ class Lane:
         weight = min(taken / MIN_STEPS, 1) / 8  # of a running mean; most of a short turn's time is the call itself
         group.step_seconds[size] = known + (seconds - known) * weight
         self._observe(len(rows), seconds)
-        self._deliver(group, rows, result, steps)
+        self._delivery.deliver(group, rows, result, steps)
         return taken, seconds * taken
 
     def _read(self, rows: Rows, most: int) -> NDArray[np.int64]:
@@ -232,61 +237,8 @@ class Lane:
                 stream.read_count += reads
         return read
 
-    def _deliver(self, group: Group, rows: Rows, result: Steps, steps: int) -> None:
-        ids = np.ascontiguousarray(result.ids.T, np.int32)
-        has_boundary = (result.ids == BOUNDARY).any(axis=0).tolist()
-        woken: list[Stream] = []
-        over: set[Stream] = set()
-        full: set[Stream] = set()
-        now = time.monotonic()
-        is_due = now >= group.wake_at
-        if is_due and rows is group.running:
-            group.wake_at = now + MESSAGE_PACE * len(rows)
-        for row, stream in enumerate(rows.streams):
-            left = stream.left
-            reads = min(stream.left_to_read, steps)
-            until = min(left, steps)
-            end: End | None = None
-            if has_boundary[row] and len(places := np.flatnonzero(ids[row, reads:until] == BOUNDARY)):
-                until = reads + int(places[0])
-                end = End.BOUNDARY
-                stream.end_logprob = float(result.logprob[until, row])
-            stream.read_count += reads
-            stream.sampled_count += until - reads
-            if end is None and until == left:
-                end = End.COUNT
-            if stream.is_over:
-                over.add(stream)
-                continue
-            if until == steps:  # the row took no step beyond the stream's end
-                stream.keep_state(rows.batch, row)
-            start = max(0, reads - max(0, stream.read_count - stream.silent)) if reads else 0
-            if start < until:
-                is_first = stream.is_new
-                stream.put(copied(stream, result, row, ids[row], start, until))
-                if is_due or is_first:
-                    woken.append(stream)
-            if end is not None:
-                stream.end(end)
-                over.add(stream)
-                woken.append(stream)
-            elif stream.is_full:
-                full.add(stream)
-        if over:
-            rows.take(over.__contains__)
-        # Streams whose reader is too far behind leave with their state, and return when the reader has caught up.
-        if full and (paused := rows.take(full.__contains__)) is not None:
-            paused.part()
-            self._admission.pause(paused.streams)
-            woken += paused.streams
-        if woken:
-            self._wake(woken)
-
     def _no_rows(self) -> Rows:
         return Rows.start([], self._runner)
-
-    def _wake(self, streams: list[Stream]) -> None:
-        self._loop.call_soon_threadsafe(wake, streams)
 
 
 def _wanted(streams: list[Stream]) -> int:
