@@ -17,7 +17,7 @@ from nextchar_model.alphabet import BOUNDARY
 from nextchar_model.batch import Steps
 
 from .admission import Admission
-from .rows import Group, Rows, copied
+from .rows import Rows, copied
 from .stream import End, Stream, wake
 
 MESSAGE_PACE = 600e-6
@@ -34,17 +34,20 @@ class Delivery:
         self._admission = admission
         self._loop = loop
 
-    def deliver(self, group: Group, rows: Rows, result: Steps, steps: int) -> None:
-        """Hands out ``result``, the last ``steps`` steps of ``rows`` of ``group``, and drops the rows that ended."""
+    def deliver(self, rows: Rows, result: Steps, steps: int, *, paced: int) -> None:
+        """Hands out ``result``, the last ``steps`` steps of ``rows``, and drops the rows that ended.
+
+        ``rows`` share their pace with all ``paced`` rows of their kind; 0 means that readers are woken at once.
+        """
         ids = np.ascontiguousarray(result.ids.T, np.int32)
         has_boundary = (result.ids == BOUNDARY).any(axis=0).tolist()
         woken: list[Stream] = []
         over: set[Stream] = set()
         full: set[Stream] = set()
         now = time.monotonic()
-        is_due = now >= group.wake_at
-        if is_due and rows is group.running:
-            group.wake_at = now + MESSAGE_PACE * len(rows)
+        is_due = now >= rows.wake_at
+        if is_due:
+            rows.wake_at = now + MESSAGE_PACE * paced
         for row, stream in enumerate(rows.streams):
             left = stream.left
             reads = min(stream.left_to_read, steps)
