@@ -2,7 +2,7 @@
 
 Nobody waits for the next id of a long prompt or of a text that is only read, as one waits for a first id. So the lane
 advances them a portion at a time, within their share of its time, and reads newcomers with short prompts in between
-(decision 53). From some 16 rows up, a step costs the same for each row, so portions cost nothing.
+(decision 53). A step of a portion costs each of its rows hardly more than a step of all rows together would.
 
 Invariant: portions take turns, so no row waits for more than one turn of each other portion.
 """
@@ -24,6 +24,10 @@ LONG = 256
 
 SHORT = 16
 """The same, if the text is only read, or if one portion doesn't hold the prompts that wait: a shortest turn."""
+
+_RIDERS = 1 / 8
+"""Texts that are only read, as a part of the running rows, up to which they run along: a few more rows make a step
+hardly longer, but a portion of a few rows takes the time of many."""
 
 _LEAST_SHARE, _MOST_SHARE = 1 / 3, 3
 """Time that all portions may take, as a part of that of the other rows: in proportion to their rows, but at least a
@@ -59,22 +63,22 @@ class Portions:
         return [stream for portion in self._queue for stream in portion.rows.streams]
 
     def add(self, group: Group, rows: Rows) -> None:
-        """Takes those of ``rows``, which join ``group``, that have much to read."""
+        """Takes those of ``rows``, which join ``group``, that have much to read, except some that may run along."""
         is_crowded = len(group.reading) + len(rows) > MOST_ROWS
-
-        def is_long(stream: Stream) -> bool:
-            is_awaited = stream.awaits_first and not is_crowded
-            return stream.left_to_read > (LONG if is_awaited else SHORT)
-
-        for is_silent in (True, False):
-            while True:
-                taken: set[Stream] = set()
-                for stream in rows.streams:
-                    if is_long(stream) and (stream.silent == len(stream.read)) == is_silent and len(taken) < MOST_ROWS:
-                        taken.add(stream)
-                if (long := rows.take(taken.__contains__)) is None:
-                    break
-                self._put(Portion(group, long, is_silent))
+        riders = int(_RIDERS * len(group.running)) - sum(not stream.count for stream in group.running.streams)
+        long: dict[bool, list[Stream]] = {True: [], False: []}
+        for stream in rows.streams:
+            if stream.left_to_read <= (LONG if stream.awaits_first and not is_crowded else SHORT):
+                continue
+            if not stream.awaits_first and riders > 0:
+                riders -= 1
+            else:
+                long[stream.silent == len(stream.read)].append(stream)
+        for is_silent, streams in long.items():
+            for start in range(0, len(streams), MOST_ROWS):
+                portion = set(streams[start : start + MOST_ROWS])
+                if (taken := rows.take(portion.__contains__)) is not None:
+                    self._put(Portion(group, taken, is_silent))
 
     def next(self) -> Portion:
         """Removes and returns the portion that waits for longest, of which there is at least one."""

@@ -121,6 +121,20 @@ async def test_texts_that_are_only_read_are_read_beside_running_streams_that_nev
     assert all((chunk.ids.tolist(), end) == ([3] * 300, End.COUNT) for chunk, end in given)
 
 
+async def test_a_few_texts_that_are_only_read_run_along_with_many_others() -> None:
+    runner = ScriptedRunner(gated=True)
+    async with running(runner, turn_budget=ONE_STEP) as engine:
+        for _ in range(16):
+            engine.submit(stream_of(_MANY))
+        await runner.begun()
+        await runner.step(4)
+        for _ in range(3):
+            engine.submit(stream_of(0, read=[3] * _MANY, reports_reading=True, alternatives=0))
+        await runner.step(8)
+        engine.drain()
+    assert {turn.rows for turn in runner.turns[-6:]} == {18, 1}
+
+
 async def test_silent_reading_is_not_slowed_by_prompts_that_come_out() -> None:
     runner = ScriptedRunner(gated=True)
     async with running(runner, turn_budget=MANY_STEPS) as engine:
