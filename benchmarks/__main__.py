@@ -19,6 +19,7 @@ PARTS = (
     "complete",
     "constraints",
     "scores",
+    "prompts",
     "samples",
     "callers_limits",
     "faults",

@@ -10,9 +10,12 @@ from nextchar.v1 import generation_pb2 as pb
 from nextchar_model.cell import Precision
 from nextchar_model.decoder import decode
 from nextchar_model.runner import Runner
+from nextchar_server.engine import admission as admission_module
 from nextchar_server.engine import stream as stream_module
 from nextchar_server.engine.admission import Admission
+from nextchar_server.engine.portions import LONG
 from nextchar_server.engine.stream import Stream
+from tests.support.restless import RestlessLoads
 from tests.support.serving import Serve, Serving
 from tests.support.trained_model import trained_model
 
@@ -77,6 +80,40 @@ async def test_texts_do_not_change_if_their_rows_leave_the_batch_again_and_again
     async with serve(trained, turn_budget=1e-6) as serving:
         assert await texts(serving) == expected
     assert len(paused) > len(SEEDS)
+
+
+async def test_texts_do_not_change_if_their_rows_move_between_lanes_all_the_time(
+    serve: Serve, trained: Path, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved: list[Stream] = []
+    hand_over = Admission.hand_over
+
+    def counted(self: Admission, lane: int, load: int, streams: list[Stream]) -> None:
+        moved.extend(streams)
+        hand_over(self, lane, load, streams)
+
+    monkeypatch.setattr(Admission, "hand_over", counted)
+    monkeypatch.setattr(admission_module, "Loads", RestlessLoads)
+    async with serve(trained, lanes=2, turn_budget=1e-6) as serving:
+        assert [*await asyncio.gather(texts(serving), texts(serving, top_logprobs=2))] == [expected] * 2
+    assert len(moved) > 2 * len(SEEDS)
+
+
+async def test_texts_after_long_prompts_do_not_depend_on_portions_that_move_between_lanes(
+    serve: Serve, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission_module, "Loads", RestlessLoads)
+    runner, prompt = Runner(trained), PROMPT * 5
+    alphabet = runner.description.alphabet
+    read = len(alphabet.encode(prompt))
+    assert read > LONG
+    async with serve(trained, lanes=2, turn_budget=1e-6, prefix_cache=0) as serving:
+        given = await asyncio.gather(
+            *(serving.text(prompt, seed=seed, max_characters=COUNT) for seed in SEEDS),
+            *(serving.text(prompt, seed=seed, max_characters=COUNT, echo=True) for seed in SEEDS),
+        )
+    written = [decode(alphabet, runner.generate(prompt, seed, COUNT).ids[read:, 0].tolist()) for seed in SEEDS]
+    assert given == [*written, *(prompt + text for text in written)]
 
 
 async def test_a_stream_tells_the_digest_and_the_numeric_class_that_its_text_depends_on(

@@ -1,8 +1,8 @@
 """Admission: which stream gets a place and a row, and when.
 
 Streams enter on the event loop, through the engine; the lanes' threads take them out. The admission holds the bounded
-queue, and the streams that left their batch because their reader is slow. It shares places and rows among callers,
-which the service tells apart by their connections (decision 21).
+queue, and the streams between two batches, because their reader is slow or another lane has fewer rows. It shares
+places and rows among callers, which the service tells apart by their connections (decision 21).
 
 Invariants: streams hold at most as many places as there are rows and places in the queue together, whether they wait,
 run, are paused, or have ended and aren't read to the end; a caller below its even share of the places is refused only
@@ -12,16 +12,16 @@ takes no more than its even share of all streams.
 
 from __future__ import annotations
 
-import math
 import threading
 import time
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
-from .caller import Caller, leaving_rows
+from .caller import Caller, leaving
 from .errors import PushedOutError as PushedOutError
 from .errors import QueueFullError as QueueFullError
 from .errors import StalledError as StalledError
+from .loads import Loads
 from .stream import Stream
 
 UNREAD = 1.0
@@ -48,7 +48,7 @@ class Admission:
         self._places = lanes * max_batch + queue_size
         self._on_push = on_push
         self._condition = threading.Condition()  # guards everything below
-        self._loads = [0] * lanes
+        self._loads = Loads(lanes, max_batch)
         self._callers: dict[str, Caller] = {}  # that have a place
         self._streams: dict[Stream, Caller] = {}  # that have a place
         self._ready: OrderedDict[str, Caller] = OrderedDict()  # callers with streams that want a row, the next first
@@ -59,8 +59,8 @@ class Admission:
 
     @property
     def active(self) -> int:
-        """Number of streams in a batch."""
-        return sum(self._loads)
+        """Number of streams in a batch, or on their way to another one."""
+        return self._loads.active
 
     @property
     def paused(self) -> int:
@@ -87,8 +87,7 @@ class Admission:
 
         Runs on the event loop.
         """
-        caller = self._callers.get(name) or Caller()
-        share = self._share(caller)
+        share = self._share(caller := self._callers.get(name) or Caller())
         return caller.held < share and any(other.held > share for other in self._callers.values())
 
     def room(self, name: str) -> int:
@@ -118,18 +117,32 @@ class Admission:
         Callers take turns. Blocks while the lane would have nothing to do. Returns None once the admission is closed.
         """
         with self._condition:
-            self._loads[lane] = load
+            self._loads.note(lane, load)
             while not self._closed:
-                share = math.ceil((self.active + self._returning + self._waiting) / len(self._loads))
-                room = min(share, self._max_batch) - load
+                room = self._loads.room(lane, self._returning + self._waiting)
                 admitted: list[Stream] = []
-                while room > len(admitted) and self._ready:
-                    admitted.append(self._next())
+                while room > len(admitted) and (stream := self._loads.receive() or self._next()) is not None:
+                    admitted.append(stream)
                 if admitted or load:
-                    self._loads[lane] = load + len(admitted)
+                    self._loads.note(lane, load + len(admitted))
                     return admitted
                 self._condition.wait()
             return None
+
+    def excess(self, lane: int, load: int) -> int:
+        """Returns how many of its ``load`` rows ``lane`` has to hand over to lanes that have far fewer."""
+        if not self._loads.is_uneven(load):  # in nearly every turn
+            return 0
+        with self._condition:
+            self._loads.note(lane, load)
+            return self._loads.excess(lane, self._returning + self._waiting)
+
+    def hand_over(self, lane: int, load: int, streams: Iterable[Stream]) -> None:
+        """Takes ``streams``, whose rows left ``lane``, which keeps ``load``. Lanes with room take them first."""
+        with self._condition:
+            self._loads.note(lane, load)
+            self._loads.send(stream for stream in streams if stream in self._streams)
+            self._condition.notify_all()
 
     def is_crowded(self, load: int) -> bool:
         """Whether a lane that runs ``load`` streams has no row for one that wants it."""
@@ -143,15 +156,7 @@ class Admission:
         have had their rows for longest come first in ``running``, and leave first.
         """
         with self._condition:
-            rows = Counter(stream.caller for stream in running)
-            share = max(1, self._max_batch // max(1, len(self._callers)))
-            quotas = leaving_rows(rows, share, self._callers)
-        leaving = set()
-        for stream in running:
-            if quotas[stream.caller]:
-                quotas[stream.caller] -= 1
-                leaving.add(stream)
-        return leaving
+            return leaving(running, max(1, self._max_batch // max(1, len(self._callers))), self._callers)
 
     def park(self, streams: Iterable[Stream]) -> None:
         """Takes back streams that left their rows to others. They return in turn."""
@@ -249,6 +254,7 @@ class Admission:
         caller.held -= 1
         caller.unread.pop(stream, None)
         self._paused.discard(stream)
+        self._loads.forget(stream)
         if stream in caller.waiting:
             del caller.waiting[stream]
             self._waiting -= 1
@@ -276,8 +282,10 @@ class Admission:
             self._ready.setdefault(name, caller)
             self._condition.notify_all()
 
-    def _next(self) -> Stream:
-        """Removes and returns the next stream of the caller whose turn it is."""
+    def _next(self) -> Stream | None:
+        """Removes and returns the next stream of the caller whose turn it is; None if none wants a row."""
+        if not self._ready:
+            return None
         name, caller = self._ready.popitem(last=False)
         if caller.returning:
             stream, _ = caller.returning.popitem(last=False)

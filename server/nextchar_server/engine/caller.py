@@ -47,16 +47,23 @@ class Caller:
         return len(self.returning) + min(len(self.waiting), max(0, new))
 
 
-def leaving_rows(rows: Counter[str], share: int, callers: Mapping[str, Caller]) -> dict[str, int]:
-    """Returns how many of its ``rows`` of a full lane each caller has to leave for a while.
+def leaving(running: list[Stream], share: int, callers: Mapping[str, Caller]) -> set[Stream]:
+    """Returns those of ``running``, the streams of a full lane, that have to leave their rows for a while.
 
-    Those above ``share`` leave as many as ``callers`` below it want, and each some to its own streams that left theirs.
+    Callers with more than ``share`` rows leave as many as ``callers`` below it want, and each some to its own streams
+    that left theirs. Of a caller's streams, the first ones leave.
     """
+    rows = Counter(stream.caller for stream in running)
     wanted = sum(min(caller.ready, max(0, share - rows[name])) for name, caller in callers.items())
-    leaving = {}
+    quotas = {}
     for name, count in rows.most_common():
         given = min(wanted, max(0, count - share))
         wanted -= given
         taking_turns = len(callers[name].returning) if name in callers else 0
-        leaving[name] = given + min(taking_turns, math.ceil((count - given) / _TURNS))
-    return leaving
+        quotas[name] = given + min(taking_turns, math.ceil((count - given) / _TURNS))
+    streams = set()
+    for stream in running:
+        if quotas[stream.caller]:
+            quotas[stream.caller] -= 1
+            streams.add(stream)
+    return streams

@@ -2,13 +2,15 @@
 
 The engine has one lane per core. In each turn a lane admits streams, advances those that await their first id, then
 all others, and after each of the two delivers the new ids and retires the streams that ended. The two batches are
-separate because a step of few rows is short, so a first id doesn't wait for all running streams. Streams that want
+separate because a step of few rows is short, so a first id doesn't wait for all running streams. Rows that have much to
+read are apart from both: they advance in turns of their own, a portion in each (``portions``). Streams that want
 alternatives form a group of their own, because the graph looks for the alternatives of all rows of a batch or of none.
-The graph is exact, so a text doesn't depend on its lane or batch.
+A lane that has far more rows than another one hands over those beyond its even share (``loads``). The graph is exact,
+so a text doesn't depend on its lanes or batches.
 
 Invariant: only the lane's own thread touches its rows. An error in a turn ends the lane's streams, and the
-lane continues with the next ones. Rows with alternatives take no more steps than the other ones, and no more of the
-lane's time than their part of the rows, or a quarter if that is more.
+lane continues with the next ones. Running rows with alternatives take no more steps than the other ones, and no more of
+the lane's time than their part of the rows, or a quarter if that is more.
 """
 
 from __future__ import annotations
@@ -26,14 +28,15 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from nextchar_model.alphabet import BOUNDARY
-from nextchar_model.batch import SAMPLE, Batch, Steps
+from nextchar_model.batch import SAMPLE, Batch
 from nextchar_model.runner import Runner
 
 from .admission import Admission
+from .delivery import Delivery
+from .portions import Portions
 from .prompts import Prompts
-from .rows import Group, Rows, copied
-from .stream import End, LaneError, Stream, wake
+from .rows import Group, Rows
+from .stream import LaneError, Stream
 
 MIN_STEPS = 16
 """Fewest steps of a turn, even if they exceed the turn budget: the turn's own Python costs as much as one or two."""
@@ -43,11 +46,6 @@ MAX_STEPS = 256
 
 SLOWED_STEPS = 4
 """Steps of a turn in which only slowed streams run: nobody waits for their ids, but a newcomer waits for the turn."""
-
-MESSAGE_PACE = 600e-6
-"""Mean seconds between two messages of a lane's streams. A message costs the event loop 30 to 70 µs, so messages take
-about a tenth of a core whatever the number of streams; with more streams, each message carries more characters.
-"""
 
 _RICH_SHARE = 1 / 3
 """Time that rows with alternatives may take, however few they are, as a part of that of the other rows: their batch is
@@ -85,14 +83,15 @@ class Lane:
         self._runner = runner
         self._admission = admission
         self._prompts = prompts
+        self._delivery = Delivery(admission, loop)
         self._turn_budget = turn_budget
-        self._loop = loop
         self._observe = observe
         # On a CPU, measure the thread's own time: waiting for the interpreter's lock doesn't get shorter with fewer
         # steps. On a GPU the work itself is a wait of this thread.
         self._clock = time.thread_time if runner.provider == "cpu" else time.perf_counter
         # Streams without and with alternatives.
         self._plain, self._rich = Group(self._no_rows), Group(self._no_rows)
+        self._long = Portions()
         self._credit = 0.0  # seconds that the rows with alternatives may take; below 0 if they took too many
         self._thread = threading.Thread(target=self._run, name=f"lane-{number}", daemon=True)
 
@@ -114,31 +113,47 @@ class Lane:
                 self._turn()
             except Exception as error:
                 # The error concerns every row of the lane: end them all, and keep the lane.
-                failed = list({*self._plain.streams, *self._rich.streams, *admitted})
+                failed = list({*self._streams, *admitted})
                 _log.exception("lane_turn_failed", lane=self._number, streams=len(failed))
                 for stream in failed:
                     # One exception each: a shared one would collect the tracebacks of all readers.
                     stream.end(LaneError(f"{type(error).__name__}: {error}"))
-                self._wake(failed)
-                self._plain, self._rich = Group(self._no_rows), Group(self._no_rows)
+                self._delivery.wake(failed)
+                self._plain, self._rich, self._long = Group(self._no_rows), Group(self._no_rows), Portions()
+
+    @property
+    def _streams(self) -> list[Stream]:
+        return self._plain.streams + self._rich.streams + self._long.streams
 
     def _next(self) -> list[Stream] | None:
-        """Returns the streams to take in, after taking their rows from those that have to leave them to others."""
-        groups = self._plain, self._rich
-        load = len(self._plain) + len(self._rich)
+        """Returns the streams to take in, after taking their rows from those that have to leave the lane."""
+        load = len(self._plain) + len(self._rich) + len(self._long)
         if self._admission.is_crowded(load):
-            running = [stream for group in groups for stream in group.running.streams]
+            running = self._plain.running.streams + self._rich.running.streams + self._long.streams
             leaving = self._admission.surplus(running)
-            for group in groups:
-                if (rows := group.running.take(lambda stream: stream in leaving)) is not None:
-                    rows.part()
+            load -= self._part(leaving)
             self._admission.park(leaving)
-            load -= len(leaving)
+        elif excess := self._admission.excess(self._number, load):
+            streams = self._streams
+            moving = [streams[place * load // excess] for place in range(excess)]  # of each kind and age
+            load -= self._part(set(moving))
+            self._admission.hand_over(self._number, load, moving)
         if not load:
             self._runner.rest()
         return self._admission.admit(self._number, load)
 
+    def _part(self, leaving: set[Stream]) -> int:
+        """Lets streams leave the lane with their rows. Returns how many there are."""
+        for group in (self._plain, self._rich):
+            for rows in (group.reading, group.running):
+                if (parting := rows.take(leaving.__contains__)) is not None:
+                    parting.part()
+        for parting in self._long.drop(leaving.__contains__):
+            parting.part()
+        return len(leaving)
+
     def _admit(self, admitted: list[Stream]) -> None:
+        self._long.drop(lambda stream: stream.is_over)
         for group, streams in (
             (self._plain, [stream for stream in admitted if not stream.sought]),
             (self._rich, [stream for stream in admitted if stream.sought]),
@@ -149,50 +164,77 @@ class Lane:
             for stream in new:
                 stream.admitted_at = now
             if new:
-                group.join(self._prompts.start(Rows.start(new, self._runner)))
-            back = {stream: stream.row for stream in streams if stream.row is not None}  # from a pause
+                self._join(group, self._prompts.start(Rows.start(new, self._runner)))
+            back = {stream: stream.row for stream in streams if stream.row is not None}  # from a pause, or a lane
             if back:
-                group.join(Rows(list(back), Batch.join(list(back.values()))))
+                self._join(group, Rows(list(back), Batch.join(list(back.values()))))
                 for stream in back:
                     stream.row = None
 
+    def _join(self, group: Group, rows: Rows) -> None:
+        self._long.add(group, rows)
+        group.join(rows)
+
     def _turn(self) -> None:
-        plain, rich = self._plain, self._rich
-        rows = len(plain)
-        if not rows:
-            self._advance_group(rich, MAX_STEPS)
-            self._credit = 0.0
+        """Advances those that await their first id, and then a portion of the long ones, or all others."""
+        plain, rich, long = self._plain, self._rich, self._long
+        rows, others = len(plain), len(plain) + len(rich)
+        steps, seconds = self._advance_reading(plain, MAX_STEPS)
+        if long and (long.credit > 0 or not others):
+            long.credit -= seconds + self._advance_portion()
             return
-        steps, seconds = self._advance_group(plain, MAX_STEPS)
-        allowed = max(_RICH_SHARE, len(rich) / rows) * seconds
-        self._credit = min(self._credit + allowed, allowed)  # time that they didn't take is not kept
-        if rich and self._credit >= 0:
-            self._credit -= self._advance_group(rich, steps)[1]
-
-    def _advance_group(self, group: Group, most: int) -> tuple[int, float]:
-        """Advances all rows of ``group`` by ``most`` steps at most.
-
-        Returns the most steps that a row took, and the seconds that all took together.
-        """
-        steps, seconds = 0, 0.0
-        if group.reading:
-            wanted = max(stream.left_to_read + 1 for stream in group.reading.streams)
-            steps, seconds = self._advance(group, group.reading, min(wanted, most))
-            group.settle()
-        if group.running:
-            taken, spent = self._advance(group, group.running, min(_wanted(group.running.streams), most))
+        if rows:
+            taken, spent = self._advance_running(plain, MAX_STEPS)
             steps, seconds = max(steps, taken), seconds + spent
-        return steps, seconds
+            allowed = max(_RICH_SHARE, len(rich) / rows) * seconds
+            self._credit = min(self._credit + allowed, allowed)  # time that they didn't take is not kept
+            if rich and self._credit >= 0:
+                spent = self._advance_group(rich, steps)
+                self._credit -= spent
+                seconds += spent
+        else:
+            seconds += self._advance_group(rich, MAX_STEPS)
+            self._credit = 0.0
+        long.account(seconds, others)
 
-    def _advance(self, group: Group, rows: Rows, wanted: int) -> tuple[int, float]:
+    def _advance_group(self, group: Group, most: int) -> float:
+        """Advances all rows of ``group`` by ``most`` steps at most. Returns the seconds that it took."""
+        return self._advance_reading(group, most)[1] + self._advance_running(group, most)[1]
+
+    def _advance_reading(self, group: Group, most: int) -> tuple[int, float]:
+        """Advances the rows of ``group`` that await their first id. Returns their steps and seconds."""
+        if not group.reading:
+            return 0, 0.0
+        result = self._advance(group, group.reading, min(_unread(group.reading.streams), most), paced=0)
+        group.settle()
+        return result
+
+    def _advance_running(self, group: Group, most: int) -> tuple[int, float]:
+        """Advances the running rows of ``group``. Returns their steps and seconds."""
+        if not group.running:
+            return 0, 0.0
+        wanted = min(_wanted(group.running.streams), most)
+        return self._advance(group, group.running, wanted, paced=len(group.running))
+
+    def _advance_portion(self) -> float:
+        """Advances the portion whose turn it is. Returns the seconds that it took."""
+        paced, largest = len(self._long), max(self._long, key=lambda portion: len(portion.rows))
+        portion = self._long.next()
+        try:
+            most = self._most_steps(largest.group, len(largest.rows))  # so that a row gains nothing in a smaller one
+            wanted = min(_unread(portion.rows.streams), most)
+            return self._advance(portion.group, portion.rows, wanted, paced=paced)[1]
+        finally:
+            self._long.put_back(portion)  # also after an error, which ends its streams
+
+    def _advance(self, group: Group, rows: Rows, wanted: int, *, paced: int) -> tuple[int, float]:
         """Advances ``rows`` of ``group`` by ``wanted`` steps, or by as many as fit into the turn budget.
 
-        Returns the number of steps, and the seconds that they took.
+        Its readers are woken at the pace of ``paced`` streams. Returns the number of steps, and the seconds that they
+        took.
         """
-        size = len(rows).bit_length()
-        known = group.step_seconds.get(size, math.inf)
-        taken = steps = max(1, min(wanted, max(int(self._turn_budget / known), MIN_STEPS), MAX_STEPS))
-        if rows is group.reading:
+        taken = steps = max(1, min(wanted, self._most_steps(group, len(rows))))
+        if rows is not group.running:
             taken = steps = self._prompts.turn(rows, steps)
         read = self._read(rows, steps - 1)
         steps -= len(read)
@@ -215,12 +257,18 @@ class Lane:
             alternatives=alternatives,
         )
         seconds = max((self._clock() - started) / taken, _LEAST_SECONDS)
+        size = len(rows).bit_length()
         known = group.step_seconds.get(size, seconds)
         weight = min(taken / MIN_STEPS, 1) / 8  # of a running mean; most of a short turn's time is the call itself
         group.step_seconds[size] = known + (seconds - known) * weight
         self._observe(len(rows), seconds)
-        self._deliver(group, rows, result, steps)
+        self._delivery.deliver(rows, result, steps, paced=paced)
         return taken, seconds * taken
+
+    def _most_steps(self, group: Group, rows: int) -> int:
+        """Returns how many steps of ``rows`` rows of ``group`` fit into the turn budget."""
+        known = group.step_seconds.get(rows.bit_length(), math.inf)
+        return min(max(int(self._turn_budget / known), MIN_STEPS), MAX_STEPS)
 
     def _read(self, rows: Rows, most: int) -> NDArray[np.int64]:
         """Returns the ids that all rows read before any row has an output, [R, B], with R at most ``most``."""
@@ -232,64 +280,16 @@ class Lane:
                 stream.read_count += reads
         return read
 
-    def _deliver(self, group: Group, rows: Rows, result: Steps, steps: int) -> None:
-        ids = np.ascontiguousarray(result.ids.T, np.int32)
-        has_boundary = (result.ids == BOUNDARY).any(axis=0).tolist()
-        woken: list[Stream] = []
-        over: set[Stream] = set()
-        full: set[Stream] = set()
-        now = time.monotonic()
-        is_due = now >= group.wake_at
-        if is_due and rows is group.running:
-            group.wake_at = now + MESSAGE_PACE * len(rows)
-        for row, stream in enumerate(rows.streams):
-            left = stream.left
-            reads = min(stream.left_to_read, steps)
-            until = min(left, steps)
-            end: End | None = None
-            if has_boundary[row] and len(places := np.flatnonzero(ids[row, reads:until] == BOUNDARY)):
-                until = reads + int(places[0])
-                end = End.BOUNDARY
-                stream.end_logprob = float(result.logprob[until, row])
-            stream.read_count += reads
-            stream.sampled_count += until - reads
-            if end is None and until == left:
-                end = End.COUNT
-            if stream.is_over:
-                over.add(stream)
-                continue
-            if until == steps:  # the row took no step beyond the stream's end
-                stream.keep_state(rows.batch, row)
-            start = max(0, reads - max(0, stream.read_count - stream.silent)) if reads else 0
-            if start < until:
-                is_first = stream.is_new
-                stream.put(copied(stream, result, row, ids[row], start, until))
-                if is_due or is_first:
-                    woken.append(stream)
-            if end is not None:
-                stream.end(end)
-                over.add(stream)
-                woken.append(stream)
-            elif stream.is_full:
-                full.add(stream)
-        if over:
-            rows.take(over.__contains__)
-        # Streams whose reader is too far behind leave with their state, and return when the reader has caught up.
-        if full and (paused := rows.take(full.__contains__)) is not None:
-            paused.part()
-            self._admission.pause(paused.streams)
-            woken += paused.streams
-        if woken:
-            self._wake(woken)
-
     def _no_rows(self) -> Rows:
         return Rows.start([], self._runner)
-
-    def _wake(self, streams: list[Stream]) -> None:
-        self._loop.call_soon_threadsafe(wake, streams)
 
 
 def _wanted(streams: list[Stream]) -> int:
     """Returns the number of steps after which none of ``streams``, of which there is at least one, needs another."""
     free = [stream.left for stream in streams if not stream.is_slowed]
     return max(free) if free else min(SLOWED_STEPS, max(stream.left for stream in streams))
+
+
+def _unread(streams: list[Stream]) -> int:
+    """Returns the number of steps after which all of ``streams``, which read, have their first id or have ended."""
+    return max(min(stream.left, stream.left_to_read + 1) for stream in streams)

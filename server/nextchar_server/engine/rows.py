@@ -23,6 +23,8 @@ class Rows:
 
     streams: list[Stream]
     batch: Batch
+    wake_at: float = 0.0
+    """``time.monotonic()`` from which the streams' readers are woken again."""
 
     def __len__(self) -> int:
         return len(self.streams)
@@ -70,8 +72,6 @@ class Group:
         """All others."""
         self.step_seconds: dict[int, float] = {}
         """Mean seconds per step, by the bit length of the number of rows."""
-        self.wake_at = 0.0
-        """``time.monotonic()`` from which running streams' readers are woken again."""
 
     def __len__(self) -> int:
         return len(self.reading) + len(self.running)

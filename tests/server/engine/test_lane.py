@@ -3,7 +3,7 @@
 import pytest
 
 from nextchar_model.draws import uniform
-from nextchar_server.engine import lane
+from nextchar_server.engine import delivery
 from nextchar_server.engine.lane import MAX_STEPS, SLOWED_STEPS
 from nextchar_server.engine.stream import End
 from tests.support.scripted_runner import (
@@ -65,7 +65,7 @@ async def test_a_text_that_is_only_read_ends_after_it(length: int, turn_budget: 
 
 
 async def test_the_first_id_comes_at_once_and_later_ones_at_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lane, "MESSAGE_PACE", 1e9)
+    monkeypatch.setattr(delivery, "MESSAGE_PACE", 1e9)
     runner = ScriptedRunner(gated=True)
     async with running(runner, turn_budget=ONE_STEP) as engine:
         engine.submit(stream := stream_of(5))
