@@ -14,7 +14,6 @@ import asyncio
 import enum
 import math
 import time
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,7 +25,7 @@ from nextchar_model.batch import Batch, SamplingSettings
 
 from .draws import Draws
 from .prefixes import Prefix
-from .snapshot import SNAPSHOT_IDS, Snapshot
+from .snapshot import SNAPSHOT_IDS, Snapshot, Snapshots
 
 OUTBOX_IDS = 1024
 """Number of untaken ids at which a stream leaves its batch until its reader catches up."""
@@ -173,9 +172,9 @@ class Stream:
         """Whether its reader waits until its caller may have more, so that its row needs few steps of its own."""
         self.start = start
         self.caller = caller
-        self._outbox: deque[IdChunk] = deque()
+        self._outbox: list[IdChunk] = []
         self._draws = Draws(seed, position)
-        self.snapshots: deque[Snapshot] = deque(maxlen=most_snapshots)
+        self.snapshots = Snapshots(most_snapshots)
         """The lane adds them before the ids that follow; the reader takes them."""
         self._next_snapshot = SNAPSHOT_IDS if most_snapshots else math.inf  # ids consumed
 
@@ -223,7 +222,7 @@ class Stream:
         consumed = self.read_count + self.sampled_count
         if consumed >= self._next_snapshot or (self.keeps_end and not self.left):
             self._next_snapshot = consumed + SNAPSHOT_IDS
-            self.snapshots.append(Snapshot.of(batch, row, consumed))
+            self.snapshots.add(Snapshot.of(batch, row, consumed))
 
     def put(self, chunk: IdChunk) -> None:
         """Adds to the outbox. The caller must call ``wake`` afterwards."""
@@ -287,7 +286,7 @@ class Stream:
         chunks: list[IdChunk] = []
         count = 0
         while self._outbox and (not chunks or count + len(self._outbox[0].ids) <= self.most_taken):
-            chunks.append(self._outbox.popleft())
+            chunks.append(self._outbox.pop(0))
             count += len(chunks[-1].ids)
         self._taken += count
         return IdChunk.join(chunks)
