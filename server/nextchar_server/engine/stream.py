@@ -173,7 +173,7 @@ class Stream:
         self.start = start
         self.caller = caller
         self._outbox: list[IdChunk] = []
-        self._draws = Draws(seed, position)
+        self._draws = Draws(seed, position, count)
         self.snapshots = Snapshots(most_snapshots)
         """The lane adds them before the ids that follow; the reader takes them."""
         self._next_snapshot = SNAPSHOT_IDS if most_snapshots else math.inf  # ids consumed
