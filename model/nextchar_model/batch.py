@@ -7,7 +7,7 @@ Shapes: B rows, K steps, V ids, L layers, H hidden size, N alternatives.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,10 +74,26 @@ class Batch:
             }
         )
 
-    def split(self, parts: int) -> list[Batch]:
-        """Returns ``parts`` batches of nearly equal size, which ``join`` puts together again."""
+    def split(self, parts: int) -> Iterator[Batch]:
+        """Yields ``parts`` batches of nearly equal size, which ``join`` puts together again."""
         arrays = {name: np.array_split(array, parts, axis=_row_axis(name)) for name, array in vars(self).items()}
-        return [Batch(**dict(zip(arrays, one, strict=True))) for one in zip(*arrays.values(), strict=True)]
+        for one in zip(*arrays.values(), strict=True):
+            yield Batch(**dict(zip(arrays, one, strict=True)))
+
+    def take_states(self, batches: Iterable[Batch]) -> None:
+        """Takes the states of ``batches``, which together have its rows, in order.
+
+        Copies each before it asks for the next one, so that they needn't exist at once.
+        """
+        states = {name: np.empty_like(getattr(self, name)) for name in _STATES}
+        start = 0
+        for batch in batches:
+            for name, array in states.items():
+                np.moveaxis(array, _row_axis(name), 0)[start : start + len(batch)] = np.moveaxis(
+                    getattr(batch, name), _row_axis(name), 0
+                )
+            start += len(batch)
+        vars(self).update(states)
 
     @staticmethod
     def join(batches: Sequence[Batch]) -> Batch:
@@ -88,6 +104,9 @@ class Batch:
                 for name in vars(batches[0])
             }
         )
+
+
+_STATES = ("last_id", "hidden", "cell", "automaton_state", "slack")  # the arrays that a step changes
 
 
 def _row_axis(name: str) -> int:
