@@ -83,17 +83,18 @@ class Batch:
     def take_states(self, batches: Iterable[Batch]) -> None:
         """Takes the states of ``batches``, which together have its rows, in order.
 
-        Copies each before it asks for the next one, so that they needn't exist at once.
+        Copies each before it asks for the next one, and overwrites ``hidden`` and ``cell``, so that they don't exist
+        twice.
         """
-        states = {name: np.empty_like(getattr(self, name)) for name in _STATES}
+        others: dict[str, list[NDArray[np.generic]]] = {name: [] for name in _STATES}
         start = 0
         for batch in batches:
-            for name, array in states.items():
-                np.moveaxis(array, _row_axis(name), 0)[start : start + len(batch)] = np.moveaxis(
-                    getattr(batch, name), _row_axis(name), 0
-                )
-            start += len(batch)
-        vars(self).update(states)
+            rows = slice(start, start + len(batch))
+            self.hidden[:, rows], self.cell[:, rows] = batch.hidden, batch.cell
+            for name, arrays in others.items():
+                arrays.append(getattr(batch, name))
+            start = rows.stop
+        vars(self).update({name: np.concatenate(arrays) for name, arrays in others.items()})
 
     @staticmethod
     def join(batches: Sequence[Batch]) -> Batch:
@@ -106,7 +107,7 @@ class Batch:
         )
 
 
-_STATES = ("last_id", "hidden", "cell", "automaton_state", "slack")  # the arrays that a step changes
+_STATES = ("last_id", "automaton_state", "slack")  # the arrays that a step changes, beside the network's state
 
 
 def _row_axis(name: str) -> int:

@@ -170,6 +170,8 @@ class Runner:
     ) -> Steps:
         """Advances every row by R + K steps and leaves ``batch`` in the state after them. Returns the K steps.
 
+        The arrays of its state before are replaced or overwritten.
+
         ``forced`` [K, B], K at least 1, holds the id to take at each step, or ``SAMPLE``; ``draws`` [K, B] the random
         number of each step, in [0, 1). ``alternatives`` is N, the number of likeliest ids to return, at most V.
         ``read`` [R, B] holds ids to consume first without producing outputs, which is cheaper. Each step feeds in the
@@ -227,7 +229,7 @@ class Runner:
         Returns the log-probability of each id in nats, [T, B], and the state before the last id is fed in.
         """
         batch = self.start([SamplingSettings(begins=False)] * len(last_id))
-        batch.last_id, batch.hidden, batch.cell = last_id, state.hidden, state.cell
+        batch.last_id, batch.hidden, batch.cell = last_id, state.hidden.copy(), state.cell.copy()  # may be overwritten
         steps = self.advance(batch, ids, np.zeros(ids.shape, np.float32))
         return steps.logprob, RecurrentState(batch.hidden, batch.cell)
 
