@@ -20,7 +20,7 @@ SAMPLE = -1
 """The value in ``forced`` that asks for a sampled id."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SamplingSettings:
     """How one row is sampled. The ranges are those of ``GenerationParameters`` in the protocol."""
 

@@ -97,6 +97,8 @@ class Snapshots(list[Snapshot]):
 class Trail:
     """A snapshot of a stream, and the ids that it has consumed since."""
 
+    __slots__ = ("_coming", "_first", "_parts", "_snapshot")
+
     def __init__(self, start: Snapshot, read: Ids) -> None:
         """A stream starts from ``start`` and reads ``read``."""
         self._snapshot = replace(start, consumed=0)
