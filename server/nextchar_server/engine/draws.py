@@ -14,6 +14,8 @@ from nextchar_model.draws import uniform
 _MADE = 1024  # at a time, so that one call serves many turns
 _SPARE = 16  # made beyond the last one, because a turn may go on beyond the end of a stream
 
+_NONE: NDArray[np.float32] = np.empty(0, np.float32)
+
 
 class Draws:
     """The random numbers of a stream, of which many are made at a time."""
@@ -25,7 +27,7 @@ class Draws:
         self._seed = seed
         self._position = position
         self._most = most
-        self._made: NDArray[np.float32] = np.empty(0, np.float32)
+        self._made = _NONE
         self._start = 0  # number of those before
 
     def take(self, start: int, count: int) -> NDArray[np.float32]:
@@ -35,4 +37,7 @@ class Draws:
             self._start, first = start, 0
             needed = min(_MADE, self._most - start + _SPARE)
             self._made = uniform(self._seed, self._position + start, max(needed, count))
-        return self._made[first : first + count]
+        taken = self._made[first : first + count]
+        if start + count >= self._most:  # the last ones: the stream lives on until its reader has everything
+            self._made = _NONE
+        return taken
