@@ -21,7 +21,8 @@ from benchmarks.kernel import steps_of
 from benchmarks.models import WIDE, model_file, name_of
 from benchmarks.report import Claim, claims, table
 from benchmarks.servers import LOAD_CORE, Load, served
-from nextchar_model.runner import MAX_ROWS, Runner
+from nextchar_model.runner import Runner
+from nextchar_model.slices import MAX_ROWS
 
 TITLE = "Batches"
 LINES = int(os.environ.get("LINES_OF_A_BATCH", "1000000"))

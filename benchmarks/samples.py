@@ -25,7 +25,8 @@ from nextchar.v1 import generation_pb2 as pb
 from nextchar.v1 import generation_pb2_grpc
 from nextchar_model.generator import Generator
 from nextchar_model.parameters import Parameters
-from nextchar_model.runner import MAX_ROWS, Runner
+from nextchar_model.runner import Runner
+from nextchar_model.slices import MAX_ROWS
 from nextchar_server.server import Server
 from nextchar_server.settings.config import Config
 

@@ -17,7 +17,8 @@ from benchmarks.report import table
 from benchmarks.served import CHARACTERS, STREAMS
 from benchmarks.servers import LOAD_CORE, SERVER_CORE, Load, served
 from benchmarks.timing import interleave
-from nextchar_model.runner import MAX_ROWS, Runner
+from nextchar_model.runner import Runner
+from nextchar_model.slices import most_rows
 from nextchar_training.learning.recipe import Architecture
 from nextchar_training.palette import SERIES
 
@@ -63,7 +64,8 @@ def _batch(folder: Path) -> list[str]:
         "### By batch size",
         "With few rows, a step costs as much as reading the weights once and running each node, and the number of rows "
         "hardly matters. From about 16 on, the products fill the processor's units and each row costs the same. Bigger "
-        f"batches than {MAX_ROWS} rows run in slices, because their intermediate tensors would fall out of the cache.",
+        f"batches than {most_rows(WIDE.hidden_size)} rows run in slices, because their intermediate tensors would fall "
+        "out of the cache.",
         table(
             ["1×512: B", "µs per step", "µs per character", "characters/s"],
             [[B, f"{B / r * 1e6:.1f}", f"{1e6 / r:.2f}", f"{r:,.0f}"] for B, r in rates.items()],

@@ -240,7 +240,7 @@ def _many(folder: Path, model: Path, lines: list[Claim]) -> list[str]:
     rows = []
     rates: dict[int, float] = {}
     with served(folder, "--model", model) as server:
-        idle = server.memory
+        idle = server.idle_memory()
         for count in _COUNTS:
             server.forget_peak()
             waves = math.ceil(256 / count)
@@ -266,7 +266,7 @@ def _many(folder: Path, model: Path, lines: list[Claim]) -> list[str]:
     return [
         "### From one stream to a thousand",
         f"Each wave has as many texts of {CHARACTERS} characters as there are streams, all sent at once. Memory per "
-        "stream is the peak of resident memory minus that of the server before its first request, divided by the "
+        "stream is the peak of resident memory minus that of the idle server before its first request, divided by the "
         "number of streams. Up to a few hundred streams, it is mostly the one-off cost of the first requests.",
         table(
             ["streams", "characters/s", "each", "first character p50 / p99, ms", "slowest / fastest", "KiB per stream"],

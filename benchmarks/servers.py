@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import socket
@@ -20,6 +21,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 _CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE, LOAD_CORE = _CORES[0], _CORES[-1]
+
+_IDLE_TIME, _IDLE_USE = 0.5, 0.01  # a server that used fewer seconds of a processor in this time is idle
 
 _PATIENCE = 60.0  # seconds to wait for a server or a load before giving up
 
@@ -65,6 +68,18 @@ class Server:
     def peak_memory(self) -> int:
         """Largest number of resident bytes since ``forget_peak``."""
         return self._status("VmHWM")
+
+    def idle_memory(self) -> int:
+        """Waits until the server is idle, and returns its resident bytes.
+
+        When it begins to serve, it still prepares what first requests would wait for.
+        """
+        used = math.inf
+        while used >= _IDLE_USE:
+            before = self.cpu_seconds[0]
+            time.sleep(_IDLE_TIME)
+            used = self.cpu_seconds[0] - before
+        return self.memory
 
     def forget_peak(self) -> None:
         """Resets the peak to the bytes resident now."""

@@ -68,7 +68,7 @@ class UnknownCharacterError(ValueError):
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Spelling:
     """A text in NFC and its ids. ``lengths`` [characters] holds the number of ids of each character.
 

@@ -7,7 +7,7 @@ Shapes: B rows, K steps, V ids, L layers, H hidden size, N alternatives.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ SAMPLE = -1
 """The value in ``forced`` that asks for a sampled id."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SamplingSettings:
     """How one row is sampled. The ranges are those of ``GenerationParameters`` in the protocol."""
 
@@ -74,10 +74,27 @@ class Batch:
             }
         )
 
-    def split(self, parts: int) -> list[Batch]:
-        """Returns ``parts`` batches of nearly equal size, which ``join`` puts together again."""
+    def split(self, parts: int) -> Iterator[Batch]:
+        """Yields ``parts`` batches of nearly equal size, which ``join`` puts together again."""
         arrays = {name: np.array_split(array, parts, axis=_row_axis(name)) for name, array in vars(self).items()}
-        return [Batch(**dict(zip(arrays, one, strict=True))) for one in zip(*arrays.values(), strict=True)]
+        for one in zip(*arrays.values(), strict=True):
+            yield Batch(**dict(zip(arrays, one, strict=True)))
+
+    def take_states(self, batches: Iterable[Batch]) -> None:
+        """Takes the states of ``batches``, which together have its rows, in order.
+
+        Copies each before it asks for the next one, and overwrites ``hidden`` and ``cell``, so that they don't exist
+        twice.
+        """
+        others: dict[str, list[NDArray[np.generic]]] = {name: [] for name in _STATES}
+        start = 0
+        for batch in batches:
+            rows = slice(start, start + len(batch))
+            self.hidden[:, rows], self.cell[:, rows] = batch.hidden, batch.cell
+            for name, arrays in others.items():
+                arrays.append(getattr(batch, name))
+            start = rows.stop
+        vars(self).update({name: np.concatenate(arrays) for name, arrays in others.items()})
 
     @staticmethod
     def join(batches: Sequence[Batch]) -> Batch:
@@ -88,6 +105,9 @@ class Batch:
                 for name in vars(batches[0])
             }
         )
+
+
+_STATES = ("last_id", "automaton_state", "slack")  # the arrays that a step changes, beside the network's state
 
 
 def _row_axis(name: str) -> int:

@@ -38,6 +38,19 @@ Finished = tuple[str, list[int]]
 class Decoder:
     """Puts the text of one stream together from its ids."""
 
+    __slots__ = (
+        "_alphabet",
+        "_bytes",
+        "_finals",
+        "_looks_up",
+        "_marked",
+        "_segment",
+        "_segment_ids",
+        "_vowels",
+        "_waiting",
+        "is_split",
+    )
+
     def __init__(self, alphabet: Alphabet, pending: Sequence[int] = ()) -> None:
         """Continues another decoder if its ``pending`` ids are given."""
         self._alphabet = alphabet

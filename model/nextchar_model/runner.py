@@ -12,10 +12,9 @@ Shapes: B rows, R steps that only read, K steps, V ids, L layers, H hidden size,
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
@@ -32,6 +31,7 @@ from .draws import uniform
 from .file import read_model_file
 from .providers import Provider, ProviderError, open_cpu, open_cuda, reason
 from .screen import tensors_of
+from .slices import advance_slices, most_rows
 from .tables import BEGINS, FREE, Tables
 
 REPLAY_TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "int8": 0.15}
@@ -39,10 +39,6 @@ REPLAY_TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "int8": 0.15}
 running the same model. In int8 the last bit of a float can tip a hidden state to the next of its 255 steps, and x86
 processors without VNNI add pairs of products in 16 bits, which sometimes saturates: up to 0.06 nats per character,
 0.0004 nats on average."""
-
-MAX_ROWS = 256
-"""Most rows of one onnxruntime call. Bigger batches run in slices of this size: beyond it the intermediate tensors fall
-out of the CPU cache (a third slower per character at 1,024 rows)."""
 
 _EARLIER_OUTPUTS = ["ids", "logprob", "top_ids", "top_logprobs", "new_automaton_state", "new_hidden", "new_cell"]
 _OUTPUTS = [*_EARLIER_OUTPUTS[:5], "new_slack", *_EARLIER_OUTPUTS[5:]]  # since format 4
@@ -95,6 +91,7 @@ class Runner:
                     raise ProviderError(f"{path}: {error}") from error
                 self.provider_reason = str(error)
         self._hidden_zero = np.uint8(128) if self.description.precision == "int8" else np.float32(0)
+        self._most_rows = most_rows(self.description.hidden_size)
         second_halves()  # reads Unicode's properties now, and not during the first request
         self._tables = Tables(self.description.alphabet)
         self._first_state = np.int32(BEGINS if continuing(self.description.alphabet).any() else FREE)
@@ -173,6 +170,8 @@ class Runner:
     ) -> Steps:
         """Advances every row by R + K steps and leaves ``batch`` in the state after them. Returns the K steps.
 
+        The arrays of its state before are replaced or overwritten.
+
         ``forced`` [K, B], K at least 1, holds the id to take at each step, or ``SAMPLE``; ``draws`` [K, B] the random
         number of each step, in [0, 1). ``alternatives`` is N, the number of likeliest ids to return, at most V.
         ``read`` [R, B] holds ids to consume first without producing outputs, which is cheaper. Each step feeds in the
@@ -180,14 +179,10 @@ class Runner:
         """
         if read is None:
             read = np.empty((0, len(batch)), np.int64)
-        if len(batch) <= MAX_ROWS or self.provider == "cuda":
+        if len(batch) <= self._most_rows or self.provider == "cuda":
             return self._advance(batch, read, forced, draws, alternatives)
-        parts = math.ceil(len(batch) / MAX_ROWS)
-        batches = batch.split(parts)
-        slices = (np.array_split(array, parts, axis=1) for array in (read, forced, draws))
-        steps = [self._advance(one, r, f, d, alternatives) for one, r, f, d in zip(batches, *slices, strict=True)]
-        vars(batch).update(vars(Batch.join(batches)))
-        return Steps.join(steps)
+        advance = partial(self._advance, alternatives=alternatives)
+        return advance_slices(batch, self._most_rows, read, forced, draws, advance)
 
     def _advance(
         self,
@@ -234,7 +229,7 @@ class Runner:
         Returns the log-probability of each id in nats, [T, B], and the state before the last id is fed in.
         """
         batch = self.start([SamplingSettings(begins=False)] * len(last_id))
-        batch.last_id, batch.hidden, batch.cell = last_id, state.hidden, state.cell
+        batch.last_id, batch.hidden, batch.cell = last_id, state.hidden.copy(), state.cell.copy()  # may be overwritten
         steps = self.advance(batch, ids, np.zeros(ids.shape, np.float32))
         return steps.logprob, RecurrentState(batch.hidden, batch.cell)
 

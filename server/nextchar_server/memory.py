@@ -90,6 +90,8 @@ class Budget:
 class Holding:
     """The part of the budget that one call holds."""
 
+    __slots__ = ("_budget", "_shares", "_size", "connection")
+
     def __init__(self, budget: Budget, connection: str) -> None:
         self._budget = budget
         self._size = 0

@@ -37,10 +37,20 @@ def contents(batch: Batch) -> dict[str, tuple[tuple[int, ...], bytes]]:
 @given(rows=st.integers(1, 20), parts=st.integers(1, 6))
 def test_joining_the_parts_of_a_split_restores_the_batch(rows: int, parts: int) -> None:
     batch = make_batch(rows)
-    split = batch.split(parts)
+    split = list(batch.split(parts))
     assert len(split) == parts
     assert max(map(len, split)) - min(map(len, split)) <= 1
     assert contents(Batch.join(split)) == contents(batch)
+
+
+@given(rows=st.integers(1, 20), parts=st.integers(1, 6))
+def test_a_batch_takes_the_states_of_its_parts_and_keeps_its_settings(rows: int, parts: int) -> None:
+    batch, later = make_batch(rows), make_batch(rows)
+    for name in ("last_id", "hidden", "cell", "automaton_state", "slack", "temperature"):
+        setattr(later, name, getattr(later, name) + 7)
+    batch.take_states(later.split(parts))
+    later.temperature = batch.temperature
+    assert contents(batch) == contents(later)
 
 
 @pytest.mark.parametrize("cells", [0, L])

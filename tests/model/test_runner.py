@@ -14,7 +14,8 @@ from nextchar_model.batch import SAMPLE, Batch, SamplingSettings, Steps
 from nextchar_model.cell import Cell
 from nextchar_model.draws import uniform
 from nextchar_model.providers import ProviderError
-from nextchar_model.runner import MAX_ROWS, Runner
+from nextchar_model.runner import Runner
+from nextchar_model.slices import MAX_ROWS
 from tests.support.tiny_model import TinyModel
 
 COUNT = 60

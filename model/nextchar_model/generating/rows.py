@@ -18,7 +18,8 @@ from ..alphabet import BOUNDARY
 from ..batch import SAMPLE, Batch
 from ..decoder import continuing, is_one_to_one
 from ..parameters import Text
-from ..runner import MAX_ROWS, Runner
+from ..runner import Runner
+from ..slices import MAX_ROWS
 from .endings import Ending, Endings
 from .orders import OrderBook, Start
 from .plan import Plan

@@ -79,7 +79,7 @@ class Delivery:
             elif stream.is_full:
                 full.add(stream)
         if over:
-            rows.take(over.__contains__)
+            rows.drop(over.__contains__)
         # Streams whose reader is too far behind leave with their state, and return when the reader has caught up.
         if full and (paused := rows.take(full.__contains__)) is not None:
             paused.part()

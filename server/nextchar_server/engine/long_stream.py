@@ -47,7 +47,7 @@ class LongStream(Stream):
     def keep_state(self, batch: Batch, row: int) -> None:
         """Keeps the state of ``row`` if the part is nearly read."""
         if self.left <= _NEAR:
-            self.snapshots.append(Snapshot.of(batch, row, self.read_count))
+            self.snapshots.add(Snapshot.of(batch, row, self.read_count))
 
     def end(self, end: End | Exception) -> None:
         """Ends the stream for good, or its part: then ``go_on`` may follow."""

@@ -55,6 +55,12 @@ class Rows:
         self.streams, self.batch = [self.streams[row] for row in kept], self.batch.take(kept)
         return others
 
+    def drop(self, is_dropped: Callable[[Stream], bool]) -> None:
+        """Removes the streams for which ``is_dropped`` is true, with their rows, of which no copy is made."""
+        kept = [row for row, stream in enumerate(self.streams) if not is_dropped(stream)]
+        if len(kept) < len(self.streams):
+            self.streams, self.batch = [self.streams[row] for row in kept], self.batch.take(kept)
+
     def part(self) -> None:
         """Lets each stream keep its own row, until it joins another batch."""
         for row, stream in enumerate(self.streams):
@@ -93,7 +99,7 @@ class Group:
     def drop_ended(self) -> None:
         """Drops the rows of streams that ended or were cancelled, before they cost another turn."""
         for rows in (self.reading, self.running):
-            rows.take(lambda stream: stream.is_over)
+            rows.drop(lambda stream: stream.is_over)
 
 
 def copied(stream: Stream, result: Steps, row: int, ids: NDArray[np.int32], start: int, until: int) -> IdChunk:

@@ -9,7 +9,6 @@ Invariant: a row that starts from a snapshot and reads the ids after it has the 
 from __future__ import annotations
 
 import sys
-from collections import deque
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -77,33 +76,53 @@ class Snapshot:
         return replace(after, automaton_state=self.automaton_state, slack=self.slack)
 
 
+class Snapshots(list[Snapshot]):
+    """The latest snapshots of a stream, oldest first. Its lane adds some while its reader takes others.
+
+    An empty deque would take 760 bytes.
+    """
+
+    __slots__ = ("_most",)
+
+    def __init__(self, most: int) -> None:
+        """Keeps ``most`` snapshots, at least one."""
+        self._most = max(1, most)
+
+    def add(self, snapshot: Snapshot) -> None:
+        """Adds ``snapshot``, in place of the oldest one if there are too many."""
+        self.append(snapshot)
+        del self[: -self._most]  # in one step and never all, because the reader may take the oldest one just now
+
+
 class Trail:
     """A snapshot of a stream, and the ids that it has consumed since."""
+
+    __slots__ = ("_coming", "_first", "_parts", "_snapshot")
 
     def __init__(self, start: Snapshot, read: Ids) -> None:
         """A stream starts from ``start`` and reads ``read``."""
         self._snapshot = replace(start, consumed=0) if start.consumed else start
         self._coming: Snapshot | None = None  # later than the place that was asked for last
-        self._parts: deque[NDArray[np.integer]] = deque([read])
+        self._parts: list[NDArray[np.integer]] = [read]
         self._first = 0  # ids consumed before the first part
 
     def add(self, ids: NDArray[np.integer]) -> None:
         """Adds the ids that the stream sampled next."""
         self._parts.append(ids)
 
-    def move(self, snapshots: deque[Snapshot], place: int) -> None:
+    def move(self, snapshots: list[Snapshot], place: int) -> None:
         """Takes those of ``snapshots`` with at most ``place`` ids, and forgets all before the latest one."""
         coming = self._coming
         while coming is not None or snapshots:
             if coming is None:
-                coming = snapshots.popleft()  # the lane replaces the oldest one by a newer one, if by any
+                coming = snapshots.pop(0)  # the lane removes the oldest one only once it has added another
             if coming.consumed > place:
                 break
             self._snapshot, coming = coming, None
         self._coming = coming
         parts, consumed = self._parts, self._snapshot.consumed
         while parts and self._first + len(parts[0]) <= consumed:
-            self._first += len(parts.popleft())
+            self._first += len(parts.pop(0))
 
     def until_now(self) -> tuple[Snapshot, Ids]:
         """Returns the snapshot, and all ids since."""

@@ -14,9 +14,6 @@ import asyncio
 import enum
 import math
 import time
-from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +22,9 @@ from nextchar_model.alphabet import Ids
 from nextchar_model.batch import Batch, SamplingSettings
 
 from .draws import Draws
+from .id_chunk import IdChunk as IdChunk
 from .prefixes import Prefix
-from .snapshot import SNAPSHOT_IDS, Snapshot
+from .snapshot import SNAPSHOT_IDS, Snapshot, Snapshots
 
 OUTBOX_IDS = 1024
 """Number of untaken ids at which a stream leaves its batch until its reader catches up."""
@@ -59,69 +57,15 @@ class LaneError(Exception):
     """A turn of the stream's lane failed. The log has the traceback, under ``lane_turn_failed``."""
 
 
-@dataclass(slots=True, eq=False)
-class IdChunk:
-    """Consecutive ids of a stream, in columns. All log-probabilities are in nats.
-
-    The three other columns are None unless the stream asked for log-probabilities. N is its number of alternatives.
-    """
-
-    ids: NDArray[np.int32]
-    """[ids]"""
-    logprobs: NDArray[np.float32] | None = None
-    """[ids]: the log-probability of each id."""
-    top_ids: NDArray[np.int32] | None = None
-    """[ids, N]: the likeliest ids in its place, likeliest first."""
-    top_logprobs: NDArray[np.float32] | None = None
-    """[ids, N]: their log-probabilities."""
-    details: NDArray[np.float32] | None = None
-    """[ids, 2]: the rank of each id among all, and the entropy in its place; None if the stream wants none."""
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def __getitem__(self, part: slice) -> IdChunk:
-        if self.logprobs is None or self.top_ids is None or self.top_logprobs is None:
-            return IdChunk(self.ids[part])
-        details = None if self.details is None else self.details[part]
-        return IdChunk(self.ids[part], self.logprobs[part], self.top_ids[part], self.top_logprobs[part], details)
-
-    @staticmethod
-    def join(chunks: Sequence[IdChunk]) -> IdChunk:
-        """Returns one chunk of the ids of ``chunks``, of which there is at least one, in order."""
-        if len(chunks) == 1:
-            return chunks[0]
-        ids = np.concatenate([chunk.ids for chunk in chunks])
-        if chunks[0].logprobs is None:
-            return IdChunk(ids)
-        columns = zip(*[(chunk.logprobs, chunk.top_ids, chunk.top_logprobs) for chunk in chunks], strict=True)
-        details = [chunk.details for chunk in chunks if chunk.details is not None]
-        logprobs, top_ids, top_logprobs = map(np.concatenate, columns)
-        return IdChunk(ids, logprobs, top_ids, top_logprobs, np.concatenate(details) if details else None)
-
-
 class Stream:
     """One request's row. Made on the event loop; only the event loop calls ``take``."""
 
-    # Only the lane's thread changes these.
-    read_count = 0
-    sampled_count = 0
-    row: Batch | None = None
-    """The stream's row while it is in no batch; None before its first turn, and in a batch."""
-    admitted_at: float | None = None
-    """``time.monotonic()`` at the stream's first turn."""
-    prefix: Prefix | None = None
-    """The longest part of ``read`` that was found or kept in the cache; None if the stream doesn't use it."""
-    # Both sides use these.
-    cancelled = False
-    paused = False
-    unread_since: float | None = None
-    """``time.monotonic()`` since which the reader has had a message to take; None if it has none."""
-    end_logprob = 0.0
-    """Log-probability of the boundary that ended it, in nats; 0 if none did."""
-    _end: End | Exception | None = None
-    _put = _taken = 0  # ids
-    _waiter: asyncio.Future[None] | None = None  # of the reader, if it has waited
+    __slots__ = (  # because a dictionary of so many attributes takes 1.5 to 2.3 KB
+        "_draws", "_end", "_most", "_next_snapshot", "_outbox", "_put", "_taken", "_waiter", "admitted_at",
+        "alternatives", "caller", "cancelled", "count", "details", "end_logprob", "is_slowed", "keeps_end",
+        "most_taken", "most_untaken", "paused", "prefix", "read", "read_count", "reports_reading", "row",
+        "sampled_count", "settings", "silent", "snapshots", "sought", "start", "unread_since",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -173,11 +117,28 @@ class Stream:
         """Whether its reader waits until its caller may have more, so that its row needs few steps of its own."""
         self.start = start
         self.caller = caller
-        self._outbox: deque[IdChunk] = deque()
-        self._draws = Draws(seed, position)
-        self.snapshots: deque[Snapshot] = deque(maxlen=most_snapshots)
+        self._outbox: list[IdChunk] = []
+        self._draws = Draws(seed, position, count)
+        self.snapshots = Snapshots(most_snapshots)
         """The lane adds them before the ids that follow; the reader takes them."""
         self._next_snapshot = SNAPSHOT_IDS if most_snapshots else math.inf  # ids consumed
+        # Only the lane's thread changes these.
+        self.read_count = self.sampled_count = 0
+        self.row: Batch | None = None
+        """The stream's row while it is in no batch; None before its first turn, and in a batch."""
+        self.admitted_at: float | None = None
+        """``time.monotonic()`` at the stream's first turn."""
+        self.prefix: Prefix | None = None
+        """The longest part of ``read`` that was found or kept in the cache; None if the stream doesn't use it."""
+        # Both sides use these.
+        self.cancelled = self.paused = False
+        self.unread_since: float | None = None
+        """``time.monotonic()`` since which the reader has had a message to take; None if it has none."""
+        self.end_logprob = 0.0
+        """Log-probability of the boundary that ended it, in nats; 0 if none did."""
+        self._end: End | Exception | None = None
+        self._put = self._taken = 0  # ids
+        self._waiter: asyncio.Future[None] | None = None  # of the reader, if it has waited
 
     # The lane's side.
 
@@ -223,7 +184,7 @@ class Stream:
         consumed = self.read_count + self.sampled_count
         if consumed >= self._next_snapshot or (self.keeps_end and not self.left):
             self._next_snapshot = consumed + SNAPSHOT_IDS
-            self.snapshots.append(Snapshot.of(batch, row, consumed))
+            self.snapshots.add(Snapshot.of(batch, row, consumed))
 
     def put(self, chunk: IdChunk) -> None:
         """Adds to the outbox. The caller must call ``wake`` afterwards."""
@@ -287,7 +248,7 @@ class Stream:
         chunks: list[IdChunk] = []
         count = 0
         while self._outbox and (not chunks or count + len(self._outbox[0].ids) <= self.most_taken):
-            chunks.append(self._outbox.popleft())
+            chunks.append(self._outbox.pop(0))
             count += len(chunks[-1].ids)
         self._taken += count
         return IdChunk.join(chunks)

@@ -52,7 +52,7 @@ _UNKNOWN: dict[int, Unknown] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Generation:
     """A text to generate."""
 

@@ -66,6 +66,8 @@ def finished(
 class StreamedText:
     """Turns the events of a text into the messages of a stream, and sends them."""
 
+    __slots__ = ("_begun", "_made", "_write", "offset")
+
     def __init__(self, write: Callable[[pb.GenerateStreamResponse], Awaitable[None]]) -> None:
         """``write`` sends a message; it waits if the caller reads slowly."""
         self._write = write

@@ -90,7 +90,8 @@ def _continued(request: requests.Generation, start: Standing) -> Snapshot:
 def most_snapshots(request: requests.Generation, model: ServedModel) -> int:
     """Returns how many snapshots the stream of ``request`` keeps.
 
-    If its text can end or be cut before its latest id, an earlier one may be needed.
+    If its text can end or be cut before its latest id, an earlier one may be needed. Otherwise the latest one is: its
+    reader keeps the one before, in case that a lane has added it before the ids that lead to it.
     """
     is_cut = request.stop_sequences or request.resume_interval is not None or not is_one_to_one(model.alphabet)
-    return OUTBOX_IDS // SNAPSHOT_IDS + 2 if is_cut else 2
+    return OUTBOX_IDS // SNAPSHOT_IDS + 2 if is_cut else 1

@@ -17,6 +17,8 @@ from nextchar_model.decoder import JOINER
 class Place:
     """The end of the text that was sent."""
 
+    __slots__ = ("_end", "ids", "skip")
+
     def __init__(self) -> None:
         self.ids = 0
         """Number of sampled ids before the place from which a decoder can begin."""

@@ -74,6 +74,8 @@ _NOTHING = TextChunk()
 class _Beside:
     """The log-probabilities of a stream's ids, on the way to those of its characters."""
 
+    __slots__ = ("_code_points", "_waiting")
+
     def __init__(self, alphabet: Alphabet) -> None:
         self._code_points = alphabet.code_points
         self._waiting: IdChunk | None = None  # ids of unfinished characters
@@ -115,6 +117,8 @@ class _Beside:
 
 class Characters:
     """Turns the ids of one stream into characters, and the log-probabilities of ids into those of characters."""
+
+    __slots__ = ("_activations", "_beside", "_decoder", "_looked_up")
 
     def __init__(self, alphabet: Alphabet, activations: WaitingActivations | None = None) -> None:
         """``activations`` has those of the ids that are to be fed, if they are wanted."""
@@ -184,6 +188,18 @@ class ReadText:
 
 class TextBuilder:
     """Builds the text of one stream, up to a stop sequence or ``max_characters``."""
+
+    __slots__ = (
+        "_characters",
+        "_held",
+        "_include_stop_sequence",
+        "_max_characters",
+        "_place",
+        "_skip",
+        "_stop_sequences",
+        "generated",
+        "stopped_by",
+    )
 
     def __init__(
         self,

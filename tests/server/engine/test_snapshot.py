@@ -1,11 +1,9 @@
 """Snapshots of streams, and trails: the state after any id follows from them."""
 
-from collections import deque
-
 import numpy as np
 import pytest
 
-from nextchar_server.engine.snapshot import SNAPSHOT_IDS, Snapshot, Trail
+from nextchar_server.engine.snapshot import SNAPSHOT_IDS, Snapshot, Snapshots, Trail
 from nextchar_server.engine.stream import End, IdChunk
 from tests.support.scripted_runner import MANY_STEPS, ONE_STEP, ScriptedRunner, counted, running, stream_of, take, whole
 
@@ -63,11 +61,18 @@ def test_a_trail_has_the_ids_from_its_latest_snapshot_on() -> None:
     trail = Trail(snapshot(0), np.array([5, 6], np.int64))
     trail.add(np.array([1, 2, 3], np.int32))
     trail.add(np.array([4], np.int32))
-    coming = deque([snapshot(1), snapshot(3), snapshot(5)])
+    coming = [snapshot(1), snapshot(3), snapshot(5)]
     for place, consumed, ids in ((2, 1, [6]), (4, 3, [2]), (6, 5, [4])):
         trail.move(coming, place)
         latest, since = trail.until(place)
         assert (latest.consumed, since.tolist()) == (consumed, ids)
+
+
+def test_the_oldest_snapshot_gives_way_to_a_new_one() -> None:
+    kept = Snapshots(2)
+    for consumed in range(4):
+        kept.add(snapshot(consumed))
+    assert [one.consumed for one in kept] == [2, 3]
 
 
 async def test_the_ids_of_a_reader_that_is_late_are_in_its_trail() -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from collections import deque
 from typing import Any
 
 import numpy as np
@@ -76,7 +75,7 @@ async def test_an_error_is_raised_at_the_reader_after_all_ids() -> None:
         await take(stream)
 
 
-class LateOutbox(deque[IdChunk]):
+class LateOutbox(list[IdChunk]):
     """An outbox that the lane fills, ending the stream, just after the reader found it empty."""
 
     def __init__(self, stream: Stream) -> None:
