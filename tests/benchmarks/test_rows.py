@@ -22,7 +22,8 @@ WANTED = [Request(n, prompt, 20 + 7 * n, n) for n, prompt in enumerate(("Romeo",
 
 def texts_of(stepper: Stepper[Any], *arrivals: Sequence[Request]) -> dict[Any, str]:
     """The texts of requests that arrive in groups, a turn between two groups."""
-    rows, texts = Rows(stepper, steps=8), {}
+    rows = Rows(stepper, steps=8)
+    texts: dict[Any, str] = {}
     groups = iter(arrivals)
     while (group := next(groups, ())) or len(rows):
         for piece in [*rows.add(group), *rows.advance()]:
