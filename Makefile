@@ -95,6 +95,7 @@ build/tools/.installed: pyproject.toml constraints.txt
 	touch build/tools/.installed
 
 bench: $(STAMP) ## Run the benchmarks, or one part (ONLY=kernel, limits, served, scale or prefixes)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[baselines]'
 	$(BIN)/python -m benchmarks $(ONLY)
 
 faults: $(STAMP) ## Attack, kill, stop and fuzz servers, and measure what callers keep (25 minutes)

@@ -14,7 +14,7 @@ from benchmarks.limits import Node, nodes_alone
 from benchmarks.models import WIDE, model_file, name_of
 from benchmarks.plots import plot
 from benchmarks.report import table
-from benchmarks.served import CHARACTERS, STREAMS
+from benchmarks.rivals import CHARACTERS, STREAMS
 from benchmarks.servers import LOAD_CORE, SERVER_CORE, Load, served
 from benchmarks.timing import interleave
 from nextchar_model.runner import Runner

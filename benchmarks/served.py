@@ -1,6 +1,6 @@
-"""The server: the speed of streams over gRPC, compared with the servers that people usually write.
+"""The server: the speed of streams, compared with ``rivals``, and by itself.
 
-Our server and the baselines are pinned to one core, and ``nextchar bench`` to another.
+All servers are pinned to one core, and ``nextchar bench`` to another.
 """
 
 from __future__ import annotations
@@ -8,9 +8,6 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -19,54 +16,43 @@ import torch
 from matplotlib.axes import Axes
 
 from benchmarks.kernel import steps_of
-from benchmarks.models import WIDE, checkpoint_file, model_file
+from benchmarks.models import WIDE, model_file
 from benchmarks.plots import plot
 from benchmarks.report import Claim, claims, table
-from benchmarks.servers import SERVER_CORE, Load, Server, baseline, served
+from benchmarks.rivals import CHARACTERS, STREAMS, against_rivals
+from benchmarks.runs import ROUNDS, SECONDS, first, rate, run
+from benchmarks.servers import SERVER_CORE, Load, Server, free_port, served
 from benchmarks.timing import interleave
 from nextchar_model.runner import Runner
 from nextchar_training.palette import SERIES
 
 TITLE = "Served"
-STREAMS = 64
-CHARACTERS = 400
-_SECONDS = 5.0
-_ROUNDS = 2
 _STARTS = 5
 _IDLE_SECONDS = 10.0
-_ARRIVALS = {"in step": 0.0, "staggered": 0.5}  # the seconds over which the callers of a closed loop start
-_OURS = "nextchar"
-_EAGER, _EAGER_BEST = "(a) PyTorch eager", "(a) PyTorch eager, oneDNN off"
-_STEPPED = "(b) onnxruntime stepped from Python"
 _COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000)
 
 
 def measure(folder: Path) -> str:
     """Measures the server and returns the section of the results."""
     torch.set_num_threads(1)
-    model, checkpoint = model_file(folder, WIDE), checkpoint_file(folder, WIDE)
+    model = model_file(folder, WIDE)
     kernel = _kernel(model)
     sections: list[str] = []
     lines: list[Claim] = []
-    with ExitStack() as running:
-        ours = running.enter_context(served(folder, "--model", model))
-        servers = {
-            _OURS: ours,
-            _EAGER: running.enter_context(baseline(folder, "eager", checkpoint)),
-            _EAGER_BEST: running.enter_context(baseline(folder, "eager", checkpoint, "--without-onednn")),
-            _STEPPED: running.enter_context(baseline(folder, "stepped", checkpoint)),
-        }
+    http_port = free_port()
+    with served(folder, "--model", model, "--http-port", str(http_port)) as ours:
         Load(ours, streams=STREAMS, seconds=1, max_characters=CHARACTERS).report()  # warms up
-        sections += _against_baselines(servers, kernel, lines)
+        sections += against_rivals(folder, ours, http_port, kernel[STREAMS], lines)
         sections += _one_stream(ours, kernel, lines)
         sections += _newcomers(ours, lines)
         sections += _idle(ours, lines)
     sections += _many(folder, model, lines)
     sections += _start(folder, lines)
     introduction = (
-        f"1×512, int8 (fp32 in the baselines), V=66. The server on one core, `nextchar bench` on the other; prompts of "
-        f"16 characters, texts of {CHARACTERS}. The kernel's own rate on that core: {kernel[1]:,.0f} characters/s at "
-        f"B=1, {kernel[STREAMS]:,.0f} at B={STREAMS}."
+        "1×512, int8, V=66; fp32 in the baselines, except where a name says otherwise. The server on one core, "
+        "`nextchar bench` or its likeness for HTTP on the other; prompts of 16 characters, texts of "
+        f"{CHARACTERS}. The kernel's own rate on that core: {kernel[1]:,.0f} characters/s at B=1, "
+        f"{kernel[STREAMS]:,.0f} at B={STREAMS}."
     )
     return "\n\n".join([introduction, claims(lines), *sections])
 
@@ -82,117 +68,16 @@ def _kernel(model: Path) -> dict[int, float]:
     return {B: B * K / seconds[B] for B, K in steps.items()}
 
 
-@dataclass(frozen=True)
-class _Run:
-    """One load on one server, and the server's use of the CPU meanwhile."""
-
-    report: dict[str, Any]
-    server_cpu: float
-    """Cores used by all threads."""
-    loop_cpu: float
-    """Cores used by the main thread alone, in which our event loop runs."""
-
-
-def _run(server: Server, *, seconds: float = _SECONDS, **flags: float) -> _Run:
-    before, started = server.cpu_seconds, time.perf_counter()
-    # Texts that are still running a little after the window are cut off; the throughput counts their characters so far.
-    report = Load(server, seconds=seconds, **flags).report(seconds + 2)
-    after, took = server.cpu_seconds, time.perf_counter() - started
-    return _Run(report, (after[0] - before[0]) / took, (after[1] - before[1]) / took)
-
-
-def _rate(runs: Iterable[_Run]) -> float:
-    return median(float(run.report["characters_per_second"]) for run in runs)
-
-
-def _first(runs: Iterable[_Run], percentile: str) -> float:
-    return median(float(run.report["first_character_seconds"][percentile]) for run in runs)
-
-
-def _against_baselines(servers: dict[str, Server], kernel: dict[int, float], lines: list[Claim]) -> list[str]:
-    runs: dict[tuple[str, str], list[_Run]] = {}
-    for _ in range(_ROUNDS):
-        for arrivals, ramp in _ARRIVALS.items():
-            for name, server in servers.items():
-                run = _run(server, streams=STREAMS, max_characters=CHARACTERS, ramp=ramp)
-                runs.setdefault((name, arrivals), []).append(run)
-    for arrivals in _ARRIVALS:
-        lines += _baseline_claims(arrivals, {name: runs[name, arrivals] for name in servers}, kernel[STREAMS])
-
-    def throughput(axis: Axes) -> None:
-        names = list(servers)[::-1]
-        rates = [_rate(runs[name, "staggered"]) for name in names]
-        bars = axis.barh(names, rates, color=[SERIES[0] if name == _OURS else SERIES[1] for name in names])
-        axis.bar_label(bars, [f" {rate:,.0f}" for rate in rates])
-        axis.set(xscale="log", xlim=(100, 1.5e6), xlabel="characters/s", title=f"{STREAMS} streams, one core")
-
-    return [
-        f"### {STREAMS} streams beside the baselines",
-        "A closed loop: each caller sends its next request when its last one has ended. The callers start in step, or "
-        f"staggered over half a second. Medians of {_ROUNDS} runs of {_SECONDS:g} s, taken in turn. The server's CPU "
-        "includes about half a second before the load begins; the second figure is that of the main thread, in which "
-        "our event loop runs.",
-        table(
-            [
-                "server",
-                "arrivals",
-                "characters/s",
-                "first character p50 / p99, ms",
-                "between characters p50 / p99, ms",
-                "characters per message",
-                "server's CPU: all, main thread",
-                "load generator's CPU",
-            ],
-            [[name, arrivals, *_figures(one)] for (name, arrivals), one in runs.items()],
-        ),
-        plot("served", "characters per second of 64 streams", throughput, width=7.5),
-    ]
-
-
-def _baseline_claims(arrivals: str, runs: dict[str, list[_Run]], kernel_rate: float) -> list[Claim]:
-    """Returns the claims about one kind of arrivals, given each server's runs."""
-    ours = runs[_OURS]
-    wanted = {_EAGER: 120, _EAGER_BEST: 60, _STEPPED: 40}
-    best = min(_first(runs[name], "p99") for name in wanted)
-    return [
-        Claim(f"{STREAMS} streams {arrivals}, share of the kernel's rate", 0.8, _rate(ours) / kernel_rate, unit=""),
-        *(
-            Claim(f"{STREAMS} streams {arrivals}, against {name}", ratio, _rate(ours) / _rate(runs[name]))
-            for name, ratio in wanted.items()
-        ),
-        Claim(
-            f"first character {arrivals}, p99, below the best baseline's",
-            best * 1e3,
-            _first(ours, "p99") * 1e3,
-            at_most=True,
-            unit="ms",
-        ),
-    ]
-
-
-def _figures(runs: Sequence[_Run]) -> list[str]:
-    """Returns the cells of the table of baselines for the runs of one server."""
-    between = [median(run.report["inter_character_seconds"][p] for run in runs) * 1e3 for p in ("p50", "p99")]
-    return [
-        f"{_rate(runs):,.0f}",
-        f"{_first(runs, 'p50') * 1e3:.1f} / {_first(runs, 'p99') * 1e3:.1f}",
-        " / ".join(f"{milliseconds:.2f}" for milliseconds in between),
-        f"{median(run.report['characters'] / run.report['messages'] for run in runs):.1f}",
-        f"{median(run.server_cpu for run in runs):.0%}, {median(run.loop_cpu for run in runs):.0%}",
-        f"{median(run.report['cpu'] for run in runs):.0%}",
-    ]
-
-
 def _one_stream(server: Server, kernel: dict[int, float], lines: list[Claim]) -> list[str]:
     rows = []
     for characters in (CHARACTERS, 10 * CHARACTERS):
-        runs = [_run(server, streams=1, seconds=3, max_characters=characters)]
-        share = _rate(runs) / kernel[1]
+        runs = [run(server, streams=1, seconds=3, max_characters=characters)]
+        share = rate(runs) / kernel[1]
         if characters == CHARACTERS:
             name = f"one stream of {characters} characters, share of the kernel's rate"
             lines.append(Claim(name, 0.6, share, unit=""))
-        first = f"{_first(runs, 'p50') * 1e3:.2f} / {_first(runs, 'p99') * 1e3:.2f}"
-        rows.append([characters, f"{_rate(runs):,.0f}", f"{share:.0%}", first])
+        waits = f"{first(runs, 'p50') * 1e3:.2f} / {first(runs, 'p99') * 1e3:.2f}"
+        rows.append([characters, f"{rate(runs):,.0f}", f"{share:.0%}", waits])
     return [
         "### One stream",
         table(["characters", "characters/s", "share of the kernel's rate", "first character p50 / p99, ms"], rows),
@@ -206,11 +91,11 @@ def _newcomers(server: Server, lines: list[Claim]) -> list[str]:
     together: list[float] = []
     firsts: list[float] = []
     newcomers = 0
-    for _ in range(_ROUNDS):
-        alone.append(_run(server, **background).report["characters_per_second"])
-        long = Load(server, seconds=_SECONDS + 2, **background)
+    for _ in range(ROUNDS):
+        alone.append(run(server, **background).report["characters_per_second"])
+        long = Load(server, seconds=SECONDS + 2, **background)
         time.sleep(1.5)  # until it is up to speed
-        short = _run(server, rate=20, max_characters=32, seconds=_SECONDS).report
+        short = run(server, rate=20, max_characters=32, seconds=SECONDS).report
         whole = long.report()
         together.append(whole["characters_per_second"] + short["characters_per_second"])
         firsts.append(short["first_character_seconds"]["p99"])

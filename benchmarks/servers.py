@@ -1,4 +1,8 @@
-"""Servers under load: a server pinned to one core, and ``nextchar bench`` pinned to the other."""
+"""Servers under load: a server pinned to one core, and ``nextchar bench`` pinned to the other.
+
+Servers that stream over HTTP get the same load from ``http_load``. Invariant: when the context of a server is left,
+none of its processes runs any more.
+"""
 
 from __future__ import annotations
 
@@ -35,6 +39,10 @@ class Server:
     port: int
     seconds_to_serve: float
     """From the start of the process to the health service's SERVING, or to the open port if it has none."""
+    dialect: str = ""
+    """The dialect in which it streams over HTTP, see ``http_load``. Empty if it speaks gRPC."""
+    alphabet: str = ""
+    """The characters of prompts over HTTP. By gRPC, the load generator asks for them."""
 
     @property
     def pid(self) -> int:
@@ -55,9 +63,20 @@ class Server:
     @property
     def cpu_seconds(self) -> tuple[float, float]:
         """Seconds used so far by all threads, and by the main thread alone, in which the event loop runs."""
-        tasks = list(Path(f"/proc/{self.pid}/task").iterdir())
-        used = {task.name: int((task / "schedstat").read_text().split()[0]) / 1e9 for task in tasks}
-        return sum(used.values()), used[str(self.pid)]
+        return _used(self.pid), _used_by(Path(f"/proc/{self.pid}/task/{self.pid}"))
+
+    @property
+    def family_cpu_seconds(self) -> float:
+        """Seconds used so far by this process and by all processes that it started and that still run."""
+        return sum(_used(pid) for pid in _family(self.pid))
+
+    def stop(self) -> None:
+        """Halts all its processes, so that they take nothing from a server that is measured."""
+        os.killpg(self.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Lets all its processes run again."""
+        os.killpg(self.pid, signal.SIGCONT)
 
     @property
     def memory(self) -> int:
@@ -90,6 +109,24 @@ class Server:
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
 
 
+def _family(pid: int) -> list[int]:
+    children = [int(one) for task in _tasks(pid) for one in (task / "children").read_text().split()]
+    return [pid, *(one for child in children for one in _family(child))]
+
+
+def _tasks(pid: int) -> list[Path]:
+    return list(Path(f"/proc/{pid}/task").iterdir())
+
+
+def _used(pid: int) -> float:
+    return sum(_used_by(task) for task in _tasks(pid))
+
+
+def _used_by(task: Path) -> float:
+    """Returns the seconds of processor time of a thread."""
+    return int((task / "schedstat").read_text().split()[0]) / 1e9
+
+
 def free_port() -> int:
     """Returns a port of this machine on which nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -111,9 +148,9 @@ def served(
 
 
 @contextmanager
-def baseline(folder: Path, name: str, checkpoint: Path, *flags: str) -> Iterator[Server]:
-    """Runs the baseline ``name``, and waits until it listens."""
-    with _running(folder, ["-m", f"benchmarks.baselines.{name}", *flags, checkpoint], SERVER_CORE) as server:
+def baseline(folder: Path, name: str, model: Path, *flags: str) -> Iterator[Server]:
+    """Runs the baseline ``name`` with a checkpoint or a model file, and waits until it listens."""
+    with _running(folder, ["-m", f"benchmarks.baselines.{name}", *flags, model], SERVER_CORE) as server:
         yield server
 
 
@@ -135,6 +172,7 @@ def _running(
             stdout=log,
             stderr=log,
             env=environment,
+            start_new_session=True,  # so that the server and the processes that it starts form a group
         )
     try:
         _wait_for_port(process, port)
@@ -142,7 +180,8 @@ def _running(
             wait_for_serving(port)
         yield Server(process, port, time.perf_counter() - started)
     finally:
-        process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
@@ -170,14 +209,16 @@ def wait_for_serving(port: int) -> None:
 
 
 class Load:
-    """``nextchar bench`` with ``flags``, started by the constructor."""
+    """``nextchar bench`` with ``flags``, or its likeness for HTTP, started by the constructor."""
 
     def __init__(self, server: Server, core: int = LOAD_CORE, /, **flags: float) -> None:
         options = [str(text) for name, value in flags.items() for text in (f"--{name.replace('_', '-')}", value)]
-        command = ["-m", "nextchar_client", "bench", "--json", "--endpoint", f"127.0.0.1:{server.port}", *options]
+        command = ["nextchar_client", "bench", "--json", "--endpoint", f"127.0.0.1:{server.port}"]
+        if server.dialect:
+            command = ["benchmarks.http_load", server.dialect, str(server.port), server.alphabet]
         self._process = subprocess.Popen(
             # A shell without job control hides SIGINT from a command that it runs in the background.
-            ["env", "--default-signal=INT", "taskset", "-c", str(core), sys.executable, *command],
+            ["env", "--default-signal=INT", "taskset", "-c", str(core), sys.executable, "-m", *command, *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -1,4 +1,4 @@
-"""The server of both baselines: gRPC with one thread per request and one message per character.
+"""The server of the two plain baselines: gRPC with one thread per request and one message per character.
 
 It is the usual design: ``grpc.server`` on a thread pool, each request's loop in a thread of its own, each character
 sent as soon as it is sampled. It implements enough of ``nextchar.v1`` for the same load generator to drive it.
