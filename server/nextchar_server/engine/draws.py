@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nextchar_model.draws import uniform
 
 _MADE = 1024  # at a time, so that one call serves many turns
-_SPARE = 16  # made beyond the last one, because a turn may go on beyond the end of a stream
+_SPARE = 16  # made beyond the last one, because a turn may continue beyond the end of a stream
 
 _NONE: NDArray[np.float32] = np.empty(0, np.float32)
 
