@@ -26,7 +26,7 @@ _NOTHING = 2.0**-29
 """Most that a probability may be to count as nothing in a mass. Float32 above it are multiples of 2⁻⁵²."""
 
 _ONE = 1e20
-"""What stands for 1 in the search: so large that the least difference exceeds any factor by which the scale changes."""
+"""Stands for 1 in the search: so large that the least difference exceeds any factor by which the scale changes."""
 
 _MARGIN = 0.99
 """Factor by which the interval is wider than it has to be, so that no rounding takes its ends away."""
