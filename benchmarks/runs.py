@@ -1,4 +1,4 @@
-"""Runs: a load on a server, what its callers saw, and the processor time of the server meanwhile."""
+"""Runs: a load on a server, the view of its callers, and the processor time of the server meanwhile."""
 
 from __future__ import annotations
 

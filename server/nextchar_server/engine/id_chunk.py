@@ -1,4 +1,4 @@
-"""Chunks of ids: what a lane puts into a stream's outbox, and its reader takes out.
+"""Chunks of ids, which a lane puts into a stream's outbox, and its reader takes out.
 
 Below the stream. Knows ids, never text.
 """

@@ -76,7 +76,7 @@ class Lessons:
 
     @property
     def summary(self) -> list[tuple[str, str]]:
-        """The names and the texts of lines that say who teaches, and what their distributions take."""
+        """The names and the texts of lines about the teachers: who they are, and their distributions' time and place."""
         return [("teacher", _summarized(lesson)) for lesson in self.lessons]
 
     def distillation(self) -> Distillation:
