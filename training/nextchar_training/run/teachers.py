@@ -76,7 +76,7 @@ class Lessons:
 
     @property
     def summary(self) -> list[tuple[str, str]]:
-        """The names and the texts of lines about the teachers: who they are, and their distributions' time and place."""
+        """The names and the texts of lines about the teachers, with the time and the size of their distributions."""
         return [("teacher", _summarized(lesson)) for lesson in self.lessons]
 
     def distillation(self) -> Distillation:
