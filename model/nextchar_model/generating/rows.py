@@ -1,8 +1,7 @@
 """Rows: the texts that one thread of ``generator`` generates at once.
 
-A row whose text has ended gets the next text at once. All that is done for rows is done for all of them in one pass
-over arrays, except for texts with stop sequences, constraints or characters of several ids, which are looked at when
-they may have ended.
+A row whose text has ended gets the next text at once. All rows are worked on in one pass over arrays. Only texts with
+stop sequences, constraints or characters of several ids are looked at one by one, when they may have ended.
 
 Shapes: B rows, K steps, V ids.
 """

@@ -122,6 +122,10 @@ class Stream:
         self.snapshots = Snapshots(most_snapshots)
         """The lane adds them before the ids that follow; the reader takes them."""
         self._next_snapshot = SNAPSHOT_IDS if most_snapshots else math.inf  # ids consumed
+        self._begin()
+
+    def _begin(self) -> None:
+        """Sets the attributes of a stream that hasn't begun."""
         # Only the lane's thread changes these.
         self.read_count = self.sampled_count = 0
         self.row: Batch | None = None
