@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -24,7 +25,7 @@ from .logs import logs
 from .settings.config import Config
 from .settings.config_file import read_file, written
 from .settings.variables import PREFIX, is_meant, service_links, unknown_variables
-from .shares import default_workers, shares
+from .shares import SUPERVISOR_BYTES, default_workers, shares
 from .workers.supervisor import supervise
 
 _LAST_LINES = 0.5
@@ -156,7 +157,7 @@ def _runner(config: Config) -> Callable[[], int]:
     usable = cores.usable()
     workers = config.workers
     if workers == "auto":
-        workers = default_workers(usable, ram.usable(), _model_bytes(config))
+        workers = default_workers(usable, ram.usable() - _common_bytes(config), _model_bytes(config))
     if workers > 1:
         return partial(supervise, config, shares(workers, usable, os.sched_getaffinity(0)))
     from . import life  # a supervisor needs none of it, and it is most of the memory and of the time to start
@@ -164,11 +165,24 @@ def _runner(config: Config) -> Callable[[], int]:
     return partial(life.run, config)
 
 
-def _model_bytes(config: Config) -> int:
-    """Returns the size of all model files; those that aren't there are reported by whoever opens them."""
+def _model_files(config: Config) -> list[Path]:
     folder = config.models_dir
-    paths = [*config.models.values(), *(folder.glob("*.onnx") if folder is not None else ())]
-    return sum(path.stat().st_size for path in paths if path.is_file())
+    return [*config.models.values(), *(folder.glob("*.onnx") if folder is not None else ())]
+
+
+def _model_bytes(config: Config) -> int:
+    """Returns the size of all model files; those that can't be read are reported by whoever opens them."""
+    size = 0
+    for path in _model_files(config):
+        with suppress(OSError):
+            size += path.stat().st_size
+    return size
+
+
+def _common_bytes(config: Config) -> int:
+    """Returns the memory that all workers together take beside their own: for calls, caches and the supervisor."""
+    caches = config.prefix_cache * len(_model_files(config))
+    return SUPERVISOR_BYTES + (config.memory_budget + caches) * 2**20
 
 
 def _run(config: Config, run: Callable[[], int]) -> int:

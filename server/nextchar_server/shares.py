@@ -18,8 +18,14 @@ WORKER_BYTES = 130 * 2**20
 MODEL_COPIES = 3
 """How often the bytes of a model file are in a worker's memory: as they are, and arranged for the kernel."""
 
+SUPERVISOR_BYTES = 50 * 2**20
+"""Memory of the supervisor of several workers."""
+
+LEAST_BUDGET = 16
+"""MiB of the memory budget that a worker has at least."""
+
 ROOM = 3 / 4
-"""Part of the memory that ``auto`` gives to workers. The rest is the budget's, the cache's and the system's."""
+"""Part of the memory that ``auto`` gives to workers. The rest is the system's."""
 
 MOST_LANES = 4
 """Lanes of a worker unless ``--lanes`` says otherwise: more than the lock can feed add only their cost."""
@@ -45,9 +51,10 @@ def default_lanes(cores: int) -> int:
 def default_workers(cores: int, memory: int, models: int = 0) -> int:
     """Returns the number of workers that ``auto`` means on ``cores`` cores: one per core, if they have room.
 
-    ``memory`` is the number of bytes that the server may use, and ``models`` that of its model files.
+    ``memory`` is the number of bytes that the workers may use beside the parts that they divide, and ``models`` that of
+    the model files.
     """
-    room = int(ROOM * memory / (WORKER_BYTES + MODEL_COPIES * models))
+    room = int(ROOM * memory / (WORKER_BYTES + MODEL_COPIES * models + LEAST_BUDGET * 2**20))
     return max(1, min(cores, room, MOST_WORKERS))
 
 

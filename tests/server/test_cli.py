@@ -6,6 +6,7 @@ import pytest
 
 from nextchar_cli.command_line import UsageError, run
 from nextchar_server import cli
+from nextchar_server.settings.config import Config
 from nextchar_server.settings.variables import unknown_variables
 
 Variables = Callable[..., None]
@@ -199,3 +200,8 @@ def test_help_fits_80_columns_and_shows_no_python(capsys: pytest.CaptureFixture[
         "NEXTCHAR_GRPC_PORT for --grpc-port",
     ):
         assert wanted in words
+
+
+def test_workers_auto_leaves_a_model_file_that_cannot_be_read_to_whoever_opens_it() -> None:
+    name_too_long = "n" * 300 + ".onnx"
+    assert callable(cli._runner(Config(workers="auto", model=(f"verse={name_too_long}",))))

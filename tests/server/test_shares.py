@@ -15,7 +15,7 @@ def test_auto_makes_a_worker_of_one_lane_per_core(cores: int) -> None:
 
 @pytest.mark.parametrize(
     ("gib", "models_gib", "workers"),
-    [(0.1, 0, 1), (0.5, 0, 2), (1, 0, 5), (2, 0, 11), (4, 0, 16), (4, 1, 1), (64, 1, 15)],
+    [(-0.1, 0, 1), (0.1, 0, 1), (0.5, 0, 2), (1, 0, 5), (2, 0, 10), (4, 0, 16), (4, 1, 1), (64, 1, 15)],
 )
 def test_auto_makes_as_many_workers_as_have_room(gib: float, models_gib: float, workers: int) -> None:
     assert default_workers(16, int(gib * 2**30), int(models_gib * 2**30)) == workers

@@ -181,7 +181,8 @@ class Lane:
         rows, others = len(plain), len(plain) + len(rich)
         steps, seconds = self._advance_reading(plain, MAX_STEPS)
         if long and (long.credit > 0 or not others):
-            long.credit -= seconds + self._advance_portion()
+            seconds += self._advance_portion()
+            long.credit = long.credit - seconds if others else 0.0  # alone, they owe nobody
             return
         if rows:
             taken, spent = self._advance_running(plain, MAX_STEPS)

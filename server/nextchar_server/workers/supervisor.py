@@ -27,7 +27,7 @@ from ..logs import logs
 from ..metrics import WorkerMetrics
 from ..rpc.token_keys import load_keys, log_keys
 from ..settings.config import Config
-from ..shares import Share
+from ..shares import LEAST_BUDGET, Share
 from .messages import Collected, Failed, Loaded, Open, Opened, Reload, Scrape, Start, Stop
 from .ports import hold
 from .process import Worker
@@ -41,9 +41,6 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 
 STEADY = 60.0
 """Seconds after which a worker that serves counts as one that never ended."""
-
-LEAST_BUDGET = 16
-"""MiB of the memory budget that a worker has at least."""
 
 _log = structlog.get_logger()
 

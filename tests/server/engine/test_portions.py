@@ -110,6 +110,23 @@ async def test_long_prompts_have_the_part_of_the_time_that_their_rows_have_but_a
     assert least <= reading / (reading + sampling) <= most
 
 
+async def test_time_that_a_long_prompt_took_alone_is_not_held_against_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = TimedRunner()
+    clock = SimpleNamespace(thread_time=lambda: runner.reading + runner.sampling, monotonic=time.monotonic)
+    monkeypatch.setattr(lane, "time", clock)
+    async with running(runner, turn_budget=ONE_STEP, min_steps=8) as engine:
+        engine.submit(stream_of(1, read=[1] * _MANY))
+        await runner.begun()
+        await runner.step(60)
+        alone = runner.reading
+        engine.submit(other := stream_of(80))
+        runner.let(_MANY)
+        await whole(engine, other)
+        reading = runner.beside[-1] - alone
+        assert alone > runner.sampling
+        assert reading / (reading + runner.sampling) > 0.2
+
+
 async def test_texts_that_are_only_read_are_read_beside_running_streams_that_never_end() -> None:
     async with running(ScriptedRunner(), turn_budget=ONE_STEP) as engine:
         for _ in range(3):
