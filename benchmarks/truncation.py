@@ -1,4 +1,4 @@
-"""Truncation: what ``top_p``, ``top_k`` and ``min_p`` add to a step of the packaged model, whose texts are real ones.
+"""Truncation: the cost of ``top_p``, ``top_k`` and ``min_p`` in a step of the packaged model, whose texts are real.
 
 Inside the process, without a server. The batches take turns.
 """

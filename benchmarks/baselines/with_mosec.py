@@ -33,7 +33,7 @@ class Texts(mosec.SSEWorker):
         self._stepper = stepper_of(Path(os.environ["MODEL"]))
 
     def forward(self, data: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Sends the characters of all texts as they come, and returns something that mosec ignores."""
+        """Sends the characters of all texts as they come, and returns the requests, which mosec ignores."""
         rows = Rows(self._stepper, _STEPS)
         self._send(rows.add([Request(place, **request) for place, request in enumerate(data)]))
         while len(rows):
