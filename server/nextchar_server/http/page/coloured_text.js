@@ -48,13 +48,15 @@ export class ColouredText {
     }
   }
 
-  /** Appends `places`; `classOf(place)` is the class of each one's tint. At most once per frame. */
+  /** Appends `places` with the next frame, or with `flush`; `classOf(place)` is the class of each one's tint. */
   append(places, classOf) {
     if (!this.waiting.length) requestAnimationFrame(() => this.flush());
     this.waiting.push(...places.map((place) => [place, classOf(place)]));
   }
 
+  /** Shows what `append` has yet to show. */
   flush() {
+    if (!this.waiting.length) return;
     const fragment = document.createDocumentFragment();
     for (const [place, tint] of this.waiting) {
       const span = spanOf(place.character, tint);

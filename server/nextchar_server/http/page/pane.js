@@ -33,8 +33,9 @@ export class Pane {
     this.text.append(places, (place) => surpriseClass(place.logprob));
   }
 
-  /** Shows the state `key`: "state_running" and the like. */
+  /** Shows the state `key`, "state_running" and the like, and the whole text up to it. */
   tell(key, values = {}) {
+    this.text.flush();
     say(this.state, key, values);
     this.state.className = `state ${key.replace("state_", "")}`;
     const isBusy = /waiting|running|slow|full|limited|unready|lost|retrying|scoring/.test(key);
