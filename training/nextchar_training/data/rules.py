@@ -48,7 +48,7 @@ class Rules:
     """Treat the whole corpus, each file, or each line as one document, with a beginning and an end."""
     hold_out: HoldOut | None = None
     """Never train on the last tenth (usual for one document), or on one of every ten documents (usual for many)."""
-    development: Annotated[bool, Parameter(show_default=False)] = False
+    development: Annotated[bool, Parameter(show_default=False, negative="--no-development")] = False
     """To choose options: leave the held-out part alone, and hold out a part of the rest in the same way instead."""
     minimum_count: Annotated[int, Ge(1)] = 1
     """Characters that occur fewer times than this are rare."""

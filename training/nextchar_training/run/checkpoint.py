@@ -52,7 +52,7 @@ class TrainingRecord:
     relative ones were found in ``folder``, None in files of earlier releases. ``rules`` turned it into a dataset, and
     ``corpus_sha256`` tells whether it is still the same text. Losses are in nats per character. ``training_loss`` is
     with dropout, the mean since the evaluation before; ``validation_loss`` is the one watched during training (see
-    ``learning.progress.Progress``). ``stateful_loss`` and ``windows_loss`` are those of the held-out text (see
+    ``learning.progress.Progress``). ``stateful_loss`` and ``windows_loss`` are those of the part to evaluate on (see
     ``learning.evaluation``), or None until the training has ended, and if it was stopped. ``recipe`` is None in files
     of the release before. ``taught`` says who taught the network, if it had teachers.
     """
