@@ -42,6 +42,28 @@ def test_evaluate_measures_what_fit_reported(run: Path, text: Path, capsys: pyte
     assert losses(capsys.readouterr().out) == pytest.approx([record.stateful_loss, record.windows_loss], abs=1e-4)
 
 
+def test_evaluate_tells_the_development_part_from_the_held_out_one(
+    text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, file = tmp_path / "run", tmp_path / "model.onnx"
+    assert brief(["fit", str(text), "--out", str(run), "--epochs", "1", "--development", *SMALL]) == 0
+    assert "evaluating the best checkpoint on the whole development part\n" in capsys.readouterr().out
+    assert main(["export", str(run), "--out", str(file), "--precision", "fp32"]) == 0
+    record = load_checkpoint(run / "best.pt").record
+    for model in (run, file):
+        capsys.readouterr()
+        assert main(["evaluate", str(model), str(text), "--split", "validation"]) == 0
+        output = capsys.readouterr().out
+        assert f"characters of the development part of {text}\n" in output
+        assert losses(output) == pytest.approx([record.stateful_loss, record.windows_loss], abs=2e-4)
+        assert main(["evaluate", str(model), str(text), "--split", "held-out"]) == 0
+        output = capsys.readouterr().out
+        assert f"characters of the held-out part of {text}\n" in output
+        assert losses(output) != pytest.approx([record.stateful_loss, record.windows_loss], abs=2e-4)
+    assert main(["evaluate", str(run), str(text), "--split", "validation", "--no-development"]) == 0
+    assert f"characters of the held-out part of {text}\n" in capsys.readouterr().out
+
+
 def test_evaluate_names_a_dynamic_evaluation(run: Path, text: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["evaluate", str(run / "best.pt"), str(text), "--split", "validation"]
     for option in ("--adaptive", "--adaptive-training"):

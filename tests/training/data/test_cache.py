@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -116,6 +117,16 @@ def test_the_name_of_a_dataset_follows_from_its_files_and_its_rules(tmp_path: Pa
 def test_a_usual_rule_names_the_same_dataset_if_it_is_written_out(tmp_path: Path) -> None:
     usual, written = Rules(documents="line"), Rules(documents="line", hold_out="documents")
     assert dataset_folder(tmp_path, corpus_with("a"), usual) == dataset_folder(tmp_path, corpus_with("a"), written)
+
+
+def test_a_development_part_takes_no_other_ids_unless_it_keeps_its_order(tmp_path: Path) -> None:
+    def name(**rules: Any) -> str:
+        return dataset_folder(tmp_path, corpus_with("a"), Rules(**rules)).name
+
+    assert name() == name(development=True)
+    assert name(documents="line") == name(documents="line", development=True)
+    last: dict[str, Any] = {"documents": "line", "hold_out": "tail"}
+    assert name(**last) != name(**last, development=True)
 
 
 def test_the_name_is_that_of_the_releases_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

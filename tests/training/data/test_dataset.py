@@ -165,6 +165,6 @@ def test_lines_that_end_with_cr_lf_are_spelled_without_the_cr(tmp_path: Path) ->
 def test_held_out_documents_are_the_first_characters_that_are_held_out(tmp_path: Path) -> None:
     dataset = prepared(tmp_path, documents="line")
     held_out = [f"{text}\n" for text in texts(dataset, dataset.validation)]
-    found: list[Spelling] = dataset.held_out_documents(100)
+    found: list[Spelling] = dataset.validation_documents(100)
     assert sum(len(document.text) for document in found) == 100
     assert "".join(held_out).startswith("\n".join(document.text for document in found))

@@ -26,7 +26,7 @@ def test_all_parts_of_a_dataset_have_the_ids_of_the_other_alphabet(tmp_path: Pat
     line = [*alphabet.encode("bead").tolist(), 0]
     assert dataset.alphabet == alphabet
     assert dataset.training[:10].tolist() == line * 2
-    assert [document.ids.tolist() for document in dataset.held_out_documents(100)] == [line] * 2
+    assert [document.ids.tolist() for document in dataset.validation_documents(100)] == [line] * 2
 
 
 def test_symbols_that_the_other_alphabet_lacks_are_named(tmp_path: Path) -> None:

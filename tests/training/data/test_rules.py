@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ from pydantic import ValidationError
 
 from nextchar_cli.command_line import make_app, run
 from nextchar_cli.wording import explain
-from nextchar_training.data.rules import Rules, changed
+from nextchar_training.data.rules import Rules, changed, stated, to_state
 
 
 @pytest.mark.parametrize(
@@ -33,9 +32,15 @@ def test_invalid_rules_are_named(fields: dict[str, Any], message: tuple[str, str
     assert explain(raised.value) == message
 
 
-def test_rules_come_back_from_what_a_checkpoint_keeps() -> None:
-    rules = Rules(documents="line", alphabet="jamo", minimum_count=2)
-    assert Rules(**asdict(rules)) == rules
+@pytest.mark.parametrize(
+    "rules", [Rules(), Rules(documents="line", alphabet="jamo", minimum_count=2, development=True)]
+)
+def test_rules_come_back_from_what_a_file_states(rules: Rules) -> None:
+    assert Rules(**stated(to_state(rules))) == rules
+
+
+def test_a_file_states_no_rule_that_it_does_not_need() -> None:
+    assert to_state(Rules(documents="line")) == {"documents": "line", "verbatim": False}
 
 
 @pytest.mark.parametrize(

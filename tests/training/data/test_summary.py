@@ -36,6 +36,16 @@ def test_many_documents_whose_characters_have_several_ids(tmp_path: Path) -> Non
     assert summary["ids"] == "40, 2.00 per character"
 
 
+def test_a_development_part(tmp_path: Path) -> None:
+    text = "a" * 90 + "b" * 9 + "c"
+    summary = summary_of(tmp_path, {"a.txt": text}, development=True)
+    assert summary["held out"] == "the last 10% of the text"
+    told = "of the rest, {} ids: this training is evaluated on it, and leaves the held-out text alone"
+    assert summary["development part"] == f"the last tenth {told.format(9)}"
+    summary = summary_of(tmp_path, {"a.txt": "a\n" * 100}, documents="line", development=True)
+    assert summary["development part"] == f"one of every ten documents {told.format(18)}"
+
+
 def test_rare_characters(tmp_path: Path) -> None:
     text = "a" * 50 + "bbb" + "xyz"
     left_out = summary_of(tmp_path, {"a.txt": text}, minimum_count=3)

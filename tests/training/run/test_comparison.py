@@ -5,20 +5,22 @@ from pathlib import Path
 import pytest
 from rich.console import Console, RenderableType
 
+from nextchar_training.data.rules import Rules
 from nextchar_training.learning.recipe import Recipe
-from nextchar_training.run.checkpoint import save_checkpoint
+from nextchar_training.run.checkpoint import Checkpoint, save_checkpoint
 from nextchar_training.run.comparison import losses_table, read_best, read_runs, settings_table
 from nextchar_training.run.folder import RunFolder, RunFolderError
 from tests.training.run.test_checkpoint import RECORD, make
 from tests.training.run.test_ledger import row
 
 
-def save(path: Path, recipe: Recipe | None) -> Path:
+def save(path: Path, recipe: Recipe | None, rules: Rules | None = None) -> Path:
     """A run with one evaluation."""
     folder = RunFolder(path)
     folder.start()
     folder.add_losses(row(10, 1.5))
-    record = replace(RECORD, recipe=recipe, stateful_loss=1.375, windows_loss=1.625)
+    rules = rules or RECORD.rules
+    record = replace(RECORD, recipe=recipe, stateful_loss=1.375, windows_loss=1.625, rules=rules)
     save_checkpoint(replace(make(), record=record), folder.best)
     return path
 
@@ -36,6 +38,20 @@ def test_runs_are_rows_that_fit_the_terminal(tmp_path: Path, width: int) -> None
     lines = printed(losses_table(read_runs(paths), read_best(paths)), width)
     assert [line.split()[0] for line in lines[2:]] == ["lstm-512-dropout-0.3", "gru-512-dropout-0.4"]
     assert lines[2].split()[-2:] == ["1.3750", "1.6250"]
+
+
+def test_losses_on_the_development_part_are_told_apart(tmp_path: Path) -> None:
+    def heading(*names: str) -> list[str]:
+        return printed(losses_table(read_runs([tmp_path / one for one in names]), best(*names)), 80)[:2]
+
+    def best(*names: str) -> list[Checkpoint]:
+        return read_best([tmp_path / one for one in names])
+
+    for name, development in (("a", True), ("b", True), ("final", False)):
+        save(tmp_path / name, Recipe(epochs=1), replace(RECORD.rules, development=development))
+    assert heading("a", "b")[1] == "All of them are of the development part."
+    assert heading("a", "b", "final")[1].startswith("Those of a, b are of the development part, and don't compare")
+    assert heading("final")[1].startswith("run ")
 
 
 def test_settings_that_differ_are_a_table_of_their_own(tmp_path: Path) -> None:

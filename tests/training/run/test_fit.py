@@ -110,6 +110,35 @@ def test_fine_tuning_learns_another_text_and_keeps_the_alphabet(run: RunFolder, 
     assert "starts from the weights of step" in folder.report.read_text()
 
 
+def test_a_run_on_the_development_part_never_looks_at_the_held_out_text(dataset: Dataset, tmp_path: Path) -> None:
+    development = prepare(dataset.corpus, Rules(development=True), tmp_path / "cache")
+    folder = RunFolder(tmp_path / "run")
+    best = fit(job_of(development), folder, Workers())
+    held_out = len(TEXT) * 9 // 10
+    (document,) = folder.read_held_out()
+    assert document.text == TEXT[held_out * 9 // 10 : held_out]
+    assert best.record.stateful_loss == stateful_loss(NetworkScorer(best.network()), [document])
+    assert load_checkpoint(folder.best).record.rules.development
+    report = folder.report.read_text()
+    assert "## Loss of the best checkpoint on the whole development part\n" in report
+    assert "from all over the development part: " in report
+    assert "- development part: the last tenth of the rest" in report
+
+
+def test_weights_that_know_the_part_to_evaluate_on_are_told(dataset: Dataset, run: RunFolder, tmp_path: Path) -> None:
+    best = load_checkpoint(run.best)
+    development = prepare(dataset.corpus, Rules(development=True), tmp_path / "cache")
+    warning = job_of(development, initial=best).start_warning
+    assert warning is not None
+    assert warning in job_of(development, initial=best).advice
+    assert warning.endswith("so it may know the development part")
+    left_alone = replace(best, record=replace(best.record, rules=Rules(development=True)))
+    other = dataset_of(TEXT + TEXT, tmp_path / "longer")
+    assert job_of(dataset, initial=best).start_warning is None
+    assert job_of(dataset, initial=left_alone).start_warning is None
+    assert job_of(other, initial=best).start_warning is None  # another text, which fine-tuning is for
+
+
 def test_text_in_another_alphabet_is_refused(run: RunFolder, tmp_path: Path) -> None:
     best = load_checkpoint(run.best)
     with pytest.raises(CheckpointError, match="not spelled in the alphabet"):

@@ -80,7 +80,7 @@ def test_a_checkpoint_teaches_the_distributions_of_its_network(dataset: Dataset,
     codes = torch.from_numpy(lesson.distributions.read([0], len(ids)).codes)[:, 0]
     assert len(ids) > 4096  # so a stretch ends in between
     assert (codes / -16 - expected).abs().max() < 0.5 / 16 + 1e-3
-    held_out = dataset.held_out_documents(10**6)
+    held_out = dataset.validation_documents(10**6)
     assert lesson.teacher.windows_loss == pytest.approx(windows_loss(NetworkScorer(network), held_out), abs=1e-4)
     assert lesson.made
     assert len(lesson.distributions) == len(dataset.training) < len(dataset.ids)  # nothing of the held-out part
@@ -161,6 +161,21 @@ def test_a_teacher_that_learned_by_other_rules_is_marked(
     lessons = lessons_of(dataset, tmp_path, tmp_path / "other.pt")
     assert lessons.lessons[0].teacher.same_split is same
     assert ("may know the held-out text" in lessons.summary[0][1]) is not same
+
+
+def test_a_teacher_that_knows_the_development_part_is_marked_and_one_that_left_it_alone_is_not(tmp_path: Path) -> None:
+    usual = dataset_of(TEXT, tmp_path)
+    dataset = prepare(usual.corpus, Rules(development=True), tmp_path / "cache")
+    knowing, other = checkpoint_of(usual, tmp_path / "knowing.pt"), checkpoint_of(dataset, tmp_path / "other.pt")
+    lessons = lessons_of(dataset, tmp_path, knowing, other)
+    assert [lesson.teacher.same_split for lesson in lessons.lessons] == [False, True]
+    assert (
+        "on the development part (it learned from another text or by other rules, so it may know the "
+        in (lessons.summary[0][1])
+    )
+    assert [len(lesson.distributions) for lesson in lessons.lessons] == [len(dataset.training)] * 2
+    (final,) = lessons_of(usual, tmp_path, other).lessons
+    assert (final.teacher.same_split, final.made, len(final.distributions)) == (True, True, len(usual.training))
 
 
 def test_a_full_disk_is_told_with_the_remedy_and_leaves_nothing_behind(dataset: Dataset, tmp_path: Path) -> None:

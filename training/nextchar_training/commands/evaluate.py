@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge
 from cyclopts import Parameter
@@ -17,14 +17,18 @@ from ..data.rules import Rules
 from . import options
 from .options import CORPUS_GROUP, Cache, Model, Sources
 
+if TYPE_CHECKING:
+    from ..data.dataset import Dataset
+    from ..data.ids import IdFile
+
 
 @Parameter(name="*", group=CORPUS_GROUP)
 @dataclass(frozen=True)
 class Evaluated:
     """The part of a text to evaluate."""
 
-    split: Literal["all", "validation"] = "all"
-    """Evaluate all of the text, or the part that fit would hold out of it."""
+    split: Literal["all", "validation", "held-out"] = "all"
+    """Evaluate all of the text, the part that fit would watch, or the part that it would hold out (--development)."""
     characters: Annotated[int, Ge(1)] = 2**17
     """Evaluate this many characters at most, from the beginning."""
     unknown: Annotated[
@@ -34,7 +38,7 @@ class Evaluated:
     adaptive: Annotated[bool, Parameter(negative="", show_default=False)] = False
     """Also mix the model with an n-gram model that learns along the text: dynamic evaluation."""
     adaptive_training: Annotated[bool, Parameter(negative="", show_default=False)] = False
-    """Let the n-gram model first read the part that fit would train on; needs --split validation."""
+    """Let the n-gram model first read the part that fit would train on; needs --split validation or held-out."""
 
 
 def evaluate(
@@ -55,8 +59,10 @@ def evaluate(
     from .training import print_adaptive_loss, print_losses
 
     part = part or Evaluated()
-    if part.adaptive_training and part.split != "validation":
-        raise UsageError("--adaptive-training needs --split validation, so that it learns no text that it evaluates")
+    if part.adaptive_training and part.split == "all":
+        raise UsageError(
+            "--adaptive-training needs --split validation or held-out, so that it learns no text that it evaluates"
+        )
     rare: dict[str, Any] = {"rare": "replace"} if part.unknown == "replace" else {}
     loaded = load_model(model)
     origin = origin_of(loaded, model)
@@ -66,13 +72,13 @@ def evaluate(
     if unknown != "error":
         treated = "left out" if unknown == "skip" else f"replaced by {chosen.replacement!r}"
         print(f"characters outside the model's alphabet are {treated}")
-    ids = dataset.ids if part.split == "all" else dataset.validation
+    ids, name = _split(dataset, part)
     documents = documents_for(dataset, ids, origin.alphabet, part.characters, unknown, remedy=SKIPPING)
     scorer = scorer_of(loaded)
     with preparing() as show:
         result = evaluation.evaluate(scorer, documents, progress=lambda fraction: show("evaluating", fraction))
     first = "the first " if result.characters == part.characters else ""
-    print(f"{first}{result.characters:,} characters of {dataset.corpus.name}")
+    print(f"{first}{result.characters:,} characters of {name}")
     print_losses(result.stateful, result.windows)
     if part.adaptive or part.adaptive_training:
         learnt: Sequence[Spelling] = ()
@@ -84,3 +90,13 @@ def evaluate(
             )
         print_adaptive_loss(adaptive, after_training=part.adaptive_training)
     return 0
+
+
+def _split(dataset: Dataset, part: Evaluated) -> tuple[IdFile, str]:
+    """Returns the ids of the part of a text to evaluate, and its name."""
+    name = dataset.corpus.name
+    if part.split == "all":
+        return dataset.ids, name
+    if part.split == "validation" and dataset.rules.development:
+        return dataset.validation, f"the development part of {name}"
+    return dataset.held_out, f"the held-out part of {name}"

@@ -65,6 +65,8 @@ def dataset_folder(cache: Path, corpus: Corpus, rules: Rules) -> Path:
         "hold_out": rules.held_out,
     }
     del key["skip_undecodable"]  # the list of files shows its effect
+    if not rules.keeps_order:
+        del key["development"]  # the same ids in the same order
     if rules.verbatim:
         del key["verbatim"]  # earlier releases knew no other way to read
     return cache / "datasets" / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]

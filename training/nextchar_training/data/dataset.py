@@ -11,12 +11,14 @@ A corpus is one document, or each file or line of it is one. If there can be man
 - the documents are shuffled, so that neighbours have nothing to do with each other.
 
 A tenth is held out, and comes last: the last tenth of the text, or one of every ten documents. The choice and the order
-depend on the corpus and the rules alone, not on the seed of a training.
+depend on the corpus and the rules alone, not on the seed of a training. While options are chosen, a tenth of the rest
+takes its place (see ``development``).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,7 @@ from .builder import FACTS, IDS, build
 from .cache import dataset_folder, new_folder, remove_abandoned
 from .corpus import Corpus
 from .counts import Show
+from .development import development_from
 from .facts import Facts, read_facts
 from .ids import IdFile
 from .rules import DatasetError, Rules
@@ -44,7 +47,7 @@ class Dataset:
     made: bool
     """Whether it was made just now; otherwise it was found in the cache."""
     ids: IdFile = field(repr=False)
-    """All ids: those to train on, then those that are held out."""
+    """All ids: those to train on, then those for development if there is such a part, then those held out."""
 
     @property
     def alphabet(self) -> Alphabet:
@@ -54,10 +57,22 @@ class Dataset:
     @property
     def training(self) -> IdFile:
         """The ids to train on."""
-        return self.ids.part(0, self.facts.held_out_from)
+        return self.ids.part(0, self._training_until)
 
     @property
     def validation(self) -> IdFile:
+        """The ids to evaluate on: those for development if the rules say so, else those held out.
+
+        Raises ``DatasetError`` if there are none.
+        """
+        if not self.rules.development:
+            return self.held_out
+        if self._training_until == self.facts.held_out_from:
+            raise DatasetError(f"{self.corpus.name}: too few documents for a development part: leave out --development")
+        return self.ids.part(self._training_until, self.facts.held_out_from)
+
+    @property
+    def held_out(self) -> IdFile:
         """The ids that are held out. Raises ``DatasetError`` if there are none."""
         if self.facts.held_out_from == len(self.ids):
             raise DatasetError(
@@ -65,6 +80,14 @@ class Dataset:
                 "hold out its last tenth with --documents corpus"
             )
         return self.ids.part(self.facts.held_out_from)
+
+    @cached_property
+    def _training_until(self) -> int:
+        """The place of the first id that isn't to train on."""
+        end = self.facts.held_out_from
+        if not self.rules.development:
+            return end
+        return development_from(self.ids.part(0, end), self.alphabet, has_documents=self.rules.documents != "corpus")
 
     @property
     def rare_characters(self) -> int:
@@ -76,8 +99,8 @@ class Dataset:
         """Characters per id on average: 1, or less if the alphabet spells some characters with several ids."""
         return self.facts.characters / self.facts.ids
 
-    def held_out_documents(self, characters: int) -> list[Spelling]:
-        """The first ``characters`` of the held-out documents. Raises ``DatasetError`` if nothing is held out."""
+    def validation_documents(self, characters: int) -> list[Spelling]:
+        """The first ``characters`` of the documents to evaluate on. Raises ``DatasetError`` if there are none."""
         return self.documents(self.validation, self.alphabet, characters)
 
     def documents(

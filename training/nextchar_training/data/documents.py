@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,10 @@ _COPIED_IDS = 2**20  # of documents that are copied together, about
 
 
 class DocumentWriter:
-    """Writes the documents of a corpus, first those to train on, then those that are held out."""
+    """Writes the documents of a corpus, first those to train on, then those that are held out.
+
+    Those to train on end with the development part, see ``development``.
+    """
 
     def __init__(self, corpus: Corpus, rules: Rules, encoder: Encoder, counts: Counts, show: Show) -> None:
         self._corpus, self._rules, self._encoder, self._counts, self._show = corpus, rules, encoder, counts, show
@@ -63,7 +67,7 @@ class DocumentWriter:
         files = np.flatnonzero(self._counts.sizes)
         held_out = self._held_out(len(files), self._counts.sizes[files])
         held_out_from = 0
-        for part in (files[~held_out], files[held_out]):
+        for part in (*self._apart(files[~held_out]), files[held_out]):
             held_out_from = start = writer.count
             before: int | None = None
             for number, ids, _ in self._encoded(self._random.permutation(part).tolist()):
@@ -78,12 +82,13 @@ class DocumentWriter:
 
     def _write_lines(self, writer: IdWriter, characters: int, folder: Path) -> int:
         """Deals the lines out to files at random, then shuffles each file in memory."""
-        training_files = characters * 9 // 10 // _DEALT_IDS + 1
-        files = [folder / str(number) for number in range(training_files + characters // 10 // _DEALT_IDS + 1)]
-        self._deal(files, training_files)
+        tenths = (8, 1, 1) if self._rules.keeps_order else (9, 1)  # of the text: about what each part has
+        ends = np.cumsum([characters * tenth // 10 // _DEALT_IDS + 1 for tenth in tenths]).tolist()
+        files = [folder / str(number) for number in range(ends[-1])]
+        self._deal(files, self._parts_of_lines(), ends)
         held_out_from = 0
         for number, path in enumerate(files):
-            if number == training_files:
+            if number == ends[-2]:
                 held_out_from = writer.count
             if path.exists():
                 ids = np.fromfile(path, self._encoder.type)
@@ -94,17 +99,24 @@ class DocumentWriter:
             self._show("shuffling lines", (number + 1) / len(files))
         return held_out_from
 
-    def _deal(self, files: list[Path], training_files: int) -> None:
-        """Adds each line to a random one of ``files``; those that are held out follow the ``training_files``."""
+    def _parts_of_lines(self) -> NDArray[np.uint8]:
+        """The part of each line, [lines]: 0 to train on, then that for development if it is apart, then held out."""
         held_out = self._held_out(self._counts.lines)
+        parts = held_out.astype(np.uint8)
+        if self._rules.keeps_order:
+            parts[np.count_nonzero(~held_out) * 9 // 10 :] = 1
+            parts[held_out] = 2
+        return parts
+
+    def _deal(self, files: list[Path], parts: NDArray[np.uint8], ends: list[int]) -> None:
+        """Adds each line to a random one of the files of its part, which end before one of ``ends``."""
         lines = 0
         for ids in self._whole_lines():
             stops = np.flatnonzero(ids == BOUNDARY) + 1
-            to = np.where(
-                held_out[lines : lines + len(stops)],
-                self._random.integers(training_files, len(files), len(stops)),
-                self._random.integers(training_files, size=len(stops)),
-            )
+            own = parts[lines : lines + len(stops)]
+            to = np.zeros(len(stops), np.int64)
+            for part, (first, end) in reversed(list(enumerate(pairwise([0, *ends])))):
+                to = np.where(own == part, self._random.integers(first, end, len(stops)), to)
             order = np.argsort(to, kind="stable")
             bounds = np.searchsorted(to[order], np.arange(len(files) + 1))
             for number in np.unique(to).tolist():
@@ -151,6 +163,10 @@ class DocumentWriter:
             done += len(text)
             yield number, *self._encoder.encode(text)
             self._show("writing ids", min(done / max(int(self._counts.sizes.sum()), 1), 1.0))
+
+    def _apart(self, training: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """The documents that aren't held out, ``training``, in the parts that are shuffled by themselves."""
+        return np.split(training, [len(training) * 9 // 10]) if self._rules.keeps_order else [training]
 
     def _held_out(self, count: int, sizes: NDArray[np.int64] | None = None) -> NDArray[np.bool_]:
         """Which of ``count`` documents are held out, [count]; a single one isn't.

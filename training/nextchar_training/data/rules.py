@@ -48,6 +48,8 @@ class Rules:
     """Treat the whole corpus, each file, or each line as one document, with a beginning and an end."""
     hold_out: HoldOut | None = None
     """Never train on the last tenth (usual for one document), or on one of every ten documents (usual for many)."""
+    development: Annotated[bool, Parameter(show_default=False, negative="--no-development")] = False
+    """To choose options: leave the held-out part alone, and hold out a part of the rest in the same way instead."""
     minimum_count: Annotated[int, Ge(1)] = 1
     """Characters that occur fewer times than this are rare."""
     rare: Rare = "drop"
@@ -80,6 +82,16 @@ class Rules:
         """``hold_out``, or the usual choice if it is None."""
         return self.hold_out or ("tail" if self.documents == "corpus" else "documents")
 
+    @property
+    def keeps_order(self) -> bool:
+        """Whether the development part are the last documents, so that they are not shuffled with the others."""
+        return self.development and self.documents != "corpus" and self.held_out == "tail"
+
+    @property
+    def validation_name(self) -> str:
+        """The name of the part that a training watches and reports on."""
+        return "development part" if self.development else "held-out text"
+
 
 UNSTATED = Rules(verbatim=True)
 """The meaning of rules that a file doesn't state: those of releases that did not have them yet."""
@@ -88,6 +100,12 @@ UNSTATED = Rules(verbatim=True)
 def stated(content: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the rules that a file states, completed by ``UNSTATED``."""
     return {**asdict(UNSTATED), **content}
+
+
+def to_state(rules: Rules) -> dict[str, Any]:
+    """Returns the rules for a file to state: a rule that it doesn't need is no obstacle to releases without it."""
+    unstated = asdict(UNSTATED)
+    return {name: value for name, value in asdict(rules).items() if value != unstated[name]}
 
 
 def changed(usual: Rules, given: Rules | None) -> Rules:

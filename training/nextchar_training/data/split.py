@@ -1,9 +1,9 @@
-"""The split: the part of a dataset to train on, and the part that is held out to evaluate on."""
+"""The split: the part of a dataset to train on, and the part to evaluate on."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from nextchar_model.decoder import continuing
 
 from .dataset import Dataset
 from .ids import IdSequence
+from .rules import Rules
 
 EVALUATED_CHARACTERS = 2**17
 """Characters of a text that an evaluation uses at most, unless another number is asked for."""
@@ -25,7 +26,7 @@ class Split:
     training: IdSequence
     """The ids to train on."""
     validation: Sequence[Spelling]
-    """The first ``EVALUATED_CHARACTERS`` of the held-out documents."""
+    """The first ``EVALUATED_CHARACTERS`` of the documents to evaluate on."""
     line_end: int | None
     """The id that ends a line, if there is one."""
     characters_per_id: float = 1.0
@@ -40,8 +41,22 @@ class Split:
         has_lines = dataset.rules.documents != "line" and alphabet.knows("\n")
         return cls(
             training=dataset.training,
-            validation=dataset.held_out_documents(EVALUATED_CHARACTERS),
+            validation=dataset.validation_documents(EVALUATED_CHARACTERS),
             line_end=int(alphabet.encode("\n")[0]) if has_lines else None,
             characters_per_id=dataset.characters_per_id,
             continuing=inside if (inside := continuing(alphabet)).any() else None,
         )
+
+
+def is_unseen(dataset: Dataset, rules: Rules, sha256: str) -> bool:
+    """Whether a training by ``rules`` on the text of ``sha256`` never saw the part of ``dataset`` to evaluate on."""
+    own, texts = _explicit(rules), _explicit(dataset.rules)
+    if not (texts.verbatim or dataset.facts.line_ends or dataset.facts.marks):
+        own = replace(own, verbatim=False)  # which changes nothing in this text
+    if own.development:
+        texts = replace(texts, development=True)  # it left both parts alone
+    return sha256 == dataset.facts.sha256 and own == texts
+
+
+def _explicit(rules: Rules) -> Rules:
+    return replace(rules, hold_out=rules.held_out, skip_undecodable=False)  # the digest shows the latter's effect

@@ -31,6 +31,8 @@ def summarized(dataset: Dataset, mark: Mark = str) -> list[tuple[str, str]]:
         ),
         ("held out", _held_out(dataset)),
     ]
+    if rules.development:
+        lines.append(("development part", _development(dataset)))
     if dataset.characters_per_id != 1:
         lines.append(("ids", f"{facts.ids:,}, {1 / dataset.characters_per_id:.2f} per character"))
     if facts.rare:
@@ -65,8 +67,14 @@ def _held_out(dataset: Dataset) -> str:
     if dataset.rules.held_out == "documents":
         part = "one of every ten documents"
     else:
-        part = f"the last {len(dataset.validation) / len(dataset.ids):.0%} of the text"
+        part = f"the last {len(dataset.held_out) / len(dataset.ids):.0%} of the text"
     return part if facts.documents == 1 else f"{part}, {_number(facts.held_out_documents, 'document')}"
+
+
+def _development(dataset: Dataset) -> str:
+    tenth = "the last tenth" if dataset.rules.held_out == "tail" else "one of every ten documents"
+    size = f"{len(dataset.validation):,} ids"
+    return f"{tenth} of the rest, {size}: this training is evaluated on it, and leaves the held-out text alone"
 
 
 def _number(count: int, thing: str) -> str:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from nextchar_model.description import TrainingSummary
 
-from ..data.rules import UNSTATED
+from ..data.rules import to_state
 from ..run.checkpoint import TrainingRecord
 
 
 def training_summary(record: TrainingRecord, validation_loss: float) -> TrainingSummary:
     """Returns how a model was trained; ``validation_loss`` is in nats per character, with the state carried along."""
-    unstated = asdict(UNSTATED)
     return TrainingSummary(
         corpus=record.corpus,
         corpus_characters=record.characters,
@@ -22,5 +19,5 @@ def training_summary(record: TrainingRecord, validation_loss: float) -> Training
         seed=record.seed,
         validation_loss=validation_loss,
         corpus_sha256=record.corpus_sha256,
-        rules={name: value for name, value in asdict(record.rules).items() if value != unstated[name]},
+        rules=to_state(record.rules),
     )

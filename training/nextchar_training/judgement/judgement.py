@@ -75,6 +75,8 @@ class Reference:
     """Of the whole corpus."""
     is_own: bool
     """Whether the model was trained on it."""
+    part: str
+    """The name of the part that was not trained on: the held-out text, or the development part."""
     line_lengths: tuple[int, ...]
     frequencies: dict[str, float]
 
@@ -148,6 +150,7 @@ def judge(
         name=dataset.corpus.name,
         sha256=dataset.facts.sha256,
         is_own=dataset.facts.sha256 == trained_on_sha256,
+        part=dataset.rules.validation_name,
         line_lengths=tuple(of_source.lengths.tolist()),
         frequencies={one: usual[one] for one in _first(usual)},
     )

@@ -69,7 +69,7 @@ def written_page(judgement: Judgement, examples: Sequence[str]) -> str:
         _table(judgement),
         "<h2>Copied stretches</h2>",
         _image(_stretches(judgement), "How much of each text is in copied stretches, by their length"),
-        *(_stretch(name, judged) for name, judged in _both(judgement).items()),
+        *(_stretch(_label(name, judgement), judged) for name, judged in _both(judgement).items()),
         "<h2>Lengths of lines</h2>",
         _image(_lengths(judgement), "The cumulative distribution of the lengths of lines"),
         "<h2>Characters</h2>",
@@ -102,10 +102,16 @@ def _both(judgement: Judgement) -> dict[str, Judged]:
     return {"generated": judgement.generated, "held out": judgement.held_out}
 
 
+def _label(name: str, judgement: Judgement) -> str:
+    """Returns the words for one of the texts."""
+    return judgement.training.part if name == "held out" else name
+
+
 def _table(judgement: Judgement) -> str:
     lines = [
         '<table>\n<thead><tr><th scope="col">figure</th><th scope="col" class="number">generated</th>'
-        '<th scope="col" class="number">held out</th><th scope="col">meaning</th></tr></thead>\n<tbody>'
+        f'<th scope="col" class="number">{judgement.training.part}</th>'
+        '<th scope="col">meaning</th></tr></thead>\n<tbody>'
     ]
     for row in rows(judgement):
         name, generated, held_out, meaning = map(html.escape, row)
@@ -131,7 +137,7 @@ def _stretches(judgement: Judgement) -> bytes:
             100 * np.array(shares),
             marker=_MARKERS[name],
             linestyle=_STYLES[name],
-            label=name,
+            label=_label(name, judgement),
             color=_COLOURS[name],
         )
     longest = max(len(judged.copied.shares) for judged in _both(judgement).values())
@@ -157,7 +163,7 @@ def _lengths(judgement: Judgement) -> bytes:
             np.arange(len(shares)),
             100 * shares,
             where="post",
-            label=name,
+            label=_label(name, judgement),
             color=_COLOURS[name],
             linestyle=_STYLES[name],
             linewidth=1.4,
@@ -184,7 +190,7 @@ def _characters(judgement: Judgement) -> bytes:
     axes.bar(places, [100 * judgement.training.frequencies[one] for one in shown], color="#dddddd", label="training")
     for name, marker in _MARKERS.items():
         values = [100 * shares[name][one] for one in shown]
-        axes.scatter(places, values, marker=marker, s=26, label=name, color=_COLOURS[name], zorder=3)
+        axes.scatter(places, values, marker=marker, s=26, label=_label(name, judgement), color=_COLOURS[name], zorder=3)
     axes.set_xticks(places, [_named(one) for one in shown])
     axes.set(yscale="log", ylabel="% of all characters", xlim=(-1, len(shown)))
     axes.yaxis.set_major_formatter("{x:g}")

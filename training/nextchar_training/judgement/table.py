@@ -40,7 +40,7 @@ def show(judgement: Judgement, console: Console) -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column("")
     table.add_column("generated", justify="right")
-    table.add_column("held out", justify="right")
+    table.add_column(judgement.training.part, justify="right")
     for row in rows(judgement):
         table.add_row(row.name, row.generated, row.held_out)
     console.print(settings_line(judgement), soft_wrap=True)
@@ -55,8 +55,8 @@ def loss_line(judgement: Judgement) -> str:
     """Returns the sentence on the loss."""
     loss = judgement.held_out_loss
     return (
-        f"loss on {loss.characters:,} held-out characters: {loss.nats_per_character:.4f} nats per character, "
-        f"{loss.bits_per_character:.4f} bits per character"
+        f"loss on {loss.characters:,} characters of the {judgement.training.part}: "
+        f"{loss.nats_per_character:.4f} nats per character, {loss.bits_per_character:.4f} bits per character"
     )
 
 
@@ -75,7 +75,7 @@ def warning(judgement: Judgement) -> str:
         return ""
     return (
         f"the model was not trained on {judgement.training.name} as it is now: "
-        "the held-out text may be text that it was trained on"
+        f"the {judgement.training.part} may be text that it was trained on"
     )
 
 

@@ -27,12 +27,12 @@ def about_size(characters: int, hidden_size: int) -> str | None:
     )
 
 
-def about_held_out(characters: int) -> str | None:
-    """Returns advice if the held-out text, of ``characters``, is too short to check an exported file on."""
+def about_validation(characters: int, part: str) -> str | None:
+    """Returns advice if the ``part`` to evaluate on has too few ``characters`` to check an exported file on."""
     if characters >= CHECKED_CHARACTERS:
         return None
     return (
-        f"the held-out text has {characters} characters, and export checks a model file on at least "
+        f"the {part} has {characters} characters, and export checks a model file on at least "
         f"{CHECKED_CHARACTERS}: train on more text, or name a text with export --text"
     )
 

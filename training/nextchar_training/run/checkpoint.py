@@ -22,7 +22,7 @@ from torch import Tensor
 from nextchar_cli.wording import explain
 from nextchar_model.alphabet import Alphabet, Spelling
 
-from ..data.rules import Rules, stated
+from ..data.rules import Rules, stated, to_state
 from ..files import write_whole
 from ..learning.network import Network
 from ..learning.recipe import Architecture, Recipe
@@ -52,7 +52,7 @@ class TrainingRecord:
     relative ones were found in ``folder``, None in files of earlier releases. ``rules`` turned it into a dataset, and
     ``corpus_sha256`` tells whether it is still the same text. Losses are in nats per character. ``training_loss`` is
     with dropout, the mean since the evaluation before; ``validation_loss`` is the one watched during training (see
-    ``learning.progress.Progress``). ``stateful_loss`` and ``windows_loss`` are those of the held-out text (see
+    ``learning.progress.Progress``). ``stateful_loss`` and ``windows_loss`` are those of the part to evaluate on (see
     ``learning.evaluation``), or None until the training has ended, and if it was stopped. ``recipe`` is None in files
     of the release before. ``taught`` says who taught the network, if it had teachers.
     """
@@ -123,7 +123,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         "architecture": asdict(checkpoint.architecture),
         "alphabet": alphabet_content(checkpoint.alphabet),
         "weights": checkpoint.weights,
-        "record": asdict(checkpoint.record),
+        "record": {**asdict(checkpoint.record), "rules": to_state(checkpoint.record.rules)},
     }
     save_tensors(path, content, form=_FORMAT, version=_VERSION, kind="checkpoint")
 
@@ -154,9 +154,14 @@ def read_held_out(checkpoint: Checkpoint, path: Path) -> list[Spelling]:
         raise RunFolderError(f"{path}: no held-out text ({folder.held_out.name}) beside it: name a text with --text")
     if path.name not in (folder.best.name, folder.last.name):
         run = load_checkpoint(folder.best)
-        if (run.alphabet, run.record.corpus_sha256) != (checkpoint.alphabet, checkpoint.record.corpus_sha256):
+        if _text_of(run) != _text_of(checkpoint):
             raise RunFolderError(f"{path}: the held-out text beside it is of another run: name a text with --text")
     return folder.read_held_out()
+
+
+def _text_of(checkpoint: Checkpoint) -> tuple[object, ...]:
+    record = checkpoint.record
+    return checkpoint.alphabet, record.corpus_sha256, record.rules.held_out, record.rules.development
 
 
 def save_tensors(path: Path, content: Mapping[str, Any], *, form: str, version: int, kind: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from os.path import commonpath
 from pathlib import Path
@@ -60,7 +60,17 @@ def losses_table(runs: Mapping[str, Sequence[LossRow]], best: Sequence[Checkpoin
             _loss(record.stateful_loss),
             _loss(record.windows_loss),
         )
-    return Group("Losses in nats per character", table)
+    return Group("\n".join(["Losses in nats per character", *_on_development(runs, best)]), table)
+
+
+def _on_development(runs: Iterable[str], best: Sequence[Checkpoint]) -> list[str]:
+    """Returns the line that says which runs' losses are not of the held-out text, if any are."""
+    names = [name for name, checkpoint in zip(runs, best, strict=True) if checkpoint.record.rules.development]
+    if not names:
+        return []
+    if len(names) == len(best):
+        return ["All of them are of the development part."]
+    return [f"Those of {', '.join(names)} are of the development part, and don't compare with the others."]
 
 
 def settings_table(runs: Mapping[str, Sequence[LossRow]], best: Sequence[Checkpoint]) -> RenderableType | None:

@@ -1,7 +1,8 @@
 """The held-out documents of a run: the text that export and later evaluations measure a model on.
 
 ``fit`` writes them into the run folder, so nothing after the training has to read the corpus again. They are documents
-as the model's alphabet spells them, kept as plain arrays in one compressed file.
+as the model's alphabet spells them, kept as plain arrays in one compressed file. If the rules say ``development``, they
+are those of the development part.
 """
 
 from __future__ import annotations

@@ -21,12 +21,12 @@ import torch
 from nextchar_model.alphabet import Alphabet
 
 from ..data.dataset import Dataset
-from ..data.split import Split
+from ..data.split import Split, is_unseen
 from ..learning.network import Network
 from ..learning.recipe import Architecture, Recipe
 from ..learning.trainer import Trainer
 from ..learning.workers import Workers
-from .advice import about_held_out, about_memory, about_size
+from .advice import about_memory, about_size, about_validation
 from .checkpoint import Checkpoint, CheckpointError
 from .folder import LossRow
 from .ledger import Ledger
@@ -95,11 +95,25 @@ class Job:
         return about_size(self.dataset.facts.characters, self.architecture.hidden_size)
 
     @property
+    def start_warning(self) -> str | None:
+        """A warning if the weights to start from learned this text by rules that don't leave alone what they should."""
+        if self.initial is None or self.initial.record.corpus_sha256 != self.dataset.facts.sha256:
+            return None
+        record = self.initial.record
+        if is_unseen(self.dataset, record.rules, record.corpus_sha256):
+            return None
+        return (
+            "the checkpoint to start from learned this text by other rules, "
+            f"so it may know the {self.dataset.rules.validation_name}"
+        )
+
+    @property
     def advice(self) -> list[str]:
         """All that should be known before the training starts."""
         characters = sum(len(document.text) for document in self.split.validation)
         memory = about_memory(self.architecture, self.recipe, taught=self.lessons is not None)
-        found = (self.size_advice, about_held_out(characters), memory)
+        short = about_validation(characters, self.dataset.rules.validation_name)
+        found = (self.size_advice, self.start_warning, short, memory)
         return [one for one in found if one is not None]
 
     @cached_property

@@ -21,7 +21,7 @@ from .advice import about_best
 from .checkpoint import THEN, Checkpoint
 from .ledger import Ledger
 from .machine import processor
-from .teachers import OTHER_SPLIT
+from .teachers import other_split
 
 if TYPE_CHECKING:
     from .job import Job
@@ -34,7 +34,7 @@ _TEMPLATE = """\
 ## Loss of the best checkpoint on {evaluated_part}
 
 {losses}
-Watched during training, on windows from all over the held-out text: {best_loss:.4f} nats per character at step \
+Watched during training, on windows from all over the {part}: {best_loss:.4f} nats per character at step \
 {best_step:,}, the best of the run; {last_loss:.4f} at the last step, {last_step:,}.
 
 {advice}
@@ -83,6 +83,7 @@ def written_report(job: Job, best: Checkpoint, ledger: Ledger, workers: Workers)
     return _TEMPLATE.format(
         command="\n".join(f"    {line}" for line in _commands(job)),
         evaluated_part=evaluated_part(job),
+        part=job.dataset.rules.validation_name,
         losses=_losses(best),
         best_loss=record.validation_loss,
         best_step=record.step,
@@ -131,10 +132,11 @@ def _longest_fence(text: str) -> int:
 
 def evaluated_part(job: Job) -> str:
     """Returns which text the final losses are of, in words."""
+    part = job.dataset.rules.validation_name
     characters = round(len(job.dataset.validation) * job.dataset.characters_per_id)
     if characters <= EVALUATED_CHARACTERS:
-        return "all held-out text"
-    return f"the first {EVALUATED_CHARACTERS:,} held-out characters"
+        return f"the whole {part}"
+    return f"the first {EVALUATED_CHARACTERS:,} characters of the {part}"
 
 
 def _commands(job: Job) -> list[str]:
@@ -160,7 +162,8 @@ def _start(job: Job, ledger: Ledger) -> str:
         return f"continues a finished run from its step {ledger.earlier[-1].step:,}, with a new schedule"
     if job.initial is not None:
         record = job.initial.record
-        return f"starts from the weights of step {record.step:,} of: {code(one_line(record.command))}"
+        warning = "" if job.start_warning is None else f"; {job.start_warning}"
+        return f"starts from the weights of step {record.step:,} of: {code(one_line(record.command))}{warning}"
     if job.given_alphabet is not None:
         return "starts from the weights of another run"
     return "starts from random weights"
@@ -170,10 +173,10 @@ def _teachers(job: Job) -> list[str]:
     """Returns a line per teacher, and one that says how they teach."""
     if job.taught is None:
         return []
-    teaching = job.taught.teaching
+    teaching, part = job.taught.teaching, job.dataset.rules.validation_name
     lines = [
         f"taught by {code(printable(one.name))}: SHA-256 {one.sha256}, windows loss {one.windows_loss:.4f} nats per "
-        f"character on {evaluated_part(job)}{'' if one.same_split else f'; {OTHER_SPLIT}'}"
+        f"character on {evaluated_part(job)}{'' if one.same_split else f'; {other_split(part)}'}"
         for one in job.taught.teachers
     ]
     lines.append(f"teachers' weight {teaching.teacher_weight:g}, temperature {teaching.teacher_temperature:g}")

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nextchar_model.alphabet import Alphabet
 
-from ..data.rules import Rules
+from ..data.rules import Rules, to_state
 from ..learning.progress import Position
 from ..learning.recipe import Architecture, Recipe
 from .checkpoint import alphabet_content, complete_rules, load_tensors, save_tensors, validated
@@ -61,7 +61,7 @@ def save_snapshot(snapshot: Snapshot, path: Path) -> None:
     """Writes a snapshot. If this raises ``OSError``, the file that was at ``path`` before is intact."""
     content = {
         **vars(snapshot),
-        "rules": asdict(snapshot.rules),
+        "rules": to_state(snapshot.rules),
         "architecture": asdict(snapshot.architecture),
         "settings": asdict(snapshot.recipe),
         "position": vars(snapshot.position),

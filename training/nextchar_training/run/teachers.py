@@ -17,8 +17,13 @@ from ..data.distributions import DistributionFile
 from ..learning.distillation import Distillation
 from ..learning.recipe import Teaching
 
-OTHER_SPLIT = "it learned from another text or by other rules, so it may know the held-out text"
-"""The warning about a teacher that wasn't trained on the training part of this very text."""
+
+def other_split(part: str) -> str:
+    """Returns the warning about a model that wasn't trained on the training part of this very text.
+
+    ``part`` is the name of the part to evaluate on.
+    """
+    return f"it learned from another text or by other rules, so it may know the {part}"
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -30,9 +35,9 @@ class Teacher:
     sha256: str
     """SHA-256 of its file, in hexadecimal."""
     windows_loss: float
-    """Its loss on the held-out text in windows of 256 characters, in nats per character."""
+    """Its loss on the part to evaluate on, in windows of 256 characters, in nats per character."""
     same_split: bool
-    """Whether it was trained on the same text, and without the part that is held out here."""
+    """Whether it was trained on the same text, and without that part."""
 
     @property
     def name(self) -> str:
@@ -68,6 +73,8 @@ class Lessons:
 
     lessons: tuple[Lesson, ...]
     teaching: Teaching
+    part: str
+    """The name of the part to evaluate on."""
 
     @property
     def taught(self) -> Taught:
@@ -77,19 +84,20 @@ class Lessons:
     @property
     def summary(self) -> list[tuple[str, str]]:
         """The names and the texts of lines about the teachers, with the time and the size of their distributions."""
-        return [("teacher", _summarized(lesson)) for lesson in self.lessons]
+        return [("teacher", _summarized(lesson, self.part)) for lesson in self.lessons]
 
     def distillation(self) -> Distillation:
         """Returns the part that the trainer uses."""
         return Distillation([lesson.distributions for lesson in self.lessons], self.teaching)
 
 
-def _summarized(lesson: Lesson) -> str:
+def _summarized(lesson: Lesson, part: str) -> str:
     teacher, file = lesson.teacher, lesson.distributions
     made = f"made in {lesson.seconds:,.1f} s" if lesson.made else "found in the cache"
+    warning = "" if teacher.same_split else f" ({other_split(part)})"
     listed = "" if file.form.is_whole else f" of the {file.form.listed} likeliest ids, {lesson.listed_mass:.1%} of all,"
     return (
-        f"{printable(teacher.name)}: windows loss {teacher.windows_loss:.4f} nats per character on the held-out text"
-        f"{'' if teacher.same_split else f' ({OTHER_SPLIT})'}; its distributions{listed} over {len(file):,} ids take "
+        f"{printable(teacher.name)}: windows loss {teacher.windows_loss:.4f} nats per character on the {part}"
+        f"{warning}; its distributions{listed} over {len(file):,} ids take "
         f"{file.bytes / 1e6:,.1f} MB, {made}"
     )

@@ -26,7 +26,7 @@ from ..data.dataset import Dataset
 from ..data.distributions import DistributionFile, DistributionWriter, Form
 from ..data.rules import DatasetError
 from ..data.sources import stored
-from ..data.split import EVALUATED_CHARACTERS
+from ..data.split import EVALUATED_CHARACTERS, is_unseen
 from ..files import write_whole
 from ..learning.evaluation import windows_loss
 from ..learning.recipe import Teaching
@@ -66,7 +66,7 @@ def prepare_lessons(
         teacher.check_alphabet(dataset.alphabet)
     key = _key(dataset)
     lessons = [_lesson(one.path, one.sha256, key, partial(_opened, one), dataset, cache, show) for one in teachers]
-    return Lessons(tuple(lessons), teaching)
+    return Lessons(tuple(lessons), teaching, dataset.rules.validation_name)
 
 
 def prepare_lessons_again(
@@ -78,12 +78,12 @@ def prepare_lessons_again(
     for one in taught.teachers:
         path = Path(one.name)
         lessons.append(_lesson(path, one.sha256, key, partial(_reopened, path, one.sha256), dataset, cache, show))
-    return Lessons(tuple(lessons), taught.teaching)
+    return Lessons(tuple(lessons), taught.teaching, dataset.rules.validation_name)
 
 
 def _key(dataset: Dataset) -> str:
-    """Returns the digest of all ids, and of the place from which they are held out."""
-    return hashlib.sha256(f"{dataset.ids.sha256()} {dataset.facts.held_out_from}".encode()).hexdigest()
+    """Returns the digest of all ids, and of the place up to which they are to train on."""
+    return hashlib.sha256(f"{dataset.ids.sha256()} {len(dataset.training)}".encode()).hexdigest()
 
 
 def _opened(teacher: OpenTeacher) -> OpenTeacher:
@@ -124,19 +124,21 @@ def _lesson(
 
 
 def _make(teacher: OpenTeacher, dataset: Dataset, folder: Path, show: Show) -> None:
-    held_out = dataset.held_out_documents(EVALUATED_CHARACTERS)
+    documents = dataset.validation_documents(EVALUATED_CHARACTERS)
     started = time.perf_counter()
-    show(f"{teacher.name} reads the held-out text", 0.0)
+    part = dataset.rules.validation_name
+    show(f"{teacher.name} reads the {part}", 0.0)
     runner = teacher.runner(dataset)
-    loss = windows_loss(runner, held_out)
+    loss = windows_loss(runner, documents)
     if not math.isfinite(loss):
-        raise TeacherError(f"{teacher.name}: this teacher's loss on the held-out text is {loss}")
+        raise TeacherError(f"{teacher.name}: this teacher's loss on the {part} is {loss}")
     ids, form = dataset.training, Form(dataset.alphabet.size)
     with new_folder(folder) as partial_folder:
         with DistributionWriter(partial_folder / _DISTRIBUTIONS, form, len(ids)) as writer:
             activity = f"{teacher.name} reads the training text"
             mass = Reading(runner, form, writer).read(ids, lambda fraction: show(activity, fraction))
-        facts = _Facts(loss, teacher.has_split_of(dataset), time.perf_counter() - started, mass)
+        same_split = is_unseen(dataset, teacher.origin.rules, teacher.origin.sha256)
+        facts = _Facts(loss, same_split, time.perf_counter() - started, mass)
         write_whole(partial_folder / _FACTS, _JSON.dump_json(facts), kind="facts")
 
 

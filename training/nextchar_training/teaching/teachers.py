@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from nextchar_cli.printable import printable
@@ -15,7 +15,6 @@ from nextchar_model.alphabet import Alphabet
 from nextchar_model.runner import Runner
 
 from ..data.dataset import Dataset
-from ..data.rules import Rules
 from ..export.exporter import MIN_CHARACTERS, ExportError, export
 from ..export.summary import training_summary
 from ..run.checkpoint import Checkpoint, find_checkpoint
@@ -52,13 +51,6 @@ class OpenTeacher:
                 "name a teacher that was trained on this text"
             )
 
-    def has_split_of(self, dataset: Dataset) -> bool:
-        """Whether it was trained on the text of ``dataset`` without the part that is held out there."""
-        own, texts = (_explicit(rules) for rules in (self.origin.rules, dataset.rules))
-        if not (texts.verbatim or dataset.facts.line_ends or dataset.facts.marks):
-            own = replace(own, verbatim=False)  # which changes nothing in this text
-        return self.origin.sha256 == dataset.facts.sha256 and own == texts
-
     def runner(self, dataset: Dataset) -> Runner:
         """Returns the teacher as a model file, ready to read.
 
@@ -93,10 +85,6 @@ def open_teacher(path: Path) -> OpenTeacher:
     model = load_model(file)
     digest = model.digest if isinstance(model, Runner) else hashlib.sha256(file.read_bytes()).hexdigest()
     return OpenTeacher(file, model, digest, origin_of(model, file))
-
-
-def _explicit(rules: Rules) -> Rules:
-    return replace(rules, hold_out=rules.held_out, skip_undecodable=False)  # the digest shows the latter's effect
 
 
 def _difference(own: Alphabet, texts: Alphabet) -> str | None:
