@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO
 
 import pytest
 
@@ -22,9 +21,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @contextmanager
-def running(
-    command: Sequence[str], *, stderr: int | IO[bytes] = subprocess.PIPE
-) -> Iterator[subprocess.Popen[bytes]]:
+def running(command: Sequence[str], *, stderr: int = subprocess.PIPE) -> Iterator[subprocess.Popen[bytes]]:
     """A process with a pipe as standard output. At the end it is killed, so that no test that fails waits for it."""
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr) as process:
         try:

@@ -21,13 +21,15 @@ from .rows import Rows, copied
 from .stream import End, Stream, wake
 
 PACE, LEAST_PACE = 1.5e-3, 0.6e-3
-"""Mean seconds between two messages of a lane's streams, and the fewest for the sake of ``SMOOTH``. A message costs the
-event loop some 70 µs, and the lane its turn, so messages take a twentieth of a core, or a tenth at most, whatever the
-number of streams; with more streams, each message carries more characters."""
+"""Mean seconds between two messages of a lane's streams: usually, and at least. A message costs the event loop 30 to
+70 µs, so messages take a twentieth of a core, and never much more than a tenth, whatever the number of streams; with
+more streams, each message carries more characters.
+"""
 
-SMOOTH = 0.1
-"""Seconds between two messages of a stream that look like a steady flow. Many streams get theirs more often than at
-``PACE`` to keep to it."""
+STEADY = 0.1
+"""Seconds between two messages of a stream with which text still flows steadily. So that many streams have it, messages
+are more frequent than at the usual pace.
+"""
 
 
 class Delivery:
@@ -98,5 +100,5 @@ class Delivery:
 
 
 def gap(streams: int) -> float:
-    """Returns the seconds between two messages of each of a lane's ``streams``."""
-    return max(LEAST_PACE * streams, min(PACE * streams, SMOOTH))
+    """Returns the seconds between two messages of one stream of a lane that has ``streams``."""
+    return max(LEAST_PACE * streams, min(PACE * streams, STEADY))
