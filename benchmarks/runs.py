@@ -54,7 +54,7 @@ def between(runs: Iterable[Run], percentile: str) -> float:
 
 def calls(runs: Iterable[Run]) -> float:
     """Returns the median of the calls per second."""
-    return median(float(one.report["completed"]) / one.report["window_seconds"] for one in runs)
+    return median(float(one.report["completed"] / one.report["window_seconds"]) for one in runs)
 
 
 def call_cpu(runs: Iterable[Run]) -> tuple[float, float]:
