@@ -29,7 +29,8 @@ from nextchar_training.palette import SERIES
 
 STREAMS = 64
 CHARACTERS = 400
-_ARRIVALS = {"in step": 0.0, "staggered": 0.5}  # the seconds over which the callers of a closed loop start
+ARRIVALS = {"in step": 0.0, "staggered": 0.5}
+"""The seconds over which the callers of a closed loop start."""
 _OURS, _OURS_HTTP = "nextchar", "nextchar by HTTP"
 _EAGER, _EAGER_BEST = "(a) PyTorch eager", "(a) PyTorch eager, oneDNN off"
 _STEPPED = "(b) onnxruntime stepped from Python"
@@ -59,9 +60,9 @@ def against_rivals(folder: Path, ours: Server, http_port: int, kernel: float, li
     by_http = replace(ours, port=http_port, dialect="completions", alphabet=_alphabet())
     with _rivals(folder) as rivals:
         servers = {_OURS: ours, _OURS_HTTP: by_http, **rivals}
-        runs: dict[str, dict[str, list[Run]]] = {arrivals: {name: [] for name in servers} for arrivals in _ARRIVALS}
+        runs: dict[str, dict[str, list[Run]]] = {arrivals: {name: [] for name in servers} for arrivals in ARRIVALS}
         for _ in range(ROUNDS):
-            for arrivals, ramp in _ARRIVALS.items():
+            for arrivals, ramp in ARRIVALS.items():
                 for name, server in servers.items():
                     server.go_on()
                     runs[arrivals][name].append(run(server, streams=STREAMS, max_characters=CHARACTERS, ramp=ramp))

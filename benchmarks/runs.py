@@ -24,6 +24,8 @@ class Run:
     """Cores used by all threads of all the server's processes."""
     loop_cpu: float
     """Cores used by the main thread alone, in which our event loop runs."""
+    took: float
+    """Seconds, from the start of the load generator's process to its end."""
 
 
 def run(server: Server, *, seconds: float = SECONDS, **flags: float) -> Run:
@@ -32,7 +34,7 @@ def run(server: Server, *, seconds: float = SECONDS, **flags: float) -> Run:
     # Texts that are still running a little after the window are cut off; the throughput counts their characters so far.
     report = Load(server, seconds=seconds, **flags).report(seconds + 2)
     after, took = server.family_cpu_seconds, time.perf_counter() - started
-    return Run(report, (after - before) / took, (server.cpu_seconds[1] - loop) / took)
+    return Run(report, (after - before) / took, (server.cpu_seconds[1] - loop) / took, took)
 
 
 def rate(runs: Iterable[Run]) -> float:
@@ -48,6 +50,17 @@ def first(runs: Iterable[Run], percentile: str) -> float:
 def between(runs: Iterable[Run], percentile: str) -> float:
     """Returns the median of a percentile of the seconds between characters."""
     return _median(runs, "inter_character_seconds", percentile)
+
+
+def calls(runs: Iterable[Run]) -> float:
+    """Returns the median of the calls per second."""
+    return median(float(one.report["completed"] / one.report["window_seconds"]) for one in runs)
+
+
+def call_cpu(runs: Iterable[Run]) -> tuple[float, float]:
+    """Returns the medians of the seconds of a processor per call, of the whole server and of its main thread."""
+    costs = [(one.server_cpu, one.loop_cpu, one.took / one.report["completed"]) for one in runs]
+    return median(all_ * took for all_, _, took in costs), median(loop * took for _, loop, took in costs)
 
 
 def _median(runs: Iterable[Run], figure: str, percentile: str) -> float:

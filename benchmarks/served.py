@@ -19,8 +19,8 @@ from benchmarks.kernel import steps_of
 from benchmarks.models import WIDE, model_file
 from benchmarks.plots import plot
 from benchmarks.report import Claim, claims, table
-from benchmarks.rivals import CHARACTERS, STREAMS, against_rivals
-from benchmarks.runs import ROUNDS, SECONDS, first, rate, run
+from benchmarks.rivals import ARRIVALS, CHARACTERS, STREAMS, against_rivals
+from benchmarks.runs import ROUNDS, SECONDS, Run, call_cpu, calls, first, rate, run
 from benchmarks.servers import SERVER_CORE, Load, Server, free_port, served
 from benchmarks.timing import interleave
 from nextchar_model.runner import Runner
@@ -29,6 +29,7 @@ from nextchar_training.palette import SERIES
 TITLE = "Served"
 _STARTS = 5
 _IDLE_SECONDS = 10.0
+_SHORT = 32  # characters
 _COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000)
 
 
@@ -43,6 +44,7 @@ def measure(folder: Path) -> str:
     with served(folder, "--model", model, "--http-port", str(http_port)) as ours:
         Load(ours, streams=STREAMS, seconds=1, max_characters=CHARACTERS).report()  # warms up
         sections += against_rivals(folder, ours, http_port, kernel[STREAMS], lines)
+        sections += _short(ours, kernel[STREAMS])
         sections += _one_stream(ours, kernel, lines)
         sections += _newcomers(ours, lines)
         sections += _idle(ours, lines)
@@ -66,6 +68,38 @@ def _kernel(model: Path) -> dict[int, float]:
     seconds = interleave({B: steps_of(runner, B, K) for B, K in steps.items()}, seconds=3)
     os.sched_setaffinity(0, cores)
     return {B: B * K / seconds[B] for B, K in steps.items()}
+
+
+def _short(server: Server, kernel: float) -> list[str]:
+    """Measures calls of few characters, of which most is the work for a call, not for a character."""
+    runs: dict[str, list[Run]] = {arrivals: [] for arrivals in ARRIVALS}
+    for _ in range(ROUNDS):
+        for arrivals, ramp in ARRIVALS.items():
+            runs[arrivals].append(run(server, streams=STREAMS, max_characters=_SHORT, ramp=ramp))
+    return [
+        f"### Calls of {_SHORT} characters",
+        f"{STREAMS} streams, prompts of 16 characters, {ROUNDS} runs of {SECONDS:g} s. The share is that of the "
+        "characters that are generated; the prompt, half as long, is read in addition.",
+        table(
+            [
+                "arrivals",
+                "calls/s",
+                "server's CPU per call, µs: all, main thread",
+                "share of the kernel's rate",
+                "first character p50 / p99, ms",
+            ],
+            [
+                [
+                    arrivals,
+                    f"{calls(found):,.0f}",
+                    ", ".join(f"{seconds * 1e6:,.0f}" for seconds in call_cpu(found)),
+                    f"{rate(found) / kernel:.0%}",
+                    f"{first(found, 'p50') * 1e3:.1f} / {first(found, 'p99') * 1e3:.1f}",
+                ]
+                for arrivals, found in runs.items()
+            ],
+        ),
+    ]
 
 
 def _one_stream(server: Server, kernel: dict[int, float], lines: list[Claim]) -> list[str]:

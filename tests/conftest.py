@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING
@@ -21,6 +22,11 @@ settings.load_profile("nextchar")
 
 # Tiny networks are slower with more threads, and with one a training is repeatable. Read when torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+# A shell without job control hides SIGINT from a command in the background, and processes of tests would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -7,6 +7,7 @@ import json
 import signal
 import sys
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -33,13 +34,22 @@ class Batches:
 
     def __init__(self, endpoint: str, folder: Path) -> None:
         self.endpoint, self.folder = endpoint, folder
+        self._processes: list[asyncio.subprocess.Process] = []
 
     async def started(self, *arguments: object) -> asyncio.subprocess.Process:
         words = ("batch", "--endpoint", self.endpoint, "--seed", 7, *arguments)
         pipe = asyncio.subprocess.PIPE
-        return await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", COMMAND, *map(str, words), stdout=pipe, stderr=pipe, cwd=self.folder
         )
+        self._processes.append(process)
+        return process
+
+    def close(self) -> None:
+        """Kills the processes that still run, those of a test that failed."""
+        for process in self._processes:
+            if process.returncode is None:
+                process.kill()
 
     async def run(self, *arguments: object) -> tuple[int, str, str]:
         process = await self.started(*arguments)
@@ -63,7 +73,8 @@ class Batches:
 @pytest.fixture
 async def batches(tiny: TinyModel, serve: Serve, tmp_path: Path) -> AsyncIterator[Batches]:
     async with serve(tiny.int8) as serving:
-        yield Batches(f"127.0.0.1:{serving.grpc_port}", tmp_path)
+        with closing(Batches(f"127.0.0.1:{serving.grpc_port}", tmp_path)) as batches:
+            yield batches
 
 
 def texts(output: str | bytes) -> list[str]:
@@ -113,7 +124,8 @@ async def test_an_interrupted_batch_says_how_to_continue(batches: Batches) -> No
         while not (batches.folder / "out.jsonl").exists() or not batches.read("out.jsonl"):
             await asyncio.sleep(0.005)
     process.send_signal(signal.SIGINT)
-    _, errors = await process.communicate()
+    async with asyncio.timeout(60):
+        _, errors = await process.communicate()
     assert (process.returncode, errors.decode()) == (
         130,
         "nextchar: interrupted; the same command continues out.jsonl\n",

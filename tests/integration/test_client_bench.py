@@ -6,7 +6,6 @@ import os
 import pty
 import re
 import signal
-import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import pytest
 
 from nextchar.v1 import generation_pb2 as pb
-from tests.support.command import COMMAND, Run
+from tests.support.command import COMMAND, Run, running
 from tests.support.scripted_server import HANG, MODEL, STARTED, WHOLE, Abort, ScriptedServer, Status, delta
 
 
@@ -166,12 +165,10 @@ def test_wrong_usage_is_one_line_that_points_to_the_help_and_sends_nothing(
 
 def test_an_interrupt_prints_the_report_so_far_and_exits_130(server: ScriptedServer) -> None:
     server.scripts = [MODEL, WHOLE, WHOLE, [STARTED, delta("abc"), HANG]]
-    process = subprocess.Popen(
-        [*COMMAND, "bench", "--requests", "9", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    asyncio.run(server.received(1 + 3))
-    process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=60)
+    with running([*COMMAND, "bench", "--requests", "9", "--json"]) as process:
+        asyncio.run(server.received(1 + 3))
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=60)
     report = json.loads(output)
     assert (process.returncode, errors) == (130, b"")
     assert (report["requests"], report["completed"], report["failed"], report["unfinished"]) == (3, 2, 0, 1)
@@ -180,19 +177,17 @@ def test_an_interrupt_prints_the_report_so_far_and_exits_130(server: ScriptedSer
 
 def test_an_interrupt_before_the_window_has_nothing_to_print(server: ScriptedServer) -> None:
     server.scripts = [[HANG]]
-    process = subprocess.Popen([*COMMAND, "bench"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert server.arrived.wait(60)
-    process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=60)
+    with running([*COMMAND, "bench"]) as process:
+        assert server.arrived.wait(60)
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=60)
     assert (process.returncode, output, errors) == (130, b"", b"")
 
 
 def test_on_a_terminal_standard_error_shows_the_progress(server: ScriptedServer) -> None:
     server.scripts = [MODEL, WHOLE, [STARTED, HANG]]
     ours, terminal = pty.openpty()
-    with subprocess.Popen(
-        [*COMMAND, "bench", "--requests", "9", "--json"], stdout=subprocess.PIPE, stderr=terminal
-    ) as process:
+    with running([*COMMAND, "bench", "--requests", "9", "--json"], stderr=terminal) as process:
         os.close(terminal)
         shown = b""
         while b"requests: 1 running, 1 completed, 0 failed" not in shown:

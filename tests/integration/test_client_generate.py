@@ -15,7 +15,7 @@ import pytest
 
 from nextchar.v1 import generation_pb2 as pb
 from nextchar_client import FinishReason
-from tests.support.command import COMMAND, Run, on_a_terminal
+from tests.support.command import COMMAND, Run, on_a_terminal, running
 from tests.support.scripted_server import FINISHED, HANG, STARTED, Abort, ScriptedServer, Status, delta
 
 GENERATE = [*COMMAND, "generate"]
@@ -200,7 +200,7 @@ def test_text_is_utf_8_whatever_the_locale_is(server: ScriptedServer) -> None:
 
 def test_an_interrupt_cancels_the_call_and_exits_130_without_a_traceback(server: ScriptedServer) -> None:
     server.scripts = [[STARTED, delta("begun"), HANG]]
-    with subprocess.Popen(GENERATE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with running(GENERATE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         assert process.stdout.read(5) == b"begun"  # it came at once, not with the end of the text
@@ -212,7 +212,7 @@ def test_an_interrupt_cancels_the_call_and_exits_130_without_a_traceback(server:
 
 def test_an_interrupt_before_the_first_event_cancels_the_call_too(server: ScriptedServer) -> None:
     server.scripts = [[HANG]]
-    with subprocess.Popen(GENERATE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with running(GENERATE) as process:
         assert server.arrived.wait(60)
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=60)
@@ -222,7 +222,7 @@ def test_an_interrupt_before_the_first_event_cancels_the_call_too(server: Script
 
 def test_a_closed_pipe_cancels_the_call_and_ends_quietly(server: ScriptedServer) -> None:
     server.scripts = [[STARTED, *[delta("text " * 10_000, 50_000 * n) for n in range(100)], HANG]]
-    with subprocess.Popen(GENERATE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with running(GENERATE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.read(10)

@@ -6,7 +6,8 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import pytest
 
@@ -17,6 +18,16 @@ COMMAND = [sys.executable, "-m", "nextchar_client"]
 
 Run = Callable[..., tuple[int, str, str]]
 """Runs the command with arguments and returns its exit code, standard output and standard error."""
+
+
+@contextmanager
+def running(command: Sequence[str], *, stderr: int = subprocess.PIPE) -> Iterator[subprocess.Popen[bytes]]:
+    """A process with a pipe as standard output. At the end it is killed, so that no test that fails waits for it."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def on_a_terminal(*arguments: str, columns: int = 80) -> tuple[int, bytes, bytes]:
