@@ -32,7 +32,7 @@ def plot(name: str, caption: str, *panels: Callable[[Axes], None], width: float 
 
 
 def style(axis: Axes) -> None:
-    """Gives a panel that is drawn the look of all plots."""
+    """Makes a panel, in which all is drawn, look as in all plots."""
     for dimension in (axis.xaxis, axis.yaxis):
         if dimension.get_scale() == "log":
             dimension.set_major_locator(LogLocator(subs=(1, 2, 5) if _decades(dimension) < 3 else (1,)))

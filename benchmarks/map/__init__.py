@@ -1,4 +1,4 @@
-"""The map: what a model's loss costs in time per character, to pick a model for a budget.
+"""The map: each model's loss and time per character, to pick a model for a budget.
 
 ``make bench-map`` trains the models that aren't there (``trainings``), then runs this part, which measures all models
 of the folder ``RUNS`` together, and draws them (``drawing``). Any subset gives a map.

@@ -49,7 +49,7 @@ def figure_of(points: Iterable[Point]) -> Figure:
 
 
 def statement(models: Sequence[Point]) -> str:
-    """Returns in one sentence what the models show."""
+    """Returns the picture's title, a sentence that the models support."""
     if gained := gains(models):
         low, high = f"{min(gained):.3f}", f"{max(gained):.3f}"
         if min(gained) > 0:

@@ -72,7 +72,7 @@ def _moved(written: Annotation, distance: float, point: tuple[float, float], dir
 
 
 def _covered(box: Bbox, panel: Bbox, curves: NDArray[np.float64], others: Collection[Bbox]) -> int:
-    """Returns the cost of what a label covers: others, the edge of the panel, pixels of curves."""
+    """Returns the cost of a place, by the labels, the edge and the pixels of curves that are covered there."""
     outside = int(box.x0 < panel.x0 or box.x1 > panel.x1 or box.y0 < panel.y0 or box.y1 > panel.y1)
     pixels = int(((curves >= box.min) & (curves <= box.max)).all(axis=1).sum())
     return _COVERED * (sum(bool(box.overlaps(other)) for other in others) + outside) + pixels

@@ -27,13 +27,13 @@ from nextchar_training.run.folder import RunFolder
 from nextchar_training.run.machine import processor
 
 SECONDS = 20.0
-_TOLD_BY_THE_NAME = ("--cell", "--hidden-size", "--seed", "--out", "--overwrite", "--cache")
+_LEFT_OUT = ("--cell", "--hidden-size", "--seed", "--out", "--overwrite", "--cache", "--threads")
 
 
 def measured(runs: Path, corpus: str, *, seconds: float = SECONDS) -> Points:
     """Measures the models in ``runs``, which were all trained on ``corpus``, with timings of ``seconds`` in all.
 
-    Raises ``ValueError`` if there is none, or if a model isn't the one that its name says.
+    Raises ``ValueError`` if there are no models, or if one isn't the one that its name says.
     """
     files = model_files(runs)
     if not files:
@@ -66,7 +66,7 @@ def model_files(runs: Path) -> dict[Name, Path]:
 def _names(runs: Path) -> Iterator[Name]:
     """Yields the names of the models in ``runs`` that are complete."""
     found = {Name.of(path.stem if path.suffix == ".onnx" else path.name) for path in runs.glob("*")}
-    for name in sorted((name for name in found if name is not None), key=str):
+    for name in sorted(name for name in found if name is not None):
         if is_there(name, runs):
             yield name
         else:
@@ -121,7 +121,7 @@ def _characters(name: Name, run: Path) -> int | None:
 
 
 def options_of(command: str) -> str:
-    """Returns the options of a training that its model's name doesn't tell. Of a path, the last part is left."""
+    """Returns the options that the name of a training doesn't tell. Of a path, the last part is left."""
     options: list[list[str]] = []
     for word in shlex.split(command):
         if word.startswith("--"):
@@ -129,5 +129,5 @@ def options_of(command: str) -> str:
             options.append([name, value])
         elif options and not options[-1][1]:
             options[-1][1] = word
-    chosen = [(name, Path(value).name) for name, value in options if name not in _TOLD_BY_THE_NAME]
+    chosen = [(name, Path(value).name) for name, value in options if name not in _LEFT_OUT]
     return " ".join(" ".join(option).rstrip() for option in chosen)

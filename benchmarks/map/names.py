@@ -1,4 +1,4 @@
-"""Names: what a model of the map is called, as a run folder and as a model file.
+"""Names of the map's models, as run folders and as model files.
 
 ``CELL-SIZE[-taught][-SEED]``, such as ``lstm-512``, ``gru-256-taught`` or ``lstm-512-2``: one layer of ``SIZE`` units,
 trained on the text alone or also by teachers, with ``SEED``, which is 1 if it isn't named.
@@ -21,7 +21,7 @@ _CELLS = {str(cell): cell for cell in get_args(Cell)}
 _FORM = re.compile(rf"({'|'.join(_CELLS)})-([1-9]\d*)(-taught)?(?:-(\d+))?")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Name:
     """A model of the map."""
 
@@ -32,7 +32,7 @@ class Name:
 
     @classmethod
     def of(cls, text: str) -> Name | None:
-        """Reads a name. Returns None if ``text`` isn't one."""
+        """Reads a name. Returns None if ``text`` has another form."""
         found = _FORM.fullmatch(text)
         if found is None:
             return None

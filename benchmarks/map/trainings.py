@@ -19,7 +19,7 @@ from nextchar_training.run.folder import RunFolder
 
 _WIDE = ("--learning-rate=0.005", "--weight-decay=0.3", "--dropout=0.5")
 RECIPES: dict[int, Sequence[str]] = {
-    128: ("--dropout=0.1",),
+    128: ("--learning-rate=0.01", "--dropout=0", "--input-dropout=0"),
     256: ("--dropout=0.2",),
     512: ("--dropout=0.4",),
     768: _WIDE,
@@ -40,8 +40,11 @@ def main() -> None:
     parser.add_argument("--teacher", action="append", type=Path, help=f"instead of {' and '.join(map(str, TEACHERS))}")
     given = parser.parse_args()
     teachers = given.teacher or [RUNS / str(teacher) for teacher in TEACHERS]
-    for name in given.models or MODELS:
-        train(name, RUNS, epochs=given.epochs, teachers=teachers)
+    try:
+        for name in given.models or MODELS:
+            train(name, RUNS, epochs=given.epochs, teachers=teachers)
+    except subprocess.CalledProcessError as error:
+        sys.exit(error.returncode)
 
 
 def train(name: Name, runs: Path, *, epochs: int, teachers: Sequence[Path], corpus: str = CORPUS) -> None:

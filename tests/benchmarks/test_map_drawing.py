@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib import pyplot
 from matplotlib.axes import Axes
@@ -31,7 +32,7 @@ def labels(axis: Axes) -> list[Annotation]:
 
 def test_each_panel_has_all_points_at_their_times(panels: list[Axes]) -> None:
     for axis, rows in zip(panels, (1, 64), strict=True):
-        drawn = {(float(x), float(y)) for line in axis.lines for x, y in zip(*line.get_data(), strict=True)}
+        drawn = {(x, y) for line in axis.lines for x, y in np.asarray(line.get_xydata()).tolist()}
         assert drawn == {(point.microseconds[rows], point.stateful) for point in POINTS}
 
 
@@ -58,10 +59,8 @@ def test_labels_cover_neither_each_other_nor_the_legend_and_stay_in_their_panel(
 def test_taught_models_are_filled_and_cells_have_marks_of_their_own(panels: list[Axes]) -> None:
     legend = panels[-1].get_legend()
     assert legend is not None
-    looks = {
-        text.get_text(): (handle.get_marker(), handle.get_markerfacecolor() == "white")  # type: ignore[attr-defined]
-        for text, handle in zip(legend.get_texts(), legend.legend_handles, strict=True)
-    }
+    lines = zip(legend.get_texts(), legend.get_lines(), strict=True)
+    looks = {text.get_text(): (line.get_marker(), line.get_markerfacecolor() == "white") for text, line in lines}
     assert [looks[name][1] for name in ("LSTM", "LSTM, taught", "GRU", "GRU, taught")] == [True, False, True, False]
     assert looks["LSTM"][0] == looks["LSTM, taught"][0] != looks["GRU"][0] == looks["GRU, taught"][0]
 
