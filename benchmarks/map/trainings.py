@@ -20,7 +20,7 @@ from nextchar_training.run.folder import RunFolder
 _WIDE = ("--learning-rate=0.005", "--weight-decay=0.3", "--dropout=0.5")
 RECIPES: dict[int, Sequence[str]] = {
     128: ("--learning-rate=0.01", "--dropout=0", "--input-dropout=0"),
-    256: ("--dropout=0.2",),
+    256: ("--dropout=0.1",),
     512: ("--dropout=0.4",),
     768: _WIDE,
     1024: _WIDE,

@@ -1,6 +1,7 @@
 """From trainings to points: small runs on a small text."""
 
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from benchmarks.map import trainings
 from benchmarks.map.measuring import measured, model_files
 from benchmarks.map.names import Name
 from nextchar_training.api import load_checkpoint
-from tests.support.trainings import SMALL, TEXT, brief, fit
+from tests.support.trainings import SMALL, TEXT, brief, fit, training_process
 
 PLAIN, TAUGHT = Name("lstm", 16), Name("gru", 16, taught=True)
 
@@ -43,10 +44,7 @@ def test_a_point_tells_how_its_model_was_trained_and_what_it_costs(folder: Path,
     taught, plain = measured(folder, str(text), seconds=0).points
     assert (plain.cell, plain.hidden_size, plain.taught, plain.seed) == ("lstm", 16, False, 3)
     assert (taught.cell, taught.hidden_size, taught.taught, taught.seed) == ("gru", 16, True, 1)
-    assert (
-        taught.options
-        == "--epochs 1 --embedding-size 8 --batch-size 8 --sequence-length 16 --threads 1 --teacher lstm-16"
-    )
+    assert taught.options == "--epochs 1 --embedding-size 8 --batch-size 8 --sequence-length 16 --teacher lstm-16"
     assert plain.characters == pytest.approx(0.9 * len(TEXT), rel=0.02)
     assert plain.bytes == (folder / "lstm-16.onnx").stat().st_size
     record = load_checkpoint(folder / str(PLAIN)).record
@@ -109,3 +107,15 @@ def test_a_complete_run_is_left_alone_and_a_missing_one_trained(folder: Path, te
     assert taught is not None
     assert [teacher.name for teacher in taught.teachers] == [str(best)]
     assert student in model_files(folder)
+
+
+def test_a_stopped_run_continues_as_it_began(tmp_path: Path, text: Path) -> None:
+    with training_process(text, tmp_path / str(PLAIN), "--epochs=8") as process:
+        process.send_signal(signal.SIGTERM)
+        process.communicate()
+    assert (tmp_path / str(PLAIN) / "stopped.pt").exists()
+    trainings.train(PLAIN, tmp_path, epochs=1, teachers=(), corpus="no such corpus")
+    recipe = load_checkpoint(tmp_path / str(PLAIN)).record.recipe
+    assert recipe is not None
+    assert recipe.epochs == 8
+    assert trainings.is_there(PLAIN, tmp_path)
