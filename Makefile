@@ -108,7 +108,7 @@ bench-training: $(STAMP) ## Run the training benchmark (70 minutes on two idle c
 	$(BIN)/python -m benchmarks training
 
 bench-map: $(STAMP) ## Train the models of the map that aren't there (hours), then measure and draw all; RUNS, EPOCHS, MODELS override
-	RUNS=$(or $(RUNS),runs/map) $(BIN)/python -m benchmarks.map.trainings --epochs $(or $(EPOCHS),10) $(MODELS)
+	RUNS=$(or $(RUNS),runs/map) $(BIN)/python -m benchmarks.map train --epochs $(or $(EPOCHS),10) $(MODELS)
 	RUNS=$(or $(RUNS),runs/map) $(BIN)/python -m benchmarks map
 
 check: lint types proto-check test ## Run all checks and tests, as CI does

@@ -1,8 +1,7 @@
-"""Drawing: the picture of the map. ``python -m benchmarks.map.drawing [POINTS.json [PICTURE.png]]`` draws it again."""
+"""Drawing: the picture of the map, from its points."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from benchmarks.map.labels import Label, write
-from benchmarks.map.points import POINTS, ROWS, Point, gains, over_seeds, read_points
+from benchmarks.map.points import POINTS, ROWS, Point, gains, over_seeds
 from benchmarks.plots import keep, style
 from nextchar_model.cell import Cell
 from nextchar_training.palette import BLUE, GREEN, VERMILION
@@ -100,15 +99,3 @@ def _labels(models: Sequence[Point], rows: int) -> list[Label]:
     for point in models:
         places.setdefault((point.cell, point.size), []).append((point.microseconds[rows], point.stateful))
     return [Label(size, _COLOURS[cell], points) for (cell, size), points in places.items()]
-
-
-def main() -> None:
-    """Draws the points of one file into another."""
-    given = [Path(argument) for argument in sys.argv[1:]] or [POINTS]
-    source, picture = given[0], given[1] if len(given) > 1 else given[0].with_suffix(".png")
-    draw(read_points(source).points, picture)
-    print(picture)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,19 +1,18 @@
-"""Trainings of the map: ``python -m benchmarks.map.trainings [MODEL ...]``, which ``make bench-map`` runs first.
+"""Trainings of the map.
 
 Each is ``nextchar-train fit`` with one thread, into ``runs/map/MODEL``. A run that was stopped or killed continues; one
-that is complete is left alone, and so is a model that is there as ``MODEL.onnx``. So several of these commands, with
-other models each, may run side by side, and runs that were trained elsewhere may be put beside them.
+that is complete is left alone, and so is a model that is there as ``MODEL.onnx``. So several processes, with other
+models each, may train side by side, and runs that were trained elsewhere may be put beside them.
 """
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.map.names import RUNS, Name
+from benchmarks.map.names import Name
 from benchmarks.training import CORPUS
 from nextchar_training.run.folder import RunFolder
 
@@ -30,21 +29,6 @@ RECIPES: dict[int, Sequence[str]] = {
 TEACHERS = (Name("lstm", 1024), Name("gru", 1024))
 MODELS = [Name(cell, size, taught) for taught in (False, True) for size in sorted(RECIPES) for cell in ("lstm", "gru")]
 """Plain models first, because the taught ones learn from some of them."""
-
-
-def main() -> None:
-    """Trains the models that the command line names, or all."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.map.trainings", description=__doc__)
-    parser.add_argument("models", nargs="*", type=_name, metavar="MODEL", help="such as lstm-256 or gru-1024-taught-2")
-    parser.add_argument("--epochs", type=int, default=10, help="passes over the text (default 10)")
-    parser.add_argument("--teacher", action="append", type=Path, help=f"instead of {' and '.join(map(str, TEACHERS))}")
-    given = parser.parse_args()
-    teachers = given.teacher or [RUNS / str(teacher) for teacher in TEACHERS]
-    try:
-        for name in given.models or MODELS:
-            train(name, RUNS, epochs=given.epochs, teachers=teachers)
-    except subprocess.CalledProcessError as error:
-        sys.exit(error.returncode)
 
 
 def train(name: Name, runs: Path, *, epochs: int, teachers: Sequence[Path], corpus: str = CORPUS) -> None:
@@ -72,13 +56,3 @@ def is_there(name: Name, runs: Path) -> bool:
     folder = RunFolder(runs / str(name), overwrite=True)
     complete = folder.report.exists() and not folder.stopped.exists()
     return complete or (not folder.path.exists() and (runs / f"{name}.onnx").exists())
-
-
-def _name(text: str) -> Name:
-    if (name := Name.of(text)) is None:
-        raise argparse.ArgumentTypeError(f"{text!r} isn't a model such as lstm-256 or gru-1024-taught")
-    return name
-
-
-if __name__ == "__main__":
-    main()
