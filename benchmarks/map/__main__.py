@@ -1,4 +1,4 @@
-"""The verbs of the map: ``python -m benchmarks.map train`` and ``draw``; ``make bench-map`` trains, measures and draws."""
+"""The verbs of the map: ``python -m benchmarks.map train`` and ``draw``. ``make bench-map`` also measures."""
 
 from __future__ import annotations
 
