@@ -12,7 +12,7 @@ COVERAGE := 93
 export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install proto proto-check proto-release format lint types test test-fast demo docs train train-taught serve up sbom audit bench faults bench-versions bench-training check clean
+.PHONY: help install proto proto-check proto-release format lint types test test-fast demo docs train train-taught serve up sbom audit bench faults bench-versions bench-training bench-map check clean
 
 help: ## List the verbs
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -106,6 +106,10 @@ bench-versions: $(STAMP) ## Compare what a character costs with another checkout
 
 bench-training: $(STAMP) ## Run the training benchmark (70 minutes on two idle cores)
 	$(BIN)/python -m benchmarks training
+
+bench-map: $(STAMP) ## Train the models of the map that aren't there (hours), then measure and draw all; RUNS, EPOCHS, MODELS override
+	RUNS=$(or $(RUNS),runs/map) $(BIN)/python -m benchmarks.map train --epochs $(or $(EPOCHS),10) $(MODELS)
+	RUNS=$(or $(RUNS),runs/map) $(BIN)/python -m benchmarks map
 
 check: lint types proto-check test ## Run all checks and tests, as CI does
 

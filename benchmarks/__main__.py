@@ -35,6 +35,7 @@ PARTS = (
     "versions",
     "workers",
     "training",
+    "map",
 )
 
 

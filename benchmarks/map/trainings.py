@@ -1,0 +1,58 @@
+"""Trainings of the map.
+
+Each is ``nextchar-train fit`` with one thread, into ``runs/map/MODEL``. A run that was stopped or killed continues; one
+that is complete is left alone, and so is a model that is there as ``MODEL.onnx``. So several processes, with other
+models each, may train side by side, and runs that were trained elsewhere may be put beside them.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.map.names import Name
+from benchmarks.training import CORPUS
+from nextchar_training.run.folder import RunFolder
+
+_WIDE = ("--learning-rate=0.005", "--weight-decay=0.3", "--dropout=0.5")
+RECIPES: dict[int, Sequence[str]] = {
+    128: ("--learning-rate=0.01", "--dropout=0", "--input-dropout=0"),
+    256: ("--dropout=0.1",),
+    512: ("--dropout=0.4",),
+    768: _WIDE,
+    1024: _WIDE,
+}
+"""Options by hidden size; other sizes are trained with the defaults."""
+
+TEACHERS = (Name("lstm", 1024), Name("gru", 1024))
+MODELS = [Name(cell, size, taught) for taught in (False, True) for size in sorted(RECIPES) for cell in ("lstm", "gru")]
+"""Plain models first, because the taught ones learn from some of them."""
+
+
+def train(name: Name, runs: Path, *, epochs: int, teachers: Sequence[Path], corpus: str = CORPUS) -> None:
+    """Trains a model into its folder in ``runs``, or continues its training, unless it is there already.
+
+    Raises ``subprocess.CalledProcessError`` if that fails.
+    """
+    if is_there(name, runs):
+        print(f"{name}: there already", flush=True)
+        return
+    folder = RunFolder(runs / str(name), overwrite=True)
+    if folder.stopped.exists():
+        arguments = ["resume", str(folder.path)]
+    else:
+        of_name = ["--cell", name.cell, "--hidden-size", str(name.hidden_size), "--seed", str(name.seed)]
+        taught_by = [f"--teacher={teacher}" for teacher in teachers] if name.taught else []
+        options = [*RECIPES.get(name.hidden_size, ()), *taught_by, f"--epochs={epochs}", "--threads=1", "--overwrite"]
+        arguments = ["fit", corpus, "--out", str(folder.path), *of_name, *options]
+    print(f"{name}: nextchar-train {' '.join(arguments)}", flush=True)
+    subprocess.run([sys.executable, "-m", "nextchar_training", *arguments], check=True)
+
+
+def is_there(name: Name, runs: Path) -> bool:
+    """Whether ``runs`` holds the model, as a complete run or as a model file."""
+    folder = RunFolder(runs / str(name), overwrite=True)
+    complete = folder.report.exists() and not folder.stopped.exists()
+    return complete or (not folder.path.exists() and (runs / f"{name}.onnx").exists())
