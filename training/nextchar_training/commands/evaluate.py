@@ -43,8 +43,7 @@ class Dynamic:
     adaptive_training: Annotated[bool, Parameter(negative="", show_default=False)] = False
     """Let the n-gram model first read the part that fit would train on; needs --split validation."""
     adaptive_gradient: Annotated[bool, Parameter(negative="", show_default=False)] = False
-    """Also let the weights of a checkpoint take gradient steps along the text: dynamic evaluation; with --adaptive,
-    both together too."""
+    """Also take gradient steps along the text: dynamic evaluation of a checkpoint; with --adaptive, both together."""
 
 
 def evaluate(

@@ -1,8 +1,8 @@
 """A scorer that learns: a network that takes a gradient step after each segment of the text that it scores.
 
-This is *dynamic evaluation* by plain gradient descent (Mikolov et al., "Recurrent neural network based language model",
-2010; Krause et al., "Dynamic Evaluation of Neural Sequence Models", 2018). ``adaptive`` evaluates it. Its figures don't
-compare with those of a fixed network.
+This is *dynamic evaluation* by gradient descent (Mikolov et al., "Recurrent neural network based language model", 2010;
+in segments as in Krause et al., "Dynamic Evaluation of Neural Sequence Models", 2018). ``adaptive`` evaluates it. Its
+figures don't compare with those of a fixed network.
 
 Invariant: a segment is scored before it is learned, so no probability depends on an id that comes later.
 """
@@ -23,7 +23,7 @@ from .network import Network, NetworkState, detached
 
 SEGMENT = 16
 """Ids that are scored, and then learned, at a time."""
-LEARNING_RATE = 0.004
+LEARNING_RATE = 0.003
 """Of the loss summed over a segment, in nats, so that shorter segments take smaller steps."""
 
 
@@ -32,7 +32,7 @@ class AdaptingScorer:
 
     The weights are carried on from document to document; the state is the caller's, who begins each document with a new
     one. Gradients reach back to the beginning of a segment. There is no dropout. The network itself stays as it was.
-    Takes the memory of the weights twice more, for the copy and its gradient.
+    Takes twice the memory of the weights more, for the copy and its gradients.
     """
 
     def __init__(self, network: Network, *, learning_rate: float = LEARNING_RATE) -> None:
@@ -59,6 +59,6 @@ class AdaptingScorer:
             found.append(-losses.detach())
             state = detached(after)
             self._optimizer.zero_grad()
-            losses.sum().backward()
+            losses.sum().backward()  # type: ignore[no-untyped-call]
             self._optimizer.step()
         return torch.cat(found).view(targets.shape).numpy(), state
