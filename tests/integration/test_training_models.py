@@ -42,41 +42,6 @@ def test_evaluate_measures_what_fit_reported(run: Path, text: Path, capsys: pyte
     assert losses(capsys.readouterr().out) == pytest.approx([record.stateful_loss, record.windows_loss], abs=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("options", "forms"),
-    [
-        (["--adaptive"], ["mixed with an n-gram model of the text so far"]),
-        (["--adaptive-training"], ["mixed with an n-gram model of the training text and the text so far"]),
-        (["--adaptive-gradient"], ["gradient steps on the text so far"]),
-        (
-            ["--adaptive", "--adaptive-gradient"],
-            [
-                "mixed with an n-gram model of the text so far",
-                "gradient steps on the text so far",
-                "gradient steps on the text so far, mixed with an n-gram model of the text so far",
-            ],
-        ),
-    ],
-)
-def test_evaluate_names_each_form_of_dynamic_evaluation(
-    run: Path, text: Path, options: list[str], forms: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["evaluate", str(run / "best.pt"), str(text), "--split", "validation", *options]) == 0
-    _, stateful, windows, *adaptive = capsys.readouterr().out.splitlines()
-    assert [line.partition("(")[2] for line in adaptive] == [f"dynamic evaluation: {form})" for form in forms]
-    assert all(line.startswith("adaptive ") for line in adaptive)
-    assert "dynamic" not in stateful + windows
-
-
-def test_a_model_file_takes_no_gradient_steps(
-    run: Path, text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "model.onnx"
-    assert main(["export", str(run), "--out", str(file)]) == 0
-    assert main(["evaluate", str(file), str(text), "--adaptive-gradient"]) == 2
-    assert "--adaptive-gradient needs a checkpoint (.pt) or a run folder" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_exported_file_loses_next_to_nothing(
     run: Path, text: Path, tmp_path: Path, precision: str, capsys: pytest.CaptureFixture[str]

@@ -53,7 +53,7 @@ class AdaptingScorer:
         targets = torch.from_numpy(ids)  # (T, B)
         inputs = torch.cat([torch.from_numpy(last_id)[None], targets[:-1]])
         found: list[Tensor] = []
-        for of_inputs, of_targets in zip(inputs.split(SEGMENT), targets.split(SEGMENT), strict=True):
+        for of_inputs, of_targets in zip(torch.split(inputs, SEGMENT), torch.split(targets, SEGMENT), strict=True):
             logits, after = self._network(of_inputs, state)  # (SEGMENT, B, V)
             losses = functional.cross_entropy(logits.flatten(0, 1), of_targets.flatten(), reduction="none")
             found.append(-losses.detach())
