@@ -64,15 +64,6 @@ def test_evaluate_tells_the_development_part_from_the_held_out_one(
     assert f"characters of the held-out part of {text}\n" in capsys.readouterr().out
 
 
-def test_evaluate_names_a_dynamic_evaluation(run: Path, text: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["evaluate", str(run / "best.pt"), str(text), "--split", "validation"]
-    for option in ("--adaptive", "--adaptive-training"):
-        assert main([*arguments, option]) == 0
-        *_, stateful, windows, adaptive = capsys.readouterr().out.splitlines()
-        assert "(dynamic evaluation: " in adaptive
-        assert "dynamic" not in stateful + windows
-
-
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_exported_file_loses_next_to_nothing(
     run: Path, text: Path, tmp_path: Path, precision: str, capsys: pytest.CaptureFixture[str]

@@ -35,10 +35,19 @@ class Evaluated:
         Literal["error", "skip", "replace"] | None, Parameter(name=["--unknown-characters", "--unknown"])
     ] = None
     """How to treat characters outside the model's alphabet; by default, like those that were rare in training."""
+
+
+@Parameter(name="*", group="Dynamic evaluation")
+@dataclass(frozen=True)
+class Dynamic:
+    """The forms of dynamic evaluation, each beside the losses of the model as it is."""
+
     adaptive: Annotated[bool, Parameter(negative="", show_default=False)] = False
     """Also mix the model with an n-gram model that learns along the text: dynamic evaluation."""
     adaptive_training: Annotated[bool, Parameter(negative="", show_default=False)] = False
     """Let the n-gram model first read the part that fit would train on; needs --split validation or held-out."""
+    adaptive_gradient: Annotated[bool, Parameter(negative="", show_default=False)] = False
+    """Also take gradient steps along the text: dynamic evaluation of a checkpoint; with --adaptive, both together."""
 
 
 def evaluate(
@@ -47,24 +56,27 @@ def evaluate(
     /,
     *,
     part: Evaluated | None = None,
+    dynamic: Dynamic | None = None,
     rules: Annotated[Rules | None, Parameter(show_default=False)] = None,
     cache: Cache | None = None,
 ) -> int:
     """Measures a model's loss on a text."""
     from ..learning import evaluation
-    from ..learning.adaptive import MOST_LEARNT, adaptive_loss
+    from ..learning.adaptive import MOST_LEARNT
     from ..run.models import load_model, origin_of, scorer_of
     from ..run.terminal import preparing
+    from .dynamic import network_of, print_dynamic_losses
     from .texts import SKIPPING, documents_for, read_dataset_for
-    from .training import print_adaptive_loss, print_losses
+    from .training import print_losses
 
-    part = part or Evaluated()
-    if part.adaptive_training and part.split == "all":
+    part, dynamic = part or Evaluated(), dynamic or Dynamic()
+    if dynamic.adaptive_training and part.split == "all":
         raise UsageError(
             "--adaptive-training needs --split validation or held-out, so that it learns no text that it evaluates"
         )
     rare: dict[str, Any] = {"rare": "replace"} if part.unknown == "replace" else {}
     loaded = load_model(model)
+    network = network_of(loaded) if dynamic.adaptive_gradient else None
     origin = origin_of(loaded, model)
     chosen = options.rules(rules, replace(origin.rules, **rare))
     dataset, unknown = read_dataset_for(text, chosen, trained_on_sha256=origin.sha256, cache=cache)
@@ -80,15 +92,10 @@ def evaluate(
     first = "the first " if result.characters == part.characters else ""
     print(f"{first}{result.characters:,} characters of {name}")
     print_losses(result.stateful, result.windows)
-    if part.adaptive or part.adaptive_training:
-        learnt: Sequence[Spelling] = ()
-        if part.adaptive_training:
-            learnt = documents_for(dataset, dataset.training, origin.alphabet, MOST_LEARNT, unknown, remedy=SKIPPING)
-        with preparing() as show:
-            adaptive = adaptive_loss(
-                scorer, documents, origin.alphabet, learnt, lambda fraction: show("evaluating", fraction)
-            )
-        print_adaptive_loss(adaptive, after_training=part.adaptive_training)
+    learned: Sequence[Spelling] | None = [] if dynamic.adaptive else None
+    if dynamic.adaptive_training:
+        learned = documents_for(dataset, dataset.training, origin.alphabet, MOST_LEARNT, unknown, remedy=SKIPPING)
+    print_dynamic_losses(scorer, network, documents, origin.alphabet, learned)
     return 0
 
 

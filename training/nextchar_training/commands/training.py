@@ -44,15 +44,6 @@ def print_losses(stateful: float, windows: float) -> None:
         print(f"{protocol:8}  {nats:.4f} nats per character  {bits(nats):.4f} bits per character")
 
 
-def print_adaptive_loss(nats: float, *, after_training: bool) -> None:
-    """Prints the loss of a dynamic evaluation, given in nats per character."""
-    learnt = "the training text and " if after_training else ""
-    print(
-        f"adaptive  {nats:.4f} nats per character  {bits(nats):.4f} bits per character  "
-        f"(dynamic evaluation: mixed with an n-gram model of {learnt}the text so far)"
-    )
-
-
 def set_threads(threads: int | None, processes: int) -> None:
     """Sets the threads of this process, by default its share of the cores."""
     torch.set_num_threads(threads or max(1, torch.get_num_threads() // processes))
