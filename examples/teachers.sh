@@ -12,8 +12,8 @@ set -euo pipefail
 corpus=${1:?name a corpus}
 folder=${2:-runs/taught}
 read -ra cells <<< "${CELLS:-lstm lstm gru}"
-read -ra common <<< "${BUDGET:---minutes 30} ${OPTIONS:---processes 2 --threads 1 --averaging-period 16 --dropout 0.5}"
-read -ra teacher <<< "${TEACHER_OPTIONS:---hidden-size 768 --learning-rate 0.005 --weight-decay 0.3}"
+read -ra common <<< "${BUDGET:---minutes 30} ${OPTIONS:---processes 2 --threads 1 --averaging-period 16}"
+read -ra teacher <<< "${TEACHER_OPTIONS:---hidden-size 768 --learning-rate 0.005 --dropout 0.5 --weight-decay 0.3}"
 read -ra student <<< "${STUDENT_OPTIONS:---hidden-size 512}"
 
 train() { # RUN OPTIONS…

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nextchar_training import Recipe, Sizes, Teaching
+from nextchar_training import TAUGHT, Recipe, Sizes, Teaching
 from nextchar_training import fit as fit_in_python
 from nextchar_training.learning.distillation import Distillation
 from nextchar_training.run.checkpoint import load_checkpoint
@@ -18,6 +18,7 @@ from nextchar_training.run.snapshot import load_snapshot
 from tests.support.training_processes import TrainingProcess
 from tests.support.trainings import SMALL, TEXT, brief, error_of, fit, main, once, training_process
 
+DROPOUT = ["--dropout=0.3", "--input-dropout=0.1"]  # draws random numbers, which a run continues
 EPOCHS = 8  # long enough for the signals below to come before the end
 
 
@@ -75,6 +76,8 @@ def test_a_taught_run_says_who_taught_it_and_a_taught_network_learns_faster(
         load_checkpoint(teacher / "best.pt").record.windows_loss, abs=1e-3
     )
     assert "- teachers' weight 0.8, temperature 1" in report
+    assert "- dropout 0, on the input 0; weight decay 0.05\n" in report
+    assert "- dropout 0.3, on the input 0.1; weight decay 0.2\n" in (tmp_path / "alone" / "report.md").read_text()
     assert "taught by" not in (tmp_path / "alone" / "report.md").read_text()
     alone, with_teachers = losses
     assert alone is not None
@@ -89,7 +92,7 @@ def test_two_processes_are_taught_as_one_is(text: Path, model: Path, tmp_path: P
     losses = []
     for processes in (1, 2):
         run = tmp_path / str(processes)
-        options = [f"--teacher={model}", f"--processes={processes}", "--dropout=0", "--input-dropout=0", *SMALL]
+        options = [f"--teacher={model}", f"--processes={processes}", *SMALL]
         assert brief(fit(text, out=run, options=options), evaluations=25) == 0
         losses.append([float(row.split(",")[-1]) for row in (run / "loss.csv").read_text().splitlines()[1:]])
     assert losses[0] == pytest.approx(losses[1], abs=0.01)  # two halves add up in another order, in bfloat16
@@ -103,7 +106,9 @@ def wholes(text: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) ->
     for processes, period in ((1, 1), (2, 3)):
         runs[processes, period] = run = tmp_path_factory.mktemp("whole") / "run"
         options = [f"--epochs={EPOCHS}", f"--processes={processes}", f"--averaging-period={period}"]
-        assert brief(fit(text, out=run, options=[*options, f"--teacher={model}", *SMALL]), evaluations=25) == 0
+        assert (
+            brief(fit(text, out=run, options=[*options, f"--teacher={model}", *DROPOUT, *SMALL]), evaluations=25) == 0
+        )
     return runs
 
 
@@ -129,7 +134,7 @@ def test_taught_run_that_was_interrupted_twice_ends_with_the_weights_of_one_that
 ) -> None:
     """If the distributions are not ``kept`` in the cache, they are made again from the teacher's file."""
     whole, run, cache = wholes[processes, period], tmp_path / "run", tmp_path / "cache"
-    options = [f"--averaging-period={period}", f"--teacher={model}", f"--cache={cache}"]
+    options = [f"--averaging-period={period}", f"--teacher={model}", f"--cache={cache}", *DROPOUT]
     with training_process(text, run, f"--epochs={EPOCHS}", processes, *options) as process:
         process.send_signal(number)
         process.communicate()
@@ -165,8 +170,17 @@ def test_a_taught_run_trains_on_with_its_teachers(
     assert load_checkpoint(run / "last.pt").record.taught is not None
 
 
+def test_options_overrule_the_recipe_of_taught_networks(text: Path, model: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    options = ["--epochs=1", "--dropout=0.3", "--weight-decay=0", f"--teacher={model}", *SMALL]
+    assert brief(fit(text, out=run, options=options)) == 0
+    recipe = load_checkpoint(run / "last.pt").record.recipe
+    assert recipe is not None
+    assert (recipe.dropout, recipe.input_dropout, recipe.weight_decay) == (0.3, 0, 0)
+
+
 def test_teachers_are_given_in_python_too(text: Path, teacher: Path, tmp_path: Path) -> None:
-    recipe = Recipe(epochs=1, batch_size=8, sequence_length=16)
+    recipe = Recipe(epochs=1, batch_size=8, sequence_length=16, **TAUGHT)
     checkpoint = fit_in_python(
         text,
         tmp_path / "run",

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from .api import evaluate, export_model, fit, load_checkpoint, resume, sample
     from .data.rules import Rules
     from .learning.evaluation import Evaluation
-    from .learning.recipe import Architecture, Recipe, Sizes, Teaching
+    from .learning.recipe import TAUGHT, Architecture, Recipe, Sizes, Teaching
     from .run.checkpoint import Checkpoint
 
 __all__ = [
+    "TAUGHT",
     "Architecture",
     "Checkpoint",
     "Evaluation",
@@ -39,6 +40,7 @@ __all__ = [
 ]
 
 _PLACES = {
+    "TAUGHT": "learning.recipe",
     "Architecture": "learning.recipe",
     "Checkpoint": "run.checkpoint",
     "Evaluation": "learning.evaluation",

@@ -78,7 +78,8 @@ def fit(
     ``corpus`` is a file, folder, pattern or named corpus, or several of them. With ``initial``, training starts from
     the weights of that checkpoint instead of random ones: it keeps its sizes and its alphabet, which must spell the
     whole corpus. ``teachers`` are model files, checkpoints or run folders with the same alphabet: the network also
-    learns their mean distribution, as ``teaching`` says. An interrupt stops the training; ``resume`` continues it.
+    learns their mean distribution, as ``teaching`` says; the command's recipe then is ``Recipe(..., **TAUGHT)``. An
+    interrupt stops the training; ``resume`` continues it.
 
     Raises ``CorpusError`` or ``DatasetError`` if the corpus can't be read or used, ``RunFolderError`` if ``out`` holds
     a run and ``overwrite`` is false, ``TeacherError`` if a teacher can't teach this corpus, ``TrainingError`` if the

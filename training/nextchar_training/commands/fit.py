@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from nextchar_cli.command_line import UsageError
 
 from ..data.rules import Rules
-from ..learning.recipe import Sizes, Teaching
+from ..learning.recipe import TAUGHT, Sizes, Teaching
 from . import options, rank
 from .options import (
     TEACHING_GROUP,
@@ -72,7 +72,7 @@ def fit(
 ) -> int:
     """Trains a model on a corpus."""
     machine = machine or Machine()
-    recipe = options.recipe(budget, training, averaging)
+    recipe = options.recipe(budget, training, averaging, **(TAUGHT if teacher else {}))
     chosen_sizes = options.built(Sizes, **options.given(sizes))
     chosen_teaching = _teaching(teacher, teaching)
     if start is None:

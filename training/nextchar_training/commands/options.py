@@ -24,7 +24,7 @@ from nextchar_cli.wording import explain
 
 from ..data.rules import Rules, changed
 from ..files import obstacle
-from ..learning.recipe import Recipe, Sizes, Teaching
+from ..learning.recipe import TAUGHT, Recipe, Sizes, Teaching
 from . import app, command_line
 
 T = TypeVar("T")
@@ -87,6 +87,7 @@ else:
         Recipe,
         TRAINING_GROUP,
         *("batch_size", "sequence_length", "learning_rate", "dropout", "input_dropout", "weight_decay", "seed"),
+        defaults={field: f"{getattr(Recipe, field):g}; {value:g} with a teacher" for field, value in TAUGHT.items()},
     )
     TeachingOptions = derived(Teaching, TEACHING_GROUP)
     AveragingOptions = derived(Recipe, MACHINE_GROUP, "averaging_period")
@@ -152,7 +153,7 @@ def option(field: str) -> str:
 
 
 def recipe(budget: Options | None, *others: Options | None, **fields: object) -> Recipe:
-    """Returns the recipe that the options make. Raises ``UsageError``."""
+    """Returns the recipe that the options make, with ``fields`` for those not given. Raises ``UsageError``."""
     check_budget(budget)
     if not {"minutes", "epochs"} & given(budget).keys():
         raise UsageError("--minutes or --epochs is required")

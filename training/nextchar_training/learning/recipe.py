@@ -8,7 +8,7 @@ these dataclasses. Free of torch, so that the command line starts fast. A value 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import AllowInfNan, ConfigDict
@@ -77,6 +77,11 @@ class Recipe:
         """The budget in words, such as "10 minutes" or "1 epoch"."""
         number, unit = (self.minutes, "minute") if self.epochs is None else (self.epochs, "epoch")
         return f"{number:g} {unit}{'' if number == 1 else 's'}"
+
+
+TAUGHT: dict[str, Any] = {"dropout": 0.0, "input_dropout": 0.0, "weight_decay": 0.05}
+"""The recipe of a training with teachers, in which it differs from another's: their distributions keep the network from
+learning the text by heart, and dropout only takes away from what it learns (docs/experiments.md)."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT_NAMES)
