@@ -17,17 +17,25 @@ from benchmarks.training import CORPUS
 from nextchar_training.run.folder import RunFolder
 
 _WIDE = ("--learning-rate=0.005", "--weight-decay=0.3", "--dropout=0.5")
-RECIPES: dict[int, Sequence[str]] = {
+PLAIN: dict[int, Sequence[str]] = {
     128: ("--learning-rate=0.01", "--dropout=0", "--input-dropout=0"),
     256: ("--dropout=0.1",),
     512: ("--dropout=0.4",),
     768: _WIDE,
     1024: _WIDE,
 }
-"""Options by hidden size; other sizes are trained with the defaults."""
+"""Options by hidden size of networks without teachers; other sizes are trained with the defaults."""
+
+TAUGHT: dict[int, Sequence[str]] = {
+    128: ("--learning-rate=0.01",),
+    256: ("--learning-rate=0.009",),
+    768: ("--learning-rate=0.005",),
+    1024: ("--learning-rate=0.005",),
+}
+"""The same of networks with teachers, which need no dropout."""
 
 TEACHERS = (Name("lstm", 1024), Name("gru", 1024))
-MODELS = [Name(cell, size, taught) for taught in (False, True) for size in sorted(RECIPES) for cell in ("lstm", "gru")]
+MODELS = [Name(cell, size, taught) for taught in (False, True) for size in sorted(PLAIN) for cell in ("lstm", "gru")]
 """Plain models first, because the taught ones learn from some of them."""
 
 
@@ -45,7 +53,8 @@ def train(name: Name, runs: Path, *, epochs: int, teachers: Sequence[Path], corp
     else:
         of_name = ["--cell", name.cell, "--hidden-size", str(name.hidden_size), "--seed", str(name.seed)]
         taught_by = [f"--teacher={teacher}" for teacher in teachers] if name.taught else []
-        options = [*RECIPES.get(name.hidden_size, ()), *taught_by, f"--epochs={epochs}", "--threads=1", "--overwrite"]
+        recipe = (TAUGHT if name.taught else PLAIN).get(name.hidden_size, ())
+        options = [*recipe, *taught_by, f"--epochs={epochs}", "--threads=1", "--overwrite"]
         arguments = ["fit", corpus, "--out", str(folder.path), *of_name, *options]
     print(f"{name}: nextchar-train {' '.join(arguments)}", flush=True)
     subprocess.run([sys.executable, "-m", "nextchar_training", *arguments], check=True)
