@@ -81,7 +81,7 @@ class Recipe:
 
 TAUGHT: dict[str, Any] = {"dropout": 0.0, "input_dropout": 0.0, "weight_decay": 0.05}
 """The recipe of a training with teachers, in which it differs from another's: their distributions keep the network from
-learning the text by heart, and dropout only takes away from what it learns (docs/experiments.md)."""
+learning the text by heart, and dropout only hinders its learning (docs/experiments.md)."""
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT_NAMES)
