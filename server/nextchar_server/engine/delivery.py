@@ -20,15 +20,9 @@ from .admission import Admission
 from .rows import Rows, copied
 from .stream import End, Stream, wake
 
-PACE, LEAST_PACE = 1.5e-3, 0.6e-3
-"""Mean seconds between two messages of a lane's streams: usually, and at least. A message costs the event loop 30 to
-70 µs, so messages take a twentieth of a core, and never much more than a tenth, whatever the number of streams; with
-more streams, each message carries more characters.
-"""
-
-STEADY = 0.1
-"""Seconds between two messages of a stream with which text still flows steadily. So that many streams have it, messages
-are more frequent than at the usual pace.
+MESSAGE_PACE = 600e-6
+"""Mean seconds between two messages of a lane's streams. A message costs the event loop 30 to 70 µs, so messages take
+about a tenth of a core whatever the number of streams; with more streams, each message carries more characters.
 """
 
 
@@ -53,7 +47,7 @@ class Delivery:
         now = time.monotonic()
         is_due = now >= rows.wake_at
         if is_due:
-            rows.wake_at = now + gap(paced)
+            rows.wake_at = now + MESSAGE_PACE * paced
         for row, stream in enumerate(rows.streams):
             left = stream.left
             reads = min(stream.left_to_read, steps)
@@ -76,7 +70,7 @@ class Delivery:
             if start < until:
                 is_first = stream.is_new
                 stream.put(copied(stream, result, row, ids[row], start, until))
-                if is_due or is_first or stream.is_filling:
+                if is_due or is_first:
                     woken.append(stream)
             if end is not None:
                 stream.end(end)
@@ -97,8 +91,3 @@ class Delivery:
     def wake(self, streams: list[Stream]) -> None:
         """Lets the readers of ``streams`` look again whether there is something to take."""
         self._loop.call_soon_threadsafe(wake, streams)
-
-
-def gap(streams: int) -> float:
-    """Returns the seconds between two messages of one stream of a lane that has ``streams``."""
-    return max(LEAST_PACE * streams, min(PACE * streams, STEADY))

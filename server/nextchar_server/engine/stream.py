@@ -172,11 +172,6 @@ class Stream:
         return self._put == 0
 
     @property
-    def is_filling(self) -> bool:
-        """Whether the outbox of a stream without a slower pace is half full, so that its reader has to take soon."""
-        return 2 * (self._put - self._taken) >= self._most[0]
-
-    @property
     def is_full(self) -> bool:
         """Whether the reader is so far behind that the row must leave the batch."""
         if self._put - self._taken >= self.most_untaken:

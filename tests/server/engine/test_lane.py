@@ -5,7 +5,7 @@ import pytest
 from nextchar_model.draws import uniform
 from nextchar_server.engine import delivery
 from nextchar_server.engine.lane import MAX_STEPS, SLOWED_STEPS
-from nextchar_server.engine.stream import OUTBOX_IDS, End, IdChunk
+from nextchar_server.engine.stream import End
 from tests.support.scripted_runner import (
     BUDGETS,
     MANY_STEPS,
@@ -65,7 +65,7 @@ async def test_a_text_that_is_only_read_ends_after_it(length: int, turn_budget: 
 
 
 async def test_the_first_id_comes_at_once_and_later_ones_at_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery, "gap", lambda streams: 1e9)
+    monkeypatch.setattr(delivery, "MESSAGE_PACE", 1e9)
     runner = ScriptedRunner(gated=True)
     async with running(runner, turn_budget=ONE_STEP) as engine:
         engine.submit(stream := stream_of(5))
@@ -76,28 +76,6 @@ async def test_the_first_id_comes_at_once_and_later_ones_at_the_pace(monkeypatch
         assert content(await take(engine, stream)) == content(chunk_of([2]))  # no message for long: it is due
         runner.let(3)
         assert content(await take(engine, stream)) == content(chunk_of([3, 4, 5]))
-
-
-async def test_a_reader_gets_its_message_early_if_the_outbox_is_half_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery, "gap", lambda streams: 1e9)
-    runner = ScriptedRunner(gated=True)
-    async with running(runner, turn_budget=ONE_STEP) as engine:
-        engine.submit(stream := stream_of(OUTBOX_IDS))
-        runner.let(1)
-        await take(engine, stream)
-        runner.let(1)
-        await take(engine, stream)  # the next one is due after a long time
-        runner.let(OUTBOX_IDS // 2)
-        chunk = await take(engine, stream)
-        assert isinstance(chunk, IdChunk)
-        assert len(chunk) == OUTBOX_IDS // 2
-
-
-@pytest.mark.parametrize(("streams", "milliseconds"), [(0, 0), (1, 1.5), (64, 96), (100, 100), (1000, 600)])
-def test_many_streams_get_their_messages_steadily_and_a_thousand_at_the_least_pace(
-    streams: int, milliseconds: float
-) -> None:
-    assert delivery.gap(streams) == pytest.approx(milliseconds / 1000)
 
 
 @BUDGETS
