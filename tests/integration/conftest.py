@@ -13,6 +13,7 @@ from tests.support.known_callers import ENDLESS, OTHER_TOKEN, TOKEN, Open, line
 from tests.support.scripted_server import ScriptedServer
 from tests.support.serving import Serve, Serving, serving
 from tests.support.tiny_model import TinyModel
+from tests.support.trainings import TEXT
 
 
 @pytest.fixture
@@ -67,3 +68,11 @@ def opened(tiny: TinyModel, serve: Serve, tokens: Path) -> Open:
             yield serving
 
     return opened
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a small text to train on."""
+    path = tmp_path_factory.mktemp("corpus") / "text.txt"
+    path.write_text(TEXT)
+    return path

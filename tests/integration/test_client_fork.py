@@ -17,16 +17,19 @@ import multiprocessing, os, sys
 from nextchar_client import AsyncClient, Client
 endpoint = sys.argv[1]
 
+def say(*words):  # in one write, for the processes share one pipe; print may make two, and another's come between them
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())
+
 def complaint(call):
     try:
         call()
     except RuntimeError as error:
-        print(type(error).__name__, str(error).partition(";")[2], flush=True)
+        say(type(error).__name__, str(error).partition(";")[2])
     else:
-        print("no error", flush=True)
+        say("no error")
 
 def ended(child):
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+    say(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 REFUSED = "RuntimeError  make the first client after the fork, or start processes by 'spawn' or 'forkserver' instead"
 
@@ -51,7 +54,7 @@ if (child := os.fork()) == 0:
     complaint(lambda: client.__exit__(None, None, None))
     sys.exit(7)
 ended(child)
-print(len(list(client.stream())))
+say(len(list(client.stream())))
 """
     assert run(program, server) == [*[REFUSED] * 8, "7", "4"]
 
@@ -67,7 +70,7 @@ if (child := os.fork()) == 0:
     complaint(lambda: Client(endpoint, tls_ca=sys.argv[2]))
     sys.exit(7)
 ended(child)
-print(len(list(client.stream())))
+say(len(list(client.stream())))
 """
     with ScriptedServer(authority.credentials()) as server:
         assert run(program, server, str(authority.ca_file)) == [*[REFUSED] * 2, "7", "4"]
@@ -82,7 +85,7 @@ if (child := os.fork()) == 0:
     complaint(lambda: next(events))
     sys.exit(7)
 ended(child)
-print(len(list(events)))
+say(len(list(events)))
 """
     assert run(program, server) == [REFUSED, "7", "3"]
 
@@ -103,7 +106,7 @@ Client(endpoint).close()
 child = multiprocessing.get_context("fork").Process(target=lambda: complaint(lambda: Client(endpoint)))
 child.start()
 child.join()
-print(child.exitcode)
+say(child.exitcode)
 """
     assert run(program, server) == [REFUSED, "0"]
 
@@ -114,7 +117,7 @@ children = []
 for _ in range(2):
     if (child := os.fork()) == 0:
         with Client(endpoint) as client:
-            print(len(list(client.stream())), flush=True)
+            say(len(list(client.stream())))
         sys.exit(7)
     children.append(child)
 for child in children:
@@ -134,10 +137,10 @@ async def main():
             try:
                 await call
             except RuntimeError as error:
-                print(type(error).__name__, str(error).partition(";")[2], flush=True)
+                say(type(error).__name__, str(error).partition(";")[2])
         os._exit(7)
     ended(child)
-    print((await client.health()).name)
+    say((await client.health()).name)
     await client.close()
 asyncio.run(main())
 """

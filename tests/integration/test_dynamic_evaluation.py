@@ -6,14 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.trainings import SMALL, TEXT, brief, main
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("corpus") / "text.txt"
-    path.write_text(TEXT)
-    return path
+from tests.support.trainings import SMALL, brief, main
 
 
 @pytest.fixture(scope="module")

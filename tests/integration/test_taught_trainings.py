@@ -23,13 +23,6 @@ EPOCHS = 8  # long enough for the signals below to come before the end
 
 
 @pytest.fixture(scope="module")
-def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("corpus") / "text.txt"
-    path.write_text(TEXT)
-    return path
-
-
-@pytest.fixture(scope="module")
 def teacher(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of a teacher, which has learned more than its students will."""
     folder = tmp_path_factory.mktemp("teacher") / "run"

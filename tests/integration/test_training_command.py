@@ -17,13 +17,6 @@ from tests.support.trainings import SMALL, TEXT, brief, error_of, main
 
 
 @pytest.fixture(scope="module")
-def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("corpus") / "text.txt"
-    path.write_text(TEXT)
-    return path
-
-
-@pytest.fixture(scope="module")
 def run(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a whole run."""
     folder = tmp_path_factory.mktemp("runs") / "run"
