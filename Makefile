@@ -12,7 +12,7 @@ COVERAGE := 93
 export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install proto proto-check proto-release format lint types test test-fast demo docs train train-taught serve up sbom audit bench faults bench-versions bench-training bench-map check clean
+.PHONY: help install proto proto-check proto-release format lint types test test-fast demo docs train serve up sbom audit bench faults bench-versions bench-training bench-map check clean
 
 help: ## List the verbs
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -67,11 +67,8 @@ docs: $(STAMP) ## Generate docs/cli.md and docs/protocol.md, and build the site 
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
-train: $(STAMP) ## Train the packaged model again (10 minutes); CORPUS, OUT, MINUTES, PROCESSES override
-	$(BIN)/nextchar-train fit $(or $(CORPUS),tinyshakespeare) --out $(or $(OUT),runs/shakespeare) --minutes $(or $(MINUTES),10) --processes $(or $(PROCESSES),2) --threads 1 --averaging-period 16 --sequence-length 32 --dropout 0.5
-
-train-taught: $(STAMP) ## Train three teachers and a network that learns from them (2 hours), or continue; CORPUS, OUT, MINUTES override
-	PATH="$(CURDIR)/$(BIN):$$PATH" BUDGET="--minutes $(or $(MINUTES),30)" examples/teachers.sh $(or $(CORPUS),tinyshakespeare) $(or $(OUT),runs/taught)
+train: $(STAMP) ## Train the packaged model again (TIME), or continue: four teachers, then their student; CORPUS, OUT, BUDGET, JOBS override
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(if $(BUDGET),BUDGET="$(BUDGET)") $(if $(JOBS),JOBS=$(JOBS)) examples/teachers.sh $(or $(CORPUS),tinyshakespeare) $(or $(OUT),runs/taught)
 
 serve: $(STAMP) ## Serve the packaged model, or MODEL=path
 	$(BIN)/nextchar-server $(if $(MODEL),--model $(MODEL))
@@ -108,7 +105,7 @@ bench-training: $(STAMP) ## Run the training benchmark (70 minutes on two idle c
 	$(BIN)/python -m benchmarks training
 
 bench-map: $(STAMP) ## Train the models of the map that aren't there (hours), then measure and draw all; RUNS, EPOCHS, MODELS override
-	RUNS=$(or $(RUNS),runs/map) $(BIN)/python -m benchmarks.map train --epochs $(or $(EPOCHS),10) $(MODELS)
+	RUNS=$(or $(RUNS),runs/map) $(BIN)/python -m benchmarks.map train --epochs $(or $(EPOCHS),14) $(MODELS)
 	RUNS=$(or $(RUNS),runs/map) $(BIN)/python -m benchmarks map
 
 check: lint types proto-check test ## Run all checks and tests, as CI does

@@ -6,31 +6,50 @@
 #
 #   examples/teachers.sh CORPUS [FOLDER]      FOLDER (default: runs/taught) gets teacher-1, …, student and student.onnx
 #
-# BUDGET (--minutes 30) is that of each training, CELLS (lstm lstm gru) are those of the teachers, and OPTIONS,
-# TEACHER_OPTIONS and STUDENT_OPTIONS replace the options below.
+# JOBS (2) trainings run at a time, each with one thread; those of teachers write to FOLDER/teacher-1.log, …
+# BUDGET (--epochs 14) is that of each training; for a longer text fewer epochs, or --minutes, may suit better. CELLS
+# (lstm lstm lstm gru) are those of the teachers, and TEACHER_OPTIONS and STUDENT_OPTIONS replace the options below.
 set -euo pipefail
 corpus=${1:?name a corpus}
 folder=${2:-runs/taught}
-read -ra cells <<< "${CELLS:-lstm lstm gru}"
-read -ra common <<< "${BUDGET:---minutes 30} ${OPTIONS:---processes 2 --threads 1 --averaging-period 16}"
+jobs=${JOBS:-2}
+read -ra cells <<< "${CELLS:-lstm lstm lstm gru}"
 read -ra teacher <<< "${TEACHER_OPTIONS:---hidden-size 768 --learning-rate 0.005 --dropout 0.5 --weight-decay 0.3}"
 read -ra student <<< "${STUDENT_OPTIONS:---hidden-size 512}"
+read -ra budget <<< "${BUDGET:---epochs 14}"
+
+# Each training has its own process group (-m), so that Ctrl-C reaches this script alone, which then asks them to stop
+# and waits until they have saved their progress.
+set -m
+trap 'trap "" INT TERM HUP; kill $(jobs -p) 2> /dev/null || true; wait' EXIT
+trap 'exit 130' INT TERM HUP
 
 train() { # RUN OPTIONS…
   local run=$1
   shift
   if [[ -e $run/stopped.pt ]]; then
-    nextchar-train resume "$run"
+    exec nextchar-train resume "$run"
   elif [[ ! -e $run/report.md ]]; then # a complete run has a report
-    nextchar-train fit "$corpus" --out "$run" --overwrite "${common[@]}" "$@"
+    exec nextchar-train fit "$corpus" --out "$run" --overwrite --threads 1 "$@"
   fi
 }
 
+finish() { # PID RUN
+  wait "$1" || { echo "$2: not trained" >&2; exit 1; }
+}
+
+mkdir -p "$folder"
+running=()
 teachers=()
 for number in $(seq ${#cells[@]}); do
   run=$folder/teacher-$number
-  train "$run" "${teacher[@]}" --cell "${cells[number - 1]}" --seed $((number + 1))
-  teachers+=(--teacher "$run")
+  if ((number > jobs)); then finish "${running[number - jobs]}" "$folder/teacher-$((number - jobs))"; fi
+  echo "$run: $run.log tells how far it is"
+  train "$run" "${teacher[@]}" "${budget[@]}" --cell "${cells[number - 1]}" --seed $((number + 1)) >> "$run.log" 2>&1 &
+  running[number]=$!
+  teachers+=(--teacher "$run/last.pt")
 done
-train "$folder/student" "${student[@]}" "${teachers[@]}"
-nextchar-train export "$folder/student" --out "$folder/student.onnx"
+for number in "${!running[@]}"; do finish "${running[number]}" "$folder/teacher-$number"; done
+train "$folder/student" "${student[@]}" "${budget[@]}" "${teachers[@]}" &
+finish $! "$folder/student"
+nextchar-train export "$folder/student/last.pt" --out "$folder/student.onnx"

@@ -19,8 +19,8 @@ def main() -> None:
     verbs = parser.add_subparsers(dest="verb", required=True)
     training = verbs.add_parser("train", help=f"train models into {RUNS}, unless they are there")
     training.add_argument("models", nargs="*", type=_name, metavar="MODEL", help="such as lstm-256 or gru-1024-taught")
-    training.add_argument("--epochs", type=int, default=10, help="passes over the text (default 10)")
-    training.add_argument("--teacher", action="append", type=Path, help=f"default {' and '.join(map(str, TEACHERS))}")
+    training.add_argument("--epochs", type=int, default=14, help="passes over the text (default 14)")
+    training.add_argument("--teacher", action="append", type=Path, help=f"default {', '.join(map(str, TEACHERS))}")
     drawing = verbs.add_parser("draw", help="draw the points of a measurement")
     drawing.add_argument("points", nargs="?", type=Path, default=POINTS)
     drawing.add_argument("picture", nargs="?", type=Path, default=PICTURE)
@@ -28,7 +28,7 @@ def main() -> None:
     if given.verb == "draw":
         draw(read_points(given.points).points, given.picture)
         return
-    teachers = given.teacher or [RUNS / str(teacher) for teacher in TEACHERS]
+    teachers = given.teacher or [RUNS / str(teacher) / "last.pt" for teacher in TEACHERS]
     try:
         for name in given.models or MODELS:
             train(name, RUNS, epochs=given.epochs, teachers=teachers)

@@ -56,9 +56,9 @@ def model_files(runs: Path) -> dict[Name, Path]:
     """Returns the int8 files of the models in ``runs``, which it exports if they are older than their checkpoints."""
     files = {}
     for name in _names(runs):
-        file, best = runs / f"{name}.onnx", RunFolder(runs / str(name), overwrite=True).best
-        if best.exists() and (not file.exists() or file.stat().st_mtime < best.stat().st_mtime):
-            export_model(best.parent, file)
+        file, last = runs / f"{name}.onnx", RunFolder(runs / str(name), overwrite=True).last
+        if last.exists() and (not file.exists() or file.stat().st_mtime < last.stat().st_mtime):
+            export_model(last, file)
         files[name] = file
     return files
 
@@ -113,15 +113,15 @@ def _point(
 def _characters(name: Name, run: Path) -> int | None:
     """Returns the characters that a run read. Raises ``ValueError`` if only the run or only its name has teachers."""
     folder = RunFolder(run, overwrite=True)
-    if not folder.best.exists():
+    if not folder.last.exists():
         return None
-    if (load_checkpoint(folder.best).record.taught is not None) != name.taught:
+    if (load_checkpoint(folder.last).record.taught is not None) != name.taught:
         raise ValueError(f"{run}: {'not ' if name.taught else ''}taught by teachers, unlike its name")
     return folder.read_losses()[-1].characters
 
 
 def options_of(command: str) -> str:
-    """Returns the options that the name of a training doesn't tell. Of a path, the last part is left."""
+    """Returns the options that the name of a training doesn't tell. Of a path, the name of run or model is left."""
     options: list[list[str]] = []
     for word in shlex.split(command):
         if word.startswith("--"):
@@ -129,5 +129,9 @@ def options_of(command: str) -> str:
             options.append([name, value])
         elif options and not options[-1][1]:
             options[-1][1] = word
-    chosen = [(name, Path(value).name) for name, value in options if name not in _LEFT_OUT]
+    chosen = [(name, _last_name(Path(value))) for name, value in options if name not in _LEFT_OUT]
     return " ".join(" ".join(option).rstrip() for option in chosen)
+
+
+def _last_name(path: Path) -> str:
+    return path.parent.name if path.suffix == ".pt" else path.name

@@ -37,7 +37,7 @@ def test_teachers_are_trained_before_their_students() -> None:
 def test_options_are_those_that_the_name_does_not_tell() -> None:
     command = (
         "nextchar-train fit tinyshakespeare --out '/a b/gru-256-taught' --cell gru --hidden-size=256 --seed 2 "
-        "--dropout=0.2 --teacher=/a/lstm-1024 --teacher /a/gru-1024 --epochs 10 --threads 1 --overwrite"
+        "--dropout=0.2 --teacher=/a/lstm-1024/last.pt --teacher /a/gru-1024 --epochs 10 --threads 1 --overwrite"
     )
     assert options_of(command) == "--dropout 0.2 --teacher lstm-1024 --teacher gru-1024 --epochs 10"
 

@@ -1,4 +1,4 @@
-"""The script that trains teachers and their student, and continues after it was killed."""
+"""The script that trains teachers and their student, and continues after it was interrupted or killed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,20 +15,20 @@ from nextchar_training.run.checkpoint import load_checkpoint
 from tests.support.pages import ROOT
 from tests.support.trainings import SMALL, TEXT
 
+SIZES = " ".join(option for option in SMALL if not option.startswith(("--hidden-size", "--threads")))
 SETTINGS = {
-    "BUDGET": "--epochs 4",
+    "BUDGET": "--epochs 8",
     "CELLS": "gru lstm",
-    "OPTIONS": " ".join(SMALL[1:]),
-    "TEACHER_OPTIONS": "--hidden-size 20",
-    "STUDENT_OPTIONS": "--hidden-size 16",
+    "TEACHER_OPTIONS": f"--hidden-size 20 {SIZES}",
+    "STUDENT_OPTIONS": f"--hidden-size 16 {SIZES}",
 }
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
+def start(folder: Path, *, jobs: int) -> subprocess.Popen[str]:
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     return subprocess.Popen(
         [ROOT / "examples" / "teachers.sh", folder / "text.txt", folder / "runs"],
-        env={**os.environ, **SETTINGS, "PATH": path},
+        env={**os.environ, **SETTINGS, "JOBS": str(jobs), "PATH": path},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -35,26 +36,58 @@ def start(folder: Path) -> subprocess.Popen[str]:
     )
 
 
+def wait_for_losses(process: subprocess.Popen[str], *runs: Path) -> None:
+    """Returns once each of the runs has begun or gone on to learn, as its log tells."""
+    logs = [run.with_suffix(".log") for run in runs]
+    known = {log: log.stat().st_size if log.exists() else 0 for log in logs}
+    while not all(log.exists() and "validation" in log.read_text()[known[log] :] for log in logs):
+        assert process.poll() is None
+        time.sleep(0.01)
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """Kills the script and its trainings, each of which has a process group of its own."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    process.kill()
+    for child in children:
+        os.killpg(int(child), signal.SIGKILL)
+
+
 @pytest.mark.slow
-def test_the_script_continues_after_it_was_killed_and_leaves_complete_runs_alone(tmp_path: Path) -> None:
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the trainings of the script in /proc")
+def test_the_script_continues_after_an_interrupt_and_a_kill_and_leaves_complete_runs_alone(tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text(TEXT)
-    first, second, student = (tmp_path / "runs" / name / "best.pt" for name in ("teacher-1", "teacher-2", "student"))
-    with start(tmp_path) as process:
-        assert process.stdout is not None
-        finished = 0
-        for line in process.stdout:
-            finished += line.startswith("windows ")
-            if finished and line.startswith(" ") and "validation" in line:  # of the second teacher
-                os.killpg(process.pid, signal.SIGKILL)
-                break
-    before = first.read_bytes()
+    first, second, student = (tmp_path / "runs" / name for name in ("teacher-1", "teacher-2", "student"))
+    with start(tmp_path, jobs=2) as process:
+        wait_for_losses(process, first, second)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=600)
+    assert process.returncode == 130
+    assert (first / "stopped.pt").exists()
+    assert (second / "stopped.pt").exists()
+    with start(tmp_path, jobs=1) as process:
+        wait_for_losses(process, second)
+        kill(process)
+    before = (first / "last.pt").read_bytes()
     assert not student.exists()
-    with start(tmp_path) as process:
+    with start(tmp_path, jobs=1) as process:
         output, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
-    assert first.read_bytes() == before
-    record = load_checkpoint(student).record
+    assert (first / "last.pt").read_bytes() == before
+    record = load_checkpoint(student / "last.pt").record
     assert record.taught is not None
-    assert [one.name for one in record.taught.teachers] == [str(first), str(second)]
-    assert load_checkpoint(first).architecture.cell == "gru"
+    assert [one.name for one in record.taught.teachers] == [str(first / "last.pt"), str(second / "last.pt")]
+    assert load_checkpoint(first / "last.pt").architecture.cell == "gru"
     assert str(tmp_path / "runs" / "student.onnx") in output
+
+
+@pytest.mark.slow
+def test_the_script_names_the_training_that_failed(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("short")
+    with start(tmp_path, jobs=2) as process:
+        output, errors = process.communicate(timeout=600)
+    assert process.returncode == 1
+    first = tmp_path / "runs" / "teacher-1"
+    assert errors == f"{first}: not trained\n"
+    assert f"{first}.log" in output
+    assert "error" in first.with_suffix(".log").read_text()
