@@ -52,7 +52,7 @@ lint: $(STAMP) ## Lint the code, its format, its imports and the prose
 types: $(STAMP) ## Check the types, strictly
 	$(BIN)/mypy
 
-test: $(STAMP) ## Run all tests with coverage (about 25 minutes on two cores)
+test: $(STAMP) ## Run all tests with coverage (about 15 minutes on two idle cores)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE)
 
 test-fast: $(STAMP) ## Run the fast tests of the packages (under a minute)
@@ -67,7 +67,7 @@ docs: $(STAMP) ## Generate docs/cli.md and docs/protocol.md, and build the site 
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
-train: $(STAMP) ## Train the packaged model again (TIME), or continue: four teachers, then their student; CORPUS, OUT, BUDGET, JOBS override
+train: $(STAMP) ## Train the packaged model again (70 minutes), or continue: four teachers, then their student; CORPUS, OUT, BUDGET, JOBS override
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(if $(BUDGET),BUDGET="$(BUDGET)") $(if $(JOBS),JOBS=$(JOBS)) examples/teachers.sh $(or $(CORPUS),tinyshakespeare) $(or $(OUT),runs/taught)
 
 serve: $(STAMP) ## Serve the packaged model, or MODEL=path

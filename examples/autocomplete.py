@@ -3,10 +3,10 @@
 With ``nextchar-server`` running:
 
     $ python examples/autocomplete.py "Where is my l" --keys 4
-    Where is m  my 93%, me 2%, myself 1%
-    Where is my  myself 1%, mys 0%, myness 0%
-    Where is my   lord 6%, father 3%, heart 3%
-    Where is my l  lord 34%, life 17%, love 11%
+    Where is m  my 91%, me 2%, mine 1%
+    Where is my  myself 1%, myon 0%, mys 0%
+    Where is my   lord 5%, heart 3%, father 3%
+    Where is my l  lord 33%, life 19%, love 11%
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ with the number of characters since the last line end is then looked at in a sec
 
     $ python examples/line_position.py
     unit  in this text  in another
-     449          0.79        0.85
-     147         -0.73       -0.79
-     402         -0.56       -0.37
+     442         -0.83       -0.86
+     339         -0.82       -0.70
+     443          0.74        0.79
 """
 
 from __future__ import annotations

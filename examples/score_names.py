@@ -5,11 +5,11 @@ stand out. Give the names as arguments, or one per line on standard input. With 
 
     $ python examples/score_names.py Juliet Romeo Xqzvkb Margaret Gandalf
     bits per character  name
-                 15.32  Xqzvkb
-                  5.42  Gandalf
-                  1.81  Juliet
-                  1.77  Margaret
-                  1.70  Romeo
+                 16.34  Xqzvkb
+                  4.79  Gandalf
+                  1.96  Romeo
+                  1.93  Juliet
+                  1.82  Margaret
 """
 
 from __future__ import annotations

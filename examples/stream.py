@@ -4,9 +4,13 @@ With ``nextchar-server`` running:
 
     $ python examples/stream.py "ROMEO:" --seed 7 --max-characters 120
     ROMEO:
-    God save your parting and your reason's slaunded;
-    Look to the land's scarce should go bend the cause,
-    And stand by heav
+    He come to him.
+
+    MENENIUS:
+    Hark, 'tis true, who shall be much in a gentleman,
+    of the gallant of courted-manging.
+
+    LEONT
 
     [120 characters, ended by max_characters]
 """

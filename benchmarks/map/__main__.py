@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.map.drawing import PICTURE, draw
 from benchmarks.map.names import RUNS, Name
 from benchmarks.map.points import POINTS, read_points
-from benchmarks.map.trainings import MODELS, TEACHERS, train
+from benchmarks.map.trainings import MODELS, TEACHERS, teacher_file, train
 
 
 def main() -> None:
@@ -28,10 +28,12 @@ def main() -> None:
     if given.verb == "draw":
         draw(read_points(given.points).points, given.picture)
         return
-    teachers = given.teacher or [RUNS / str(teacher) / "last.pt" for teacher in TEACHERS]
     try:
         for name in given.models or MODELS:
+            teachers = given.teacher or [teacher_file(one, RUNS) for one in TEACHERS if name.taught]
             train(name, RUNS, epochs=given.epochs, teachers=teachers)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
     except subprocess.CalledProcessError as error:
         sys.exit(error.returncode)
 

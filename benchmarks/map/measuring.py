@@ -20,11 +20,12 @@ from nextchar_training.data.cache import default_cache
 from nextchar_training.data.dataset import Dataset, prepare
 from nextchar_training.data.rules import Rules
 from nextchar_training.data.sources import find_corpus
-from nextchar_training.data.split import Split
+from nextchar_training.data.split import Split, is_unseen
 from nextchar_training.learning.evaluation import evaluate
 from nextchar_training.run.checkpoint import load_checkpoint
 from nextchar_training.run.folder import RunFolder
 from nextchar_training.run.machine import processor
+from nextchar_training.run.models import origin_of
 
 SECONDS = 20.0
 _LEFT_OUT = ("--cell", "--hidden-size", "--seed", "--out", "--overwrite", "--cache", "--threads")
@@ -80,6 +81,14 @@ def _opened(name: Name, file: Path, dataset: Dataset) -> Runner:
         raise ValueError(f"{file}: a {found.cell} of {found.layers} × {found.hidden_size}, which its name doesn't say")
     if found.training.corpus_sha256 != dataset.facts.sha256:
         raise ValueError(f"{file}: trained on another text than {dataset.corpus.name}")
+    if found.alphabet != dataset.alphabet:
+        raise ValueError(
+            f"{file}: its alphabet isn't the usual one of {dataset.corpus.name}, so its losses don't compare"
+        )
+    if not is_unseen(dataset, origin_of(runner, file).rules, found.training.corpus_sha256):
+        raise ValueError(
+            f"{file}: read {dataset.corpus.name} by rules of its own, so it may have learned the held-out text"
+        )
     return runner
 
 
@@ -111,12 +120,18 @@ def _point(
 
 
 def _characters(name: Name, run: Path) -> int | None:
-    """Returns the characters that a run read. Raises ``ValueError`` if only the run or only its name has teachers."""
+    """Returns the characters that a run read.
+
+    Raises ``ValueError`` if only the run or only its name has teachers, or if a teacher may know the held-out text.
+    """
     folder = RunFolder(run, overwrite=True)
     if not folder.last.exists():
         return None
-    if (load_checkpoint(folder.last).record.taught is not None) != name.taught:
+    taught = load_checkpoint(folder.last).record.taught
+    if (taught is not None) != name.taught:
         raise ValueError(f"{run}: {'not ' if name.taught else ''}taught by teachers, unlike its name")
+    if taught is not None and not all(teacher.same_split for teacher in taught.teachers):
+        raise ValueError(f"{run}: one of its teachers may have learned the held-out text")
     return folder.read_losses()[-1].characters
 
 

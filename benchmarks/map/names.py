@@ -37,7 +37,8 @@ class Name:
         if found is None:
             return None
         cell, size, taught, seed = found.groups()
-        return cls(_CELLS[cell], int(size), taught is not None, 1 if seed is None else int(seed))
+        name = cls(_CELLS[cell], int(size), taught is not None, 1 if seed is None else int(seed))
+        return name if str(name) == text else None  # a seed of 1 isn't named
 
     def __str__(self) -> str:
         taught, seed = "-taught" if self.taught else "", "" if self.seed == 1 else f"-{self.seed}"

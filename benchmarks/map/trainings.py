@@ -19,7 +19,7 @@ from nextchar_training.run.folder import RunFolder
 _WIDE = ("--learning-rate=0.005", "--weight-decay=0.3", "--dropout=0.5")
 PLAIN: dict[int, Sequence[str]] = {
     128: ("--learning-rate=0.01", "--dropout=0", "--input-dropout=0"),
-    256: ("--dropout=0.1",),
+    256: ("--dropout=0",),
     512: ("--dropout=0.4",),
     768: _WIDE,
     1024: _WIDE,
@@ -48,7 +48,8 @@ MODELS = [
 def train(name: Name, runs: Path, *, epochs: int, teachers: Sequence[Path], corpus: str = CORPUS) -> None:
     """Trains a model into its folder in ``runs``, or continues its training, unless it is there already.
 
-    Raises ``subprocess.CalledProcessError`` if that fails.
+    Raises ``subprocess.CalledProcessError`` if that fails, ``ValueError`` if the folder holds checkpoints of a run that
+    neither is complete nor can continue.
     """
     if is_there(name, runs):
         print(f"{name}: there already", flush=True)
@@ -56,6 +57,8 @@ def train(name: Name, runs: Path, *, epochs: int, teachers: Sequence[Path], corp
     folder = RunFolder(runs / str(name), overwrite=True)
     if folder.stopped.exists():
         arguments = ["resume", str(folder.path)]
+    elif folder.last.exists():
+        raise ValueError(f"{folder.path}: has checkpoints, but neither a report nor a run to resume; move it away")
     else:
         of_name = ["--cell", name.cell, "--hidden-size", str(name.hidden_size), "--seed", str(name.seed)]
         taught_by = [f"--teacher={teacher}" for teacher in teachers] if name.taught else []
@@ -64,6 +67,17 @@ def train(name: Name, runs: Path, *, epochs: int, teachers: Sequence[Path], corp
         arguments = ["fit", corpus, "--out", str(folder.path), *of_name, *options]
     print(f"{name}: nextchar-train {' '.join(arguments)}", flush=True)
     subprocess.run([sys.executable, "-m", "nextchar_training", *arguments], check=True)
+
+
+def teacher_file(name: Name, runs: Path) -> Path:
+    """Returns the last checkpoint of a teacher, or its model file.
+
+    Raises ``ValueError`` if it isn't there as a whole.
+    """
+    if not is_there(name, runs):
+        raise ValueError(f"{runs / str(name)}: no complete training; taught models need it first")
+    last = RunFolder(runs / str(name), overwrite=True).last
+    return last if last.exists() else runs / f"{name}.onnx"
 
 
 def is_there(name: Name, runs: Path) -> bool:

@@ -183,7 +183,7 @@ class ModelDescription:
     def to_metadata(self) -> dict[str, str]:
         """Returns the metadata of the model file, except its seal."""
         document = {"format_version": FORMAT_VERSION, **_JSON.dump_python(self, by_alias=True)}
-        return {METADATA_KEY: json.dumps(document, ensure_ascii=False, sort_keys=True)}
+        return {METADATA_KEY: json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":"))}
 
     @classmethod
     def from_metadata(

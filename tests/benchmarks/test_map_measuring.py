@@ -90,6 +90,47 @@ def test_a_model_of_another_text_is_refused(folder: Path, tmp_path: Path) -> Non
         measured(folder, str(tmp_path / "other.txt"), seconds=0)
 
 
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ("--alphabet=bytes", "its alphabet isn't the usual one"),
+        ("--documents=line", "its alphabet isn't"),
+        ("--minimum-count=2", "by rules of its own"),
+    ],
+)
+def test_a_model_whose_losses_do_not_compare_is_refused(rule: str, message: str, tmp_path: Path, text: Path) -> None:
+    assert brief(fit(text, out=tmp_path / str(PLAIN), options=[*SMALL, rule])) == 0
+    with pytest.raises(ValueError, match=message):
+        measured(tmp_path, str(text), seconds=0)
+
+
+def test_a_student_of_a_teacher_that_may_know_the_held_out_text_is_refused(tmp_path: Path, text: Path) -> None:
+    runs, teacher = tmp_path / "runs", tmp_path / "teacher"
+    (tmp_path / "other.txt").write_text(TEXT[::-1])
+    assert brief(fit(tmp_path / "other.txt", out=teacher)) == 0
+    assert brief(fit(text, out=runs / str(TAUGHT), options=[*SMALL, "--cell=gru", f"--teacher={teacher}"])) == 0
+    with pytest.raises(ValueError, match="may have learned the held-out text"):
+        measured(runs, str(text), seconds=0)
+
+
+def test_a_teacher_is_a_checkpoint_or_a_model_file_and_complete(folder: Path) -> None:
+    run = folder / str(PLAIN)
+    assert trainings.teacher_file(PLAIN, folder) == run / "last.pt"
+    (run / "stopped.pt").touch()
+    with pytest.raises(ValueError, match="no complete training"):
+        trainings.teacher_file(PLAIN, folder)
+    (run / "stopped.pt").unlink()
+    model_files(folder)
+    shutil.rmtree(run)
+    assert trainings.teacher_file(PLAIN, folder) == folder / "lstm-16.onnx"
+
+
+def test_checkpoints_without_a_report_are_not_replaced(folder: Path, text: Path) -> None:
+    (folder / str(PLAIN) / "report.md").unlink()
+    with pytest.raises(ValueError, match="move it away"):
+        trainings.train(PLAIN, folder, epochs=1, teachers=[], corpus=str(text))
+
+
 def test_a_folder_without_models_is_refused_with_the_remedy(tmp_path: Path, text: Path) -> None:
     (tmp_path / "notes").mkdir()
     with pytest.raises(ValueError, match="make bench-map trains them"):

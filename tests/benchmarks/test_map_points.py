@@ -19,7 +19,10 @@ def test_a_name_is_read_and_written_alike(text: str) -> None:
     assert str(Name.of(text)) == text
 
 
-@pytest.mark.parametrize("text", ["lstm", "lstm-0", "lstm-128-best", "lstm-128.onnx", "mamba-128", "lstm-128-taught-"])
+@pytest.mark.parametrize(
+    "text",
+    ["lstm", "lstm-0", "lstm-128-best", "lstm-128.onnx", "mamba-128", "lstm-128-taught-", "lstm-512-1", "gru-9-02"],
+)
 def test_other_texts_are_no_names(text: str) -> None:
     assert Name.of(text) is None
 

@@ -18,7 +18,7 @@ from nextchar_training.learning.evaluation import stateful_loss
 SERVER = [sys.executable, "-m", "nextchar_server"]
 CLIENT = [sys.executable, "-m", "nextchar_client"]
 ROMEO = ["generate", "ROMEO:", "--seed", "7", "--max-characters", "400"]
-ROMEO_SHA256 = "b2b0c7f324de696f55e5dfdbb7a25a628da1636b8faecbf1edbfd8d7e8ea13ad"
+ROMEO_SHA256 = "021391cff3f6dc8f6db87d5dad614f2d80dd8355c5ecddde44ab133de0d3e45d"
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_the_packaged_model_is_small_int8_and_exact_here() -> None:
 
 def test_the_packaged_model_reaches_its_loss(validation_text: str) -> None:
     runner = Runner(PACKAGED_MODEL)
-    assert stateful_loss(runner, [runner.description.alphabet.spell(validation_text)]) <= 1.4
+    assert stateful_loss(runner, [runner.description.alphabet.spell(validation_text)]) <= 1.36
 
 
 def test_int8_costs_at_most_two_thousandths_of_a_nat() -> None:
@@ -75,7 +75,7 @@ def test_int8_costs_at_most_two_thousandths_of_a_nat() -> None:
     assert Runner(PACKAGED_MODEL).description.checks.characters >= 100_000
 
 
-def test_the_reference_stream_has_the_bytes_of_the_first_release(endpoint: str) -> None:
+def test_the_reference_stream_has_the_bytes_that_it_had_when_the_model_was_made(endpoint: str) -> None:
     replay = Runner(PACKAGED_MODEL).replay()
     if not replay.exact:
         pytest.skip(f"this machine isn't bit-exact with the exporting one: numeric class {replay.numeric_class}")

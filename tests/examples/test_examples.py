@@ -56,7 +56,7 @@ async def test_an_example_prints_the_output_that_its_docstring_shows(example: st
 async def test_names_are_read_from_standard_input_and_the_oddest_comes_first() -> None:
     code, output, errors = await run("score_names.py", standard_input="Romeo\n\nXqzvkb\nJuliet\n")
     assert (code, errors) == (0, "")
-    assert [line.split()[-1] for line in output.splitlines()] == ["name", "Xqzvkb", "Juliet", "Romeo"]
+    assert [line.split()[-1] for line in output.splitlines()] == ["name", "Xqzvkb", "Romeo", "Juliet"]
 
 
 async def test_a_name_that_the_model_cannot_spell_is_the_oddest() -> None:

@@ -84,10 +84,27 @@ def test_the_script_continues_after_an_interrupt_and_a_kill_and_leaves_complete_
 @pytest.mark.slow
 def test_the_script_names_the_training_that_failed(tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text("short")
-    with start(tmp_path, jobs=2) as process:
+    with start(tmp_path, jobs=1) as process:
         output, errors = process.communicate(timeout=600)
     assert process.returncode == 1
     first = tmp_path / "runs" / "teacher-1"
-    assert errors == f"{first}: not trained\n"
+    assert errors == f"teachers.sh: {first}: not trained\n"
     assert f"{first}.log" in output
     assert "error" in first.with_suffix(".log").read_text()
+
+
+def test_the_script_refuses_other_settings_than_those_that_the_folder_was_begun_with(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "settings.txt").write_text("another text | lstm |  |  | --epochs 1\n")
+    with start(tmp_path, jobs=2) as process:
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "was begun with other settings" in errors
+    assert [one.name for one in (tmp_path / "runs").iterdir()] == ["settings.txt"]
+
+
+def test_the_script_refuses_a_number_of_jobs_that_is_none(tmp_path: Path) -> None:
+    with start(tmp_path, jobs=0) as process:
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (1, "teachers.sh: JOBS is 0, not a number from 1 on\n")
+    assert not (tmp_path / "runs").exists()
