@@ -72,7 +72,7 @@ def test_no_flipped_bit_of_the_description_is_served(tiny: TinyModel, tmp_path: 
 def test_two_flipped_bits_that_hide_the_seal_and_the_version_are_not_served(tiny: TinyModel, tmp_path: Path) -> None:
     content = tiny.int8.read_bytes()
     before = content.replace(
-        f'"format_version": {FORMAT_VERSION}'.encode(), f'"format_version": {UNSEALED_VERSION}'.encode()
+        f'"format_version":{FORMAT_VERSION}'.encode(), f'"format_version":{UNSEALED_VERSION}'.encode()
     )
     assert before != content
     first = 8 * (len(content) - SEAL_BYTES)
