@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import shutil
 from dataclasses import replace
@@ -224,6 +225,18 @@ def test_a_teacher_is_judged_by_the_rules_of_each_run_and_not_by_those_of_the_fi
     assert [one.lessons[0].teacher.same_split for one in (first, second)] == [False, True]
     again = prepare_lessons_again(first.taught, verbatim, tmp_path)
     assert again.taught == first.taught  # a run keeps its own
+
+
+def test_a_verdict_that_an_earlier_commit_kept_beside_the_distributions_is_not_used(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    path = checkpoint_of(dataset, tmp_path / "teacher.pt")
+    (first,) = lessons_of(dataset, tmp_path, path).lessons
+    (facts,) = (tmp_path / "teachers").rglob("teacher.json")
+    facts.write_text(json.dumps({**json.loads(facts.read_text()), "same_split": False}))
+    (second,) = lessons_of(dataset, tmp_path, path).lessons
+    assert not second.made
+    assert second.teacher == first.teacher
 
 
 def test_a_full_disk_is_told_with_the_remedy_and_leaves_nothing_behind(dataset: Dataset, tmp_path: Path) -> None:
