@@ -12,13 +12,15 @@ from nextchar_training.data.respelling import respelled
 from nextchar_training.data.rules import Rules
 from nextchar_training.data.sources import find_corpus
 from nextchar_training.learning.evaluation import NetworkScorer, stateful_loss
-from nextchar_training.learning.recipe import Recipe, Sizes
+from nextchar_training.learning.recipe import Recipe, Sizes, Teaching
 from nextchar_training.learning.workers import Workers
 from nextchar_training.run import fit as fit_module
+from nextchar_training.run.ancestry import Start
 from nextchar_training.run.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from nextchar_training.run.fit import Job, fit
 from nextchar_training.run.folder import RunFolder
 from nextchar_training.run.snapshot import Snapshot, load_snapshot, save_snapshot
+from nextchar_training.run.teachers import Taught, Teacher
 from tests.support.trainings import abridged
 
 TEXT = "".join(f"The {n}th line of a text that repeats itself.\n" for n in range(60))
@@ -137,6 +139,31 @@ def test_weights_that_know_the_part_to_evaluate_on_are_told(dataset: Dataset, ru
     assert job_of(dataset, initial=best).start_warning is None
     assert job_of(dataset, initial=left_alone).start_warning is None
     assert job_of(other, initial=best).start_warning is None  # another text, which fine-tuning is for
+
+
+def test_weights_that_learned_from_a_model_that_knows_the_part_are_told(
+    dataset: Dataset, run: RunFolder, tmp_path: Path
+) -> None:
+    best = load_checkpoint(run.best)
+    development = prepare(dataset.corpus, Rules(development=True), tmp_path / "cache")
+    other = dataset_of(TEXT + TEXT, tmp_path / "longer")
+
+    def warning_of(**ancestors: Any) -> str | None:
+        record = replace(best.record, rules=Rules(development=True), **ancestors)
+        return job_of(development, initial=replace(best, record=record)).start_warning
+
+    def taught_by(*same_split: bool) -> Taught:
+        return Taught(tuple(Teacher("/teacher.pt", "0", 1.0, same) for same in same_split), Teaching())
+
+    longer = replace(best.record, corpus_sha256=other.facts.sha256)
+    assert warning_of(taught=taught_by(True, True)) is None
+    assert warning_of(taught=taught_by(True, False)) is not None
+    assert warning_of(start=Start.of(longer, development)) is None
+    start = Start.of(best.record, development)
+    assert warning_of(start=start) is not None
+    left_alone = replace(best.record, rules=Rules(development=True))
+    assert warning_of(start=Start.of(left_alone, development)) is None
+    assert warning_of(start=Start.of(replace(left_alone, start=start), development)) is not None
 
 
 def test_text_in_another_alphabet_is_refused(run: RunFolder, tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import threading
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from nextchar_training.data.dataset import Dataset, prepare
 from nextchar_training.data.rules import Rules, stated
 from nextchar_training.data.sources import find_corpus
 from nextchar_training.learning.workers import Workers
+from nextchar_training.run.ancestry import Start
 from nextchar_training.run.checkpoint import CheckpointError, load_checkpoint
 from nextchar_training.run.fit import Job
 from nextchar_training.run.snapshot import load_snapshot, save_snapshot
@@ -48,6 +50,12 @@ def test_snapshot_is_written_as_the_release_before_wrote_it(tmp_path: Path) -> N
     for key in ("format", "version", "settings", "architecture", "training_losses", "processes"):
         assert old[key] == new[key]
     assert old["position"].keys() == new["position"].keys()
+
+
+def test_snapshot_keeps_from_whose_weights_the_run_started(tmp_path: Path) -> None:
+    start = Start("nextchar-train fit text.txt", step=121, same_split=False, knows_part=True)
+    save_snapshot(replace(load_snapshot(BEFORE / "stopped.pt"), start=start), tmp_path / "stopped.pt")
+    assert load_snapshot(tmp_path / "stopped.pt").start == start
 
 
 def test_checkpoint_is_told_from_a_snapshot() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,6 +21,7 @@ from nextchar_training.data.sources import find_corpus
 from nextchar_training.learning.evaluation import NetworkScorer, windows_loss
 from nextchar_training.learning.network import Network
 from nextchar_training.learning.recipe import Sizes, Teaching
+from nextchar_training.run.ancestry import Start
 from nextchar_training.run.checkpoint import Checkpoint, TrainingRecord, load_checkpoint, save_checkpoint
 from nextchar_training.run.teachers import Lessons
 from nextchar_training.teaching import lessons as module
@@ -170,12 +173,70 @@ def test_a_teacher_that_knows_the_development_part_is_marked_and_one_that_left_i
     lessons = lessons_of(dataset, tmp_path, knowing, other)
     assert [lesson.teacher.same_split for lesson in lessons.lessons] == [False, True]
     assert (
-        "on the development part (it learned from another text or by other rules, so it may know the "
+        "on the development part (it learned from another text, by other rules or from a model that did, so it may "
         in (lessons.summary[0][1])
     )
     assert [len(lesson.distributions) for lesson in lessons.lessons] == [len(dataset.training)] * 2
     (final,) = lessons_of(usual, tmp_path, other).lessons
     assert (final.teacher.same_split, final.made, len(final.distributions)) == (True, True, len(usual.training))
+
+
+def descendant_of(path: Path, **record: Any) -> Path:
+    """Saves the checkpoint at ``path`` again with another ``record``, and returns its new place."""
+    checkpoint = load_checkpoint(path)
+    descendant = path.with_stem(f"after-{path.stem}")
+    save_checkpoint(replace(checkpoint, record=replace(checkpoint.record, **record)), descendant)
+    return descendant
+
+
+@pytest.mark.parametrize("link", ["taught", "started"])
+def test_a_teacher_whose_ancestor_knows_the_development_part_is_marked_over_two_generations(
+    tmp_path: Path, link: str
+) -> None:
+    usual = dataset_of(TEXT, tmp_path)
+    dataset = prepare(usual.corpus, Rules(development=True), tmp_path / "cache")
+    own = checkpoint_of(dataset, tmp_path / "own.pt")
+    for ancestor, same in ((checkpoint_of(usual, tmp_path / "knowing.pt"), False), (own, True)):
+        for _ in range(2):
+            if link == "taught":
+                ancestor = descendant_of(own, taught=lessons_of(dataset, tmp_path, ancestor).taught)
+            else:
+                ancestor = descendant_of(own, start=Start.of(load_checkpoint(ancestor).record, dataset))
+            (lesson,) = lessons_of(dataset, tmp_path, ancestor).lessons
+            assert lesson.teacher.same_split is same
+
+
+def test_a_teacher_that_started_from_a_network_of_another_text_is_marked(dataset: Dataset, tmp_path: Path) -> None:
+    other = dataset_of(TEXT + TEXT, tmp_path / "longer")
+    start = Start.of(load_checkpoint(checkpoint_of(other, tmp_path / "longer.pt")).record, dataset)
+    path = descendant_of(checkpoint_of(dataset, tmp_path / "teacher.pt"), start=start)
+    (lesson,) = lessons_of(dataset, tmp_path, path).lessons
+    assert not lesson.teacher.same_split
+
+
+def test_a_teacher_is_judged_by_the_rules_of_each_run_and_not_by_those_of_the_first_that_it_read_for(
+    tmp_path: Path,
+) -> None:
+    own = dataset_of(TEXT, tmp_path)
+    verbatim = prepare(own.corpus, Rules(verbatim=True), tmp_path / "cache")
+    path = checkpoint_of(own, tmp_path / "teacher.pt")
+    first, second = (lessons_of(dataset, tmp_path, path) for dataset in (verbatim, own))
+    assert [one.lessons[0].made for one in (first, second)] == [True, False]
+    assert [one.lessons[0].teacher.same_split for one in (first, second)] == [False, True]
+    again = prepare_lessons_again(first.taught, verbatim, tmp_path)
+    assert again.taught == first.taught  # a run keeps its own
+
+
+def test_a_verdict_that_an_earlier_commit_kept_beside_the_distributions_is_not_used(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    path = checkpoint_of(dataset, tmp_path / "teacher.pt")
+    (first,) = lessons_of(dataset, tmp_path, path).lessons
+    (facts,) = (tmp_path / "teachers").rglob("teacher.json")
+    facts.write_text(json.dumps({**json.loads(facts.read_text()), "same_split": False}))
+    (second,) = lessons_of(dataset, tmp_path, path).lessons
+    assert not second.made
+    assert second.teacher == first.teacher
 
 
 def test_a_full_disk_is_told_with_the_remedy_and_leaves_nothing_behind(dataset: Dataset, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from ..data.rules import Rules, stated, to_state
 from ..files import write_whole
 from ..learning.network import Network
 from ..learning.recipe import Architecture, Recipe
+from .ancestry import Start
 from .folder import BEST, RunFolder, RunFolderError
 from .teachers import Taught
 
@@ -54,7 +55,8 @@ class TrainingRecord:
     with dropout, the mean since the evaluation before; ``validation_loss`` is the one watched during training (see
     ``learning.progress.Progress``). ``stateful_loss`` and ``windows_loss`` are those of the part to evaluate on (see
     ``learning.evaluation``), or None until the training has ended, and if it was stopped. ``recipe`` is None in files
-    of the release before. ``taught`` says who taught the network, if it had teachers.
+    of the release before. ``taught`` says who taught the network, if it had teachers, ``start`` from whose weights it
+    started, if it did; earlier releases don't state that.
     """
 
     corpus: str
@@ -74,6 +76,7 @@ class TrainingRecord:
     recipe: Recipe | None = None
     folder: str | bytes | None = None
     taught: Taught | None = None
+    start: Start | None = None
 
 
 @dataclass(frozen=True, config=ConfigDict(arbitrary_types_allowed=True))

@@ -149,6 +149,7 @@ class FolderReporter:
             validation_loss=row.validation_loss,
             recipe=job.recipe,
             taught=job.taught,
+            start=job.start,
         )
         return Checkpoint(job.architecture, dataset.alphabet, self._network.state_dict(), record)
 
@@ -172,6 +173,7 @@ class FolderReporter:
             earlier=self._ledger.earlier,
             alphabet=job.given_alphabet,
             taught=job.taught,
+            start=job.start,
         )
 
 

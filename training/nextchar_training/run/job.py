@@ -21,12 +21,13 @@ import torch
 from nextchar_model.alphabet import Alphabet
 
 from ..data.dataset import Dataset
-from ..data.split import Split, is_unseen
+from ..data.split import Split
 from ..learning.network import Network
 from ..learning.recipe import Architecture, Recipe
 from ..learning.trainer import Trainer
 from ..learning.workers import Workers
 from .advice import about_memory, about_size, about_validation
+from .ancestry import Start
 from .checkpoint import Checkpoint, CheckpointError
 from .folder import LossRow
 from .ledger import Ledger
@@ -87,6 +88,15 @@ class Job:
         """Who teaches the network, for the checkpoint and the report."""
         return None if self.lessons is None else self.lessons.taught
 
+    @cached_property
+    def start(self) -> Start | None:
+        """The checkpoint from whose weights the run started, if it did and that is known."""
+        if self.snapshot is not None:
+            return self.snapshot.start
+        if self.initial is None:
+            return None
+        return self.initial.record.start if self.earlier else Start.of(self.initial.record, self.dataset)
+
     @property
     def size_advice(self) -> str | None:
         """Advice if the network is far too large for the corpus. None if it started as another run's network."""
@@ -96,16 +106,8 @@ class Job:
 
     @property
     def start_warning(self) -> str | None:
-        """A warning if the weights to start from learned this text by rules that don't leave alone what they should."""
-        if self.initial is None or self.initial.record.corpus_sha256 != self.dataset.facts.sha256:
-            return None
-        record = self.initial.record
-        if is_unseen(self.dataset, record.rules, record.corpus_sha256):
-            return None
-        return (
-            "the checkpoint to start from learned this text by other rules, "
-            f"so it may know the {self.dataset.rules.validation_name}"
-        )
+        """A warning if the weights from which the run started may know the part to evaluate on."""
+        return None if self.start is None else self.start.warning(self.dataset.rules.validation_name)
 
     @property
     def advice(self) -> list[str]:

@@ -18,6 +18,7 @@ from ..learning.evaluation import bits
 from ..learning.hardware import has_fast_bf16
 from ..learning.workers import Workers
 from .advice import about_best
+from .ancestry import Start
 from .checkpoint import THEN, Checkpoint
 from .ledger import Ledger
 from .machine import processor
@@ -158,15 +159,18 @@ def _advice(job: Job, ledger: Ledger) -> str:
 
 
 def _start(job: Job, ledger: Ledger) -> str:
+    origin = "" if job.start is None else _origin(job.start, job.start_warning)
     if ledger.earlier:
-        return f"continues a finished run from its step {ledger.earlier[-1].step:,}, with a new schedule"
-    if job.initial is not None:
-        record = job.initial.record
-        warning = "" if job.start_warning is None else f"; {job.start_warning}"
-        return f"starts from the weights of step {record.step:,} of: {code(one_line(record.command))}{warning}"
-    if job.given_alphabet is not None:
-        return "starts from the weights of another run"
-    return "starts from random weights"
+        first = f"; it {origin}" if origin else ""
+        return f"continues a finished run from its step {ledger.earlier[-1].step:,}, with a new schedule{first}"
+    if origin:
+        return origin
+    return "starts from random weights" if job.given_alphabet is None else "starts from the weights of another run"
+
+
+def _origin(start: Start, warning: str | None) -> str:
+    told = "" if warning is None else f"; {warning}"
+    return f"starts from the weights of step {start.step:,} of: {code(one_line(start.command))}{told}"
 
 
 def _teachers(job: Job) -> list[str]:

@@ -18,6 +18,7 @@ from nextchar_model.alphabet import Alphabet
 from ..data.rules import Rules, to_state
 from ..learning.progress import Position
 from ..learning.recipe import Architecture, Recipe
+from .ancestry import Start
 from .checkpoint import alphabet_content, complete_rules, load_tensors, save_tensors, validated
 from .folder import LossRow
 from .teachers import Taught
@@ -34,7 +35,7 @@ class Snapshot:
     ``losses`` are the scheduled evaluations so far; ``training_losses`` those of the steps since the last of them.
     ``earlier`` are those of the finished run that this one continues. ``alphabet`` is that of the checkpoint from whose
     weights the run started; None: the corpus has its own. ``taught`` says who teaches the network, if it has teachers.
-    ``sources`` and ``folder`` are those of ``TrainingRecord``.
+    ``sources``, ``folder`` and ``start`` are those of ``TrainingRecord``.
     ``processes``, and ``threads`` of each, have to be the same again: others would add in another order.
     """
 
@@ -55,6 +56,7 @@ class Snapshot:
     alphabet: Alphabet | None = None
     folder: str | bytes | None = None
     taught: Taught | None = None
+    start: Start | None = None
 
 
 def save_snapshot(snapshot: Snapshot, path: Path) -> None:
@@ -67,7 +69,9 @@ def save_snapshot(snapshot: Snapshot, path: Path) -> None:
         "position": vars(snapshot.position),
         "losses": [asdict(row) for row in snapshot.losses],
     }
-    del content["recipe"], content["earlier"], content["alphabet"], content["folder"], content["taught"]
+    del content["recipe"]
+    for name in ("earlier", "alphabet", "folder", "taught", "start"):  # left out if they are none
+        del content[name]
     if snapshot.earlier:
         content["earlier"] = [asdict(row) for row in snapshot.earlier]
     if snapshot.alphabet is not None:
@@ -76,6 +80,8 @@ def save_snapshot(snapshot: Snapshot, path: Path) -> None:
         content["folder"] = snapshot.folder
     if snapshot.taught is not None:
         content["taught"] = asdict(snapshot.taught)
+    if snapshot.start is not None:
+        content["start"] = asdict(snapshot.start)
     save_tensors(path, content, form=_FORMAT, version=_VERSION, kind=_KIND)
 
 

@@ -21,9 +21,9 @@ from ..learning.recipe import Teaching
 def other_split(part: str) -> str:
     """Returns the warning about a model that wasn't trained on the training part of this very text.
 
-    ``part`` is the name of the part to evaluate on.
+    Or a model that it learned from wasn't. ``part`` is the name of the part to evaluate on.
     """
-    return f"it learned from another text or by other rules, so it may know the {part}"
+    return f"it learned from another text, by other rules or from a model that did, so it may know the {part}"
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -37,7 +37,7 @@ class Teacher:
     windows_loss: float
     """Its loss on the part to evaluate on, in windows of 256 characters, in nats per character."""
     same_split: bool
-    """Whether it was trained on the same text, and without that part."""
+    """Whether it, and all that it learned from, were trained on the same text, and without that part."""
 
     @property
     def name(self) -> str:

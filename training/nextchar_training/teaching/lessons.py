@@ -26,7 +26,7 @@ from ..data.dataset import Dataset
 from ..data.distributions import DistributionFile, DistributionWriter, Form
 from ..data.rules import DatasetError
 from ..data.sources import stored
-from ..data.split import EVALUATED_CHARACTERS, is_unseen
+from ..data.split import EVALUATED_CHARACTERS
 from ..files import write_whole
 from ..learning.evaluation import windows_loss
 from ..learning.recipe import Teaching
@@ -39,10 +39,12 @@ _DISTRIBUTIONS, _FACTS = "distributions.npy", "teacher.json"
 
 @dataclass(frozen=True)
 class _Facts:
-    """The facts of a teacher's distributions, kept beside them. The fields are those of ``Teacher`` and ``Lesson``."""
+    """The facts of a teacher's distributions, kept beside them: those that the key of their folder determines.
+
+    The fields are those of ``Teacher`` and ``Lesson``.
+    """
 
     windows_loss: float
-    same_split: bool
     seconds: float
     listed_mass: float
 
@@ -65,7 +67,10 @@ def prepare_lessons(
     for teacher in teachers:
         teacher.check_alphabet(dataset.alphabet)
     key = _key(dataset)
-    lessons = [_lesson(one.path, one.sha256, key, partial(_opened, one), dataset, cache, show) for one in teachers]
+    lessons = []
+    for one in teachers:
+        same_split = one.has_same_split(dataset)
+        lessons.append(_lesson(one.path, one.sha256, same_split, key, partial(_opened, one), dataset, cache, show))
     return Lessons(tuple(lessons), teaching, dataset.rules.validation_name)
 
 
@@ -77,7 +82,8 @@ def prepare_lessons_again(
     lessons = []
     for one in taught.teachers:
         path = Path(one.name)
-        lessons.append(_lesson(path, one.sha256, key, partial(_reopened, path, one.sha256), dataset, cache, show))
+        opened = partial(_reopened, path, one.sha256)
+        lessons.append(_lesson(path, one.sha256, one.same_split, key, opened, dataset, cache, show))
     return Lessons(tuple(lessons), taught.teaching, dataset.rules.validation_name)
 
 
@@ -103,7 +109,14 @@ def _reopened(path: Path, sha256: str) -> OpenTeacher:
 
 
 def _lesson(
-    path: Path, sha256: str, key: str, teacher: Callable[[], OpenTeacher], dataset: Dataset, cache: Path, show: Show
+    path: Path,
+    sha256: str,
+    same_split: bool,
+    key: str,
+    teacher: Callable[[], OpenTeacher],
+    dataset: Dataset,
+    cache: Path,
+    show: Show,
 ) -> Lesson:
     """Returns the lesson of the teacher with this ``sha256``; ``teacher`` opens it."""
     folder = distributions_folder(cache, sha256, key)
@@ -119,7 +132,7 @@ def _lesson(
             raise OSError(error.errno, reason, str(folder)) from error
     facts = _read_facts(folder / _FACTS)
     distributions = DistributionFile(folder / _DISTRIBUTIONS, Form(dataset.alphabet.size))
-    record = Teacher(stored(str(path.absolute())), sha256, facts.windows_loss, facts.same_split)
+    record = Teacher(stored(str(path.absolute())), sha256, facts.windows_loss, same_split)
     return Lesson(record, distributions, facts.seconds, made, facts.listed_mass)
 
 
@@ -137,8 +150,7 @@ def _make(teacher: OpenTeacher, dataset: Dataset, folder: Path, show: Show) -> N
         with DistributionWriter(partial_folder / _DISTRIBUTIONS, form, len(ids)) as writer:
             activity = f"{teacher.name} reads the training text"
             mass = Reading(runner, form, writer).read(ids, lambda fraction: show(activity, fraction))
-        same_split = is_unseen(dataset, teacher.origin.rules, teacher.origin.sha256)
-        facts = _Facts(loss, same_split, time.perf_counter() - started, mass)
+        facts = _Facts(loss, time.perf_counter() - started, mass)
         write_whole(partial_folder / _FACTS, _JSON.dump_json(facts), kind="facts")
 
 

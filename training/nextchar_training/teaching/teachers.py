@@ -15,8 +15,10 @@ from nextchar_model.alphabet import Alphabet
 from nextchar_model.runner import Runner
 
 from ..data.dataset import Dataset
+from ..data.split import is_unseen
 from ..export.exporter import MIN_CHARACTERS, ExportError, export
 from ..export.summary import training_summary
+from ..run.ancestry import has_same_split
 from ..run.checkpoint import Checkpoint, find_checkpoint
 from ..run.models import Origin, load_model, origin_of
 
@@ -50,6 +52,15 @@ class OpenTeacher:
                 f"{self.name}: this teacher's alphabet isn't that of the text: {difference}; "
                 "name a teacher that was trained on this text"
             )
+
+    def has_same_split(self, dataset: Dataset) -> bool:
+        """Whether it was trained on the text of ``dataset`` without the part to evaluate on.
+
+        The same goes for all that it learned from, but a model file doesn't state them.
+        """
+        if isinstance(self.model, Checkpoint):
+            return has_same_split(self.model.record, dataset)
+        return is_unseen(dataset, self.origin.rules, self.origin.sha256)
 
     def runner(self, dataset: Dataset) -> Runner:
         """Returns the teacher as a model file, ready to read.
