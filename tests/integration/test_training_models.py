@@ -279,3 +279,7 @@ def test_a_replacement_needs_no_rule_that_the_model_has_already(
 def test_evaluate_reads_as_much_as_asked_for(run: Path, text: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(run / "best.pt"), str(text), "--characters=300"]) == 0
     assert "the first 300 characters of" in capsys.readouterr().out
+    assert main(["evaluate", str(run / "best.pt"), str(text), f"--characters={len(TEXT)}"]) == 0
+    output = capsys.readouterr().out
+    assert f"{len(TEXT):,} characters of" in output
+    assert "the first" not in output

@@ -80,11 +80,6 @@ def test_a_place_to_cut_at_is_looked_for_once_in_each_piece(tmp_path: Path, monk
     assert len(looks) <= len(text)
 
 
-def test_the_head_is_the_first_characters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(corpus_module, "BLOCK_BYTES", 3)
-    assert corpus_of(tmp_path, b"abcdefgh").head(5) == "abcde"
-
-
 def test_gzip_is_unpacked(tmp_path: Path) -> None:
     packed = gzip.compress("한글\n".encode() * 1000)
     assert corpus_of(tmp_path, packed, suffix=".txt.gz").text == "한글\n" * 1000

@@ -66,7 +66,7 @@ def evaluate(
     from ..run.models import load_model, origin_of, scorer_of
     from ..run.terminal import preparing
     from .dynamic import network_of, print_dynamic_losses
-    from .texts import SKIPPING, documents_for, read_dataset_for
+    from .texts import SKIPPING, excerpt_for, read_dataset_for
     from .training import print_losses
 
     part, dynamic = part or Evaluated(), dynamic or Dynamic()
@@ -85,16 +85,18 @@ def evaluate(
         treated = "left out" if unknown == "skip" else f"replaced by {chosen.replacement!r}"
         print(f"characters outside the model's alphabet are {treated}")
     ids, name = _split(dataset, part)
-    documents = documents_for(dataset, ids, origin.alphabet, part.characters, unknown, remedy=SKIPPING)
+    excerpt = excerpt_for(dataset, ids, origin.alphabet, part.characters, unknown, remedy=SKIPPING)
+    documents = excerpt.documents
     scorer = scorer_of(loaded)
     with preparing() as show:
         result = evaluation.evaluate(scorer, documents, progress=lambda fraction: show("evaluating", fraction))
-    first = "the first " if result.characters == part.characters else ""
+    first = "" if excerpt.is_whole else "the first "
     print(f"{first}{result.characters:,} characters of {name}")
     print_losses(result.stateful, result.windows)
     learned: Sequence[Spelling] | None = [] if dynamic.adaptive else None
     if dynamic.adaptive_training:
-        learned = documents_for(dataset, dataset.training, origin.alphabet, MOST_LEARNT, unknown, remedy=SKIPPING)
+        training = excerpt_for(dataset, dataset.training, origin.alphabet, MOST_LEARNT, unknown, remedy=SKIPPING)
+        learned = training.documents
     print_dynamic_losses(scorer, network, documents, origin.alphabet, learned)
     return 0
 

@@ -78,7 +78,7 @@ def _judged(
     from ..judgement.texts import generated
     from ..run.models import load_model, origin_of
     from ..run.terminal import preparing
-    from .texts import SKIPPING, documents_for, read_dataset_for
+    from .texts import SKIPPING, excerpt_for, read_dataset_for
 
     loaded = load_model(model)
     if not isinstance(loaded, Runner):
@@ -88,9 +88,7 @@ def _judged(
     origin = origin_of(loaded, model)
     dataset, usual = read_dataset_for(against, origin.rules, trained_on_sha256=origin.sha256, cache=cache)
     unknown = unknown if usual == "error" else usual
-    documents = documents_for(
-        dataset, dataset.validation, origin.alphabet, EVALUATED_CHARACTERS, unknown, remedy=SKIPPING
-    )
+    excerpt = excerpt_for(dataset, dataset.validation, origin.alphabet, EVALUATED_CHARACTERS, unknown, remedy=SKIPPING)
     generation = Generation(
         model_sha256=loaded.digest,
         samples=written.samples or (_LINES if origin.rules.documents == "line" else _TEXTS),
@@ -103,7 +101,7 @@ def _judged(
         characters = max(1, sum(len(text) for text, _ in texts))
         held_out = held_out_texts(dataset.documents(dataset.validation, dataset.alphabet, characters))
         show("evaluating", 0.0)
-        loss = loss_on(loaded, documents)
+        loss = loss_on(loaded, excerpt.documents)
         judgement = judge(
             texts, held_out, dataset, generation=generation, loss=loss, trained_on_sha256=origin.sha256, show=show
         )

@@ -9,9 +9,9 @@ from nextchar_model.alphabet import Alphabet, Spelling, Unknown, UnknownCharacte
 
 from ..data.cache import default_cache
 from ..data.corpus import Corpus, CorpusError
-from ..data.dataset import Dataset, prepare, prepare_for
+from ..data.dataset import Dataset, Excerpt, prepare, prepare_for
 from ..data.ids import IdFile
-from ..data.reading import plain
+from ..data.reading import Reading
 from ..data.rereading import Recorded, prepare_again
 from ..data.respelling import respelled
 from ..data.rules import DatasetError, Rules
@@ -64,7 +64,8 @@ def spelled(
     """
     record = model.record
     dataset, usual = read_dataset_for(sources, record.rules, trained_on_sha256=record.corpus_sha256, cache=cache)
-    return documents_for(dataset, dataset.ids, model.alphabet, characters, unknown or usual, remedy=SKIPPING)
+    ids, unknown = dataset.ids, unknown or usual
+    return excerpt_for(dataset, ids, model.alphabet, characters, unknown, remedy=SKIPPING).documents
 
 
 def head_for(sources: Sequence[str], model: Checkpoint, characters: int, unknown: Unknown) -> tuple[str, Spelling]:
@@ -74,7 +75,7 @@ def head_for(sources: Sequence[str], model: Checkpoint, characters: int, unknown
     characters are left.
     """
     corpus = find_corpus(sources)
-    text = plain(corpus.head(characters), model.record.rules)
+    text = Reading(corpus, model.record.rules).head(characters)
     try:
         spelling = model.alphabet.spell(text, unknown=unknown)
     except UnknownCharacterError as error:
@@ -84,9 +85,9 @@ def head_for(sources: Sequence[str], model: Checkpoint, characters: int, unknown
     return corpus.name, spelling
 
 
-def documents_for(
+def excerpt_for(
     dataset: Dataset, ids: IdFile, alphabet: Alphabet, characters: int, unknown: Unknown, *, remedy: str = ""
-) -> list[Spelling]:
+) -> Excerpt:
     """Returns the first ``characters`` of some of a dataset's ``ids`` as ``alphabet`` spells them.
 
     Raises ``CorpusError``, which names the file and ends with the ``remedy``, if ``alphabet`` lacks a character and
@@ -96,16 +97,16 @@ def documents_for(
     if unknown == "replace" and not alphabet.knows(replacement):
         raise DatasetError(_without_replacement(replacement))
     try:
-        documents = dataset.documents(ids, alphabet, characters, unknown)
+        excerpt = dataset.excerpt(ids, alphabet, characters, unknown)
     except UnknownCharacterError as error:
         if error.character == replacement and dataset.facts.rare:
             raise DatasetError(_without_replacement(replacement)) from error
         raise CorpusError(
             f"{_located(error.character, dataset.corpus)} is not in the model's alphabet{remedy}"
         ) from error
-    if not documents:
+    if not excerpt.documents:
         raise DatasetError(_without_characters(dataset.corpus))
-    return documents
+    return excerpt
 
 
 def _without_characters(corpus: Corpus) -> str:

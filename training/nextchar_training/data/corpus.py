@@ -122,15 +122,6 @@ class Corpus:
         """The whole text."""
         return "".join(text for _, text in self.pieces())
 
-    def head(self, characters: int) -> str:
-        """The first ``characters`` of the text."""
-        text = ""
-        for _, piece in self.pieces():
-            text += piece
-            if len(text) >= characters:
-                break
-        return text[:characters]
-
     def sha256(self) -> str:
         """SHA-256 of the text in UTF-8, in hexadecimal."""
         digest = hashlib.sha256()

@@ -35,6 +35,18 @@ from .facts import Facts, read_facts
 from .ids import IdFile
 from .rules import DatasetError, Rules
 
+_MARGIN = 64  # characters behind a cut: more than compose with those before it
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """The beginning of some documents."""
+
+    documents: list[Spelling]
+    """None of them is empty. The last one may be cut off."""
+    is_whole: bool
+    """Whether they are all there is."""
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -106,36 +118,62 @@ class Dataset:
     def documents(
         self, ids: IdFile, alphabet: Alphabet, characters: int | None = None, unknown: Unknown = "error"
     ) -> list[Spelling]:
-        """The documents in some of the dataset's ``ids``, as ``alphabet`` spells them; none of them is empty.
+        """All documents in some of the dataset's ``ids``, or the first ``characters`` of them; see ``excerpt``."""
+        more_than_all = 2 * len(ids)
+        return self.excerpt(ids, alphabet, more_than_all if characters is None else characters, unknown).documents
 
-        ``characters`` limits their length in all, so the last one may be cut off. A whole document ends with the
-        boundary, unless the corpus is one document. ``unknown`` says how to treat characters outside ``alphabet``.
-        Raises ``UnknownCharacterError``.
+    def excerpt(self, ids: IdFile, alphabet: Alphabet, characters: int, unknown: Unknown = "error") -> Excerpt:
+        """The first ``characters`` of the documents in some of the dataset's ``ids``, as ``alphabet`` spells them.
+
+        No document is empty, and the last one may be cut off. A whole document ends with the boundary, unless the
+        corpus is one document. ``unknown`` says how to treat characters outside ``alphabet``. Raises
+        ``UnknownCharacterError``.
         """
-        left = len(ids) if characters is None else characters
-        # Half as many ids again as the characters take on average: the one that may be cut in two isn't needed.
-        head = ids[: len(ids) if characters is None else round(1.5 * characters / self.characters_per_id) + 64]
-        documents = []
+        size = round(1.5 * characters / self.characters_per_id) + _MARGIN
+        while (found := self._beginning(ids, size, alphabet, characters, unknown)) is None:
+            size *= 2
+        return found
+
+    def _beginning(
+        self, ids: IdFile, size: int, alphabet: Alphabet, characters: int, unknown: Unknown
+    ) -> Excerpt | None:
+        """The first ``characters``, or None if the first ``size`` of the ``ids`` don't settle them."""
+        head = ids[:size]
+        documents, left = [], characters
         for part in np.split(head, np.flatnonzero(head == BOUNDARY) + 1):
             end = part[-1:][part[-1:] == BOUNDARY]
-            spelling = self._spelled(part[: len(part) - len(end)])
-            if not spelling.text or left <= 0:
-                continue
+            goes_on = not len(end) and size < len(ids)
+            spelling = self._spelled(part[: len(part) - len(end)], goes_on=goes_on)
+            count = len(spelling.text)
             if alphabet != self.alphabet:
-                spelling = alphabet.spell(spelling.text, unknown=unknown, replacement=self.rules.replacement)
-                if not spelling.text:
-                    continue
+                text = spelling.text[:left] if unknown == "error" else spelling.text
+                spelling = alphabet.spell(text, unknown=unknown, replacement=self.rules.replacement)
+                count = count if unknown == "error" else len(spelling.text)
+            if goes_on and count <= left + _MARGIN:
+                return None
             text, lengths = spelling.text[:left], spelling.lengths[:left]
-            left -= len(spelling.text)
             spelled = spelling.ids[: lengths.sum()]
-            documents.append(Spelling(text, spelled if left < 0 else np.concatenate([spelled, end]), lengths))
-        return documents
+            if text:
+                documents.append(Spelling(text, spelled if count > left else np.concatenate([spelled, end]), lengths))
+            if count > left:
+                return Excerpt(documents, is_whole=False)
+            left -= count
+        return Excerpt(documents, is_whole=True) if size >= len(ids) else None
 
-    def _spelled(self, ids: Ids) -> Spelling:
-        """The document of ``ids``; they stay as they are, even if dropped characters parted some that compose."""
+    def _spelled(self, ids: Ids, *, goes_on: bool) -> Spelling:
+        """The document of ``ids``; they stay as they are, even if dropped characters parted some that compose.
+
+        If it ``goes_on``, the characters are left out that the next ids may still change.
+        """
         decoder = Decoder(self.alphabet)
-        (text, lengths), (rest, last) = decoder.feed(ids.tolist()), decoder.flush()
-        return Spelling(text + rest, ids, np.array(lengths + last, dtype=np.int64))
+        text, lengths = decoder.feed(ids.tolist())
+        if not goes_on:
+            rest, last = decoder.flush()
+            text, lengths = text + rest, lengths + last
+        ids = ids[: sum(lengths)]
+        # The decoder counts the ids of marks roughly. Those of the text are right, unless characters were parted.
+        exact = self.alphabet.spell(text, unknown="skip")
+        return exact if np.array_equal(exact.ids, ids) else Spelling(text, ids, np.array(lengths, dtype=np.int64))
 
 
 def prepare(corpus: Corpus, rules: Rules, cache: Path, show: Show = lambda activity, fraction: None) -> Dataset:

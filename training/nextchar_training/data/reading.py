@@ -52,6 +52,15 @@ class Reading:
             ended = text.endswith("\n") if text else ended
             yield Piece(number, raw, text)
 
+    def head(self, characters: int) -> str:
+        """The first ``characters`` of the text by the rules."""
+        text = ""
+        for piece in self.pieces():
+            text += piece.text
+            if len(text) >= characters:
+                break
+        return text[:characters]
+
 
 def plain(text: str, rules: Rules, *, begins: bool = True) -> str:
     """Returns ``text`` by ``rules``; it doesn't end between CR and LF. ``begins`` says whether it begins a file."""

@@ -33,15 +33,19 @@ class Split:
     """Characters per id on average."""
     continuing: NDArray[np.bool_] | None = None
     """Marks the ids that continue a character, [V], if there are any."""
+    validates_all: bool = True
+    """Whether ``validation`` is all there is to evaluate on."""
 
     @classmethod
     def of(cls, dataset: Dataset) -> Split:
         """The split of ``dataset``. Raises ``DatasetError`` if nothing is held out."""
         alphabet = dataset.alphabet
+        validation = dataset.excerpt(dataset.validation, alphabet, EVALUATED_CHARACTERS)
         has_lines = dataset.rules.documents != "line" and alphabet.knows("\n")
         return cls(
             training=dataset.training,
-            validation=dataset.validation_documents(EVALUATED_CHARACTERS),
+            validation=validation.documents,
+            validates_all=validation.is_whole,
             line_end=int(alphabet.encode("\n")[0]) if has_lines else None,
             characters_per_id=dataset.characters_per_id,
             continuing=inside if (inside := continuing(alphabet)).any() else None,

@@ -134,8 +134,7 @@ def _longest_fence(text: str) -> int:
 def evaluated_part(job: Job) -> str:
     """Returns which text the final losses are of, in words."""
     part = job.dataset.rules.validation_name
-    characters = round(len(job.dataset.validation) * job.dataset.characters_per_id)
-    if characters <= EVALUATED_CHARACTERS:
+    if job.split.validates_all:
         return f"the whole {part}"
     return f"the first {EVALUATED_CHARACTERS:,} characters of the {part}"
 
