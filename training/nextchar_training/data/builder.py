@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .corpus import Corpus, CorpusError
-from .counts import Counts, Show, count
+from .counts import Counts, Show, count, without_rare
 from .documents import DocumentWriter
 from .encoder import Encoder
 from .facts import Count, Facts, to_json
@@ -37,6 +38,7 @@ def build(corpus: Corpus, rules: Rules, folder: Path, show: Show) -> None:
         few = f"no character occurs {rules.minimum_count} times"
         raise DatasetError(f"{corpus.name}: {few if len(rare) else 'empty'}")
     encoder = _encoder(kept, rare, rules)
+    counts = without_rare(counts, corpus, rules, rare, show)
     characters = int(counts.characters[kept if rules.rare == "drop" else slice(None)].sum())
     with IdWriter(folder / IDS, encoder.type) as writer:
         documents = DocumentWriter(corpus, rules, encoder, counts, show)
@@ -59,6 +61,7 @@ def build(corpus: Corpus, rules: Rules, folder: Path, show: Show) -> None:
         alphabet=encoder.alphabet,
         line_ends=counts.line_ends,
         marks=counts.marks,
+        files_sha256=_digest(counts.sizes) if rules.documents == "file" else None,
     )
     with (folder / FACTS).open("wb") as file:
         file.write(to_json(facts))
@@ -72,6 +75,10 @@ def _encoder(kept: NDArray[np.int64], rare: NDArray[np.int64], rules: Rules) -> 
     if len(rare) and rules.rare == "replace":
         text += rules.replacement
     return Encoder(text, rare, rules)
+
+
+def _digest(sizes: NDArray[np.int64]) -> str:
+    return hashlib.sha256(sizes[sizes > 0].astype("<i8").data).hexdigest()
 
 
 def _listed(counts: Counts, codes: NDArray[np.int64]) -> tuple[Count, ...]:

@@ -33,7 +33,8 @@ CACHE_DIR = "NEXTCHAR_CACHE_DIR"
 
 _HOMELESS = f"this user has no home folder to keep texts as ids in: name a folder with --cache or {CACHE_DIR}"
 
-_VERSION = 1  # of the datasets' format
+_VERSION = 2  # of the datasets' format
+_CORPUS_VERSION = 1  # of those that are one document, which version 2 left as they were
 _DISTRIBUTIONS_VERSION = 1
 _PARTIAL, _LOCK = "partial.", "lock"
 
@@ -58,7 +59,7 @@ def default_cache() -> Path:
 def dataset_folder(cache: Path, corpus: Corpus, rules: Rules) -> Path:
     """The folder of a dataset; its name follows from the files (their places, sizes and times) and the rules."""
     key: dict[str, Any] = {
-        "version": _VERSION,
+        "version": _CORPUS_VERSION if rules.documents == "corpus" else _VERSION,
         "unicode": unicodedata.unidata_version,
         "files": [file.identity for file in corpus.files],
         **asdict(rules),

@@ -124,6 +124,7 @@ class DocumentWriter:
                     for piece in _arranged(ids, stops, order[bounds[number] : bounds[number + 1]]):
                         file.write(piece.data)
             lines += len(stops)
+        assert lines == len(parts)
 
     def _whole_lines(self) -> Iterator[NDArray[Any]]:
         """The ids of many whole lines at a time, each followed by the boundary, none of them empty."""

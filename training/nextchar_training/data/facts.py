@@ -43,6 +43,8 @@ class Facts:
     """Line ends, CR LF or CR, that became newlines."""
     marks: int = 0
     """Files whose byte order mark was left out."""
+    files_sha256: str | None = None
+    """SHA-256, in hexadecimal, of the sizes of the files if each is a document: the same text may be cut elsewhere."""
 
 
 _FACTS = TypeAdapter(Facts)
