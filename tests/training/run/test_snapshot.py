@@ -58,6 +58,12 @@ def test_snapshot_keeps_from_whose_weights_the_run_started(tmp_path: Path) -> No
     assert load_snapshot(tmp_path / "stopped.pt").start == start
 
 
+def test_the_files_of_a_run_are_kept_if_they_are_documents(tmp_path: Path) -> None:
+    snapshot = replace(load_snapshot(BEFORE / "stopped.pt"), files_sha256="0" * 64)
+    save_snapshot(snapshot, tmp_path / "stopped.pt")
+    assert load_snapshot(tmp_path / "stopped.pt").files_sha256 == "0" * 64
+
+
 def test_checkpoint_is_told_from_a_snapshot() -> None:
     with pytest.raises(CheckpointError, match="not a nextchar stopped run but a nextchar checkpoint"):
         load_snapshot(BEFORE / "best.pt")

@@ -45,6 +45,11 @@ class Recorded(Protocol):
         """SHA-256 of its text."""
         ...
 
+    @property
+    def files_sha256(self) -> str | None:
+        """SHA-256 of the sizes of its files if each is a document; None also in files of earlier releases."""
+        ...
+
 
 def prepare_again(
     recorded: Recorded,
@@ -71,6 +76,11 @@ def prepare_again(
         raise CorpusError(f"the corpus of the training can't be read again: {error}; {remedy}") from error
     if dataset.facts.sha256 != recorded.corpus_sha256:
         raise CorpusError(f"{corpus.name} is no longer the text that the model was trained on; {remedy}")
+    if recorded.files_sha256 not in (None, dataset.facts.files_sha256):
+        raise CorpusError(
+            f"{corpus.name} is the text that the model was trained on, but in other files, and each file is a "
+            f"document: others would be held out; {remedy}"
+        )
     return dataset if alphabet is None else respelled(dataset, alphabet)
 
 

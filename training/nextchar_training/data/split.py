@@ -52,14 +52,18 @@ class Split:
         )
 
 
-def is_unseen(dataset: Dataset, rules: Rules, sha256: str) -> bool:
-    """Whether a training by ``rules`` on the text of ``sha256`` never saw the part of ``dataset`` to evaluate on."""
+def is_unseen(dataset: Dataset, rules: Rules, sha256: str, files_sha256: str | None = None) -> bool:
+    """Whether a training by ``rules`` on the text of ``sha256`` never saw the part of ``dataset`` to evaluate on.
+
+    ``files_sha256`` is that of ``Facts``. If files are documents and it is unknown, the training may have seen it.
+    """
     own, texts = _explicit(rules), _explicit(dataset.rules)
     if not (texts.verbatim or dataset.facts.line_ends or dataset.facts.marks):
         own = replace(own, verbatim=False)  # which changes nothing in this text
     if own.development:
         texts = replace(texts, development=True)  # it left both parts alone
-    return sha256 == dataset.facts.sha256 and own == texts
+    facts = dataset.facts
+    return own == texts and (sha256, files_sha256) == (facts.sha256, facts.files_sha256)
 
 
 def _explicit(rules: Rules) -> Rules:

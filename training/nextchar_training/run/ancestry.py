@@ -40,8 +40,8 @@ class Start:
         if not self.knows_part:
             return None
         return (
-            "the checkpoint to start from learned this text by other rules, or from a model of other rules or of "
-            f"another text, so it may know the {part}"
+            "the checkpoint to start from learned this text by other rules or from other files, or from a model of "
+            f"other rules or of another text, so it may know the {part}"
         )
 
 
@@ -49,14 +49,14 @@ def has_same_split(record: TrainingRecord, dataset: Dataset) -> bool:
     """Whether a network, and all that it learned from, were trained on the text of ``dataset`` without the part to
     evaluate on.
     """
-    unseen = is_unseen(dataset, record.rules, record.corpus_sha256)
+    unseen = is_unseen(dataset, record.rules, record.corpus_sha256, record.files_sha256)
     return unseen and _teachers_same_split(record) and (record.start is None or record.start.same_split)
 
 
 def _knows_part(record: TrainingRecord, dataset: Dataset) -> bool:
     if record.corpus_sha256 != dataset.facts.sha256:
         return False  # another text, which fine-tuning is for
-    seen = not is_unseen(dataset, record.rules, record.corpus_sha256)
+    seen = not is_unseen(dataset, record.rules, record.corpus_sha256, record.files_sha256)
     return seen or not _teachers_same_split(record) or (record.start is not None and record.start.knows_part)
 
 

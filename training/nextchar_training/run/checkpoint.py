@@ -51,7 +51,8 @@ class TrainingRecord:
 
     ``sources`` are the corpus as it was given, so that it can be read again, a name that isn't UTF-8 by its bytes;
     relative ones were found in ``folder``, None in files of earlier releases. ``rules`` turned it into a dataset, and
-    ``corpus_sha256`` tells whether it is still the same text. Losses are in nats per character. ``training_loss`` is
+    ``corpus_sha256`` tells whether it is still the same text, ``files_sha256`` whether it is in the same files, if each
+    is a document (None in files of earlier releases). Losses are in nats per character. ``training_loss`` is
     with dropout, the mean since the evaluation before; ``validation_loss`` is the one watched during training (see
     ``learning.progress.Progress``). ``stateful_loss`` and ``windows_loss`` are those of the part to evaluate on (see
     ``learning.evaluation``), or None until the training has ended, and if it was stopped. ``recipe`` is None in files
@@ -77,6 +78,7 @@ class TrainingRecord:
     folder: str | bytes | None = None
     taught: Taught | None = None
     start: Start | None = None
+    files_sha256: str | None = None
 
 
 @dataclass(frozen=True, config=ConfigDict(arbitrary_types_allowed=True))
@@ -164,7 +166,9 @@ def read_held_out(checkpoint: Checkpoint, path: Path) -> list[Spelling]:
 
 def _text_of(checkpoint: Checkpoint) -> tuple[object, ...]:
     record = checkpoint.record
-    return checkpoint.alphabet, record.corpus_sha256, record.rules.held_out, record.rules.development
+    rules = record.rules
+    text = record.corpus_sha256, record.files_sha256
+    return checkpoint.alphabet, *text, rules.documents, rules.held_out, rules.development
 
 
 def save_tensors(path: Path, content: Mapping[str, Any], *, form: str, version: int, kind: str) -> None:

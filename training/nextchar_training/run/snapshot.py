@@ -35,7 +35,7 @@ class Snapshot:
     ``losses`` are the scheduled evaluations so far; ``training_losses`` those of the steps since the last of them.
     ``earlier`` are those of the finished run that this one continues. ``alphabet`` is that of the checkpoint from whose
     weights the run started; None: the corpus has its own. ``taught`` says who teaches the network, if it has teachers.
-    ``sources``, ``folder`` and ``start`` are those of ``TrainingRecord``.
+    ``sources``, ``folder``, ``start`` and ``files_sha256`` are those of ``TrainingRecord``.
     ``processes``, and ``threads`` of each, have to be the same again: others would add in another order.
     """
 
@@ -57,6 +57,7 @@ class Snapshot:
     folder: str | bytes | None = None
     taught: Taught | None = None
     start: Start | None = None
+    files_sha256: str | None = None
 
 
 def save_snapshot(snapshot: Snapshot, path: Path) -> None:
@@ -70,7 +71,7 @@ def save_snapshot(snapshot: Snapshot, path: Path) -> None:
         "losses": [asdict(row) for row in snapshot.losses],
     }
     del content["recipe"]
-    for name in ("earlier", "alphabet", "folder", "taught", "start"):  # left out if they are none
+    for name in ("earlier", "alphabet", "folder", "taught", "start", "files_sha256"):  # left out if they are none
         del content[name]
     if snapshot.earlier:
         content["earlier"] = [asdict(row) for row in snapshot.earlier]
@@ -82,6 +83,8 @@ def save_snapshot(snapshot: Snapshot, path: Path) -> None:
         content["taught"] = asdict(snapshot.taught)
     if snapshot.start is not None:
         content["start"] = asdict(snapshot.start)
+    if snapshot.files_sha256 is not None:
+        content["files_sha256"] = snapshot.files_sha256
     save_tensors(path, content, form=_FORMAT, version=_VERSION, kind=_KIND)
 
 
