@@ -196,12 +196,12 @@ def ended(program: str, number: int) -> tuple[int, str]:
 @SIGNALS
 def test_a_signal_during_the_imports_ends_the_process(number: int) -> None:
     program = """
-import time
+import threading
 from nextchar_server import signals
 
 signals.install()
 print("ready", flush=True)
-time.sleep(99)
+threading.Event().wait()
 """
     assert ended(program, number) == (128 + number, "")
 
@@ -209,13 +209,13 @@ time.sleep(99)
 @SIGNALS
 def test_a_signal_ends_a_server_whose_model_never_finishes_loading(number: int) -> None:
     program = """
-import sys, time
+import sys, threading
 from nextchar_server import __main__
 from nextchar_server.versions import loading
 
 def load(path, config):
     print("ready", flush=True)
-    time.sleep(99)
+    threading.Event().wait()
 
 loading.load = load
 sys.argv = ["nextchar-server", "--grpc-port", "0", "--http-port", "0"]

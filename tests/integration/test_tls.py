@@ -221,7 +221,8 @@ async def test_calls_of_a_connection_are_counted_and_it_can_be_held_back(trusted
         await until(lambda: channelz.calls_of(number) == channelz.Calls(failed=0, succeeded=1))
         assert hold_back(peer)
         held = asyncio.create_task(code(calls))
-        await asyncio.sleep(0.2)
+        async with stub(secure.grpc_port, trusted) as others:
+            assert await code(others) is grpc.StatusCode.OK  # called later, over a connection that must be made first
         assert not held.done()
         assert let_go(peer)
         assert await held is grpc.StatusCode.OK
