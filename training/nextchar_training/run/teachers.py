@@ -19,9 +19,9 @@ from ..learning.recipe import Teaching
 
 
 def other_split(part: str) -> str:
-    """Returns the warning about a model that wasn't trained on the training part of this very text.
+    """Returns the warning about a model that may know the part to evaluate on, whose name is ``part``.
 
-    Or a model that it learned from wasn't. ``part`` is the name of the part to evaluate on.
+    It wasn't trained on the training part of this very text, or a model that it learned from wasn't.
     """
     return f"it learned from another text, by other rules or from a model that did, so it may know the {part}"
 
